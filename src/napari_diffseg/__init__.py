@@ -1,0 +1,1 @@
+"""Brain-lesion segmentation with its uncertainty, by a conditioned diffusion ensemble."""

@@ -1,0 +1,200 @@
+"""The settings of one run, the events it yields, and the protocol every engine follows.
+
+Everything here is numpy on the host and picklable: the napari panel, the command line, a remote engine and a test's
+`list()` read the same iterator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from napari_diffseg.diffusion.schedule import SamplerName
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.recipe import describe_validation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_diffseg.imaging.case import Case
+
+PrecisionName = Literal["auto", "fp32", "bf16"]
+
+
+def _check_slices(text: str | None) -> str | None:
+    if text is not None:
+        parse_slices(text)
+    return text
+
+
+def parse_slices(text: str) -> slice:
+    """`"A:B"`, with either end optional, as a slice; raises ValueError on anything else."""
+    try:
+        first, last = (int(part) if part.strip() else None for part in text.split(":"))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a range A:B of slice indices, such as 60:90") from None
+    return slice(first, last)
+
+
+class SegmentRequest(BaseModel):
+    """All settings of one run, frozen. Declared here once; the panel and the command line are built from the fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    members: int = Field(5, ge=1, le=1000, title="Members", description="Masks to sample.")
+    sampler: SamplerName | None = Field(None, title="Sampler", description="Default: the checkpoint's own.")
+    timesteps: int | None = Field(
+        None, ge=1, le=10_000, title="Timesteps", description="Denoising steps a mask. Default: the checkpoint's own."
+    )
+    eta: float = Field(0.0, ge=0, le=1, title="Eta", description="Noise of the DDIM sampler: 0 none, 1 as ancestral.")
+    seed: int = Field(0, ge=0, lt=2**53, title="Seed", description="Same seed, same masks.")
+    first_member: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        title="First member",
+        description="Number of the first mask; members before it are left out.",
+    )
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", title="Device", description="auto, cpu, cuda, cuda:1 or mps."
+    )
+    precision: PrecisionName = Field(
+        "auto", title="Precision", description="Arithmetic of the network; auto: bf16 on a GPU that has it, else fp32."
+    )
+    slices: Annotated[str | None, AfterValidator(_check_slices)] = Field(
+        None, title="Slices", description="Half-open range A:B along the slice axis, source indices. Default: all."
+    )
+    focus: int | None = Field(
+        None, ge=0, title="Focus", description="Slice to sample first, then outwards. Default: member after member."
+    )
+    batch_size: int | None = Field(
+        None, ge=1, le=4096, title="Batch size", description="Slices evaluated at once. Default: from free memory."
+    )
+    reproducible: bool = Field(
+        False, title="Reproducible", description="Fixed batch shape and one thread: the same bytes every time, slower."
+    )
+
+    def slice_indices(self, count: int) -> tuple[int, ...]:
+        """The source slice indices asked for, increasing, of a volume with `count` slices.
+
+        Raises
+        ------
+        BadRequest
+            If the range holds no slice of the volume.
+        """
+        chosen = tuple(range(count)[parse_slices(self.slices)]) if self.slices is not None else tuple(range(count))
+        if not chosen:
+            raise BadRequest(
+                f"Slices {self.slices} hold none of the volume's {count} slices: give a range within 0:{count}."
+            )
+        return chosen
+
+    @property
+    def member_numbers(self) -> tuple[int, ...]:
+        """The numbers of the members to sample, counted from 0."""
+        return tuple(range(self.first_member, self.first_member + self.members))
+
+
+def make_request(values: dict[str, object]) -> SegmentRequest:
+    """A request from plain values, as a form or a file gives them.
+
+    Raises
+    ------
+    BadRequest
+        If a value is unknown or out of bounds; the text names each.
+    """
+    try:
+        return SegmentRequest.model_validate(values)
+    except ValidationError as err:
+        raise BadRequest(f"Settings: {describe_validation(err)}.") from err
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run begins; the request is resolved: nothing in here is 'auto' any more.
+
+    `slices` are the source slice indices that were asked for, `sampled` those of them that hold brain and will be
+    sampled (the others are zero in every member). `evaluations` counts network evaluations of one slice by one member.
+    """
+
+    run_id: str
+    case_id: str
+    device: str
+    precision: str
+    sampler: str
+    timesteps: int
+    members: tuple[int, ...]
+    slices: tuple[int, ...]
+    sampled: tuple[int, ...]
+    slice_axis: int
+    source_shape: tuple[int, int, int]
+    labels: tuple[str, ...]
+    evaluations: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """One slice while it is denoised, on the source's in-plane voxels (U, V), float32.
+
+    `mask` is the predicted x_0 of the first mask channel scaled to [0, 1]; `sample` the noisy x_t, unscaled.
+    """
+
+    member: int
+    slice_index: int
+    mask: npt.NDArray[np.float32]
+    sample: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """One denoising step of one batch is done. `done` of the `Started.evaluations` are behind us."""
+
+    run_id: str
+    step: int
+    steps: int
+    timestep: int
+    done: int
+    preview: Preview | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A member is final on some slices: `mask` bool (labels, S, U, V), S along `slices`, U and V the source's other axes."""
+
+    run_id: str
+    member: int
+    slices: tuple[int, ...]
+    mask: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """All members of the request are final on all its slices."""
+
+    run_id: str
+    members: tuple[int, ...]
+    seconds: float
+    batch_size: int
+    notes: tuple[str, ...] = field(default=())
+
+
+SamplingEvent = Started | Stepped | Sampled | Finished
+
+
+class Segmenter(Protocol):
+    """Whatever turns a case and a request into events. Closing the iterator cancels the run within one step."""
+
+    def segment(self, case: Case, request: SegmentRequest) -> Iterator[SamplingEvent]:
+        """Sample the ensemble; yields Started, then Stepped and Sampled as they come, then Finished.
+
+        Raises
+        ------
+        DiffsegError
+            Whatever goes wrong, from the iterator, as one sentence.
+        """
+        ...

@@ -1,0 +1,121 @@
+"""What a checkpoint promises: everything that must be known to use a network and is not in its weights."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from napari_diffseg.diffusion.schedule import PredictionName, SamplerName, ScheduleName, VarianceName
+from napari_diffseg.errors import BadRecipe
+from napari_diffseg.imaging.modes import CentreName, NormalisationName
+
+Modality = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_+-]+$")]
+LabelName = Annotated[str, Field(min_length=1, max_length=64)]
+AxisCode = Literal["L", "R", "A", "P", "S", "I"]
+
+
+class Recipe(BaseModel):
+    """The promises of a checkpoint, frozen; it travels inside the weights' file.
+
+    Intensities, sizes and directions follow the training data of the network: a transposed or differently normalised
+    input gives a plausible, wrong mask, so nothing here has a silent guess.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = Field("", max_length=200, description="What the checkpoint segments, for people.")
+    modalities: tuple[Modality, ...] = Field(min_length=1, max_length=16, description="Input channels, in their order.")
+    labels: tuple[LabelName, ...] = Field(("lesion",), min_length=1, max_length=16, description="Mask channels.")
+    axis_codes: tuple[AxisCode, AxisCode, AxisCode] = Field(
+        ("P", "L", "S"), description="Directions in which rows, columns and slices of the model's pixels increase."
+    )
+    size: tuple[Annotated[int, Field(ge=8, le=1024)], Annotated[int, Field(ge=8, le=1024)]] = Field(
+        (224, 224), description="Rows and columns of the model's pixels."
+    )
+    spacing_mm: Annotated[float, Field(gt=0.05, lt=20)] | None = Field(
+        None, description="In-plane pixel size in mm; none: the volume's own, without resampling."
+    )
+    centre: CentreName = Field("image", description="What the crop to `size` is centred on.")
+    normalisation: NormalisationName = Field("percentile", description="How intensities are brought to scale.")
+    percentile: float = Field(99.5, gt=50, le=100, description="Upper percentile of the brain, for 'percentile'.")
+    mask_low: float = Field(0.0, ge=-10, le=10, description="The network's value for background.")
+    mask_high: float = Field(1.0, ge=-10, le=10, description="The network's value for lesion.")
+    schedule: ScheduleName = Field("linear", description="Noise schedule.")
+    train_timesteps: int = Field(1000, ge=1, le=10_000, description="Timesteps T the network was trained with.")
+    prediction: PredictionName = Field("epsilon", description="What the network predicts.")
+    variance: VarianceName = Field("learned_range", description="Variance of the ancestral step.")
+    clip: tuple[float, float] | None = Field((-1.0, 1.0), description="Range the predicted x_0 is clipped to.")
+    rescale_timesteps: bool = Field(False, description="Whether the network is told t * 1000 / T instead of t.")
+    sampler: SamplerName = Field("ddpm", description="Sampler used unless another is asked for.")
+    timesteps: int = Field(1000, ge=1, le=10_000, description="Steps used unless others are asked for.")
+    trained_on: str = Field("", max_length=2000, description="Training data and procedure, for people.")
+    licence: str = Field("", max_length=200, description="Licence of the weights.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.mask_low >= self.mask_high:
+            raise ValueError(f"mask_low {self.mask_low} must be below mask_high {self.mask_high}")
+        if len(set(self.modalities)) != len(self.modalities):
+            raise ValueError(f"modalities {self.modalities} name one twice")
+        if {_AXES[code] for code in self.axis_codes} != {0, 1, 2}:
+            raise ValueError(f"axis_codes {self.axis_codes} must name three different axes")
+        if self.timesteps > self.train_timesteps:
+            raise ValueError(f"timesteps {self.timesteps} exceed the {self.train_timesteps} of training")
+        if self.clip is not None and not (self.clip[0] <= self.mask_low and self.mask_high <= self.clip[1]):
+            raise ValueError(f"clip {self.clip} cuts the mask's values {self.mask_low} and {self.mask_high}")
+        return self
+
+    @property
+    def threshold(self) -> float:
+        """The value a predicted x_0 must exceed to be lesion: the midpoint of the encoding."""
+        return (self.mask_low + self.mask_high) / 2
+
+    @property
+    def in_channels(self) -> int:
+        """Channels the network takes: the modalities, then the noisy mask."""
+        return len(self.modalities) + len(self.labels)
+
+    @property
+    def out_channels(self) -> int:
+        """Channels the network gives: one a mask channel, twice that where it learns the variance."""
+        return len(self.labels) * (2 if self.variance == "learned_range" else 1)
+
+    def decode_values(self, x0: np.ndarray) -> np.ndarray:
+        """Predicted x_0 as lesion evidence, 0 at `mask_low` and 1 at `mask_high`, clipped to [0, 1], float32."""
+        scaled = (x0 - self.mask_low) / (self.mask_high - self.mask_low)
+        return np.clip(scaled, 0.0, 1.0).astype(np.float32)
+
+
+_AXES = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
+
+PAPER = Recipe(
+    title="Whole tumour, Wolleb et al. 2022",
+    modalities=("t1", "t1ce", "t2", "flair"),
+    labels=("whole tumour",),
+)
+"""The recipe of the original implementation (arXiv:2112.03145), as far as its code and example data tell."""
+
+
+def make_recipe(values: dict[str, object]) -> Recipe:
+    """A recipe from plain values, as read from a file or given as overrides.
+
+    Raises
+    ------
+    BadRecipe
+        If a value is unknown, of the wrong kind, out of bounds or contradicts another; the text names each.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as err:
+        raise BadRecipe(f"Recipe: {describe_validation(err)}.") from err
+
+
+def describe_validation(err: ValidationError) -> str:
+    """A pydantic error as one line: each field and what is wrong with it."""
+    parts = []
+    for e in err.errors(include_url=False, include_context=False):
+        where = ".".join(str(p) for p in e["loc"]) or "values"
+        parts.append(f"{where}: {e['msg'].removeprefix('Value error, ')}")
+    return "; ".join(parts)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from napari_diffseg.diffusion.schedule import SamplerName
@@ -19,6 +17,9 @@ from napari_diffseg.recipe import describe_validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
+    import numpy.typing as npt
 
     from napari_diffseg.imaging.case import Case
 
@@ -57,7 +58,7 @@ class SegmentRequest(BaseModel):
         ge=0,
         le=100_000,
         title="First member",
-        description="Number of the first mask; members before it are left out.",
+        description="Number of the first mask; earlier ones are left out.",
     )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", title="Device", description="auto, cpu, cuda, cuda:1 or mps."
@@ -164,7 +165,10 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A member is final on some slices: `mask` bool (labels, S, U, V), S along `slices`, U and V the source's other axes."""
+    """A member is final on some slices.
+
+    `mask` is bool (labels, S, U, V): S along `slices`, U and V the source's other two axes in their order.
+    """
 
     run_id: str
     member: int

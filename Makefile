@@ -1,0 +1,67 @@
+# Everything here starts from a fresh Debian or Ubuntu with Python >= 3.11, git and make: each target sets up what it needs.
+# PYTHON=python3.12 chooses the interpreter of .venv; TORCH chooses another torch than the tested one.
+
+SHELL := /bin/bash
+PYTHON ?=
+TORCH ?=
+export PYTHON TORCH
+
+BIN := .venv/bin
+# A screen where there is one, a virtual one where there is none.
+HAS_SCREEN := $(or $(DISPLAY),$(filter Darwin,$(shell uname -s)))
+SCREEN := $(if $(HAS_SCREEN),,xvfb-run -a -s "-screen 0 1600x1000x24")
+PYTEST := $(SCREEN) $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test slow cov lint format types contracts check setup setup-dev system clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup ## segment the shipped case, in a napari window where there is a screen; results in demo/
+	$(BIN)/napari-diffseg demo --out demo
+
+test: setup ## the default tests (ARGS=... goes to pytest)
+	$(PYTEST) $(ARGS)
+
+slow: setup ## the tests marked slow
+	$(PYTEST) -m slow $(ARGS)
+
+cov: setup ## the default tests with coverage, branches included; pages in htmlcov/
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered --cov-report=html $(ARGS)
+
+lint: setup-dev ## ruff: rules and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: setup-dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: setup-dev ## mypy, strict
+	$(BIN)/mypy
+
+contracts: setup-dev ## the layers and borders of docs/architecture.md, and the napari manifest
+	$(BIN)/lint-imports
+	$(BIN)/npe2 validate --imports napari-diffseg
+
+check: lint types contracts ## lint, types and contracts
+
+setup: system .venv/.with-gui-test ## only the set-up of demo and test
+setup-dev: system .venv/.with-dev ## only the set-up of the checks
+
+system:
+	@scripts/setup.sh system
+
+# The stamps make the second call instant. .with-dev includes what .with-gui-test has.
+.venv/.with-gui-test: pyproject.toml constraints.txt scripts/setup.sh
+	@scripts/setup.sh venv gui,test
+	@touch $@
+
+.venv/.with-dev: .venv/.with-gui-test
+	@scripts/setup.sh venv dev
+	@touch $@
+
+clean: ## remove .venv, caches and what demo and the tests wrote
+	rm -rf .venv demo artifacts htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,12 +4,13 @@
 SHELL := /bin/bash
 PYTHON ?=
 TORCH ?=
+OUT ?= demo
 export PYTHON TORCH
 
 BIN := .venv/bin
-# A screen where there is one, a virtual one where there is none.
+# A screen where there is one, a virtual one where there is none: Qt's own "offscreen" cannot draw OpenGL.
 HAS_SCREEN := $(or $(DISPLAY),$(filter Darwin,$(shell uname -s)))
-SCREEN := $(if $(HAS_SCREEN),,xvfb-run -a -s "-screen 0 1600x1000x24")
+SCREEN := $(if $(HAS_SCREEN),,env -u QT_QPA_PLATFORM xvfb-run -a -s "-screen 0 1600x1000x24")
 PYTEST := $(SCREEN) $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -18,8 +19,8 @@ PYTEST := $(SCREEN) $(BIN)/python -m pytest
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup ## segment the shipped case, in a napari window where there is a screen; results in demo/
-	$(BIN)/napari-diffseg demo --out demo
+demo: setup ## segment the shipped case, in a napari window where there is a screen; results in demo/ (OUT=... elsewhere)
+	$(BIN)/napari-diffseg demo --out $(OUT)
 
 test: setup ## the default tests (ARGS=... goes to pytest)
 	$(PYTEST) $(ARGS)

@@ -1,11 +1,10 @@
 # Everything here starts from a fresh Debian or Ubuntu with Python >= 3.11, git and make: each target sets up what it needs.
-# PYTHON=python3.12 chooses the interpreter of .venv; TORCH chooses another torch than the tested one.
+# PYTHON=python3.12 chooses the interpreter of .venv.
 
 SHELL := /bin/bash
 PYTHON ?=
-TORCH ?=
 OUT ?= demo
-export PYTHON TORCH
+export PYTHON
 
 BIN := .venv/bin
 # A screen where there is one, a virtual one where there is none: Qt's own "offscreen" cannot draw OpenGL.

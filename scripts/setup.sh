@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Set-up for the Makefile: everything between a fresh Debian or Ubuntu and a working .venv.
 #   setup.sh system          the libraries that Qt, OpenGL and a screenless display need: installs them when it may, names them when not
-#   setup.sh venv gui,test   .venv with napari-diffseg, editable, at the tested versions (PYTHON and TORCH may name others)
+#   setup.sh venv gui,test   .venv with napari-diffseg, editable, at the tested versions (PYTHON may name the interpreter)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -122,7 +122,7 @@ set_up_venv() {
     local options="--quiet --no-input --disable-pip-version-check --constraint constraints.txt"
     # torch first and alone: by far the largest, and a failed download of it should not look like one of ours.
     # shellcheck disable=SC2086
-    quietly $pip install $options "${TORCH:-torch==2.13.0}" || fail "pip could not install ${TORCH:-torch==2.13.0}; its reason is above"
+    quietly $pip install $options torch || fail "pip could not install torch; its reason is above"
     # shellcheck disable=SC2086
     quietly $pip install $options --editable ".[$extras]" || fail "pip could not install napari-diffseg[$extras]; its reason is above"
 }

@@ -30,15 +30,15 @@ slow: setup ## the tests marked slow
 cov: setup ## the default tests with coverage, branches included; pages in htmlcov/
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered --cov-report=html $(ARGS)
 
-lint: setup-dev ## ruff: rules and formatting
+lint: .venv/.with-dev ## ruff: rules and formatting
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-format: setup-dev ## let ruff mend what it can
+format: .venv/.with-dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-types: setup-dev ## mypy, strict
+types: .venv/.with-dev ## mypy, strict
 	$(BIN)/mypy
 
 contracts: setup-dev ## the layers and borders of docs/architecture.md, and the napari manifest

@@ -1,0 +1,147 @@
+"""The one contract between networks and samplers, and the adapter that makes a network keep it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+import torch
+
+from napari_diffseg.errors import BadRecipe
+
+if TYPE_CHECKING:
+    from napari_diffseg.diffusion.schedule import PredictionName, Schedule, VarianceName
+
+Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Channels (B, I + M, H, W) and timesteps (B,) to a prediction (B, M or 2 M, H, W)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Denoised:
+    """What a denoiser says of a noisy mask x_t.
+
+    Attributes
+    ----------
+    x0 : Tensor, (B, M, H, W), float32
+        The clean mask expected.
+    epsilon : Tensor, (B, M, H, W), float32
+        The noise that turns this x0 into x_t; they always fit each other.
+    log_variance : Tensor, (B, M, H, W), or float, or None
+        Log variance of an ancestral step; None where the denoiser has no opinion.
+    """
+
+    x0: torch.Tensor
+    epsilon: torch.Tensor
+    log_variance: torch.Tensor | float | None
+
+
+class Denoiser(Protocol):
+    """Whatever predicts the clean mask in a noisy one."""
+
+    def __call__(self, x_t: torch.Tensor, index: int) -> Denoised:
+        """Denoise x_t (B, M, H, W), float32, at an index into the schedule, 0 the least noise."""
+        ...
+
+
+class ConditionedDenoiser:
+    """A network, conditioned on an image, as a denoiser.
+
+    Parameters
+    ----------
+    network : callable
+        Takes the image's and then the mask's channels, (B, I + M, H, W), and the original timesteps (B,).
+    image : Tensor, (B, I, H, W), float32
+        The same at every step, and never noisy.
+    schedule : Schedule
+        Of the chain; an index means one of its entries.
+    prediction : {"epsilon", "x0", "v"}
+        What the network gives in its first M channels.
+    variance : {"learned_range", "fixed_large", "fixed_small"}
+        learned_range: another M channels, in [-1, 1], go from the smallest to the largest log variance. The others
+        are constants: the largest (beta) and the smallest (that of the posterior).
+    clip : (float, float) or None
+        Range that the predicted x_0 is clipped to.
+    rescale_timesteps : bool
+        Whether the network is told t * 1000 / T rather than t.
+
+    References
+    ----------
+    Ho et al. 2020, arXiv:2006.11239; Nichol & Dhariwal 2021, arXiv:2102.09672, equation 15 (learned range);
+    Salimans & Ho 2022, arXiv:2202.00512, section 4 (v); Wolleb et al. 2022, arXiv:2112.03145 (conditioning).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        image: torch.Tensor,
+        schedule: Schedule,
+        *,
+        prediction: PredictionName,
+        variance: VarianceName,
+        clip: tuple[float, float] | None = (-1.0, 1.0),
+        rescale_timesteps: bool = False,
+    ) -> None:
+        self._network = network
+        self._image = image
+        self._schedule = schedule
+        self._prediction = prediction
+        self._variance = variance
+        self._clip = clip
+        self._time_scale = 1000 / schedule.total if rescale_timesteps else 1.0
+
+    def __call__(self, x_t: torch.Tensor, index: int) -> Denoised:
+        """What the network says of x_t (B, M, H, W), float32; see `Denoiser`.
+
+        Raises
+        ------
+        BadRecipe
+            If the network gives another number of channels than its mask and its variance have.
+        """
+        with torch.no_grad():
+            predicted, log_variance = self._evaluate(x_t, index)
+            kept = float(self._schedule.alphas_cumprod[index])
+            signal, noise = math.sqrt(kept), math.sqrt(1 - kept)
+            x0 = self._x0(x_t, predicted, signal, noise)
+            if self._clip is not None:
+                x0 = x0.clamp(*self._clip)
+            return Denoised(x0, (x_t - signal * x0) / noise, log_variance)
+
+    def _evaluate(self, x_t: torch.Tensor, index: int) -> tuple[torch.Tensor, torch.Tensor | float]:
+        """The prediction (B, M, H, W), float32, and the log variance."""
+        told = self._schedule.timestep(index) * self._time_scale
+        timesteps = torch.full((len(x_t),), told, dtype=torch.float32, device=x_t.device)
+        out = self._network(torch.cat([self._image, x_t], dim=1), timesteps).float()
+        masks = x_t.shape[1]
+        expected = 2 * masks if self._variance == "learned_range" else masks
+        if out.shape[1] != expected:
+            raise BadRecipe(
+                f"The network gives {out.shape[1]} channels, but {masks} mask channels with the variance "
+                f"{self._variance} need {expected}: correct the recipe's labels or variance."
+            )
+        return out[:, :masks], self._log_variance(out[:, masks:], index)
+
+    def _log_variance(self, learned: torch.Tensor, index: int) -> torch.Tensor | float:
+        smallest = float(self._schedule.posterior_log_variance[index])
+        match self._variance:
+            case "learned_range":
+                share = (learned + 1) / 2
+                return share * math.log(self._schedule.betas[index]) + (1 - share) * smallest
+            case "fixed_large":
+                return float(self._schedule.large_log_variance[index])
+            case "fixed_small":
+                return smallest
+            case _:
+                assert_never(self._variance)
+
+    def _x0(self, x_t: torch.Tensor, predicted: torch.Tensor, signal: float, noise: float) -> torch.Tensor:
+        match self._prediction:
+            case "epsilon":
+                return (1 / signal) * x_t - (noise / signal) * predicted
+            case "x0":
+                return predicted
+            case "v":
+                return signal * x_t - noise * predicted
+            case _:
+                assert_never(self._prediction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import subprocess
 import sys
@@ -19,12 +20,18 @@ TORCH_LIVES_IN = ("checkpoint", "diffusion", "encode", "networks", "segmenting",
 MANIFEST = Path(napari_diffseg.__file__).parent / "plugin" / "napari.yaml"
 
 
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a fresh interpreter that sees the package under test, installed or not."""
+    env = {**os.environ, "PYTHONPATH": str(Path(napari_diffseg.__file__).parents[1])}
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=False, env=env
+    )
+
+
 def loaded_by(statements: str) -> set[str]:
     """Top-level names of every module that a fresh interpreter holds after the statements."""
     report = "import sys; print(); print(*{name.partition('.')[0] for name in sys.modules})"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{statements}\n{report}"], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = run_python("-c", f"{statements}\n{report}")
     assert done.returncode == 0, done.stderr
     return set(done.stdout.splitlines()[-1].split())
 
@@ -74,9 +81,7 @@ except SystemExit as end:
 
 
 def test_help_lists_the_verbs():
-    done = subprocess.run(
-        [sys.executable, "-m", "napari_diffseg", "--help"], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = run_python("-m", "napari_diffseg", "--help")
     assert done.returncode == 0, done.stderr
     assert {"demo", "predict", "info"} <= set(done.stdout.split())
 

@@ -1,0 +1,163 @@
+"""What a file's name says: image or not, modality, case. Standard library only, so that it imports in milliseconds."""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from napari_diffseg.errors import BadCase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MODALITIES: Final = ("t1", "t1ce", "t2", "flair")
+"""The canonical modalities, in the order in which the original authors stack them."""
+
+REFERENCE: Final = "seg"
+"""What `modality_of` calls a mask drawn by people."""
+
+_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr")
+_CONTRAST = "ce|c|gd|gad|gado|contrast"
+_STATED = re.compile(
+    rf"""(?<![a-z0-9])(?:
+      (?P<seg>(?<!brain[^a-z0-9])(?:seg|segmentation|mask|groundtruth|gtv|consensus
+        | (?:labels?|lesions?|roi|gt|truth|ot)(?!.*[^a-z0-9](?:t1|t2|fla))))
+    | (?P<t1ce>t1(?:{_CONTRAST}|post) | t1w?[^a-z0-9](?:{_CONTRAST}|post(?:[^a-z0-9]?contrast|$)))
+    | (?P<flair>fla|flair|t2f|t2[^a-z0-9]?flair)
+    | (?P<t1>t1[nw]?(?![^a-z0-9]post))
+    | (?P<t2>t2w?)
+    | (?P<agent>(?:^|(?<=_))ce-[a-z0-9]+(?=_))
+    )(?![a-z0-9])""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_SCANNED = 1000
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name may be an image: NIfTI (a pair by its .hdr) or FreeSurfer, and not hidden."""
+    return not name.startswith(".") and name.lower().endswith(_SUFFIXES)
+
+
+def shown_name(path: Path | str) -> str:
+    """A file's name for messages, without the control characters that a hostile one may hold."""
+    return "".join(c if c.isprintable() else "?" for c in Path(path).name) or str(path)
+
+
+def modality_of(filename: str) -> str | None:
+    """The modality that a file's name states.
+
+    Whole words are compared, whatever separates them: `t1` is not found in `out12`. The spellings of every BraTS
+    year, the contrast agent of BIDS (`ce-gd_T1w`) and the original authors' slices are known. Channel numbers, as in
+    `_0000`, say nothing and are not guessed.
+
+    Parameters
+    ----------
+    filename : str
+        Name or path; folders in it are ignored.
+
+    Returns
+    -------
+    str or None
+        One of `MODALITIES`, or "seg" for a reference mask; None where the name states none, or two.
+    """
+    found = {match.lastgroup for match in _STATED.finditer(_stem(filename))}
+    if REFERENCE in found:
+        return REFERENCE
+    if "agent" in found and "t1" in found:
+        found = found - {"t1"} | {"t1ce"}
+    found.discard("agent")
+    return found.pop() if len(found) == 1 else None
+
+
+def case_id_of(files: Sequence[Path]) -> str:
+    """What the names of one case's images have in common: their stem without the modality.
+
+    Files that are named by modality alone (`t1.nii.gz`) take the name of their folder; stems that differ, what they
+    begin with.
+    """
+    stems = {case_stem(path.name) for path in files}
+    stem = stems.pop() if len(stems) == 1 else _common_start(stems)
+    return stem or Path(files[0]).absolute().parent.name or "case"
+
+
+def case_stem(filename: str) -> str:
+    """A file's name without suffix and without the words that state its modality; may be empty."""
+    without = _STATED.sub("\0", _stem(filename))
+    return re.sub("[^A-Za-z0-9]?\0", "", without).strip("_-. ")
+
+
+def find_case_files(folder: Path) -> dict[str, Path]:
+    """The images of the one case in a folder, by modality; "seg" is the reference mask.
+
+    Images whose names state no modality are left out.
+
+    Raises
+    ------
+    BadCase
+        If the folder cannot be read, holds no image with a modality in its name, or several cases, or two files for
+        one modality.
+    """
+    try:
+        images = sorted(p for p in Path(folder).iterdir() if is_image_name(p.name) and not p.is_dir())
+    except OSError as err:
+        raise BadCase(f"Folder {shown_name(folder)} cannot be read: {err.strerror}: choose another.") from err
+    stated = [(p, m) for p in images if (m := modality_of(p.name)) is not None]
+    if not any(m != REFERENCE for _, m in stated):
+        names = ", ".join(shown_name(p) for p in images[:5]) or "no images at all"
+        raise BadCase(
+            f"Folder {shown_name(folder)} holds no image with t1, t1ce, t2 or flair in its name, but {names}: "
+            "rename the files, or name the modality of each."
+        )
+    cases = sorted({case_stem(p.name) for p, m in stated if m != REFERENCE})
+    if len(cases) > 1:
+        raise BadCase(
+            f"Folder {shown_name(folder)} holds {len(cases)} cases ({', '.join(cases[:5])}): "
+            "give each a folder of its own, or name the files of one."
+        )
+    return by_modality(stated)
+
+
+def by_modality(stated: Iterable[tuple[Path, str]]) -> dict[str, Path]:
+    """Files by modality, canonical ones first.
+
+    Raises
+    ------
+    BadCase
+        If two files state one modality.
+    """
+    files: dict[str, Path] = {}
+    for path, modality in stated:
+        if modality in files:
+            raise BadCase(
+                f"{shown_name(files[modality])} and {shown_name(path)} both say {modality}: "
+                "a case has one image of each modality; remove one, or name the files to use."
+            )
+        files[modality] = path
+    order = (*MODALITIES, REFERENCE)
+    return {m: files[m] for m in order if m in files}
+
+
+def looks_like_case(path: Path) -> bool:
+    """Whether a folder holds an image with a modality in its name; looks at a thousand entries, opens none."""
+    try:
+        with os.scandir(path) as entries:
+            return any(
+                is_image_name(e.name) and modality_of(e.name) in MODALITIES
+                for _, e in zip(range(_SCANNED), entries, strict=False)
+            )
+    except OSError:
+        return False
+
+
+def _common_start(stems: Iterable[str]) -> str:
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*stems, strict=False))
+    return "".join(letters[0] for letters in same).strip("_-. ")
+
+
+def _stem(filename: str) -> str:
+    name = Path(filename).name
+    suffix = next((s for s in (*_SUFFIXES, ".img") if name.lower().endswith(s)), "")
+    return name[: len(name) - len(suffix)]

@@ -37,6 +37,11 @@ def sample_dpmpp(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource) -> 
     Step
         From index N - 1 to 0.
 
+    Notes
+    -----
+    Evenly spaced timesteps make the steps before the last long in log(signal / noise), and the extrapolation with
+    them. A binary mask is decided by then and does not mind; data that are continuous overshoot with few steps.
+
     References
     ----------
     Lu et al. 2022, arXiv:2211.01095, algorithm 2.

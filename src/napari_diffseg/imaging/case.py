@@ -1,0 +1,242 @@
+"""One patient: the images of several modalities on one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from nibabel.processing import resample_from_to
+
+from napari_diffseg.errors import BadCase, GridMismatch
+from napari_diffseg.imaging.naming import (
+    MODALITIES,
+    REFERENCE,
+    by_modality,
+    case_id_of,
+    case_stem,
+    find_case_files,
+    modality_of,
+    shown_name,
+)
+from napari_diffseg.imaging.nifti import count_channels, read_channels, read_mask, read_volume
+from napari_diffseg.imaging.volume import Volume, describe_grid, same_grid
+
+if TYPE_CHECKING:
+    from typing import Any
+
+Source = Path | str | Sequence[Path | str] | Mapping[str, Path | str]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Volumes of one patient that share a grid.
+
+    Attributes
+    ----------
+    id : str
+        A name for people and for folders of results.
+    volumes : mapping of str to Volume
+        By modality, at least one.
+    reference : Volume or None
+        A mask drawn by people, on the same grid.
+
+    Raises
+    ------
+    BadCase
+        If there is no volume.
+    GridMismatch
+        If two volumes, or a volume and the reference, have different grids.
+    """
+
+    id: str
+    volumes: Mapping[str, Volume]
+    reference: Volume | None
+
+    def __post_init__(self) -> None:
+        if not self.volumes:
+            raise BadCase(f"Case {self.id}: it has no image: give at least one modality.")
+        (first, grid), *others = self.volumes.items()
+        if self.reference is not None:
+            others.append(("the reference mask", self.reference))
+        for name, volume in others:
+            if not same_grid(grid, volume):
+                raise GridMismatch(
+                    f"Case {self.id}: {name} is {describe_grid(volume)}, but {first} is {describe_grid(grid)}"
+                    f"{_where(grid, volume)}. The modalities of a case must share one grid: "
+                    f"tick 'Resample to {first}', or pass --resample {first}."
+                )
+        object.__setattr__(self, "volumes", MappingProxyType(dict(self.volumes)))
+
+    def __reduce__(self) -> tuple[type[Case], tuple[str, dict[str, Volume], Volume | None]]:
+        return Case, (self.id, dict(self.volumes), self.reference)
+
+    @property
+    def grid_volume(self) -> Volume:
+        """The first volume: results are written on its grid."""
+        return next(iter(self.volumes.values()))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along the three axes of the files."""
+        return self.grid_volume.shape
+
+    @property
+    def affine(self) -> npt.NDArray[np.float64]:
+        """Voxel indices to RAS+ mm, (4, 4)."""
+        return self.grid_volume.affine
+
+
+def read_case(
+    source: Source,
+    *,
+    modalities: Sequence[str] | None = None,
+    channels: Sequence[str] | None = None,
+    resample_to: str | None = None,
+) -> Case:
+    """Read the images of one patient.
+
+    Parameters
+    ----------
+    source : path, sequence of paths, or mapping of modality to path
+        A folder; files whose names state their modality; one file, 4-D or of a single modality; or files by modality,
+        whatever their names, "seg" being the reference mask.
+    modalities : sequence of str, optional
+        Those wanted, in order; others are not read. All that are found by default.
+    channels : sequence of str, optional
+        What the channels of one file are, in its order; needed for a 4-D file, whose channels no name states.
+    resample_to : str, optional
+        Modality whose grid the others are brought to, by linear interpolation, when grids differ; the reference mask
+        takes the nearest label.
+
+    Returns
+    -------
+    Case
+
+    Raises
+    ------
+    BadImage
+        If a file cannot be read.
+    BadCase
+        If a modality is missing, given twice or not recognised, or the files are of several cases.
+    GridMismatch
+        If grids differ and `resample_to` is not given.
+    """
+    if isinstance(source, Mapping):
+        case = _from_files({m: Path(p) for m, p in source.items()}, modalities)
+    else:
+        paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(p) for p in source]
+        case = _from_paths(paths, modalities, channels)
+    case_id, volumes, reference = case
+    if resample_to is not None:
+        volumes, reference = _resampled(case_id, volumes, reference, resample_to)
+    return Case(case_id, volumes, reference)
+
+
+_Parts = tuple[str, dict[str, Volume], Volume | None]
+
+
+def _from_paths(paths: list[Path], modalities: Sequence[str] | None, channels: Sequence[str] | None) -> _Parts:
+    if not paths:
+        raise BadCase("No file given: name a folder or the images of one case.")
+    if len(paths) == 1 and paths[0].is_dir():
+        if channels is not None:
+            raise BadCase(f"Channels are named, but {shown_name(paths[0])} is a folder: name its 4-D file.")
+        case_id, volumes, reference = _from_files(find_case_files(paths[0]), modalities)
+        return case_id, volumes, reference
+    if channels is not None or (len(paths) == 1 and count_channels(paths[0]) > 1):
+        return _from_channels(paths, modalities, channels)
+    stated = [(p, modality_of(p.name)) for p in paths]
+    unknown = [shown_name(p) for p, m in stated if m is None]
+    if unknown:
+        raise BadCase(
+            f"{', '.join(unknown[:5])}: the name states no modality: rename to, say, patient_flair.nii.gz, "
+            "or say which modality it is (--channels flair)."
+        )
+    _check_one_case([p for p, m in stated if m != REFERENCE])
+    return _from_files(by_modality((p, m) for p, m in stated if m is not None), modalities)
+
+
+def _check_one_case(paths: list[Path]) -> None:
+    stems = sorted({case_stem(p.name) for p in paths})
+    if len(stems) > 1:
+        raise BadCase(
+            f"The files are of {len(stems)} cases ({', '.join(stems[:5])}): give the files of one, "
+            "or name the modality of each."
+        )
+
+
+def _from_files(files: Mapping[str, Path], modalities: Sequence[str] | None) -> _Parts:
+    images = {m: p for m, p in files.items() if m != REFERENCE}
+    case_id = case_id_of(list(images.values() or files.values())) if files else "without files"
+    wanted = _wanted(case_id, images, modalities)
+    volumes = {m: read_volume(images[m]) for m in wanted}
+    reference = read_mask(files[REFERENCE]) if REFERENCE in files else None
+    return case_id, volumes, reference
+
+
+def _wanted(case_id: str, given: Mapping[str, Any] | Sequence[str], modalities: Sequence[str] | None) -> list[str]:
+    """The modalities to read, all of which are given."""
+    wanted = list(given) if modalities is None else list(modalities)
+    missing = [m for m in wanted if m not in given]
+    if missing or not wanted:
+        there = ", ".join(given) or "no image"
+        raise BadCase(
+            f"Case {case_id}: no {', '.join(missing) or 'modality'} among its images ({there}): add what is missing, "
+            "or choose a checkpoint that does without."
+        )
+    return wanted
+
+
+def _from_channels(paths: list[Path], modalities: Sequence[str] | None, channels: Sequence[str] | None) -> _Parts:
+    path, *others = paths
+    if others:
+        raise BadCase(f"Channels are named, but {len(paths)} files are given: channels belong to one 4-D file.")
+    count = count_channels(path)
+    if channels is None:
+        raise BadCase(
+            f"{shown_name(path)} has {count} channels and does not say what they are: name them in the file's order "
+            f"(--channels {','.join(MODALITIES[:count])}, if that is the order)."
+        )
+    if len(channels) != count or len(set(channels)) != count:
+        raise BadCase(
+            f"{shown_name(path)} has {count} channels, but {len(channels)} are named ({', '.join(channels)}): "
+            "name each once, in the file's order."
+        )
+    case_id = case_id_of([path])
+    wanted = _wanted(case_id, channels, modalities)
+    volumes = read_channels(path, only=[channels.index(m) for m in wanted])
+    return case_id, dict(zip(wanted, volumes, strict=True)), None
+
+
+def _resampled(
+    case_id: str, volumes: Mapping[str, Volume], reference: Volume | None, target: str
+) -> tuple[dict[str, Volume], Volume | None]:
+    if target not in volumes:
+        raise BadCase(f"Case {case_id}: there is no {target} to resample to: choose among {', '.join(volumes)}.")
+    grid = volumes[target]
+    moved = {m: _on_grid(v, grid, f"resampled to the grid of {target}", order=1) for m, v in volumes.items()}
+    if reference is None:
+        return moved, None
+    return moved, _on_grid(reference, grid, f"resampled to the grid of {target}", order=0)
+
+
+def _on_grid(volume: Volume, grid: Volume, note: str, *, order: int) -> Volume:
+    if same_grid(volume, grid):
+        return volume
+    kind = np.float32 if order else np.int32
+    image = nib.Nifti1Image(volume.data.astype(kind), volume.affine)  # type: ignore[no-untyped-call]
+    there = (grid.shape, grid.affine)
+    moved = np.asarray(resample_from_to(image, there, order=order).dataobj)  # type: ignore[no-untyped-call]
+    before = f"{note}: it was {describe_grid(volume)}"
+    return Volume(moved.astype(kind), grid.affine, grid.header, volume.path, (*volume.notes, before))
+
+
+def _where(a: Volume, b: Volume) -> str:
+    """Says that the position differs, where sizes and directions do not."""
+    return ", elsewhere in space" if describe_grid(a) == describe_grid(b) else ""

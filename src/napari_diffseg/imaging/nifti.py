@@ -1,0 +1,238 @@
+"""Reads images: NIfTI (single files and pairs, compressed or not) and FreeSurfer's .mgz."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_diffseg.errors import BadImage
+from napari_diffseg.imaging.memory_budget import memory_budget
+from napari_diffseg.imaging.mgh import is_mgh, parse_mgh
+from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.nifti_header import is_nifti, parse_nifti
+from napari_diffseg.imaging.source_file import GZIP_MAGIC, SourceFile
+from napari_diffseg.imaging.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_diffseg.imaging.layout import Layout
+
+_HEADER_BYTES = 540
+_PAIR_TAIL_BYTES = 1 << 20
+
+
+def read_volume(path: Path | str, *, channel: int | None = None) -> Volume:
+    """Read one image; what it is, is seen from its content, not from its name.
+
+    The header's claims are checked against the file's size and the free memory before any is taken, and the
+    checksums of compressed files are verified.
+
+    Parameters
+    ----------
+    path : Path
+        NIfTI-1 or NIfTI-2, .nii or a pair by its .hdr, compressed or not, or FreeSurfer .mgz or .mgh.
+    channel : int, optional
+        Which volume of a 4-D file, from 0; a 3-D file has channel 0 only.
+
+    Returns
+    -------
+    Volume
+        Integers as they are stored when the header does not scale them, else float32. Voxels that are not finite are
+        0, and counted in the notes.
+
+    Raises
+    ------
+    BadImage
+        If the file is damaged, too large, of another kind, of one value throughout, or 4-D without `channel`.
+    """
+    stored = _read(Path(path))
+    return stored.volume(stored.index(channel))
+
+
+def read_mask(path: Path | str) -> Volume:
+    """Read a label mask: whole numbers, which may be 0 throughout.
+
+    Returns
+    -------
+    Volume
+        Of an integer type.
+
+    Raises
+    ------
+    BadImage
+        As `read_volume`; also if a value is not a whole number.
+    """
+    stored = _read(Path(path))
+    volume = stored.volume(stored.index(None), constant=True)
+    if volume.data.dtype.kind in "iu":
+        return volume
+    whole = np.rint(volume.data)
+    if not np.array_equal(whole, volume.data):
+        raise stored.bad("holds fractions and is no label mask: give one of whole numbers")
+    low, high = float(whole.min()), float(whole.max())
+    kind = next((k for k in ("u1", "i2", "i4") if np.iinfo(k).min <= low and high <= np.iinfo(k).max), None)
+    if kind is None:
+        raise stored.bad(f"holds values from {low:g} to {high:g} and is no label mask: give one of labels")
+    return Volume(whole.astype(kind), volume.affine, volume.header, volume.path, volume.notes, volume.file_digest)
+
+
+def read_channels(path: Path | str, *, only: Sequence[int] | None = None) -> list[Volume]:
+    """Read the volumes of a 4-D file, in their order; a 3-D file is one.
+
+    Parameters
+    ----------
+    path : Path
+        As for `read_volume`.
+    only : sequence of int, optional
+        Channels wanted, from 0, in the order wanted; the others may then be empty.
+
+    Raises
+    ------
+    BadImage
+        As `read_volume`.
+    """
+    stored = _read(Path(path))
+    wanted = range(stored.layout.channels) if only is None else only
+    return [stored.volume(stored.index(k)) for k in wanted]
+
+
+def count_channels(path: Path | str) -> int:
+    """How many volumes a file holds, from its header alone; 1 for a 3-D file.
+
+    Raises
+    ------
+    BadImage
+        If the file has no header that could be read.
+    """
+    with SourceFile(Path(path)) as file:
+        return _layout(file).channels
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """A file's voxels as they are stored, (X, Y, Z, channels), and what is known about them."""
+
+    path: Path
+    layout: Layout
+    array: npt.NDArray[Any]
+    digest: str
+    notes: tuple[str, ...]
+
+    def bad(self, what: str) -> BadImage:
+        return BadImage(f"{shown_name(self.path)} {what}.")
+
+    def index(self, channel: int | None) -> int:
+        """The channel meant: it must be named exactly when there are several."""
+        if channel is None:
+            if self.layout.channels > 1:
+                raise self.bad(
+                    f"holds {self.layout.channels} volumes in one file: say which is meant, or name its channels"
+                )
+            return 0
+        if not 0 <= channel < self.layout.channels:
+            raise self.bad(f"holds {self.layout.channels} volumes, so there is no channel {channel}: count from 0")
+        return channel
+
+    def volume(self, channel: int, *, constant: bool = False) -> Volume:
+        """One channel as a volume, scaled, finite, and not of one value unless `constant`."""
+        data, repaired = self._scaled(self.array[..., channel])
+        if not constant and data.min() == data.max():
+            raise self.bad(f"is {data.flat[0]:g} in every voxel: there is nothing to segment in it, give another image")
+        notes = self.notes if not repaired else (*self.notes, f"{repaired} voxels were not finite and are 0 now")
+        digest = self.digest if self.layout.channels == 1 else f"{self.digest}:{channel}"
+        return Volume(data, self.layout.affine, self.layout.header, self.path, notes, digest)
+
+    def _scaled(self, stored: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
+        slope, inter = self.layout.slope, self.layout.inter
+        if (slope, inter) == (1.0, 0.0) and stored.dtype.kind in "iu":
+            return stored.astype(stored.dtype.newbyteorder("="), copy=False), 0
+        with np.errstate(over="ignore", invalid="ignore"):
+            data = stored if (slope, inter) == (1.0, 0.0) else stored * np.float64(slope) + inter
+            data = data.astype(np.float32)
+        finite = np.isfinite(data)
+        count = data.size - int(np.count_nonzero(finite))
+        if count == data.size:
+            raise self.bad("holds no finite value: export it again")
+        if count:
+            data[~finite] = 0
+        return data, count
+
+
+def _read(path: Path) -> _Stored:
+    with SourceFile(path) as file:
+        layout = _layout(file)
+        if layout.is_single:
+            return _read_voxels(file, layout, path)
+        file.finish(_PAIR_TAIL_BYTES)  # extensions
+    with SourceFile(_voxels_of_pair(path)) as voxels:
+        return _read_voxels(voxels, layout, path)
+
+
+def _layout(file: SourceFile) -> Layout:
+    head = file.peek(_HEADER_BYTES)
+    if is_nifti(head):
+        return parse_nifti(head, file.bad)
+    if is_mgh(head):
+        return parse_mgh(head, file.bad)
+    raise file.bad(f"is no image but {_what_it_is(head)}: give a NIfTI (.nii, .nii.gz) or FreeSurfer (.mgz) file")
+
+
+def _read_voxels(file: SourceFile, layout: Layout, path: Path) -> _Stored:
+    _check_size(file, layout)
+    file.skip(layout.offset)
+    buffer = file.read_array(layout.nbytes)
+    digest, ignored = file.finish(layout.tail_bytes)
+    notes = layout.notes if not ignored else (*layout.notes, f"{ignored} bytes after the end of the image were ignored")
+    array = buffer.view(layout.dtype).reshape((*layout.shape[:3], layout.channels), order="F")
+    return _Stored(path, layout, array, digest, notes)
+
+
+def _check_size(file: SourceFile, layout: Layout) -> None:
+    """Refuse what the file cannot hold, and what the memory cannot, before taking any."""
+    claimed = " x ".join(str(n) for n in layout.shape)
+    if layout.offset + layout.nbytes > file.capacity():
+        raise file.bad(
+            f"is cut short or its header is false, {claimed} voxels need {layout.nbytes} bytes and cannot be in a file "
+            f"of {file.size}: copy or download it again"
+        )
+    need = layout.nbytes + 2 * 4 * math.prod(layout.shape)
+    budget = memory_budget()
+    if need > budget:
+        raise file.bad(
+            f"has {claimed} voxels, which need {need / 1e9:.1f} GB of memory, and {budget / 1e9:.1f} GB may be used: "
+            "crop it, or close other programs"
+        )
+
+
+def _voxels_of_pair(path: Path) -> Path:
+    stem = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    for name in (stem.with_suffix(".img"), stem.with_suffix(".img.gz"), stem.with_suffix(".IMG")):
+        if name.exists():
+            return name
+    raise BadImage(
+        f"{shown_name(path)} is the header of a pair, but {stem.with_suffix('.img').name} is not beside it: "
+        "copy both files into one folder."
+    )
+
+
+def _what_it_is(head: bytes) -> str:
+    start = head[:64].lstrip().lower()
+    if not head:
+        return "an empty file"
+    if head[:2] == GZIP_MAGIC:
+        return "a file that was compressed twice"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page, perhaps of a failed download"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, whose content was not fetched"
+    if head[128:132] == b"DICM":
+        return "a DICOM file"
+    if head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"):
+        return "of the Analyze format, which states no orientation"
+    return "something else"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_diffseg.diffusion.schedule import PredictionName, SamplerName, ScheduleName, VarianceName
@@ -82,10 +83,10 @@ class Recipe(BaseModel):
         """Channels the network gives: one a mask channel, twice that where it learns the variance."""
         return len(self.labels) * (2 if self.variance == "learned_range" else 1)
 
-    def decode_values(self, x0: np.ndarray) -> np.ndarray:
+    def decode_values(self, x0: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Predicted x_0 as lesion evidence, 0 at `mask_low` and 1 at `mask_high`, clipped to [0, 1], float32."""
         scaled = (x0 - self.mask_low) / (self.mask_high - self.mask_low)
-        return np.clip(scaled, 0.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(scaled, 0.0, 1.0), np.float32)
 
 
 _AXES = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}

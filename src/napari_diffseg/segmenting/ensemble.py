@@ -114,6 +114,13 @@ class Ensemble:
         """Whether the member is final on all slices."""
         return member in self._done and bool(self._done[member].all())
 
+    def whole(self) -> Ensemble:
+        """The ensemble of those members alone that are final on all slices."""
+        whole = Ensemble(self.labels, self.source_shape, self.slice_axis, self.slices, self.sampled)
+        for k in self.members:
+            whole.add(k, self.slices, self._unpacked(k))
+        return whole
+
     def counts(self) -> npt.NDArray[np.int64]:
         """Members that are final on each slice, (S,); on a slice without brain, all that have begun."""
         if not self._done:
@@ -129,9 +136,7 @@ class Ensemble:
         KeyError
             If the ensemble has no such member.
         """
-        n = self._plane[0] * self._plane[1]
-        flat = np.unpackbits(self._bits[member], axis=-1, count=n).astype(np.bool_)
-        return self._volume(flat.reshape(self._votes.shape), np.bool_)
+        return self._volume(self._unpacked(member), np.bool_)
 
     def mean(self) -> Float:
         """Mean of the binary members, (labels, X, Y, Z), 0 where there is none yet."""
@@ -165,6 +170,11 @@ class Ensemble:
         """`variance` of one source slice, (labels, U, V)."""
         row = self._row[slice_index]
         return self._variance(slice(row, row + 1))[:, 0]
+
+    def _unpacked(self, member: int) -> Bool:
+        n = self._plane[0] * self._plane[1]
+        flat = np.unpackbits(self._bits[member], axis=-1, count=n)
+        return flat.astype(np.bool_).reshape(self._votes.shape)
 
     def _mean(self, rows: slice) -> Float:
         n = np.maximum(self.counts()[rows], 1).astype(np.float32)

@@ -1,0 +1,62 @@
+"""The command line: one verb a file, heavy imports inside the verb, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from cyclopts import App, CycloptsError
+from pydantic import ValidationError
+
+from napari_diffseg.errors import BadRequest, DiffsegError
+from napari_diffseg.recipe import describe_validation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+app = App(
+    name="napari-diffseg",
+    help="Brain-lesion segmentation with its uncertainty, by a conditioned diffusion ensemble.",
+    version_flags=["--version"],
+)
+app.command("napari_diffseg.cli.demo:demo", help="Segment the shipped case with the shipped checkpoint, in napari.")
+app.command("napari_diffseg.cli.predict:predict", help="Segment cases and write masks, members and uncertainty.")
+app.command("napari_diffseg.cli.info:info", help="Say what a checkpoint is, and what had to be guessed.")
+app.command("napari_diffseg.cli.convert:convert", help="Write a state dict as a checkpoint that carries its recipe.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        0 done, 1 failed (of several cases: some failed, the others are done), 2 usage, 130 interrupted.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as err:
+        cause = err.__cause__
+        text = describe_validation(cause) if isinstance(cause, ValidationError) else str(err)
+        return _complain(f"{text} See napari-diffseg --help.", USAGE)
+    except BadRequest as err:
+        return _complain(str(err), USAGE)
+    except DiffsegError as err:
+        return _complain(str(err), FAILED)
+    except KeyboardInterrupt:
+        return _complain("Interrupted.", INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(text: str, code: int) -> int:
+    sys.stderr.write(f"napari-diffseg: {text}\n")
+    return code

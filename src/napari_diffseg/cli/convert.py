@@ -1,0 +1,37 @@
+"""`napari-diffseg convert`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from napari_diffseg.cli.overrides import OverrideOptions, Overrides
+
+
+def convert(
+    checkpoint: Path,
+    out: Path,
+    *,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    overrides: OverrideOptions = Overrides(),
+) -> int:
+    """Write a state dict as a .safetensors checkpoint that carries its recipe; the weights stay bit for bit.
+
+    Parameters
+    ----------
+    checkpoint
+        A .pt file as the original code saves it.
+    out
+        The .safetensors file to write.
+    overwrite
+        Replace the file if it is there.
+    """
+    from napari_diffseg.checkpoint import convert_checkpoint
+
+    written = convert_checkpoint(checkpoint, out, overwrite=overwrite, **overrides.given())
+    sys.stdout.write(f"{out}  sha256 {written.digest}\n")
+    sys.stdout.writelines(f"guessed: {guess}\n" for guess in written.guesses)
+    return 0

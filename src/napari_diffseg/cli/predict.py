@@ -1,0 +1,126 @@
+"""`napari-diffseg predict`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from napari_diffseg.cli.overrides import OverrideOptions, Overrides
+from napari_diffseg.errors import BadRequest, DiffsegError
+from napari_diffseg.events import SegmentRequest
+
+if TYPE_CHECKING:
+    from napari_diffseg.checkpoint import Checkpoint
+    from napari_diffseg.imaging.case import Case
+    from napari_diffseg.segmenting.segmenter import LocalSegmenter
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def predict(
+    *cases: Path,
+    checkpoint: str,
+    out: Path,
+    request: Annotated[SegmentRequest, Parameter(name="*")] = SegmentRequest(),
+    channels: str | None = None,
+    resample: str | None = None,
+    overwrite: Flag = False,
+    resume: Flag = False,
+    overrides: OverrideOptions = Overrides(),
+) -> int:
+    """Segment cases and write mask, mean, uncertainty, members and run.json, on the source's voxels.
+
+    Parameters
+    ----------
+    cases
+        A folder with one case's images each, or one 4-D or single-modality file each.
+    checkpoint
+        A .safetensors or .pt file, or `demo` for the shipped one.
+    out
+        Folder for the results; each case gets a folder of its own in it.
+    channels
+        Modalities of a 4-D file's channels, in their order, such as flair,t1,t1ce,t2.
+    resample
+        Modality whose grid the others are brought to when they differ.
+    overwrite
+        Replace results that are there.
+    resume
+        Keep finished members that are there and sample only the others.
+    """
+    from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
+    from napari_diffseg.segmenting.segmenter import LocalSegmenter
+
+    if not cases:
+        raise BadRequest("No case given: name at least one folder or file. See napari-diffseg predict --help.")
+    if overwrite and resume:
+        raise BadRequest("--overwrite and --resume exclude each other: give one of them.")
+    loaded = load_checkpoint(resolve_checkpoint(checkpoint), **overrides.given())
+    for guess in loaded.guesses:
+        _say(f"guessed: {guess}")
+    segmenter = LocalSegmenter(loaded, preview_interval_s=None)
+    failed, seen = 0, set[str]()
+    for source in cases:
+        try:
+            case = _read(source, loaded, channels, resample)
+            _check_new(case, seen)
+            _segment(case, segmenter, loaded, request, out / case.id, overwrite=overwrite, resume=resume)
+        except BadRequest:
+            if len(cases) == 1:
+                raise
+            failed += _report(source)
+        except DiffsegError:
+            failed += _report(source)
+    return 1 if failed else 0
+
+
+def _read(source: Path, checkpoint: Checkpoint, channels: str | None, resample: str | None) -> Case:
+    from napari_diffseg.imaging.case import read_case
+
+    names = [c.strip() for c in channels.split(",")] if channels else None
+    return read_case(source, modalities=checkpoint.recipe.modalities, channels=names, resample_to=resample)
+
+
+def _check_new(case: Case, seen: set[str]) -> None:
+    """Two cases of one name would share a folder."""
+    if case.id in seen:
+        raise BadRequest(f"Two cases are called {case.id}: their results would share a folder; run them one by one.")
+    seen.add(case.id)
+
+
+def _segment(
+    case: Case,
+    segmenter: LocalSegmenter,
+    checkpoint: Checkpoint,
+    request: SegmentRequest,
+    folder: Path,
+    *,
+    overwrite: bool,
+    resume: bool,
+) -> None:
+    from napari_diffseg.cli.progress import show_progress
+    from napari_diffseg.segmenting.keep import keep_run
+    from napari_diffseg.segmenting.run_folder import RunFolder
+
+    run_folder = RunFolder(folder, case, checkpoint, request)
+    events = keep_run(segmenter, run_folder, overwrite=overwrite, resume=resume)
+    try:
+        show_progress(events, case.id)
+    except KeyboardInterrupt:
+        events.close()
+        kept = len(run_folder.finished_members())
+        _say(f"{case.id}: interrupted; {kept} finished members are kept in {folder}: --resume goes on.")
+        raise
+    sys.stdout.write(f"{folder}\n")
+
+
+def _report(source: Path) -> int:
+    """One line for a case that failed; the others go on."""
+    _say(f"{source}: {sys.exc_info()[1]}")
+    return 1
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

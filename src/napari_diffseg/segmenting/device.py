@@ -1,0 +1,64 @@
+"""Where and in which arithmetic a run computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_diffseg.errors import BadRequest
+
+if TYPE_CHECKING:
+    from napari_diffseg.events import PrecisionName
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that a request names; `auto` is the first GPU there is, else the processor.
+
+    Raises
+    ------
+    BadRequest
+        If this machine, or this build of PyTorch, has no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        _check_cuda(device)
+        return torch.device("cuda", device.index or 0)
+    if device.type == "mps" and not _has_mps():
+        raise BadRequest("Device mps: this machine offers no Apple GPU to PyTorch: choose cpu or auto.")
+    return device
+
+
+def _check_cuda(device: torch.device) -> None:
+    if not torch.cuda.is_available():
+        build = "was built without CUDA" if torch.version.cuda is None else "finds no usable NVIDIA GPU or driver"
+        raise BadRequest(f"Device {device}: this PyTorch ({torch.__version__}) {build}: choose cpu or auto.")
+    count = torch.cuda.device_count()
+    if (device.index or 0) >= count:
+        raise BadRequest(f"Device {device}: this machine has {count} GPU(s), cuda:0 to cuda:{count - 1}.")
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def resolve_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
+    """The arithmetic of the network: bfloat16 on a GPU that has it unless float32 is asked for, else float32."""
+    if name == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if name == "bf16" else torch.float32
+
+
+def precision_name(dtype: torch.dtype) -> str:
+    """`fp32` or `bf16`."""
+    return "bf16" if dtype == torch.bfloat16 else "fp32"
+
+
+def describe_device(device: torch.device) -> str:
+    """The device as a person knows it, such as `cuda:0 (NVIDIA H100)`."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)

@@ -1,0 +1,79 @@
+"""A run whose results are on disk before anybody hears of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.events import Finished, Sampled, Started
+from napari_diffseg.segmenting.ensemble import Ensemble
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_diffseg.events import SamplingEvent, Segmenter, SegmentRequest
+    from napari_diffseg.segmenting.run_folder import RunFolder
+
+
+def keep_run(
+    segmenter: Segmenter, folder: RunFolder, *, overwrite: bool = False, resume: bool = False
+) -> Generator[SamplingEvent]:
+    """The events of `segmenter` for the folder's case and request, each passed on after its results are written.
+
+    When the iterator is closed early, or the run fails, the finished members stay, the maps of what there is are
+    written, and `run.json` says that the run was cut short.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The engine.
+    folder : RunFolder
+        Where results go; it names case and request.
+    overwrite : bool
+        Whether results that are there may be replaced; they are removed when the new run has started.
+    resume : bool
+        Whether members that are there are taken over and only the others sampled.
+
+    Raises
+    ------
+    OutputExists, OutputFailed
+        If the folder holds results already, or cannot be written.
+    BadRequest
+        If there is nothing to resume, or what is there was made with other settings.
+    DiffsegError
+        Whatever the engine raises.
+    """
+    folder.check(overwrite=overwrite or resume)
+    request = _remaining(folder) if resume else folder.request
+    ensemble: Ensemble | None = None
+    finished: Finished | None = None
+    try:
+        for event in segmenter.segment(folder.case, request):
+            match event:
+                case Started():
+                    ensemble = Ensemble.for_run(event)
+                    if resume:
+                        folder.resume(event, ensemble)
+                    else:
+                        folder.begin(event)
+                case Sampled():
+                    assert ensemble is not None  # Started comes first
+                    ensemble.add(event.member, event.slices, event.mask)
+                    folder.keep(event, ensemble)
+                case Finished():
+                    assert ensemble is not None
+                    finished = event
+                    folder.finish(event, ensemble)
+            yield event
+    finally:
+        if finished is None and ensemble is not None:
+            folder.finish(None, ensemble)
+
+
+def _remaining(folder: RunFolder) -> SegmentRequest:
+    """The folder's request without the members that are on disk."""
+    done = len(folder.finished_members())
+    request = folder.request
+    if done == request.members:
+        raise BadRequest(f"{folder.folder} has all {done} members already: ask for more members, or use --overwrite.")
+    return request.model_copy(update={"first_member": request.first_member + done, "members": request.members - done})

@@ -1,0 +1,193 @@
+"""One run: its rows, batch by batch, through a sampler."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_diffseg.decode import decode_masks, decode_preview
+from napari_diffseg.diffusion.ddim import sample_ddim
+from napari_diffseg.diffusion.ddpm import sample_ddpm
+from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
+from napari_diffseg.diffusion.dpmpp import sample_dpmpp
+from napari_diffseg.diffusion.noise import SeededNoise, member_seed
+from napari_diffseg.errors import RunFailed
+from napari_diffseg.events import Preview, Sampled, Stepped
+from napari_diffseg.segmenting.memory import is_out_of_memory
+from napari_diffseg.segmenting.rows import Row, order_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from napari_diffseg.diffusion.schedule import SamplerName, Schedule
+    from napari_diffseg.diffusion.step import Step
+    from napari_diffseg.encode import Conditioning
+    from napari_diffseg.events import SegmentRequest
+    from napari_diffseg.networks.unet import UNet
+    from napari_diffseg.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+
+Batch = tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A request resolved against a case, a checkpoint and a machine: nothing is 'auto' any more."""
+
+    id: str
+    request: SegmentRequest
+    recipe: Recipe
+    conditioning: Conditioning
+    network: UNet
+    device: torch.device
+    dtype: torch.dtype
+    schedule: Schedule
+    sampler: SamplerName
+    batch_size: int
+    preview_interval_s: float | None
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations of one slice by one member that the run takes."""
+        return self.request.members * len(self.conditioning.sampled) * len(self.schedule.timesteps)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What a run has behind it: evaluations done, and when the last preview was made."""
+
+    done: int = 0
+    previewed: float = field(default=-np.inf)
+
+
+def sample_run(run: Run) -> Generator[Stepped | Sampled, None, int]:
+    """Sample all rows of a run, first wanted first; returns the batch size that memory allowed."""
+    if not run.conditioning.sampled:
+        yield from _empty_members(run)
+    rows = order_rows(run.request.member_numbers, run.conditioning.sampled, focus=run.request.focus)
+    progress, size = _Progress(), run.batch_size
+    while rows:
+        batch = rows[:size]
+        if (yield from _batch_fits(run, batch, progress)):
+            rows = rows[size:]
+            continue
+        if len(batch) == 1:
+            raise RunFailed("Memory ran out for a single slice: close other programs, or choose another device.")
+        size = len(batch) // 2
+        _free_memory()
+        logger.warning("Memory ran out: going on with %d slices at once.", size)
+    return size
+
+
+def _empty_members(run: Run) -> Iterator[Sampled]:
+    """The members of a run none of whose slices holds brain: final without sampling."""
+    grid = run.conditioning.grid
+    plane = tuple(n for axis, n in enumerate(grid.source_shape) if axis != grid.slice_axis)
+    for member in run.request.member_numbers:
+        yield Sampled(run.id, member, (), np.zeros((len(run.recipe.labels), 0, *plane), np.bool_))
+
+
+def _batch_fits(run: Run, batch: Batch, progress: _Progress) -> Generator[Stepped | Sampled, None, bool]:
+    """Sample one batch; False when memory ran out, with nothing of it kept.
+
+    The handler only notes the failure: the traceback holds the tensors until the handler is left.
+    """
+    before = progress.done
+    try:
+        yield from _sample_batch(run, batch, progress)
+    except (RuntimeError, MemoryError) as err:
+        if not is_out_of_memory(err):
+            raise
+        progress.done = before
+        return False
+    return True
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepped | Sampled]:
+    last: Step | None = None
+    steps = len(run.schedule.timesteps)
+    for n, step in enumerate(_chain(run, batch)):
+        progress.done += len(batch)
+        yield Stepped(run.id, n, steps, step.timestep, progress.done, _preview(run, batch[0], step, progress))
+        last = step
+    assert last is not None  # a schedule has at least one timestep
+    yield from _members(run, batch, last)
+
+
+def _chain(run: Run, batch: Batch) -> Iterator[Step]:
+    """The steps of one batch; gradients are off only while a step is made, never while a consumer holds it."""
+    position = {s: i for i, s in enumerate(run.conditioning.sampled)}
+    image = run.conditioning.image[[position[row.slice_index] for row in batch]].to(run.device)
+    denoiser = ConditionedDenoiser(
+        run.network,
+        image,
+        run.schedule,
+        prediction=run.recipe.prediction,
+        variance=run.recipe.variance,
+        clip=run.recipe.clip,
+        rescale_timesteps=run.recipe.rescale_timesteps,
+    )
+    seeds = [member_seed(run.request.seed, row.member, row.slice_index) for row in batch]
+    noise = SeededNoise(seeds, (len(run.recipe.labels), *image.shape[-2:]), run.device)
+    steps = _sampler(run, denoiser, noise)
+    while True:
+        with torch.inference_mode():
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
+
+
+def _sampler(run: Run, denoiser: ConditionedDenoiser, noise: SeededNoise) -> Iterator[Step]:
+    match run.sampler:
+        case "ddpm":
+            return sample_ddpm(denoiser, run.schedule, noise)
+        case "ddim":
+            return sample_ddim(denoiser, run.schedule, noise, eta=run.request.eta)
+        case "dpmpp":
+            return sample_dpmpp(denoiser, run.schedule, noise)
+
+
+def _preview(run: Run, row: Row, step: Step, progress: _Progress) -> Preview | None:
+    """The first row of a batch on the source's voxels, when one is due."""
+    now = time.monotonic()
+    if run.preview_interval_s is None or now - progress.previewed < run.preview_interval_s:
+        return None
+    progress.previewed = now
+    grid = run.conditioning.grid
+    x0, sample = (t[0, 0].float().cpu().numpy() for t in (step.x0, step.x))
+    mask = decode_preview(x0, grid, run.recipe)
+    return Preview(row.member, row.slice_index, mask, grid.to_source(sample[None], fill=0.0)[0])
+
+
+def _members(run: Run, batch: Batch, last: Step) -> Iterator[Sampled]:
+    """The final masks of a batch, one event for each member in it."""
+    x = last.x.float().cpu().numpy()
+    if not np.isfinite(x).all():
+        bad = batch[int(np.argmin(np.isfinite(x).all(axis=(1, 2, 3))))]
+        raise RunFailed(
+            f"Slice {bad.slice_index}, member {bad.member}: the network gave numbers that are not finite: "
+            "use --precision fp32, or check the checkpoint."
+        )
+    for member, group in groupby(range(len(batch)), key=lambda i: batch[i].member):
+        index = list(group)
+        yield Sampled(
+            run.id,
+            member,
+            tuple(batch[i].slice_index for i in index),
+            decode_masks(x[index], run.conditioning.grid, run.recipe),
+        )

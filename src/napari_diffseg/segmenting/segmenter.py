@@ -1,0 +1,134 @@
+"""The engine on this machine: a case and a request in, events out."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
+from napari_diffseg.encode import encode
+from napari_diffseg.errors import BadRequest, DiffsegError, RunFailed
+from napari_diffseg.events import Finished, Started
+from napari_diffseg.networks.unet import to_inference
+from napari_diffseg.segmenting.device import describe_device, precision_name, resolve_device, resolve_precision
+from napari_diffseg.segmenting.memory import choose_batch_size
+from napari_diffseg.segmenting.reproducible import reproducibly
+from napari_diffseg.segmenting.run import Run, sample_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_diffseg.checkpoint import Checkpoint
+    from napari_diffseg.diffusion.schedule import Schedule
+    from napari_diffseg.events import SamplingEvent, SegmentRequest
+    from napari_diffseg.imaging.case import Case
+    from napari_diffseg.networks.unet import UNet
+    from napari_diffseg.recipe import Recipe
+
+
+class LocalSegmenter:
+    """Runs the conditioned sampler of one checkpoint on this machine.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        What to sample with. The network stays on the device between runs.
+    preview_interval_s : float or None
+        Shortest time between two previews; 0 previews every step, None never.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, preview_interval_s: float | None = 1 / 15) -> None:
+        self._checkpoint = checkpoint
+        self._preview_interval_s = preview_interval_s
+        self._loaded: tuple[torch.device, torch.dtype, UNet] | None = None
+
+    def segment(self, case: Case, request: SegmentRequest) -> Iterator[SamplingEvent]:
+        """Sample the ensemble that `request` describes; see `napari_diffseg.events.Segmenter`.
+
+        Raises
+        ------
+        BadCase
+            If the case lacks a modality of the checkpoint's recipe.
+        BadRequest
+            If the device, the slices or the timesteps cannot be had.
+        RunFailed
+            If memory runs out even for one slice, the device fails, or the network gives numbers that are not finite.
+        """
+        began = time.monotonic()
+        try:
+            with reproducibly(enabled=request.reproducible):
+                run = self._resolve(case, request)
+                yield _started(run, case)
+                batch_size = yield from sample_run(run)
+                yield Finished(run.id, request.member_numbers, time.monotonic() - began, batch_size)
+        except DiffsegError:
+            raise
+        except (RuntimeError, MemoryError) as err:
+            reason = (str(err).splitlines() or [type(err).__name__])[0]
+            raise RunFailed(f"Case {case.id}: sampling stopped: {reason}") from err
+
+    def unload(self) -> None:
+        """Free the network's memory on the device; the next run loads it again."""
+        self._loaded = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _resolve(self, case: Case, request: SegmentRequest) -> Run:
+        recipe = self._checkpoint.recipe
+        device = resolve_device(request.device)
+        dtype = resolve_precision(request.precision, device)
+        schedule = _schedule(recipe, request.timesteps)
+        conditioning = encode(case, recipe, choose=request.slice_indices)
+        batch_size = 1 if request.reproducible else request.batch_size
+        return Run(
+            id=uuid.uuid4().hex[:12],
+            request=request,
+            recipe=recipe,
+            conditioning=conditioning,
+            network=self._network(device, dtype),
+            device=device,
+            dtype=dtype,
+            schedule=schedule,
+            sampler=request.sampler or recipe.sampler,
+            batch_size=batch_size or choose_batch_size(self._checkpoint.config, recipe.size, device),
+            preview_interval_s=self._preview_interval_s,
+        )
+
+    def _network(self, device: torch.device, dtype: torch.dtype) -> UNet:
+        if self._loaded is None or self._loaded[:2] != (device, dtype):
+            self._loaded = None  # the old copy goes before the new one comes
+            self._loaded = (device, dtype, to_inference(self._checkpoint.network(), dtype=dtype).to(device))
+        return self._loaded[2]
+
+
+def _schedule(recipe: Recipe, timesteps: int | None) -> Schedule:
+    """The recipe's noise schedule, shortened to the steps asked for."""
+    count = timesteps or recipe.timesteps
+    total = recipe.train_timesteps
+    if count > total:
+        raise BadRequest(f"Timesteps {count} exceed the {total} that the checkpoint was trained with: ask for fewer.")
+    kept = None if count == total else respaced_timesteps(total, count)
+    return make_schedule(recipe.schedule, total, timesteps=kept)
+
+
+def _started(run: Run, case: Case) -> Started:
+    """The run as it will be done."""
+    return Started(
+        run_id=run.id,
+        case_id=case.id,
+        device=describe_device(run.device),
+        precision=precision_name(run.dtype),
+        sampler=run.sampler,
+        timesteps=len(run.schedule.timesteps),
+        members=run.request.member_numbers,
+        slices=run.conditioning.slices,
+        sampled=run.conditioning.sampled,
+        slice_axis=run.conditioning.grid.slice_axis,
+        source_shape=case.shape,
+        labels=run.recipe.labels,
+        evaluations=run.evaluations,
+        warnings=run.conditioning.warnings,
+    )

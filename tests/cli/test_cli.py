@@ -1,0 +1,227 @@
+"""The verbs as a user types them: what they write, print and return."""
+
+import gzip
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from builders import tiny_config, write_case, write_tiny_checkpoint
+from napari_diffseg.cli import main
+from napari_diffseg.cli.demo import has_display
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors")
+
+
+@pytest.fixture
+def case(tmp_path):
+    return write_case(tmp_path / "case_1")
+
+
+def predict(*words, checkpoint, out):
+    arguments = ["predict", *words, "--checkpoint", checkpoint, "--out", out, "--device", "cpu", "--members", 2]
+    return main([str(word) for word in arguments])
+
+
+def test_predict_writes_each_cases_results_and_prints_where(checkpoint, tmp_path, capsys):
+    cases = [write_case(tmp_path / f"case_{k}", case_id=f"case_{k}", seed=k) for k in (1, 2)]
+    assert predict(*cases, checkpoint=checkpoint, out=tmp_path / "out") == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [str(tmp_path / "out" / f"case_{k}") for k in (1, 2)]
+    assert "case_1" in printed.err
+    for k in (1, 2):
+        image = nib.load(tmp_path / "out" / f"case_{k}" / "mask.nii.gz")
+        assert image.shape == (14, 12, 5)
+        assert json.loads((tmp_path / "out" / f"case_{k}" / "run.json").read_text())["status"] == "complete"
+
+
+def test_a_case_that_fails_is_named_and_the_others_are_done(checkpoint, tmp_path, capsys):
+    good = write_case(tmp_path / "good", case_id="good")
+    bad = write_case(tmp_path / "bad", case_id="bad", modalities=("t1",))
+    assert predict(bad, good, checkpoint=checkpoint, out=tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert "bad" in error
+    assert "Traceback" not in error
+    assert (tmp_path / "out" / "good" / "mask.nii.gz").exists()
+    assert not (tmp_path / "out" / "bad").exists()
+
+
+def _truncate(case):
+    path = case / "case_1_t2.nii.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    return "truncated"
+
+
+def _duplicate(case):
+    (case / "case_1_t1n.nii.gz").write_bytes((case / "case_1_t1.nii.gz").read_bytes())
+    return "t1"
+
+
+def _remove(case):
+    (case / "case_1_flair.nii.gz").unlink()
+    return "flair"
+
+
+def _replace(case, data, affine=None):
+    image = nib.Nifti1Image(data, np.diag([-1, -1, 1, 1]) if affine is None else affine)
+    nib.save(image, case / "case_1_t2.nii.gz")
+
+
+def _other_grid(case):
+    _replace(case, np.ones((14, 12, 6), np.int16))
+    return "14 x 12 x 6"
+
+
+def _five_dimensions(case):
+    _replace(case, np.ones((14, 12, 5, 2, 2), np.int16))
+    return "5"
+
+
+def _all_zero(case):
+    _replace(case, np.zeros((14, 12, 5), np.int16))
+    return "case_1_t2"
+
+
+def _all_nan(case):
+    _replace(case, np.full((14, 12, 5), np.nan, np.float32))
+    return "case_1_t2"
+
+
+def _not_an_image(case):
+    (case / "case_1_t2.nii.gz").write_bytes(gzip.compress(b"<html>not found</html>"))
+    return "case_1_t2"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [_truncate, _duplicate, _remove, _other_grid, _five_dimensions, _all_zero, _all_nan, _not_an_image],
+)
+def test_a_bad_case_is_one_sentence_a_code_and_nothing_written(spoil, case, checkpoint, tmp_path, capsys):
+    named = spoil(case)
+    assert predict(case, checkpoint=checkpoint, out=tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert named in error
+    assert "Traceback" not in error
+    assert len([line for line in error.splitlines() if line.startswith(str(case))]) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_few_nan_voxels_are_counted_in_a_warning(case, checkpoint, tmp_path, capsys):
+    data = np.asarray(nib.load(case / "case_1_t2.nii.gz").dataobj, np.float32)
+    data[5, 5, 2] = np.nan
+    _replace(case, data)
+    assert predict(case, checkpoint=checkpoint, out=tmp_path / "out") == 0
+    assert "t2: 1 " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html></html>", b"\x80\x04\x95 garbage", b"version https://git-lfs.github.com/spec/v1\n"],
+)
+def test_a_file_that_is_no_checkpoint_is_one_sentence(content, case, tmp_path, capsys):
+    path = tmp_path / "model.pt"
+    path.write_bytes(content)
+    assert predict(case, checkpoint=path, out=tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert "model.pt" in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(case, tmp_path, capsys):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    torch.save({"weights": Evil()}, tmp_path / "model.pt")
+    assert predict(case, checkpoint=tmp_path / "model.pt", out=tmp_path / "out") == 1
+    assert not (tmp_path / "ran").exists()
+    assert "open" in capsys.readouterr().err
+
+
+def test_results_that_are_there_are_refused_then_overwritten_when_asked(case, checkpoint, tmp_path, capsys):
+    assert predict(case, checkpoint=checkpoint, out=tmp_path / "out") == 0
+    assert predict(case, checkpoint=checkpoint, out=tmp_path / "out") == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert predict(case, "--overwrite", checkpoint=checkpoint, out=tmp_path / "out") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["predict"], "--checkpoint"),
+        (["frobnicate"], "frobnicate"),
+        (["predict", "x", "--checkpoint", "demo", "--out", "o", "--members", "0"], "members"),
+        (["predict", "x", "--checkpoint", "demo", "--out", "o", "--slices", "a:b"], "slices"),
+        (["predict", "x", "--checkpoint", "demo", "--out", "o", "--sampler", "euler"], "euler"),
+        (["predict", "x", "--checkpoint", "demo", "--out", "o", "--device", "gpu"], "device"),
+    ],
+)
+def test_usage_errors_have_code_two_and_name_what_is_wrong(words, named, capsys):
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert named in error
+    assert "Traceback" not in error
+
+
+def test_every_field_of_a_request_is_an_option(capsys):
+    from napari_diffseg.events import SegmentRequest
+
+    assert main(["predict", "--help"]) == 0
+    text = capsys.readouterr().out
+    for name in SegmentRequest.model_fields:
+        assert f"--{name.replace('_', '-')}" in text
+
+
+def test_info_names_architecture_recipe_guesses_and_digest(checkpoint, capsys):
+    assert main(["info", str(checkpoint)]) == 0
+    text = capsys.readouterr().out
+    for expected in ("t1ce", "ddim", "cosine", "16"):
+        assert expected in text
+
+
+def test_convert_writes_the_same_weights_with_a_recipe(tmp_path, capsys):
+    from napari_diffseg.networks.unet import UNet
+    from safetensors.torch import load_file
+
+    state = UNet(tiny_config(learned=True)).state_dict()
+    torch.save(state, tmp_path / "emasavedmodel_0.9999_000010.pt")
+    out = tmp_path / "model.safetensors"
+    source = str(tmp_path / "emasavedmodel_0.9999_000010.pt")
+    assert main(["convert", source, str(out), "--num-heads", "2", "--normalisation", "zscore"]) == 0
+    assert "guessed" in capsys.readouterr().out
+    written = load_file(out)
+    assert set(written) == set(state)
+    assert all(torch.equal(written[name], state[name]) for name in state)
+    assert main(["info", str(out)]) == 0
+    assert "zscore" in capsys.readouterr().out
+    assert main(["convert", source, str(out)]) == 1
+
+
+def test_interrupting_keeps_members_and_says_how_to_go_on(case, checkpoint, tmp_path, capsys, monkeypatch):
+    from napari_diffseg.cli import progress
+
+    def interrupted(events, case_id):
+        for n, _ in enumerate(events):
+            if n == 6:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress, "show_progress", interrupted)
+    words = ["--batch-size", "4"]
+    assert predict(case, *words, checkpoint=checkpoint, out=tmp_path / "out") == 130
+    assert "--resume" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert predict(case, *words, "--resume", checkpoint=checkpoint, out=tmp_path / "out") == 0
+
+
+def test_a_display_is_needed_on_linux_only(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert not has_display()
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert has_display()

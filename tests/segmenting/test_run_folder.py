@@ -1,0 +1,167 @@
+"""What a run leaves on disk, whole, cut short, resumed and refused."""
+
+import json
+import os
+
+import nibabel as nib
+import numpy as np
+import pytest
+from napari_diffseg.checkpoint import load_checkpoint
+from napari_diffseg.imaging.case import read_case
+
+from builders import write_case, write_tiny_checkpoint
+from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
+from napari_diffseg.events import SegmentRequest
+from napari_diffseg.imaging import save
+from napari_diffseg.segmenting import run_folder as run_folder_module
+from napari_diffseg.segmenting.keep import keep_run
+from napari_diffseg.segmenting.run_folder import RunFolder
+from napari_diffseg.segmenting.segmenter import LocalSegmenter
+
+
+def make_folder(path, case, checkpoint, **settings):
+    return RunFolder(path, case, checkpoint, SegmentRequest(**({"device": "cpu", "members": 3} | settings)))
+
+
+def keep(folder, checkpoint, *, stop_after=None, **how):
+    events = keep_run(LocalSegmenter(checkpoint, preview_interval_s=None), folder, **how)
+    for n, _ in enumerate(events):
+        if n == stop_after:
+            events.close()
+            return
+
+
+def load(path):
+    return np.asanyarray(nib.load(path).dataobj)
+
+
+def test_a_run_leaves_mask_mean_uncertainty_members_and_record(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
+    names = sorted(p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").rglob("*") if p.is_file())
+    assert names == [
+        "mask.nii.gz",
+        "mean.nii.gz",
+        "members/member-001.nii.gz",
+        "members/member-002.nii.gz",
+        "members/member-003.nii.gz",
+        "run.json",
+        "uncertainty.nii.gz",
+    ]
+    stack = np.stack([load(tmp_path / "run" / "members" / f"member-{k:03d}.nii.gz") for k in (1, 2, 3)])
+    np.testing.assert_allclose(load(tmp_path / "run" / "mean.nii.gz"), stack.mean(0), atol=1e-6)
+    np.testing.assert_allclose(load(tmp_path / "run" / "uncertainty.nii.gz"), stack.var(0, ddof=1), atol=1e-6)
+    np.testing.assert_array_equal(load(tmp_path / "run" / "mask.nii.gz"), stack.mean(0) > 0.5)
+
+
+@pytest.mark.parametrize("codes", [("L", "P", "S"), ("R", "A", "S"), ("P", "S", "R"), ("S", "L", "A")])
+def test_files_have_the_sources_geometry_whatever_its_orientation(tiny_checkpoint, tmp_path, codes):
+    ornt = nib.orientations.axcodes2ornt(codes)
+    affine = np.array([[0.9, 0.1, 0, -20], [-0.1, 0.9, 0, 30], [0, 0, 2.0, 5], [0, 0, 0, 1]])
+    affine = affine @ nib.orientations.inv_ornt_aff(ornt, (14, 12, 5))
+    folder = write_case(tmp_path / "case", affine=affine, shape=(9, 10, 11))
+    keep(make_folder(tmp_path / "run", read_case(folder), tiny_checkpoint, slices="4:6"), tiny_checkpoint)
+    source = nib.load(folder / "case_1_t1.nii.gz")
+    for name in ("mask", "mean", "uncertainty", "members/member-001"):
+        image = nib.load(tmp_path / "run" / f"{name}.nii.gz")
+        assert image.shape == source.shape
+        for form in ("get_sform", "get_qform"):
+            np.testing.assert_array_equal(getattr(image, form)(), getattr(source, form)())
+        assert image.header["sform_code"] == image.header["qform_code"] == 1
+        assert image.header.get_xyzt_units()[0] == "mm"
+        assert image.get_data_dtype() == (np.uint8 if name[0] == "m" and name != "mean" else np.float32)
+
+
+def test_the_record_holds_what_is_needed_to_make_the_run_again(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, seed=11), tiny_checkpoint)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "complete"
+    assert record["members"] == [0, 1, 2]
+    assert record["settings"]["seed"] == 11
+    assert record["settings"]["sampler"] == "ddim"
+    assert record["checkpoint_digest"] == tiny_checkpoint.digest
+    assert record["inputs"] == {name: v.digest for name, v in tiny_case.volumes.items()}
+    assert set(record["versions"]) >= {"python", "torch", "numpy", "nibabel"}
+    assert record["slices_without_brain"] == [4]
+
+
+def test_a_run_cut_short_keeps_its_members_and_resumes_to_the_same_masks(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "whole", tiny_case, tiny_checkpoint), tiny_checkpoint)
+    folder = make_folder(tmp_path / "cut", tiny_case, tiny_checkpoint, batch_size=4)
+    keep(folder, tiny_checkpoint, stop_after=7)
+    assert folder.status() == "running"
+    assert folder.finished_members() == (0,)
+    assert (tmp_path / "cut" / "mask.nii.gz").exists()
+    keep(make_folder(tmp_path / "cut", tiny_case, tiny_checkpoint), tiny_checkpoint, resume=True)
+    assert folder.status() == "complete"
+    for name in ("mask", "mean", "uncertainty", "members/member-001", "members/member-003"):
+        whole, cut = (tmp_path / place / f"{name}.nii.gz" for place in ("whole", "cut"))
+        assert whole.read_bytes() == cut.read_bytes()
+
+
+def test_members_can_be_added_without_computing_the_old_ones_again(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint)
+    before = (tmp_path / "run" / "members" / "member-001.nii.gz").stat().st_mtime_ns
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=4), tiny_checkpoint, resume=True)
+    assert (tmp_path / "run" / "members" / "member-001.nii.gz").stat().st_mtime_ns == before
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["members"] == [0, 1, 2, 3]
+
+
+def test_resuming_with_other_settings_is_refused_by_name(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint)
+    with pytest.raises(BadRequest, match="another settings"):
+        keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, seed=5), tiny_checkpoint, resume=True)
+    other = load_checkpoint(write_tiny_checkpoint(tmp_path / "other.safetensors", seed=1))
+    with pytest.raises(BadRequest, match="another checkpoint_digest"):
+        keep(make_folder(tmp_path / "run", tiny_case, other), other, resume=True)
+
+
+def test_results_are_never_overwritten_unasked_and_stale_members_go_when_asked(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
+    again = make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2)
+    with pytest.raises(OutputExists, match="holds results"):
+        keep(again, tiny_checkpoint)
+    keep(again, tiny_checkpoint, overwrite=True)
+    assert not (tmp_path / "run" / "members" / "member-003.nii.gz").exists()
+
+
+def test_one_member_has_no_uncertainty_file(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=1), tiny_checkpoint)
+    assert (tmp_path / "run" / "mean.nii.gz").exists()
+    assert not (tmp_path / "run" / "uncertainty.nii.gz").exists()
+
+
+def test_a_full_disk_is_one_sentence_and_finished_members_stay(tiny_case, tiny_checkpoint, tmp_path, monkeypatch):
+    original, calls = save.write_nifti, []
+
+    def full_at_the_second(path, array, like, *, overwrite=False):
+        calls.append(path)
+        if len(calls) > 1:
+            raise OutputFailed("Disk full.")
+        original(path, array, like, overwrite=overwrite)
+
+    monkeypatch.setattr(run_folder_module, "write_nifti", full_at_the_second)
+    with pytest.raises(OutputFailed, match="Disk full"):
+        keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
+    monkeypatch.undo()
+    assert load(tmp_path / "run" / "members" / "member-001.nii.gz").any()
+    assert not list((tmp_path / "run").rglob("*.part"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write anywhere")
+def test_a_place_that_cannot_be_written_is_refused_before_the_run(tiny_case, tiny_checkpoint, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputFailed, match="cannot be written to"):
+        keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
+
+
+def test_a_file_in_the_folders_place_is_refused(tiny_case, tiny_checkpoint, tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(OutputFailed, match="is a file"):
+        keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
+
+
+def test_several_mask_channels_have_their_names_in_the_files(tiny_case, tmp_path):
+    checkpoint = load_checkpoint(write_tiny_checkpoint(tmp_path / "t.safetensors", labels=("Tumour core", "oedema")))
+    keep(make_folder(tmp_path / "run", tiny_case, checkpoint, members=2), checkpoint)
+    assert (tmp_path / "run" / "mask_tumour-core.nii.gz").exists()
+    assert (tmp_path / "run" / "members" / "member_oedema-002.nii.gz").exists()

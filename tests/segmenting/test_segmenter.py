@@ -1,0 +1,186 @@
+"""The engine's events, and what its members depend on."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from napari_diffseg.checkpoint import load_checkpoint
+from napari_diffseg.imaging.case import read_case
+
+from builders import write_case, write_tiny_checkpoint
+from napari_diffseg.errors import BadCase, BadRequest, RunFailed
+from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.segmenting import run as run_module
+from napari_diffseg.segmenting.ensemble import Ensemble
+from napari_diffseg.segmenting.segmenter import LocalSegmenter
+
+
+def events(checkpoint, case, *, preview_interval_s=None, **settings):
+    request = SegmentRequest(**({"device": "cpu", "members": 2} | settings))
+    return list(LocalSegmenter(checkpoint, preview_interval_s=preview_interval_s).segment(case, request))
+
+
+def ensemble_of(seen):
+    ensemble = Ensemble.for_run(next(e for e in seen if isinstance(e, Started)))
+    for e in seen:
+        if isinstance(e, Sampled):
+            ensemble.add(e.member, e.slices, e.mask)
+    return ensemble
+
+
+def members(checkpoint, case, **settings):
+    ensemble = ensemble_of(events(checkpoint, case, **settings))
+    return {k: ensemble.member(k) for k in ensemble.members}
+
+
+def test_a_run_is_started_stepped_sampled_finished_and_accounts_for_all_its_work(tiny_checkpoint, tiny_case):
+    seen = events(tiny_checkpoint, tiny_case, members=3)
+    started = seen[0]
+    assert isinstance(started, Started)
+    assert started.sampled == (0, 1, 2, 3)  # the last slice holds no brain
+    assert started.evaluations == 3 * 4 * 4
+    assert [e.done for e in seen if isinstance(e, Stepped)][-1] == started.evaluations
+    assert isinstance(seen[-1], Finished)
+    assert seen[-1].members == ensemble_of(seen).members == (0, 1, 2)
+
+
+def test_masks_are_neither_empty_nor_full_and_members_differ(tiny_checkpoint, tiny_case):
+    both = members(tiny_checkpoint, tiny_case)
+    assert 0.01 < both[0][..., :4].mean() < 0.99
+    assert (both[0] != both[1]).any()
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp"])
+@pytest.mark.parametrize("settings", [{"batch_size": 1}, {"batch_size": 5}, {"focus": 2}, {"first_member": 1}])
+def test_a_member_is_the_same_mask_in_any_batch_any_order_and_alone(tiny_checkpoint, tiny_case, sampler, settings):
+    reference = members(tiny_checkpoint, tiny_case, members=3, batch_size=4, sampler=sampler)
+    for k, mask in members(tiny_checkpoint, tiny_case, members=2, sampler=sampler, **settings).items():
+        np.testing.assert_array_equal(mask, reference[k])
+
+
+def test_a_slice_range_gives_the_same_voxels_as_the_whole_volume(tiny_checkpoint, tiny_case):
+    whole = members(tiny_checkpoint, tiny_case)[1]
+    part = members(tiny_checkpoint, tiny_case, slices="1:3")[1]
+    np.testing.assert_array_equal(part[..., 1:3], whole[..., 1:3])
+    assert not part[..., [0, 3, 4]].any()
+
+
+def test_another_seed_gives_another_mask(tiny_checkpoint, tiny_case):
+    assert (members(tiny_checkpoint, tiny_case, seed=1)[0] != members(tiny_checkpoint, tiny_case, seed=2)[0]).any()
+
+
+def test_reproducible_runs_give_the_same_masks_and_leave_torchs_settings_alone(tiny_checkpoint, tiny_case):
+    threads = torch.get_num_threads()
+    first = members(tiny_checkpoint, tiny_case, reproducible=True)
+    second = members(tiny_checkpoint, tiny_case, reproducible=True, focus=3)
+    np.testing.assert_array_equal(first[1], second[1])
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_focused_slice_of_every_member_comes_first(tiny_checkpoint, tiny_case):
+    seen = events(tiny_checkpoint, tiny_case, members=3, focus=2, batch_size=3)
+    first = [e for e in seen if isinstance(e, Sampled)][:3]
+    assert [(e.member, e.slices) for e in first] == [(0, (2,)), (1, (2,)), (2, (2,))]
+
+
+def test_previews_are_on_the_source_plane_within_zero_and_one(tiny_checkpoint, tiny_case):
+    seen = events(tiny_checkpoint, tiny_case, preview_interval_s=0)
+    previews = [e.preview for e in seen if isinstance(e, Stepped)]
+    assert all(p is not None for p in previews)
+    assert {p.mask.shape for p in previews} == {tiny_case.shape[:2]}
+    assert all(p.mask.min() >= 0 and p.mask.max() <= 1 for p in previews)
+
+
+def test_every_event_crosses_a_pickle(tiny_checkpoint, tiny_case):
+    for event in events(tiny_checkpoint, tiny_case, preview_interval_s=0):
+        assert type(pickle.loads(pickle.dumps(event))) is type(event)
+
+
+def test_closing_the_iterator_stops_the_run(tiny_checkpoint, tiny_case):
+    run = LocalSegmenter(tiny_checkpoint).segment(tiny_case, SegmentRequest(device="cpu", members=50))
+    next(run), next(run)
+    run.close()
+    assert next(run, None) is None
+
+
+def test_running_out_of_memory_halves_the_batch_and_changes_no_mask(tiny_checkpoint, tiny_case, monkeypatch):
+    reference = members(tiny_checkpoint, tiny_case)
+    original = run_module._chain
+
+    def short_of_memory(run, batch):
+        if len(batch) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.")
+        return original(run, batch)
+
+    monkeypatch.setattr(run_module, "_chain", short_of_memory)
+    seen = events(tiny_checkpoint, tiny_case, batch_size=8)
+    assert seen[-1].batch_size == 2
+    np.testing.assert_array_equal(ensemble_of(seen).member(1), reference[1])
+
+
+def test_memory_too_short_for_one_slice_is_one_sentence(tiny_checkpoint, tiny_case, monkeypatch):
+    def none_left(run, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run_module, "_chain", none_left)
+    with pytest.raises(RunFailed, match="Memory ran out for a single slice"):
+        events(tiny_checkpoint, tiny_case)
+
+
+def test_a_runtime_error_inside_never_leaves_as_one(tiny_checkpoint, tiny_case, monkeypatch):
+    def broken(run, batch):
+        raise RuntimeError("device-side assert\nwith a second line")
+
+    monkeypatch.setattr(run_module, "_chain", broken)
+    with pytest.raises(RunFailed, match=r"sampling stopped: device-side assert$"):
+        events(tiny_checkpoint, tiny_case)
+
+
+def test_numbers_that_are_not_finite_are_refused_with_slice_and_member(tiny_case, tmp_path):
+    path = write_tiny_checkpoint(tmp_path / "huge.safetensors", prediction="epsilon", clip=None)
+    checkpoint = load_checkpoint(path)
+    for value in checkpoint.state.values():
+        if value.ndim > 1:
+            value.mul_(1e18)
+    with pytest.raises(RunFailed, match="Slice 0, member 0"):
+        events(checkpoint, tiny_case)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"slices": "9:12"}, "hold none of the volume's 5"),
+        ({"timesteps": 9}, "exceed the 8 that the checkpoint was trained with"),
+        ({"device": "cuda:7"}, "Device cuda:7"),
+    ],
+)
+def test_settings_that_cannot_be_honoured_are_refused(tiny_checkpoint, tiny_case, settings, text):
+    with pytest.raises(BadRequest, match=text):
+        events(tiny_checkpoint, tiny_case, **settings)
+
+
+def test_a_missing_modality_is_named(tiny_checkpoint, tmp_path):
+    case = read_case(write_case(tmp_path, modalities=("t1", "t2")))
+    with pytest.raises(BadCase, match="no t1ce, flair image"):
+        events(tiny_checkpoint, case)
+
+
+def test_a_range_without_brain_gives_empty_members_without_sampling(tiny_checkpoint, tiny_case):
+    seen = events(tiny_checkpoint, tiny_case, slices="4:5")
+    assert not any(isinstance(e, Stepped) for e in seen)
+    assert ensemble_of(seen).members == (0, 1)
+
+
+def test_two_mask_channels_are_two_volumes(tiny_case, tmp_path):
+    path = write_tiny_checkpoint(tmp_path / "two.safetensors", labels=("core", "oedema"))
+    mask = members(load_checkpoint(path), tiny_case)[0]
+    assert mask.shape == (2, *tiny_case.shape)
+    assert (mask[0] != mask[1]).any()
+
+
+def test_bf16_agrees_with_fp32_on_nearly_all_voxels(tiny_checkpoint, tiny_case):
+    fp32 = members(tiny_checkpoint, tiny_case, precision="fp32")[0]
+    bf16 = members(tiny_checkpoint, tiny_case, precision="bf16")[0]
+    assert (fp32 == bf16).mean() > 0.9

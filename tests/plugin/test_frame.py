@@ -129,8 +129,9 @@ def test_axis_labels_and_units_of_another_reader_are_believed():
 def test_our_layer_that_was_moved_by_hand_is_taken_where_it_is_now():
     layer = layer_of(volume_of(affine_of((0, 1, 2), (-1, -1, 1))))
     layer.translate = tuple(np.add(layer.translate, (0.0, 4.0, 0.0)))
-    moved = frame_of_layer(layer).volume
-    assert moved.affine[1, 3] == pytest.approx(30.0 - 4.0)
+    moved = frame_of_layer(layer)
+    assert moved.volume.affine[1, 3] == pytest.approx(30.0 - 4.0)
+    np.testing.assert_array_equal(moved.to_display(moved.volume.data), layer.data)
 
 
 @pytest.mark.parametrize("data", [np.ones((4, 4)), np.ones((2, 4, 4, 4))])

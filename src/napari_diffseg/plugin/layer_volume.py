@@ -11,6 +11,8 @@ from napari_diffseg.errors import BadImage
 from napari_diffseg.plugin.frame import METADATA_KEY, Frame
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Layer
 
     from napari_diffseg.imaging.volume import Volume
@@ -33,8 +35,10 @@ def frame_of_layer(layer: Layer) -> Frame:
     """
     _check_array(layer)
     frame = layer.metadata.get(METADATA_KEY)
-    if isinstance(frame, Frame) and _is_placed(layer, frame):
-        return replace(frame, volume=_present_volume(layer, frame))
+    if isinstance(frame, Frame) and tuple(layer.data.shape) == frame.shape:
+        present = replace(frame, volume=_present_volume(layer, frame))
+        world = _matrix(layer)
+        return present if np.allclose(world, frame.world) else _moved(present, world)
     return _foreign_frame(layer)
 
 
@@ -48,9 +52,22 @@ def _check_array(layer: Layer) -> None:
         raise BadImage(f"Layer {layer.name}: values of kind {layer.dtype} are not intensities: open a real image.")
 
 
-def _is_placed(layer: Layer, frame: Frame) -> bool:
-    """Whether the layer still is where, and as large as, its frame says: a user may have moved or replaced it."""
-    return tuple(layer.data.shape) == frame.shape and np.allclose(_matrix(layer), frame.world)
+def _moved(frame: Frame, world: np.ndarray) -> Frame:
+    """The frame after a user has given its layer another transform: the patient's space moves along."""
+    to_ras = _ras_from(frame.axis_labels)
+    motion = to_ras @ world @ np.linalg.inv(frame.world) @ np.linalg.inv(to_ras)
+    volume = replace(frame.volume, affine=motion @ frame.volume.affine, header=None, path=None)
+    return replace(frame, volume=volume, world=world)
+
+
+def _ras_from(codes: Sequence[str]) -> np.ndarray:
+    """World axes named by one of L R A P S I each to RAS+, (4, 4)."""
+    matrix = np.zeros((4, 4))
+    matrix[3, 3] = 1.0
+    for row, code in enumerate(codes):
+        axis, sign = _TO_RAS[code]
+        matrix[axis, row] = sign
+    return matrix
 
 
 def _present_volume(layer: Layer, frame: Frame) -> Volume:
@@ -70,10 +87,8 @@ def _foreign_frame(layer: Layer) -> Frame:
     codes = tuple(layer.axis_labels)
     known = {_TO_RAS[c][0] for c in codes if c in _TO_RAS} == {0, 1, 2}
     notes = () if known else (f"directions are assumed: no file of ours lies behind layer {layer.name}",)
-    affine = np.eye(4)
-    for row, code in enumerate(codes if known else _ASSUMED):
-        axis, sign = _TO_RAS[code]
-        affine[axis] = sign * world[row] * _mm_per(layer.units[row])
+    in_mm = np.diag([*(_mm_per(unit) for unit in layer.units), 1.0])
+    affine = _ras_from(codes if known else _ASSUMED) @ in_mm @ world
     volume = Volume(data=np.asarray(layer.data), affine=affine, header=None, path=None, notes=notes)
     units = tuple(str(unit) for unit in layer.units)
     return Frame(volume, (0, 1, 2), (False, False, False), world, codes, units)

@@ -1,0 +1,117 @@
+"""Opens NIfTI files and folders of one case in napari; nothing slow is imported until a file is ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_diffseg.imaging.naming import (
+    REFERENCE,
+    case_stem,
+    find_case_files,
+    is_image_name,
+    looks_like_case,
+    modality_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_diffseg.imaging.volume import Volume
+
+LayerData = tuple[Any, dict[str, Any], str]
+Paths = str | list[str]
+
+_UPPER_PERCENTILE = 99.5
+
+
+def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
+    """The reader of these paths, or None at once where one of them is not ours.
+
+    Ours are NIfTI and FreeSurfer volumes by their name, and folders that hold the images of one case.
+    """
+    paths = [Path(p) for p in _listed(path)]
+    return read_layers if paths and all(_is_ours(p) for p in paths) else None
+
+
+def _listed(path: Paths) -> list[str]:
+    return [path] if isinstance(path, str) else [str(p) for p in path]
+
+
+def _is_ours(path: Path) -> bool:
+    return looks_like_case(path) if path.is_dir() else is_image_name(path.name)
+
+
+def read_layers(path: Paths) -> list[LayerData]:
+    """One layer an image: intensities in grey, a reference mask (`seg`) as labels; of several, the last is shown.
+
+    A file with channels gives a layer for each. The layers lie upright, in mm, and keep their file's grid in their
+    metadata, so that whatever is computed from them can be written on the file's own voxels.
+
+    Raises
+    ------
+    BadImage
+        If a file is damaged, too large, or no image.
+    BadCase
+        If a folder holds no case, or several.
+    """
+    files: list[Path] = []
+    for p in map(Path, _listed(path)):
+        files += find_case_files(p).values() if p.is_dir() else [p]
+    layers = [layer for file in files for layer in _read_file(file)]
+    images = [attributes for _, attributes, kind in layers if kind == "image"]
+    for attributes in images[:-1]:
+        attributes["visible"] = False
+    return layers
+
+
+def _read_file(path: Path) -> list[LayerData]:
+    from napari_diffseg.imaging.nifti import read_channels, read_mask
+
+    name = layer_name(path)
+    if modality_of(path.name) == REFERENCE:
+        return [labels_layer(read_mask(path), name)]
+    volumes = read_channels(path)
+    if len(volumes) == 1:
+        return [image_layer(volumes[0], name)]
+    return [image_layer(volume, f"{name} channel {n}") for n, volume in enumerate(volumes, start=1)]
+
+
+def layer_name(path: Path) -> str:
+    """`case_006_T1gd.nii.gz` as `case_006 t1ce`: the case, then the modality in its usual spelling."""
+    modality = modality_of(path.name)
+    stem = case_stem(path.name)
+    return f"{stem} {modality}".strip() if modality else stem or path.name
+
+
+def image_layer(volume: Volume, name: str) -> LayerData:
+    """A grey image layer of a volume, its contrast from the brain's percentiles."""
+    from napari_diffseg.plugin.frame import Frame
+
+    frame = Frame.of_volume(volume)
+    attributes = {
+        **frame.layer_attributes(),
+        "name": name,
+        "colormap": "gray",
+        "contrast_limits": contrast_limits(volume),
+    }
+    return frame.to_display(volume.data), attributes, "image"
+
+
+def labels_layer(volume: Volume, name: str) -> LayerData:
+    """A labels layer of a mask volume."""
+    from napari_diffseg.plugin.frame import Frame
+
+    frame = Frame.of_volume(volume)
+    return frame.to_display(volume.data), {**frame.layer_attributes(), "name": name, "opacity": 0.5}, "labels"
+
+
+def contrast_limits(volume: Volume) -> tuple[float, float]:
+    """From the least value to the upper percentile of the voxels that are not background."""
+    import numpy as np
+
+    data = volume.data
+    low = float(min(data.min(), 0))
+    inside = data[data != 0]
+    high = float(np.percentile(inside, _UPPER_PERCENTILE)) if inside.size else low
+    return low, high if high > low else low + 1.0

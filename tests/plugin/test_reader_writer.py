@@ -1,0 +1,146 @@
+"""Files to layers and back, without a viewer: names, geometry, and what is refused."""
+
+from itertools import permutations, product
+
+import nibabel as nib
+import numpy as np
+import pytest
+from napari.layers import Layer
+from plugin_fakes import MODALITIES, SHAPE, write_images
+
+from napari_diffseg.errors import BadCase, BadImage, OutputExists
+from napari_diffseg.plugin.reader import get_reader, layer_name, read_layers
+from napari_diffseg.plugin.samples import demo_case_folder, open_sample
+from napari_diffseg.plugin.writer import write_image, write_labels
+
+ORIENTATIONS = [
+    nib.orientations.ornt2axcodes(np.array(list(zip(axes, flips, strict=True)), float))
+    for axes in permutations(range(3))
+    for flips in product((1, -1), repeat=3)
+]
+
+
+def affine_of(codes, *, tilt_degrees=0.0):
+    ornt = nib.orientations.axcodes2ornt(codes)
+    affine = nib.orientations.inv_ornt_aff(ornt, SHAPE) @ np.diag([0.9, 1.1, 3.0, 1.0])
+    affine[:3, 3] = (-20, 30, 5)
+    t = np.radians(tilt_degrees)
+    tilt = np.array([[1, 0, 0], [0, np.cos(t), -np.sin(t)], [0, np.sin(t), np.cos(t)]])
+    affine[:3, :3] = tilt @ affine[:3, :3]
+    return affine
+
+
+def write_one(folder, affine):
+    return str(write_images(folder, affine=affine, modalities=("t1",)) / "case_1_t1.nii.gz")
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+@pytest.mark.parametrize("tilt", [0.0, 9.0])
+def test_a_mask_drawn_on_a_layer_is_written_on_the_files_own_voxels(tmp_path, codes, tilt):
+    source_path = write_one(tmp_path / "in", affine_of(codes, tilt_degrees=tilt))
+    [(data, attributes, _)] = read_layers(source_path)
+    threshold = np.median(data)
+    out = str(tmp_path / "mask.nii.gz")
+    assert write_labels(out, (data > threshold).astype(np.int32), attributes) == [out]
+    source, mask = nib.load(source_path), nib.load(out)
+    np.testing.assert_array_equal(np.asanyarray(mask.dataobj), np.asanyarray(source.dataobj) > threshold)
+    assert mask.get_data_dtype() == np.uint8
+    for which in ("sform", "qform"):
+        expected, code = source.header.__getattribute__(f"get_{which}")(coded=True)
+        found, found_code = mask.header.__getattribute__(f"get_{which}")(coded=True)
+        np.testing.assert_array_equal(found, expected)
+        assert found_code == code
+
+
+def test_a_map_is_written_as_float32(tmp_path):
+    source = write_one(tmp_path / "in", affine_of("RAS"))
+    [(data, attributes, _)] = read_layers(source)
+    write_image(str(tmp_path / "map.nii"), data / 7, attributes)
+    image = nib.load(tmp_path / "map.nii")
+    assert image.get_data_dtype() == np.float32
+    np.testing.assert_allclose(image.get_fdata(), nib.load(source).get_fdata() / 7, rtol=1e-6)
+
+
+def test_a_layer_of_another_reader_is_written_where_it_is_shown(tmp_path):
+    layer = Layer.create(np.ones((3, 4, 5), np.uint8), {"scale": (3, 2, 1), "translate": (9, 0, 0)}, "labels")
+    data, attributes, _ = layer.as_layer_data_tuple()
+    write_labels(str(tmp_path / "m.nii"), data, attributes)
+    np.testing.assert_array_equal(
+        nib.load(tmp_path / "m.nii").affine, [[0, 0, -1, 0], [0, -2, 0, 0], [3, 0, 0, 9], [0, 0, 0, 1]]
+    )
+
+
+def test_the_image_itself_is_never_written_over(tmp_path):
+    source = write_one(tmp_path, affine_of("LPS"))
+    [(data, attributes, _)] = read_layers(source)
+    with pytest.raises(OutputExists, match="is the image that layer case_1 t1 comes from"):
+        write_image(source, data, attributes)
+
+
+@pytest.mark.parametrize("value", [-1, 256])
+def test_a_label_that_eight_bits_cannot_hold_is_refused(tmp_path, value):
+    [(data, attributes, _)] = read_layers(write_one(tmp_path, affine_of("LPS")))
+    labels = np.zeros(data.shape, np.int32)
+    labels[0, 0, 0] = value
+    with pytest.raises(BadImage, match="renumber the labels"):
+        write_labels(str(tmp_path / "m.nii"), labels, attributes)
+
+
+def test_a_folder_is_one_layer_a_modality_and_the_last_is_shown(case_folder):
+    layers = read_layers(str(case_folder))
+    assert [(a["name"], a.get("visible", True)) for _, a, _ in layers] == [
+        (f"case_1 {m}", m == "flair") for m in MODALITIES
+    ]
+    assert {(a["colormap"], kind) for _, a, kind in layers} == {("gray", "image")}
+
+
+def test_contrast_leaves_the_brightest_voxels_out(case_folder):
+    [(data, attributes, _)] = read_layers(str(case_folder / "case_1_t1.nii.gz"))
+    low, high = attributes["contrast_limits"]
+    assert low == 0
+    assert high == pytest.approx(np.percentile(data[data != 0], 99.5))
+
+
+def test_a_reference_mask_becomes_labels(case_folder):
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), np.eye(4)), case_folder / "case_1_seg.nii.gz")
+    assert [kind for _, _, kind in read_layers(str(case_folder))] == ["image"] * 4 + ["labels"]
+
+
+def test_a_file_with_channels_becomes_a_layer_for_each(tmp_path):
+    data = np.random.default_rng(0).integers(0, 99, (*SHAPE, 3)).astype(np.int16)
+    nib.save(nib.Nifti1Image(data, np.diag([-1, -1, 1, 1])), tmp_path / "scan.nii.gz")
+    layers = read_layers(str(tmp_path / "scan.nii.gz"))
+    assert [a["name"] for _, a, _ in layers] == ["scan channel 1", "scan channel 2", "scan channel 3"]
+    np.testing.assert_array_equal(layers[2][0], data[..., 2].transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("BraTS_001_T1gd.nii.gz", "BraTS_001 t1ce"), ("flair.nii", "flair"), ("scan_12.nii.gz", "scan_12")],
+)
+def test_layers_are_named_by_case_and_modality(tmp_path, name, expected):
+    assert layer_name(tmp_path / name) == expected
+
+
+def test_what_is_not_ours_is_left_to_others(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "scan.nii.gz").write_bytes(b"")
+    assert get_reader(str(tmp_path)) is None
+    assert get_reader(str(tmp_path / "notes.txt")) is None
+    assert get_reader([str(tmp_path / "scan.nii.gz"), str(tmp_path / "notes.txt")]) is None
+    assert get_reader([]) is None
+    assert get_reader(str(tmp_path / "scan.nii.gz")) is read_layers
+
+
+def test_a_damaged_file_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "t1.nii.gz").write_bytes(b"<html>")
+    with pytest.raises(BadImage, match=r"t1\.nii\.gz"):
+        read_layers(str(tmp_path / "t1.nii.gz"))
+
+
+def test_the_sample_is_the_shipped_case(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_diffseg.plugin.samples.files", lambda _: tmp_path)
+    with pytest.raises(BadCase, match="missing from this installation"):
+        demo_case_folder()
+    write_images(tmp_path / "data" / "demo_case", case_id="demo")
+    assert [a["name"] for _, a, _ in open_sample()] == [f"demo {m}" for m in MODALITIES]

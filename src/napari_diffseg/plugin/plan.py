@@ -1,0 +1,127 @@
+"""From what is chosen now to a run that nothing chosen later can change."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from napari_diffseg.errors import BadCase, BadRequest, GridMismatch
+from napari_diffseg.plugin.jobs import RunPlan
+from napari_diffseg.plugin.layer_volume import frame_of_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from napari.layers import Layer
+
+    from napari_diffseg.events import SegmentRequest
+    from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.recipe import Recipe
+
+
+def make_plan(
+    layers: Mapping[str, Layer],
+    *,
+    checkpoint: str,
+    overrides: Mapping[str, Any],
+    request: SegmentRequest,
+    recipe: Recipe,
+    point: Sequence[float] | None,
+    runs_folder: Path | None,
+) -> RunPlan:
+    """Freeze a run; the layers' arrays are held, not copied, so that removing a layer does no harm.
+
+    Parameters
+    ----------
+    layers : mapping
+        The layer of each modality, in the recipe's order.
+    checkpoint, overrides, request, recipe :
+        What to run, and how.
+    point : sequence of float or None
+        The point on the screen in world coordinates; its slice is sampled first.
+    runs_folder : Path or None
+        Where runs are kept; the user's data folder by default.
+
+    Raises
+    ------
+    BadImage
+        If a layer cannot be an input.
+    BadCase
+        If two modalities have one layer, or the grids differ.
+    BadRequest
+        If the settings ask for more timesteps than there are.
+    """
+    from napari_diffseg.imaging.case import Case
+
+    _check_distinct(layers)
+    if request.timesteps is not None and request.timesteps > recipe.train_timesteps:
+        raise BadRequest(
+            f"Timesteps {request.timesteps} exceed the {recipe.train_timesteps} that the checkpoint was trained with."
+        )
+    frames = {name: frame_of_layer(layer) for name, layer in layers.items()}
+    volumes = {name: frame.volume for name, frame in frames.items()}
+    _check_grids(volumes)
+    first, frame = next(iter(layers.values())), next(iter(frames.values()))
+    axis = slice_axis(frame.volume, recipe.axis_codes[2])
+    request.slice_indices(frame.volume.shape[axis])  # refuses a range that holds no slice
+    focus = None if point is None else frame.source_index(_voxel(first, point), axis)
+    case = Case(id=_case_id(volumes), volumes=volumes, reference=None)
+    return RunPlan(
+        case=case,
+        frame=frame,
+        checkpoint=checkpoint,
+        overrides=dict(overrides),
+        request=request.model_copy(update={"focus": focus}),
+        folder=_new_folder(runs_folder, case.id),
+    )
+
+
+def _check_distinct(layers: Mapping[str, Layer]) -> None:
+    seen: dict[int, str] = {}
+    for name, layer in layers.items():
+        if id(layer) in seen:
+            raise BadCase(f"{seen[id(layer)]} and {name} are the same layer, {layer.name}: choose one for each.")
+        seen[id(layer)] = name
+
+
+def _check_grids(volumes: Mapping[str, Volume]) -> None:
+    from napari_diffseg.imaging.volume import describe_grid, same_grid
+
+    reference, first = next(iter(volumes.items()))
+    for name, volume in volumes.items():
+        if not same_grid(first, volume):
+            raise GridMismatch(
+                f"{name} is {describe_grid(volume)}, but {reference} is {describe_grid(first)}: "
+                "the images of a case must share one grid; resample them first."
+            )
+
+
+def slice_axis(volume: Volume, direction: str) -> int:
+    """The axis of a volume that runs nearest to `direction`, one of L R A P S I, or against it."""
+    from nibabel.orientations import aff2axcodes
+
+    pair = next(p for p in ("LR", "AP", "SI") if direction in p)
+    return next(i for i, code in enumerate(aff2axcodes(volume.affine)) if code in pair)
+
+
+def _voxel(layer: Layer, point: Sequence[float]) -> tuple[float, ...]:
+    """The layer's voxel at a point of the world; a viewer with more axes than the layer has them in front."""
+    return tuple(float(x) for x in layer.world_to_data(tuple(point)[-3:]))
+
+
+def _case_id(volumes: Mapping[str, Volume]) -> str:
+    from napari_diffseg.imaging.naming import case_id_of
+
+    paths = [volume.path for volume in volumes.values() if volume.path is not None]
+    return (case_id_of(paths) if paths else "") or "case"
+
+
+def _new_folder(runs_folder: Path | None, case_id: str) -> Path:
+    """A name that no run has had; the folder is made when its first file is written."""
+    from platformdirs import user_data_path
+
+    root = runs_folder or user_data_path("napari-diffseg", appauthor=False) / "runs"
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 1_000_000_000 // 1000:06d}"
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in case_id)
+    return root / f"{stamp}_{safe}"

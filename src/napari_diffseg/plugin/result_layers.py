@@ -1,0 +1,266 @@
+"""The layers of a run: a live preview, the members, the consensus mask, the mean and the uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_diffseg.plugin.frame import METADATA_KEY
+from napari_diffseg.segmenting.ensemble import Ensemble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_diffseg.events import Preview, Sampled, Started
+    from napari_diffseg.plugin.frame import Frame
+
+MOST_MEMBER_LAYERS: Final = 12
+"""With more members than this, they share one layer with a slider, so that the layer list stays readable."""
+
+RESULT_KEY: Final = "napari_diffseg_result"
+"""Metadata key of a layer that shows results; such a layer is never offered as an input."""
+
+_LARGEST_VARIANCE: Final = 0.5
+"""Unbiased variance of two members that disagree."""
+
+
+@dataclass(eq=False)
+class _Shown:
+    """An array in source order (..., X, Y, Z) and the layer that shows a view of it."""
+
+    array: npt.NDArray[Any]
+    layer: Layer
+
+
+class ResultLayers:
+    """Keeps a viewer's result layers true to a run, slice by slice, member by member.
+
+    The arrays lie in source order and the layers show views of them, so a slice that becomes final is written once,
+    where it belongs, and only its layers are redrawn. A layer that the user has removed stays removed. Works on a
+    ViewerModel without a window.
+
+    Parameters
+    ----------
+    viewer : ViewerModel or Viewer
+        Where the layers go. napari leaks about 2 MB with every layer removed, so one live layer serves all runs.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._live: Layer | None = None
+        self._live_spot: tuple[int, int] | None = None
+        self._runs = 0
+        self._started: Started | None = None
+        self._outlines: list[Layer] = []
+        viewer.dims.events.ndisplay.connect(self._outline)
+
+    def begin(self, started: Started, frame: Frame) -> None:
+        """Make the layers of a new run, empty; those of earlier runs stay as they are."""
+        self._runs += 1
+        self._started, self._frame = started, frame
+        self._prefix = f"diffseg {self._runs}"
+        self._ensemble = Ensemble.for_run(started)
+        self._members: dict[int, _Shown] = {}
+        self._together: _Shown | None = None
+        self._live_spot = None
+        labels = started.labels
+        shape = started.source_shape
+        self._mean = [self._add_map(f"mean{_tag(labels, c)}", shape, _MEAN) for c in range(len(labels))]
+        self._variance = [self._add_map(f"uncertainty{_tag(labels, c)}", shape, _VARIANCE) for c in range(len(labels))]
+        self._mask = self._add_labels("mask", np.zeros(shape, np.uint8), visible=True)
+        self._outlines.append(self._mask.layer)
+        self._outline()
+        if len(started.members) > MOST_MEMBER_LAYERS:
+            stack = np.zeros((len(started.members), *shape), np.uint8)
+            self._together = self._add_labels("members", stack, visible=False)
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The ensemble that is shown; `begin` makes it."""
+        return self._ensemble
+
+    def show_preview(self, preview: Preview) -> None:
+        """Show a slice while it is denoised; not in 3-D, where drawing takes longer than sampling."""
+        if self._started is None or self._viewer.dims.ndisplay == 3:
+            return
+        axis = self._started.slice_axis
+        slab = np.clip(np.expand_dims(preview.mask, axis), 0.0, 1.0)
+        data = self._frame.to_display(slab)
+        spot = (self._runs, preview.slice_index)
+        if self._live is None or not self._is_there(self._live):
+            self._live = self._add_live(data)
+            self._live_spot = None
+        if spot == self._live_spot and self._live.data.shape == data.shape:
+            self._live.data[...] = data
+            _redraw(self._live)
+            return
+        self._live.data = np.ascontiguousarray(data)
+        self._place_live(preview.slice_index)
+        self._live_spot = spot
+
+    def show_sampled(self, events: Iterable[Sampled]) -> None:
+        """Add members, on the slices on which they are final, to all maps."""
+        if self._started is None:
+            return
+        touched: set[int] = set()
+        members: set[int] = set()
+        for event in events:
+            if event.run_id != self._started.run_id:
+                continue
+            self._ensemble.add(event.member, event.slices, event.mask)
+            self._write_member(event)
+            touched.update(event.slices)
+            members.add(event.member)
+        for s in touched:
+            self._write_statistics(s)
+        for shown in self._shown(members):
+            _redraw(shown.layer)
+
+    def end(self) -> None:
+        """Put the live layer out of sight and draw everything once more, with thumbnails."""
+        if self._live is not None:
+            self._live.visible = False
+        if self._started is None:
+            return
+        for shown in self._shown(set(self._started.members)):
+            shown.layer.refresh()
+
+    def _shown(self, members: set[int]) -> list[_Shown]:
+        """The statistics' layers and those of some members, as far as they are in the viewer."""
+        shown = [*self._mean, *self._variance, self._mask, *(self._members[k] for k in members if k in self._members)]
+        if self._together is not None:
+            shown.append(self._together)
+        return [s for s in shown if self._is_there(s.layer)]
+
+    def _write_member(self, event: Sampled) -> None:
+        assert self._started is not None  # show_sampled has seen to it
+        volume = self._member_volume(event.member)
+        planes = np.moveaxis(volume, self._started.slice_axis, 0)
+        for i, s in enumerate(event.slices):
+            planes[s] = _numbered(event.mask[:, i])
+
+    def _member_volume(self, member: int) -> npt.NDArray[np.uint8]:
+        assert self._started is not None  # show_sampled has seen to it
+        if self._together is not None:
+            volume: npt.NDArray[np.uint8] = self._together.array[self._started.members.index(member)]
+            return volume
+        if member not in self._members:
+            zeros = np.zeros(self._started.source_shape, np.uint8)
+            self._members[member] = self._add_labels(f"member {member + 1}", zeros, visible=False)
+        return self._members[member].array
+
+    def _write_statistics(self, s: int) -> None:
+        assert self._started is not None  # show_sampled has seen to it
+        axis = self._started.slice_axis
+        mean = self._ensemble.mean_slice(s)
+        variance = np.nan_to_num(self._ensemble.variance_slice(s), nan=0.0)
+        for c in range(len(self._started.labels)):
+            np.moveaxis(self._mean[c].array, axis, 0)[s] = mean[c]
+            np.moveaxis(self._variance[c].array, axis, 0)[s] = variance[c]
+        np.moveaxis(self._mask.array, axis, 0)[s] = _numbered(mean > 0.5)
+
+    def _add_map(self, name: str, shape: tuple[int, ...], style: dict[str, Any]) -> _Shown:
+        array = np.zeros(shape, np.float32)
+        layer = self._viewer.add_image(
+            self._frame.to_display(array), name=f"{self._prefix} | {name}", **self._attributes(), **style
+        )
+        layer = bare(layer)
+        layer.colorbar.visible = True
+        return _Shown(array, layer)
+
+    def _add_labels(self, name: str, array: npt.NDArray[np.uint8], *, visible: bool) -> _Shown:
+        attributes = self._attributes()
+        if array.ndim == 4:
+            attributes = _with_member_axis(attributes)
+        layer = self._viewer.add_labels(
+            self._frame.to_display(array), name=f"{self._prefix} | {name}", visible=visible, opacity=0.8, **attributes
+        )
+        return _Shown(array, bare(layer))
+
+    def _add_live(self, data: npt.NDArray[np.float32]) -> Layer:
+        layer = self._viewer.add_image(np.ascontiguousarray(data), name="diffseg | live", **self._attributes(), **_LIVE)
+        return bare(layer)
+
+    def _place_live(self, slice_index: int) -> None:
+        assert self._live is not None  # show_preview has made it
+        assert self._started is not None
+        offset = self._frame.slab_offset(self._started.slice_axis, slice_index)
+        for name, value in self._frame.placement(offset).items():
+            setattr(self._live, name, value)
+        self._live.metadata = self._attributes()["metadata"]
+        self._live.visible = True
+
+    def _attributes(self) -> dict[str, Any]:
+        attributes = self._frame.layer_attributes()
+        attributes["metadata"] = {METADATA_KEY: self._frame, RESULT_KEY: self._prefix}
+        return attributes
+
+    def _outline(self, _event: object = None) -> None:
+        """Draw masks as outlines, so that the image stays in sight; in 3-D napari has none and would warn."""
+        for layer in self._outlines:
+            layer.contour = 0 if self._viewer.dims.ndisplay == 3 else 1
+
+    def _is_there(self, layer: Layer) -> bool:
+        return any(bare(other) is layer for other in self._viewer.layers)
+
+
+_MEAN: Final[dict[str, Any]] = {
+    "colormap": "magma",
+    "contrast_limits": (0.0, 1.0),
+    "blending": "additive",
+    "visible": False,
+}
+_VARIANCE: Final[dict[str, Any]] = {
+    "colormap": "inferno",
+    "contrast_limits": (0.0, _LARGEST_VARIANCE),
+    "blending": "additive",
+}
+_LIVE: Final[dict[str, Any]] = {
+    "colormap": "cyan",
+    "contrast_limits": (0.0, 1.0),
+    "blending": "additive",
+    "opacity": 0.6,
+}
+
+
+def bare(layer: Any) -> Layer:
+    """The layer itself: the viewer that napari hands to plugins gives out proxies, which are never identical."""
+    inner: Layer = getattr(layer, "__wrapped__", layer)
+    return inner
+
+
+def _redraw(layer: Layer) -> None:
+    """Draw what has changed in place, without extent, thumbnail and highlight, which cost more than the slice."""
+    layer.refresh(extent=False, thumbnail=False, highlight=False)
+
+
+def _tag(labels: Sequence[str], c: int) -> str:
+    return f" {labels[c]}" if len(labels) > 1 else ""
+
+
+def _numbered(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Mask channels (labels, U, V) as label numbers (U, V): channel c is c + 1, a later one lies on top."""
+    number: npt.NDArray[np.uint8] = np.zeros(mask.shape[1:], np.uint8)
+    for c, channel in enumerate(mask, start=1):
+        number[channel] = c
+    return number
+
+
+def _with_member_axis(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a 3-D layer for one with the members as an axis in front."""
+    affine = np.eye(5)
+    affine[1:, 1:] = attributes["affine"]
+    return {
+        **attributes,
+        "scale": (1.0, *attributes["scale"]),
+        "translate": (0.0, *attributes["translate"]),
+        "affine": affine,
+        "units": ("pixel", *attributes["units"]),
+        "axis_labels": ("member", *attributes["axis_labels"]),
+    }

@@ -1,0 +1,367 @@
+"""The run of one viewer: what is chosen, whether it can start, how far it is; no widget, so a test can drive it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from psygnal import Signal
+
+from napari_diffseg.errors import BadCase, BadCheckpoint, BadRequest, DiffsegError
+from napari_diffseg.events import Finished, Sampled, Started, Stepped, make_request
+from napari_diffseg.plugin.engine import EngineCache
+from napari_diffseg.plugin.jobs import RunPlan, export_job, load_job, read_job, run_guarded, segment_job
+from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Mailbox, Saved, Told
+from napari_diffseg.plugin.plan import make_plan
+from napari_diffseg.recipe import PAPER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from napari.layers import Layer
+
+    from napari_diffseg.plugin.engine import Engine
+    from napari_diffseg.plugin.jobs import Job, LoadEngine
+    from napari_diffseg.recipe import Recipe
+
+    Launcher = Callable[[Callable[[], None], threading.Event], None]
+
+
+class Phase(Enum):
+    """What the session is doing: IDLE -> LOADING -> IDLE; IDLE -> RUNNING (-> CANCELLING) -> IDLE."""
+
+    IDLE = "idle"
+    LOADING = "loading"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+
+
+_NO_CHECKPOINT = "Choose a checkpoint, or Demo for the shipped one."
+_BUSY = {
+    Phase.LOADING: "Wait until loading has ended.",
+    Phase.RUNNING: "A run is going on: wait for it, or cancel it.",
+    Phase.CANCELLING: "The last run is stopping.",
+}
+
+
+@dataclass(eq=False)
+class _Task:
+    """A job under way. Only the present task's mailbox is read, so nothing of an earlier run can be taken for it."""
+
+    job: Job
+    phase: Phase
+    done: Callable[[Any], None]
+    refused: Callable[[str], None] | None = None
+    plan: RunPlan | None = None
+    mailbox: Mailbox = field(default_factory=Mailbox)
+    stop: threading.Event = field(default_factory=threading.Event)
+    started: Started | None = None
+    saved: Path | None = None
+    first_step: tuple[float, int] | None = None
+
+
+class Session:
+    """Inputs, checkpoint and settings of the next run, and the run that is going on.
+
+    All methods are called on the GUI thread. Jobs run where `launch` puts them and leave their messages in a mailbox;
+    `poll` takes them out and emits the signals, and is called by a timer, or by a test.
+
+    Parameters
+    ----------
+    launch : callable (target, stop)
+        Runs `target()`, which never raises, in another thread. `napari_diffseg.plugin.worker.launch` in napari.
+    load_engine : callable (checkpoint, overrides) -> Engine, optional
+        Replaces the loading of checkpoints from files.
+    runs_folder : Path, optional
+        Where every run's results are kept; the user's data folder by default.
+    """
+
+    phase_changed: ClassVar[Signal] = Signal(Phase)
+    message: ClassVar[Signal] = Signal(str)
+    """What is going on, in words."""
+    failed: ClassVar[Signal] = Signal(str, str)
+    """The sentence of an error, and the name of its class."""
+    changed: ClassVar[Signal] = Signal()
+    """An input, the checkpoint or a setting is another, so `why_not_run` may be."""
+    checkpoint_loaded: ClassVar[Signal] = Signal()
+    """The checkpoint is another, or there is none any more: `recipe` and `checkpoint_rows` tell."""
+    case_read: ClassVar[Signal] = Signal(list)
+    """Layer data of a case that was asked for with `open_case`."""
+    started: ClassVar[Signal] = Signal(object, object)
+    """The run's Started and the Frame of its case."""
+    sampled: ClassVar[Signal] = Signal(list)
+    """The Sampled events since the last poll."""
+    previewed: ClassVar[Signal] = Signal(object)
+    """A Stepped that has a preview."""
+    progress: ClassVar[Signal] = Signal(int, int, object)
+    """Evaluations done, of all, and the seconds left (None while unknown)."""
+    run_ended: ClassVar[Signal] = Signal(object)
+    """The run's Ending."""
+    exported: ClassVar[Signal] = Signal(object)
+    """The folder that results were exported to."""
+
+    def __init__(
+        self, *, launch: Launcher, load_engine: LoadEngine | None = None, runs_folder: Path | None = None
+    ) -> None:
+        self._launch = launch
+        self._load_engine = load_engine or EngineCache()
+        self._runs_folder = runs_folder
+        self._phase = Phase.IDLE
+        self._task: _Task | None = None
+        self._waiting: deque[_Task] = deque()
+        self._engine: Engine | None = None
+        self._checkpoint = ""
+        self._checkpoint_error = _NO_CHECKPOINT
+        self._overrides: dict[str, Any] = {}
+        self._inputs: dict[str, Layer] = {}
+        self._values: dict[str, object] = {}
+        self._last_results: Path | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """What the session is doing."""
+        return self._phase
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the chosen checkpoint promises; the paper's recipe while there is none."""
+        return self._engine.checkpoint.recipe if self._engine is not None else PAPER
+
+    @property
+    def checkpoint_rows(self) -> tuple[tuple[str, str], ...]:
+        """The description of the chosen checkpoint, empty while there is none."""
+        return self._engine.rows if self._engine is not None else ()
+
+    @property
+    def inputs(self) -> Mapping[str, Layer]:
+        """The layer chosen for each modality, as far as chosen."""
+        return dict(self._inputs)
+
+    @property
+    def values(self) -> Mapping[str, object]:
+        """Settings of the next run that are not left at their defaults."""
+        return dict(self._values)
+
+    @property
+    def last_results(self) -> Path | None:
+        """The folder that the last run's results are kept in, once there are any."""
+        return self._last_results
+
+    def assign(self, modality: str, layer: Layer | None) -> None:
+        """Choose the layer of a modality, or none."""
+        if layer is None:
+            self._inputs.pop(modality, None)
+        else:
+            self._inputs[modality] = layer
+        self.changed.emit()
+
+    def set_value(self, name: str, value: object) -> None:
+        """Choose a setting of the next run; `name` is a field of SegmentRequest."""
+        self._values[name] = value
+        self.changed.emit()
+
+    def open_case(self, paths: Sequence[str]) -> None:
+        """Read a folder or files; `case_read` tells when the layers are there."""
+        self._begin(_Task(read_job(paths), Phase.LOADING, self.case_read.emit))
+
+    def choose_checkpoint(self, text: str, overrides: Mapping[str, Any] | None = None) -> None:
+        """Load a checkpoint, by its path or `demo`; `checkpoint_loaded` or `failed` tells how it went."""
+        self._checkpoint, self._overrides = text, dict(overrides or {})
+        self._refuse_checkpoint(_NO_CHECKPOINT)
+        if text:
+            job = load_job(self._load_engine, text, self._overrides)
+            take = partial(self._take_engine, text)
+            self._begin(_Task(job, Phase.LOADING, take, refused=self._refuse_checkpoint))
+
+    def _take_engine(self, text: str, engine: Engine) -> None:
+        if text != self._checkpoint:
+            return  # another has been chosen since
+        self._engine = engine
+        self.message.emit("The checkpoint is loaded.")
+        self.checkpoint_loaded.emit()
+
+    def _refuse_checkpoint(self, reason: str) -> None:
+        self._engine = None
+        self._checkpoint_error = reason
+        self.checkpoint_loaded.emit()
+
+    def why_not_run(self) -> str | None:
+        """The reason why a run cannot start now, as a sentence; None when it can."""
+        if self._phase is not Phase.IDLE:
+            return _BUSY[self._phase]
+        try:
+            self._plan(None)
+        except DiffsegError as err:
+            return str(err)
+        return None
+
+    def start(self, point: Sequence[float] | None = None) -> None:
+        """Start a run with what is chosen now; a second call while it runs does nothing.
+
+        Parameters
+        ----------
+        point : sequence of float, optional
+            The point on the screen in world coordinates; its slice is sampled first.
+
+        Raises
+        ------
+        DiffsegError
+            If it cannot start, with the sentence of `why_not_run`.
+        """
+        if self._phase is not Phase.IDLE:
+            return
+        plan = self._plan(point)
+        self._begin(_Task(segment_job(self._load_engine, plan), Phase.RUNNING, lambda _: None, plan=plan))
+
+    def _plan(self, point: Sequence[float] | None) -> RunPlan:
+        if self._engine is None:
+            raise BadCheckpoint(self._checkpoint_error)
+        missing = [name for name in self.recipe.modalities if name not in self._inputs]
+        if missing:
+            raise BadCase(f"Choose an image for {', '.join(missing)}.")
+        return make_plan(
+            {name: self._inputs[name] for name in self.recipe.modalities},
+            checkpoint=self._checkpoint,
+            overrides=self._overrides,
+            request=make_request(self._values),
+            recipe=self.recipe,
+            point=point,
+            runs_folder=self._runs_folder,
+        )
+
+    def cancel(self) -> None:
+        """Stop what is going on: members that are finished are kept."""
+        if self._task is None:
+            return
+        self._task.stop.set()
+        if self._phase is Phase.RUNNING:
+            self._set_phase(Phase.CANCELLING)
+            self.message.emit("Stopping after this step…")
+
+    def export(self, folder: Path, *, overwrite: bool = False) -> None:
+        """Copy the last run's results to a folder.
+
+        Raises
+        ------
+        BadRequest
+            If there are none, or something else is going on.
+        """
+        if self._phase is not Phase.IDLE:
+            raise BadRequest(_BUSY[self._phase])
+        if self._last_results is None:
+            raise BadRequest("There are no results yet: run first.")
+        job = export_job(self._last_results, folder, overwrite=overwrite)
+        self._begin(_Task(job, Phase.LOADING, self._tell_exported))
+
+    def _tell_exported(self, folder: Path) -> None:
+        self.message.emit(f"Exported to {folder}.")
+        self.exported.emit(folder)
+
+    def close(self) -> None:
+        """End for good: whatever runs is asked to stop, and nothing more is heard of it."""
+        if self._task is not None:
+            self._task.stop.set()
+        self._task = None
+        self._waiting.clear()
+        self._phase = Phase.IDLE
+
+    def _begin(self, task: _Task) -> None:
+        """Start a task, or let it wait until what is going on has ended."""
+        if self._task is not None:
+            self._waiting.append(task)
+            return
+        self._task = task
+        self._set_phase(task.phase)
+        self._launch(partial(run_guarded, task.job, task.mailbox, task.stop), task.stop)
+
+    def _set_phase(self, phase: Phase) -> None:
+        if phase is not self._phase:
+            self._phase = phase
+            self.phase_changed.emit(phase)
+
+    def poll(self) -> None:
+        """Take in what the worker has left since the last call, and tell the listeners."""
+        task = self._task
+        if task is None:
+            return
+        items = task.mailbox.take_items()
+        step, preview = task.mailbox.take_step(), task.mailbox.take_preview()
+        sampled = [item for item in items if isinstance(item, Sampled)]
+        for item in items:
+            if not isinstance(item, Sampled | Ended):
+                self._hear(task, item)
+        if sampled:
+            self.sampled.emit(sampled)
+        ended = next((item for item in items if isinstance(item, Ended)), None)
+        if ended is not None:
+            self._end(task, ended)
+        elif task.started is not None:
+            self._show_step(task, task.started, step, preview)
+
+    def _hear(self, task: _Task, item: Item) -> None:
+        match item:
+            case Told(text):
+                self.message.emit(text)
+            case Saved(folder):
+                task.saved = folder
+            case Started():
+                assert task.plan is not None  # only a run tells of one
+                task.started = item
+                self._last_results = task.saved
+                self.started.emit(item, task.plan.frame)
+                self.message.emit(_describe_start(item))
+            case Finished():
+                self.message.emit(_describe_finish(item))
+
+    def _show_step(self, task: _Task, started: Started, step: Stepped | None, preview: Stepped | None) -> None:
+        if step is not None:
+            now = time.monotonic()
+            if task.first_step is None:
+                task.first_step = (now, step.done)
+            self.progress.emit(step.done, started.evaluations, seconds_left(task.first_step, (now, step.done), started))
+        if preview is not None and self._phase is Phase.RUNNING:
+            self.previewed.emit(preview)
+
+    def _end(self, task: _Task, ended: Ended) -> None:
+        self._task = None
+        self._set_phase(Phase.IDLE)
+        if task.plan is not None:
+            self.run_ended.emit(ended.ending)
+        match ended.ending:
+            case Ending.FAILED:
+                if task.refused is not None:
+                    task.refused(ended.text)
+                self.message.emit(ended.text)
+                self.failed.emit(ended.text, ended.error)
+            case Ending.CANCELLED:
+                self.message.emit("Stopped. Finished members are kept.")
+            case Ending.DONE:
+                task.done(ended.result)
+        self.changed.emit()
+        if self._waiting and self._task is None:
+            self._begin(self._waiting.popleft())
+
+
+def seconds_left(first: tuple[float, int], now: tuple[float, int], started: Started) -> float | None:
+    """Seconds until all evaluations are done at the speed so far, from two (time, evaluations done); None at first."""
+    seconds, done = now[0] - first[0], now[1] - first[1]
+    if done <= 0 or seconds <= 0:
+        return None
+    return (started.evaluations - now[1]) * seconds / done
+
+
+def _describe_start(started: Started) -> str:
+    members = len(started.members)
+    text = f"Sampling {members} mask{'s' if members > 1 else ''} of {len(started.sampled)} slices on {started.device}."
+    return " ".join([text, *started.warnings])
+
+
+def _describe_finish(finished: Finished) -> str:
+    text = f"{len(finished.members)} members in {finished.seconds:.0f} s."
+    return " ".join([text, *finished.notes])

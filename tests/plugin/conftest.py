@@ -1,0 +1,61 @@
+"""A case of a few voxels, a session with a fake engine, and a viewer where there is a display."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+from plugin_fakes import FakeLoader, FakeSegmenter, run_here, write_images
+
+from napari_diffseg.plugin.session import Session
+from napari_diffseg.recipe import Recipe
+
+
+@pytest.fixture
+def recipe():
+    return Recipe(modalities=("t1", "t1ce", "t2", "flair"), timesteps=4, train_timesteps=8)
+
+
+@pytest.fixture
+def segmenter(recipe):
+    return FakeSegmenter(recipe)
+
+
+@pytest.fixture
+def case_folder(tmp_path):
+    return write_images(tmp_path / "case_1")
+
+
+@pytest.fixture
+def session(segmenter, tmp_path):
+    made = Session(launch=run_here, load_engine=FakeLoader(segmenter), runs_folder=tmp_path / "runs")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def layers(case_folder):
+    """The case's image layers by modality, without a viewer."""
+    from napari.layers import Layer
+
+    from napari_diffseg.plugin.reader import read_layers
+
+    made = [Layer.create(*data) for data in read_layers(str(case_folder))]
+    return {layer.name.split()[-1]: layer for layer in made}
+
+
+@pytest.fixture
+def screen():
+    """Skips the test where no window with OpenGL can be opened."""
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        pytest.skip("needs a display: run under xvfb-run")
+
+
+@pytest.fixture
+def viewer(screen, make_napari_viewer):
+    from superqt.utils import WorkerBase
+
+    made = make_napari_viewer(show=True)
+    yield made
+    WorkerBase.await_workers(5000)

@@ -1,0 +1,139 @@
+"""Stand-ins for what is slow or needs a network: a segmenter that follows the protocol, and a thread of our own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_diffseg.events import Finished, Preview, Sampled, Started, Stepped
+from napari_diffseg.plugin.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from napari_diffseg.imaging.case import Case
+
+    from napari_diffseg.events import SamplingEvent, SegmentRequest
+    from napari_diffseg.recipe import Recipe
+
+MODALITIES = ("t1", "t1ce", "t2", "flair")
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+SHAPE = (14, 12, 5)
+ROWS = (("Title", "Fake"), ("Channel 1", "t1"), ("Digest", "0123456789ab"))
+
+
+def write_images(folder: Path, *, shape=SHAPE, affine=LPS, modalities=MODALITIES, case_id="case_1") -> Path:
+    """A folder of one case; every voxel of every image is another number, none of them zero in the middle."""
+    import nibabel as nib
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for n, name in enumerate(modalities):
+        data = np.arange(np.prod(shape), dtype=np.int16).reshape(shape) + 10 * n
+        image = nib.Nifti1Image(data, affine)
+        image.set_sform(affine, code=2)
+        image.set_qform(affine, code=1)
+        image.header.set_xyzt_units("mm", "sec")
+        nib.save(image, folder / f"{case_id}_{name}.nii.gz")
+    return folder
+
+
+def fake_member(shape: tuple[int, int, int], member: int) -> np.ndarray:
+    """Member k: a box that grows with k, (X, Y, Z) bool, so that members differ and every answer is known."""
+    mask = np.zeros(shape, np.bool_)
+    x, y, z = (n // 2 for n in shape)
+    mask[x - 1 : x + 1 + member % 3, y - 1 : y + 1 + member % 2, max(z - 1, 0) : z + 1] = True
+    return mask
+
+
+@dataclass
+class FakeSegmenter:
+    """Yields Started, then for each member and slice `steps` steps and a Sampled, then Finished.
+
+    `pause` seconds pass in every step; `fail_at` raises `error` before that step; `hold` blocks until it is set.
+    """
+
+    recipe: Recipe
+    steps: int = 2
+    pause: float = 0.0
+    fail_at: int | None = None
+    error: Exception | None = None
+    seen: list[SegmentRequest] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    closed: int = 0
+
+    def segment(self, case: Case, request: SegmentRequest) -> Iterator[SamplingEvent]:
+        self.seen.append(request)
+        self.cases.append(case)
+        axis = 2
+        slices = request.slice_indices(case.shape[axis])
+        order = sorted(slices, key=lambda s: abs(s - (request.focus if request.focus is not None else 0)))
+        members = request.member_numbers
+        run_id = f"run{len(self.seen)}"
+        total = len(members) * len(slices) * self.steps
+        try:
+            yield Started(
+                run_id, case.id, "cpu", "fp32", "ddim", self.steps, members, slices, slices, axis,
+                case.shape, self.recipe.labels, total,
+            )  # fmt: skip
+            done = 0
+            for s in order:
+                for member in members:
+                    mask = fake_member(case.shape, member)[..., s]
+                    for step in range(self.steps):
+                        if done == self.fail_at and self.error is not None:
+                            raise self.error
+                        time.sleep(self.pause)
+                        done += 1
+                        preview = Preview(member, s, mask.astype(np.float32), mask.astype(np.float32))
+                        yield Stepped(run_id, step, self.steps, self.steps - 1 - step, done, preview)
+                    channels = np.stack([mask] * len(self.recipe.labels))[:, None]
+                    yield Sampled(run_id, member, (s,), channels)
+            yield Finished(run_id, members, 1.0, 1)
+        finally:
+            self.closed += 1
+
+
+class FakeConfig:
+    """As much of a network's configuration as goes into a record."""
+
+    def to_dict(self) -> dict[str, int]:
+        return {"in_channels": 5}
+
+
+def fake_engine(segmenter: FakeSegmenter) -> Engine:
+    checkpoint = SimpleNamespace(
+        path=Path("fake.safetensors"), recipe=segmenter.recipe, config=FakeConfig(), digest="0" * 64, guesses=()
+    )
+    return Engine(checkpoint, segmenter, ROWS)
+
+
+class FakeLoader:
+    """Loads the engine of one segmenter whatever the path, except `bad`, which is refused."""
+
+    def __init__(self, segmenter: FakeSegmenter) -> None:
+        self.segmenter = segmenter
+        self.asked: list[str] = []
+
+    def __call__(self, text: str, overrides: Mapping[str, object]) -> Engine:
+        from napari_diffseg.errors import BadCheckpoint
+
+        self.asked.append(text)
+        if text == "bad":
+            raise BadCheckpoint("bad: this is a picture, not a checkpoint: choose another file.")
+        return fake_engine(self.segmenter)
+
+
+def run_here(target, stop: threading.Event) -> None:
+    """Launch a job in the calling thread: it is over when this returns."""
+    target()
+
+
+def run_in_thread(target, stop: threading.Event) -> None:
+    """Launch a job in a thread of its own, without Qt."""
+    threading.Thread(target=target, daemon=True).start()

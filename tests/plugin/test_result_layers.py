@@ -1,0 +1,169 @@
+"""Events to layers on a viewer model without a window: places, values, and layers that the user has removed."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from plugin_fakes import FakeSegmenter, fake_member
+
+from napari_diffseg.events import Preview, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.imaging.volume import Volume
+from napari_diffseg.plugin.frame import METADATA_KEY, Frame
+from napari_diffseg.plugin.layer_volume import frame_of_layer
+from napari_diffseg.plugin.result_layers import RESULT_KEY, ResultLayers
+from napari_diffseg.recipe import Recipe
+
+SHAPE = (7, 6, 5)
+RAS_LIKE = np.array([[0, 2.0, 0, -5], [0, 0, -1.5, 4], [1.0, 0, 0, 3], [0, 0, 0, 1]])
+
+
+def volume():
+    data = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    return Volume(data=data, affine=RAS_LIKE, header=None, path=None, notes=())
+
+
+def events_of(*, labels=("lesion",), **settings):
+    recipe = Recipe(modalities=("t1",), labels=labels)
+    case = SimpleNamespace(id="case", shape=SHAPE)
+    return list(FakeSegmenter(recipe).segment(case, SegmentRequest(**settings)))
+
+
+def play(results, events, frame=None):
+    for event in events:
+        match event:
+            case Started():
+                results.begin(event, frame or Frame.of_volume(volume()))
+            case Stepped(preview=Preview() as preview):
+                results.show_preview(preview)
+            case Sampled():
+                results.show_sampled([event])
+    results.end()
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def results(viewer):
+    return ResultLayers(viewer)
+
+
+def source(layer):
+    return layer.metadata[METADATA_KEY].to_source(np.asarray(layer.data))
+
+
+def test_a_finished_run_is_shown_exactly(viewer, results):
+    play(results, events_of(members=3))
+    stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
+    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
+    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | uncertainty"]), stack.var(0, ddof=1), atol=1e-6)
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), stack.mean(0) > 0.5)
+    for k in range(3):
+        np.testing.assert_array_equal(source(viewer.layers[f"diffseg 1 | member {k + 1}"]), stack[k])
+    assert not viewer.layers["diffseg | live"].visible
+
+
+def test_maps_build_up_member_by_member(viewer, results):
+    events = [e for e in events_of(members=3) if not isinstance(e, Stepped)]
+    play(results, events[:1])
+    s = next(e for e in events if isinstance(e, Sampled) and e.mask.any()).slices
+    of_slice = [e for e in events if isinstance(e, Sampled) and e.slices == s]
+    for n, event in enumerate(of_slice, start=1):
+        results.show_sampled([event])
+        votes = np.mean([fake_member(SHAPE, k)[..., s[0]] for k in range(n)], axis=0)
+        np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"])[..., s[0]], votes, atol=1e-6)
+        if n == 1:
+            assert not source(viewer.layers["diffseg 1 | uncertainty"]).any()
+
+
+def test_results_lie_where_the_source_lies_and_are_never_inputs(viewer, results):
+    frame = Frame.of_volume(volume())
+    play(results, events_of(members=1), frame)
+    for layer in viewer.layers:
+        if layer.name != "diffseg | live":
+            np.testing.assert_allclose(layer.scale, frame.placement()["scale"])
+            np.testing.assert_allclose(layer.translate, frame.placement()["translate"])
+            np.testing.assert_array_equal(frame_of_layer(layer).volume.affine, RAS_LIKE)
+        assert RESULT_KEY in layer.metadata
+        assert tuple(str(u) for u in layer.units) == ("millimeter",) * 3
+
+
+@pytest.mark.parametrize("s", range(SHAPE[2]))
+def test_the_live_slice_lies_on_its_source_slice(viewer, results, s):
+    frame = Frame.of_volume(volume())
+    results.begin(events_of(members=1)[0], frame)
+    image = np.random.default_rng(s).random((SHAPE[0], SHAPE[1])).astype(np.float32)
+    results.show_preview(Preview(0, s, image, image))
+    live = viewer.layers["diffseg | live"]
+    spot = np.zeros(SHAPE, np.float32)
+    spot[..., s] = image
+    shown = frame.to_display(spot)
+    first = np.round(np.asarray(live.data_to_world((0, 0, 0))) - frame.placement()["translate"], 9)
+    index = np.round(first / frame.placement()["scale"]).astype(int)
+    box = tuple(slice(i, i + n) for i, n in zip(index, live.data.shape, strict=True))
+    np.testing.assert_array_equal(live.data, shown[box])
+    assert np.count_nonzero(shown) == np.count_nonzero(live.data)
+
+
+def test_one_live_layer_serves_all_runs(viewer, results):
+    play(results, events_of(members=1))
+    play(results, events_of(members=1))
+    assert [layer.name for layer in viewer.layers].count("diffseg | live") == 1
+    assert "diffseg 2 | mask" in viewer.layers
+
+
+def test_events_of_another_run_change_nothing(viewer, results):
+    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    results.show_sampled([Sampled("stale", 0, (2,), np.ones((1, 1, *SHAPE[:2]), np.bool_))])
+    assert not source(viewer.layers["diffseg 1 | mean"]).any()
+
+
+def test_a_layer_removed_during_the_run_stays_away_and_the_others_go_on(viewer, results):
+    events = events_of(members=2)
+    play(results, events[: len(events) // 2])
+    viewer.layers.remove("diffseg 1 | mask")
+    viewer.layers["diffseg 1 | mean"].name = "my mean"
+    viewer.layers.remove("diffseg | live")
+    for event in events[len(events) // 2 :]:
+        if isinstance(event, Sampled):
+            results.show_sampled([event])
+        elif isinstance(event, Stepped):
+            results.show_preview(event.preview)
+    results.end()
+    stack = np.stack([fake_member(SHAPE, k) for k in range(2)])
+    np.testing.assert_allclose(source(viewer.layers["my mean"]), stack.mean(0))
+    assert "diffseg 1 | mask" not in viewer.layers
+
+
+def test_no_preview_is_drawn_in_3d(viewer, results):
+    viewer.dims.ndisplay = 3
+    play(results, events_of(members=1))
+    assert "diffseg | live" not in viewer.layers
+
+
+def test_many_members_share_a_layer_with_a_slider(viewer, results):
+    play(results, events_of(members=13, first_member=2))
+    layer = viewer.layers["diffseg 1 | members"]
+    assert layer.data.shape[0] == 13
+    assert not any("| member " in other.name for other in viewer.layers)
+    frame = layer.metadata[METADATA_KEY]
+    for n in (0, 12):
+        np.testing.assert_array_equal(frame.to_source(layer.data)[n], fake_member(SHAPE, n + 2))
+    np.testing.assert_allclose(layer.translate[1:], frame.placement()["translate"])
+
+
+def test_several_labels_have_maps_of_their_own_and_number_the_mask(viewer, results):
+    play(results, events_of(members=2, labels=("edema", "core")))
+    assert {"diffseg 1 | mean edema", "diffseg 1 | uncertainty core"} <= {layer.name for layer in viewer.layers}
+    assert set(np.unique(viewer.layers["diffseg 1 | mask"].data)) == {0, 2}
+
+
+def test_the_uncertainty_has_a_legend_with_fixed_limits(viewer, results):
+    play(results, events_of(members=2))
+    layer = viewer.layers["diffseg 1 | uncertainty"]
+    assert tuple(layer.contrast_limits) == (0.0, 0.5)
+    assert layer.colorbar.visible
+    assert layer.visible

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 _SLIDER_STEPS = 1000
+_BOX_WIDTH = 92
 _LARGEST_SPIN = 2**31 - 1
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -59,7 +60,7 @@ class SliderControl(Control):
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, _SLIDER_STEPS)
         self.box = QSpinBox()
-        self.box.setMinimumWidth(64)
+        self.box.setFixedWidth(_BOX_WIDTH)
         self._hold(self.slider, self.box)
         self.set_range(low, high)
         self.set_value(value)
@@ -145,7 +146,7 @@ class FloatControl(Control):
 
 
 class ChoiceControl(Control):
-    """One of some values; an optional one has the checkpoint's own as its first."""
+    """One of some values; an optional one begins with `default`, the checkpoint's own."""
 
     def __init__(self, choices: tuple[str, ...], value: str | None, *, optional: bool, editable: bool = False) -> None:
         super().__init__()
@@ -153,7 +154,7 @@ class ChoiceControl(Control):
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setEditable(editable)
         if optional:
-            self.box.addItem("as the checkpoint", None)
+            self.box.addItem("default", None)
         for choice in choices:
             self.box.addItem(choice, choice)
         self._hold(self.box)

@@ -1,0 +1,108 @@
+"""The part of the panel that chooses a case: a folder, files, or a layer for each modality."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_diffseg.imaging.naming import modality_of
+from napari_diffseg.plugin.layer_combo import LayerCombo
+from napari_diffseg.plugin.result_layers import RESULT_KEY, bare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from napari.layers import Layer
+
+_FILTER = "NIfTI images (*.nii *.nii.gz)"
+
+
+class CaseBox(QGroupBox):
+    """Buttons that open a case, and one combo box of open layers for each modality of the checkpoint."""
+
+    opened = Signal(list)
+    """Paths of a folder or of files that the user wants to open."""
+    assigned = Signal(str, object)
+    """A modality and its layer, or None."""
+
+    def __init__(self) -> None:
+        super().__init__("Case")
+        self.combos: dict[str, LayerCombo] = {}
+        self._layers: list[Layer] = []
+        self._grid = QGridLayout()
+        self._grid.setColumnStretch(1, 1)
+        self.buttons = self._make_buttons()
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.buttons)
+        layout.addLayout(self._grid)
+
+    def _make_buttons(self) -> QWidget:
+        buttons = QWidget()
+        row = QHBoxLayout(buttons)
+        row.setContentsMargins(0, 0, 0, 0)
+        for name, text, tip, slot in (
+            ("folder", "Open folder…", "A folder with one case's NIfTI images, named by modality.", self._ask_folder),
+            ("files", "Open files…", "The NIfTI images of one case.", self._ask_files),
+        ):
+            button = QPushButton(text)
+            button.setObjectName(f"diffseg_open_{name}")
+            button.setToolTip(tip)
+            button.clicked.connect(slot)
+            row.addWidget(button)
+        return buttons
+
+    def _ask_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder of one case")
+        if folder:
+            self.opened.emit([folder])
+
+    def _ask_files(self) -> None:
+        files, _ = QFileDialog.getOpenFileNames(self, "Images of one case", filter=_FILTER)
+        if files:
+            self.opened.emit(files)
+
+    def set_modalities(self, modalities: Sequence[str]) -> None:
+        """Ask for these modalities, in the order of the network's channels; layers chosen for one stay."""
+        if list(self.combos) == list(modalities):
+            return
+        chosen = {name: combo.layer() for name, combo in self.combos.items()}
+        while (item := self._grid.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+        self.combos = {}
+        for row, name in enumerate(modalities):
+            label = QLabel(name)
+            label.setToolTip(f"Channel {row + 1} of the network's input.")
+            combo = LayerCombo()
+            combo.setObjectName(f"diffseg_layer_{name}")
+            combo.setToolTip(f"The layer that is given to the network as {name} (channel {row + 1}).")
+            combo.set_layers(self._layers)
+            combo.choose(chosen.get(name))
+            combo.layer_chosen.connect(lambda layer, name=name: self.assigned.emit(name, layer))
+            self._grid.addWidget(label, row, 0)
+            self._grid.addWidget(combo, row, 1)
+            self.combos[name] = combo
+        self.guess(self._layers)
+        for name, combo in self.combos.items():
+            self.assigned.emit(name, combo.layer())
+
+    def set_layers(self, layers: Iterable[Layer]) -> None:
+        """Offer the image layers among these; layers of results are left out."""
+        self._layers = [layer for layer in map(bare, layers) if _can_be_input(layer)]
+        for combo in self.combos.values():
+            combo.set_layers(self._layers)
+
+    def guess(self, layers: Iterable[Layer], *, replace: bool = False) -> None:
+        """Choose layers by the modality in their names; one that is chosen already stays, unless `replace`."""
+        for layer in map(bare, layers):
+            combo = self.combos.get(modality_of(layer.name) or "")
+            if combo is not None and (replace or combo.layer() is None):
+                combo.choose(layer)
+
+
+def _can_be_input(layer: Layer) -> bool:
+    from napari.layers import Image
+
+    return isinstance(layer, Image) and RESULT_KEY not in layer.metadata and not layer.rgb and layer.ndim == 3

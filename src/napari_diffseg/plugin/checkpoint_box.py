@@ -1,0 +1,117 @@
+"""The part of the panel that chooses a checkpoint and says what it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FILTER = "Checkpoints (*.safetensors *.pt *.pth);;All files (*)"
+
+
+class CheckpointBox(QGroupBox):
+    """A line for the checkpoint's path, buttons that fill it, and a card with its description."""
+
+    chosen = Signal(str)
+    """Path of a checkpoint, `demo`, or nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("Checkpoint")
+        self.line = QLineEdit()
+        self.line.setObjectName("diffseg_checkpoint")
+        self.line.setPlaceholderText("a .safetensors or .pt file, or demo")
+        self.line.setToolTip("The trained network: a .safetensors or .pt file, or demo for the shipped one.")
+        self.line.editingFinished.connect(self._tell_if_new)
+        self._told = ""
+        self.card = QCollapsible("What it is")
+        self.card.setObjectName("diffseg_card")
+        self.card.setDuration(0)
+        self.card.setVisible(False)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.line)
+        layout.addLayout(self._make_buttons())
+        layout.addWidget(self.card)
+
+    def _make_buttons(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        for name, text, tip, slot in (
+            ("browse", "Browse…", "Choose a checkpoint file.", self._ask_file),
+            (
+                "demo",
+                "Demo",
+                "The checkpoint that is shipped; trained on phantoms, not for patients.",
+                self._choose_demo,
+            ),
+        ):
+            button = QPushButton(text)
+            button.setObjectName(f"diffseg_checkpoint_{name}")
+            button.setToolTip(tip)
+            button.clicked.connect(slot)
+            row.addWidget(button)
+        return row
+
+    def _ask_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Checkpoint", filter=_FILTER)
+        if path:
+            self.choose(path)
+
+    def _choose_demo(self) -> None:
+        self.choose("demo")
+
+    def choose(self, text: str) -> None:
+        """Fill in a checkpoint and tell of it, even if it is the same: its file may be another by now."""
+        self.line.setText(text)
+        self._told = text
+        self.chosen.emit(text)
+
+    def _tell_if_new(self) -> None:
+        text = self.line.text().strip()
+        if text != self._told:
+            self.choose(text)
+
+    def show_rows(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Show a description; none hides the card."""
+        card = QWidget()
+        form = QFormLayout(card)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapAllRows)
+        for name, value in rows:
+            form.addRow(_plain(name, dim=True), _plain(value, dim=False))
+        self.card.setContent(card)
+        self.card.setVisible(bool(rows))
+        if self.card.isExpanded():
+            self.card.expand(animate=False)
+        else:
+            self.card.collapse(animate=False)
+
+
+def _plain(text: str, *, dim: bool) -> QLabel:
+    """A label of plain text, never read as HTML, that breaks within long names and can be copied."""
+    label = QLabel(breakable(text))
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setEnabled(not dim)
+    return label
+
+
+def breakable(text: str) -> str:
+    """The text with invisible places to break after the signs that join long names and paths."""
+    for sign in "/\\_-":
+        text = text.replace(sign, f"{sign}\u200b")
+    return text

@@ -1,0 +1,200 @@
+"""The panel: shows a session, hands the user's choices to it, and logs nothing of its own."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from napari_diffseg.errors import DiffsegError, OutputExists
+from napari_diffseg.plugin.case_box import CaseBox
+from napari_diffseg.plugin.checkpoint_box import CheckpointBox
+from napari_diffseg.plugin.result_layers import ResultLayers, bare
+from napari_diffseg.plugin.run_box import RunBox
+from napari_diffseg.plugin.session import Phase, Session
+from napari_diffseg.plugin.settings_box import SettingsBox
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Layer
+
+    from napari_diffseg.events import Stepped
+    from napari_diffseg.plugin.frame import Frame
+    from napari_diffseg.plugin.mailbox import Ending
+    from napari_diffseg.plugin.reader import LayerData
+
+POLL_MS = 66
+_MIN_WIDTH = 320
+
+
+class DiffsegPanel(QWidget):
+    """The dock widget `Diffusion ensemble`.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        Whose layers are the inputs and get the results.
+    session : Session, optional
+        Replaces the session of its own, for a test.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.session = session or _new_session()
+        self.results = ResultLayers(napari_viewer)
+        self.case, self.checkpoint, self.settings, self.run_box = CaseBox(), CheckpointBox(), SettingsBox(), RunBox()
+        self._timer = QTimer(self)
+        self._timer.setInterval(POLL_MS)
+        self._timer.timeout.connect(self.session.poll)
+        self._export_folder: Path | None = None
+        self._lay_out()
+        self._connect_widgets()
+        self._connect_session()
+        self.reset_choices()
+        self._follow_checkpoint()
+        self._show_phase()
+
+    def _lay_out(self) -> None:
+        self.setObjectName("diffseg_panel")
+        self.setMinimumWidth(_MIN_WIDTH)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        for box in (self.case, self.checkpoint, self.settings):
+            column.addWidget(box)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setWidget(inner)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.run_box)
+
+    def _connect_widgets(self) -> None:
+        self.case.opened.connect(self.session.open_case)
+        self.case.assigned.connect(self.session.assign)
+        self.checkpoint.chosen.connect(self.session.choose_checkpoint)
+        self.settings.changed.connect(self.session.set_value)
+        self.run_box.run_asked.connect(self._run)
+        self.run_box.cancel_asked.connect(self.session.cancel)
+        self.run_box.export_asked.connect(self._export)
+
+    def _connect_session(self) -> None:
+        session = self.session
+        session.phase_changed.connect(self._show_phase)
+        session.changed.connect(self._show_reason)
+        session.message.connect(self.run_box.show_status)
+        session.progress.connect(self.run_box.show_progress)
+        session.failed.connect(self._show_failure)
+        session.checkpoint_loaded.connect(self._follow_checkpoint)
+        session.case_read.connect(self._add_case)
+        session.started.connect(self._begin_results)
+        session.sampled.connect(self.results.show_sampled)
+        session.previewed.connect(self._show_preview)
+        session.run_ended.connect(self._end_results)
+
+    def reset_choices(self, _event: object = None) -> None:
+        """Offer the layers that there are now; napari calls this when one comes, goes, moves or is renamed."""
+        self.case.set_layers(self.viewer.layers)
+        self.case.guess(self.viewer.layers)
+
+    def _follow_checkpoint(self) -> None:
+        self.checkpoint.show_rows(self.session.checkpoint_rows)
+        self.case.set_modalities(self.session.recipe.modalities)
+        self.settings.follow(self.session.recipe)
+        self._show_reason()
+
+    def _add_case(self, layers: list[LayerData]) -> None:
+        from napari.layers import Layer
+
+        added = [bare(self.viewer.add_layer(Layer.create(*data))) for data in layers]
+        self.case.guess(added, replace=True)
+        notes = [note for layer in added for note in _notes(layer)]
+        self.run_box.show_status(" ".join([f"Opened {len(added)} images.", *dict.fromkeys(notes)]))
+
+    def _run(self) -> None:
+        try:
+            self.session.start(self.viewer.dims.point)
+        except DiffsegError as err:
+            self._show_failure(str(err), type(err).__name__)
+
+    def _export(self, folder: str) -> None:
+        results = self.session.last_results
+        if results is None:
+            return
+        self._export_folder = Path(folder) / results.name.partition("_")[2]
+        self._start_export(self._export_folder)
+
+    def _start_export(self, folder: Path, *, overwrite: bool = False) -> None:
+        try:
+            self.session.export(folder, overwrite=overwrite)
+        except DiffsegError as err:
+            self._show_failure(str(err), type(err).__name__)
+
+    def _begin_results(self, started: Any, frame: Frame) -> None:
+        self.run_box.show_progress(0, started.evaluations, None)
+        self.results.begin(started, frame)
+
+    def _show_preview(self, step: Stepped) -> None:
+        assert step.preview is not None  # the session only tells of steps that have one
+        self.results.show_preview(step.preview)
+
+    def _end_results(self, _ending: Ending) -> None:
+        self.results.end()
+
+    def _show_failure(self, sentence: str, error: str) -> None:
+        self.run_box.show_status(sentence)
+        if error == OutputExists.__name__ and self._export_folder is not None:
+            QTimer.singleShot(0, partial(self._offer_to_replace, sentence, self._export_folder))
+            return
+        from napari.utils.notifications import show_error
+
+        show_error(sentence)
+
+    def _offer_to_replace(self, sentence: str, folder: Path) -> None:
+        if self.run_box.ask_to_replace(sentence):
+            self._start_export(folder, overwrite=True)
+
+    def _show_phase(self, _phase: Phase | None = None) -> None:
+        phase = self.session.phase
+        for box in (self.case.buttons, self.checkpoint):
+            box.setEnabled(phase in (Phase.IDLE, Phase.LOADING))
+        self.run_box.cancel.setEnabled(phase in (Phase.RUNNING, Phase.LOADING))
+        self.run_box.export.setEnabled(phase is Phase.IDLE and self.session.last_results is not None)
+        if phase is Phase.IDLE:
+            self._timer.stop()
+        else:
+            self._timer.start()
+        self._show_reason()
+
+    def _show_reason(self) -> None:
+        self.run_box.show_reason(self.session.why_not_run())
+
+    def event(self, event: QEvent | None) -> bool:
+        """Stop the run when the dock is closed: napari then sends no close event, only takes the parent away."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._timer.stop()
+            self.session.close()
+        return bool(super().event(event))
+
+
+def _new_session() -> Session:
+    from napari_diffseg.plugin.worker import launch
+
+    return Session(launch=launch)
+
+
+def _notes(layer: Layer) -> list[str]:
+    """What the user should know of a layer's grid."""
+    from napari_diffseg.plugin.frame import METADATA_KEY
+
+    frame: Frame | None = layer.metadata.get(METADATA_KEY)
+    if frame is None:
+        return []
+    oblique = ["The images lie obliquely: they are shown along their own axes, and written exactly."]
+    return [*frame.volume.notes, *(oblique if frame.is_oblique else [])]

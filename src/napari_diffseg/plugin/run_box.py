@@ -1,0 +1,104 @@
+"""The part of the panel that starts and stops a run, and says how far it is."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_diffseg.plugin.checkpoint_box import breakable
+
+_BAR_STEPS = 1000
+
+
+class RunBox(QWidget):
+    """Run, Cancel and Export buttons, a progress bar with the time left, a status line; always in sight."""
+
+    run_asked = Signal()
+    cancel_asked = Signal()
+    export_asked = Signal(str)
+    """The folder to export to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run = _button("run", "Run", "Sample the ensemble, the slice on the screen first.")
+        self.cancel = _button("cancel", "Cancel", "Stop after the present step; finished members are kept.")
+        self.export = _button("export", "Export…", "Copy mask, mean, uncertainty, members and run.json to a folder.")
+        self.run.clicked.connect(self.run_asked)
+        self.cancel.clicked.connect(self.cancel_asked)
+        self.export.clicked.connect(self._ask_folder)
+        self.bar = QProgressBar()
+        self.bar.setObjectName("diffseg_progress")
+        self.bar.setToolTip("Network evaluations done, and the time left at the speed so far.")
+        self.bar.setRange(0, _BAR_STEPS)
+        self.reason = _line("reason", "Why Run is disabled.")
+        self.status = _line("status", "What is going on, or how it ended.")
+        layout = QVBoxLayout(self)
+        buttons = QHBoxLayout()
+        for button in (self.run, self.cancel, self.export):
+            buttons.addWidget(button)
+        layout.addLayout(buttons)
+        for widget in (self.reason, self.bar, self.status):
+            layout.addWidget(widget)
+        self.show_progress(0, 1, None)
+
+    def _ask_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder for the results")
+        if folder:
+            self.export_asked.emit(folder)
+
+    def ask_to_replace(self, sentence: str) -> bool:
+        """Whether the user allows files in the folder to be replaced."""
+        box = QMessageBox(QMessageBox.Icon.Question, "Replace?", sentence, parent=self)
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        box.setStandardButtons(QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No)
+        return bool(box.exec() == QMessageBox.StandardButton.Yes)
+
+    def show_reason(self, reason: str | None) -> None:
+        """Enable Run, or say why it is disabled."""
+        self.run.setEnabled(reason is None)
+        self.run.setToolTip(reason or "Sample the ensemble, the slice on the screen first.")
+        self.reason.setText(breakable(reason or ""))
+        self.reason.setVisible(bool(reason))
+
+    def show_status(self, text: str) -> None:
+        """Say what is going on."""
+        self.status.setText(breakable(text))
+
+    def show_progress(self, done: int, total: int, seconds_left: float | None) -> None:
+        """Fill the bar; the time left is written on it once it is known."""
+        self.bar.setValue(round(_BAR_STEPS * done / max(total, 1)))
+        left = "" if seconds_left is None else f", {describe_seconds(seconds_left)} left"
+        self.bar.setFormat(f"%p %{left}")
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration as one looks at a clock: `40 s`, `3 min`, `1 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _button(name: str, text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setObjectName(f"diffseg_{name}")
+    button.setToolTip(tip)
+    return button
+
+
+def _line(name: str, tip: str) -> QLabel:
+    label = QLabel()
+    label.setObjectName(f"diffseg_{name}")
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setToolTip(tip)
+    return label

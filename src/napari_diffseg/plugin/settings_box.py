@@ -1,0 +1,68 @@
+"""The part of the panel that holds the settings of a run, made from SegmentRequest's fields."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_diffseg.events import SegmentRequest
+from napari_diffseg.plugin.controls import Control, SliderControl, make_control
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_diffseg.recipe import Recipe
+
+SLIDERS: Final = ("members", "timesteps")
+FIRST: Final = (*SLIDERS, "seed", "device")
+FROM_SCREEN: Final = ("focus",)
+"""Settings that have no control: the slice on the screen is the focus."""
+ADVANCED: Final = tuple(name for name in SegmentRequest.model_fields if name not in FIRST + FROM_SCREEN)
+
+
+class SettingsBox(QGroupBox):
+    """One control for each setting; the everyday ones first, the others folded away."""
+
+    changed = Signal(str, object)
+    """A setting's name and its new value."""
+
+    def __init__(self) -> None:
+        super().__init__("Run")
+        self.controls: dict[str, Control] = {}
+        layout = QVBoxLayout(self)
+        layout.addLayout(self._grid(FIRST))
+        inner = QWidget()
+        grid = self._grid(ADVANCED)
+        grid.setContentsMargins(0, 0, 0, 0)
+        inner.setLayout(grid)
+        self.advanced = QCollapsible("Advanced")
+        self.advanced.setObjectName("diffseg_advanced")
+        self.advanced.setDuration(0)
+        self.advanced.setContent(inner)
+        self.advanced.collapse(animate=False)
+        layout.addWidget(self.advanced)
+
+    def _grid(self, names: Sequence[str]) -> QGridLayout:
+        grid = QGridLayout()
+        grid.setColumnStretch(1, 1)
+        for row, name in enumerate(names):
+            field = SegmentRequest.model_fields[name]
+            control = make_control(name, field, slider=name in SLIDERS)
+            control.changed.connect(lambda value, name=name: self.changed.emit(name, value))
+            label = QLabel(field.title or name)
+            label.setToolTip(field.description or "")
+            label.setBuddy(control)
+            grid.addWidget(label, row, 0)
+            grid.addWidget(control, row, 1)
+            self.controls[name] = control
+        return grid
+
+    def follow(self, recipe: Recipe) -> None:
+        """Bound the timesteps by those that the checkpoint was trained with, and start from its own number."""
+        timesteps = self.controls["timesteps"]
+        assert isinstance(timesteps, SliderControl)  # it is among SLIDERS
+        timesteps.set_range(1, recipe.train_timesteps)
+        timesteps.set_value(recipe.timesteps)

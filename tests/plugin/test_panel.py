@@ -1,0 +1,305 @@
+"""The panel in a real viewer: clicks, a run to its end, cancelling, closing, and layers that go away meanwhile."""
+
+import json
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member, write_images
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication, QComboBox, QPushButton, QWidget
+
+from napari_diffseg.events import SegmentRequest
+from napari_diffseg.plugin.controls import make_control
+from napari_diffseg.plugin.panel import DiffsegPanel
+from napari_diffseg.plugin.run_box import describe_seconds
+from napari_diffseg.plugin.session import Phase, Session
+from napari_diffseg.plugin.settings_box import ADVANCED, FIRST, FROM_SCREEN
+from napari_diffseg.plugin.worker import launch
+
+
+@pytest.fixture
+def panel(viewer, segmenter, tmp_path):
+    session = Session(launch=launch, load_engine=FakeLoader(segmenter), runs_folder=tmp_path / "runs")
+    made = DiffsegPanel(viewer, session=session)
+    viewer.window.add_dock_widget(made, name="Diffusion ensemble", area="right")
+    yield made
+    session.close()
+
+
+@pytest.fixture
+def ready(panel, case_folder, qtbot):
+    """A case open, the checkpoint chosen."""
+    panel.case.opened.emit([str(case_folder)])
+    click(panel, "checkpoint_demo", qtbot)
+    wait_idle(panel, qtbot)
+    panel.settings.controls["members"].set_value(3)
+    assert find(panel, "run").isEnabled(), find(panel, "reason").text()
+    return panel
+
+
+def find(panel, name):
+    widget = panel.findChild(QWidget, f"diffseg_{name}")
+    assert widget is not None, name
+    return widget
+
+
+def click(panel, name, qtbot):
+    qtbot.mouseClick(find(panel, name), Qt.MouseButton.LeftButton)
+
+
+def wait_idle(panel, qtbot):
+    qtbot.waitUntil(lambda: panel.session.phase is Phase.IDLE, timeout=10_000)
+
+
+def status(panel):
+    return find(panel, "status").text().replace("\u200b", "")
+
+
+def source(layer):
+    return layer.metadata["napari_diffseg"].to_source(np.asarray(layer.data))
+
+
+def test_a_run_from_the_buttons_shows_and_keeps_exact_results(ready, viewer, qtbot, case_folder):
+    click(ready, "run", qtbot)
+    assert not find(ready, "run").isEnabled()
+    assert find(ready, "cancel").isEnabled()
+    wait_idle(ready, qtbot)
+    stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
+    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | member 2"]), stack[1])
+    mask = nib.load(ready.session.last_results / "mask.nii.gz")
+    np.testing.assert_array_equal(np.asanyarray(mask.dataobj), stack.mean(0) > 0.5)
+    np.testing.assert_array_equal(mask.affine, nib.load(case_folder / "case_1_t1.nii.gz").affine)
+    assert status(ready) == "3 members in 1 s."
+    assert find(ready, "progress").value() == find(ready, "progress").maximum()
+
+
+def test_the_slice_on_screen_is_sampled_first(ready, viewer, qtbot, segmenter):
+    viewer.dims.set_point(0, float(viewer.layers[0].data_to_world((1, 0, 0))[0]))
+    click(ready, "run", qtbot)
+    wait_idle(ready, qtbot)
+    assert segmenter.seen[0].focus == 1
+
+
+def test_a_second_run_sees_no_results_as_inputs(ready, viewer, qtbot, segmenter):
+    for _ in range(2):
+        click(ready, "run", qtbot)
+        wait_idle(ready, qtbot)
+    assert len(segmenter.seen) == 2
+    assert "diffseg 2 | mask" in viewer.layers
+    names = [find(ready, "layer_t1").itemText(i) for i in range(find(ready, "layer_t1").count())]
+    assert names == ["(choose)", *(f"case_1 {m}" for m in MODALITIES)]
+
+
+def test_cancel_stops_at_the_next_step_and_keeps_what_is_finished(ready, viewer, qtbot, segmenter):
+    segmenter.pause = 0.01
+    ready.settings.controls["members"].set_value(400)
+    ready.settings.controls["slices"].set_value("2:3")
+    click(ready, "run", qtbot)
+    qtbot.waitUntil(lambda: "diffseg 1 | members" in viewer.layers and ready.results.ensemble.count >= 2, timeout=5000)
+    click(ready, "cancel", qtbot)
+    began = time.monotonic()
+    wait_idle(ready, qtbot)
+    assert time.monotonic() - began < 1.0
+    assert status(ready) == "Stopped. Finished members are kept."
+    record = json.loads((ready.session.last_results / "run.json").read_text())
+    assert len(record["members"]) >= 2
+    assert find(ready, "run").isEnabled()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), ValueError("bad <b>shape</b>")])
+def test_an_error_inside_is_a_sentence_and_run_works_again(ready, qtbot, segmenter, error):
+    segmenter.fail_at, segmenter.error = 2, error
+    click(ready, "run", qtbot)
+    wait_idle(ready, qtbot)
+    assert status(ready).startswith(f"Unexpected error ({type(error).__name__}: {error})")
+    assert find(ready, "status").textFormat() == Qt.TextFormat.PlainText
+    segmenter.fail_at = None
+    click(ready, "run", qtbot)
+    wait_idle(ready, qtbot)
+    assert status(ready) == "3 members in 1 s."
+
+
+def test_closing_the_dock_stops_the_run(ready, viewer, qtbot, segmenter):
+    segmenter.pause = 0.01
+    ready.settings.controls["members"].set_value(400)
+    click(ready, "run", qtbot)
+    qtbot.waitUntil(lambda: "diffseg 1 | mask" in viewer.layers, timeout=5000)
+    viewer.window.remove_dock_widget(ready)
+    qtbot.waitUntil(lambda: segmenter.closed == 1, timeout=2000)
+    assert ready.session.phase is Phase.IDLE
+
+
+def test_closing_the_viewer_stops_the_run(ready, viewer, qtbot, segmenter):
+    from superqt.utils import WorkerBase
+
+    segmenter.pause = 0.01
+    ready.settings.controls["members"].set_value(400)
+    click(ready, "run", qtbot)
+    qtbot.waitUntil(lambda: "diffseg 1 | mask" in viewer.layers, timeout=5000)
+    viewer.close()
+    WorkerBase.await_workers(2000)
+    assert segmenter.closed == 1
+
+
+def test_removing_and_renaming_inputs_during_a_run_is_harmless(ready, viewer, qtbot, segmenter):
+    segmenter.pause = 0.005
+    click(ready, "run", qtbot)
+    viewer.layers["case_1 t1"].name = "something else"
+    viewer.layers.remove("case_1 t2")
+    wait_idle(ready, qtbot)
+    assert status(ready) == "3 members in 1 s."
+    assert find(ready, "layer_t1").currentText() == "something else"
+    assert find(ready, "reason").text() == "Choose an image for t2."
+
+
+def test_export_copies_the_run_and_asks_before_replacing(ready, qtbot, tmp_path, monkeypatch):
+    click(ready, "run", qtbot)
+    wait_idle(ready, qtbot)
+    ready.run_box.export_asked.emit(str(tmp_path / "out"))
+    wait_idle(ready, qtbot)
+    exported = tmp_path / "out" / "case_1"
+    assert (exported / "mask.nii.gz").read_bytes() == (ready.session.last_results / "mask.nii.gz").read_bytes()
+    (exported / "mask.nii.gz").write_bytes(b"mine")
+    asked = []
+    monkeypatch.setattr(ready.run_box, "ask_to_replace", lambda text: bool(asked.append(text)))
+    ready.run_box.export_asked.emit(str(tmp_path / "out"))
+    qtbot.waitUntil(lambda: len(asked) == 1, timeout=5000)
+    assert (exported / "mask.nii.gz").read_bytes() == b"mine"
+    monkeypatch.setattr(ready.run_box, "ask_to_replace", lambda text: True)
+    ready.run_box.export_asked.emit(str(tmp_path / "out"))
+    qtbot.waitUntil(lambda: (exported / "mask.nii.gz").read_bytes() != b"mine", timeout=5000)
+    wait_idle(ready, qtbot)
+
+
+def test_a_refused_checkpoint_is_said_beside_run(panel, qtbot):
+    line = find(panel, "checkpoint")
+    qtbot.keyClicks(line, "bad")
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    wait_idle(panel, qtbot)
+    assert "this is a picture" in find(panel, "reason").text()
+    assert not find(panel, "run").isEnabled()
+
+
+def test_a_layer_that_was_open_before_is_found_by_its_name(viewer, segmenter, tmp_path):
+    viewer.add_image(np.ones((3, 4, 5)), name="patient FLAIR")
+    session = Session(launch=launch, load_engine=FakeLoader(segmenter), runs_folder=tmp_path)
+    panel = DiffsegPanel(viewer, session=session)
+    assert find(panel, "layer_flair").currentText() == "patient FLAIR"
+    assert session.inputs["flair"] is viewer.layers[0]
+    panel.deleteLater()
+
+
+def test_the_checkpoint_bounds_the_timesteps_and_gives_their_default(ready):
+    control = ready.settings.controls["timesteps"]
+    assert (control.box.minimum(), control.box.maximum(), control.value()) == (1, 8, 4)
+    assert ready.session.values["timesteps"] == 4
+
+
+def test_every_setting_has_one_control_with_its_declared_default():
+    assert {*FIRST, *ADVANCED, *FROM_SCREEN} == set(SegmentRequest.model_fields)
+
+
+def test_every_control_starts_at_its_declared_default(panel):
+    for name, control in panel.settings.controls.items():
+        field = SegmentRequest.model_fields[name]
+        if name != "timesteps":
+            assert control.value() == field.default, name
+        assert control.toolTip() == field.description
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", 2**53 - 1),
+        ("eta", 0.5),
+        ("sampler", "ddim"),
+        ("device", "cuda:1"),
+        ("slices", "1:4"),
+        ("batch_size", 7),
+    ],
+)
+def test_a_control_gives_back_what_it_is_given(qtbot, name, value):
+    control = make_control(name, SegmentRequest.model_fields[name])
+    qtbot.addWidget(control)
+    with qtbot.waitSignal(control.changed) as told:
+        control.set_value(value)
+    assert told.args == [value]
+    assert control.value() == value
+    SegmentRequest(**{name: value})
+
+
+def test_the_members_slider_reaches_both_ends(qtbot):
+    control = make_control("members", SegmentRequest.model_fields["members"], slider=True)
+    qtbot.addWidget(control)
+    for position, value in [(0, 1), (1000, 1000), (500, 32)]:
+        control.slider.sliderMoved.emit(position)
+        assert control.value() == value
+
+
+def test_the_wheel_over_a_control_without_focus_changes_nothing(ready, qtbot):
+    box = ready.settings.controls["seed"].box
+    wheel = QWheelEvent(
+        QPointF(5, 5), QPointF(box.mapToGlobal(QPoint(5, 5))), QPoint(0, 0), QPoint(0, 120),
+        Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    ready.setFocus()
+    QApplication.sendEvent(box, wheel)
+    assert ready.settings.controls["seed"].value() == 0
+
+
+def test_nothing_is_cut_off_at_the_least_width(ready, qtbot):
+    ready.settings.advanced.expand(animate=False)
+    ready.resize(320, 1200)
+    QApplication.processEvents()
+    for button in ready.findChildren(QPushButton):
+        if button.isVisible() and button.text():
+            assert button.width() >= button.fontMetrics().horizontalAdvance(button.text()), button.text()
+    for combo in ready.findChildren(QComboBox):
+        assert combo.fontMetrics().horizontalAdvance(combo.currentText()) < combo.width(), combo.objectName()
+
+
+def test_every_control_has_a_tooltip(ready):
+    for widget in ready.findChildren(QWidget):
+        if widget.objectName().startswith("diffseg_") and widget.objectName() not in (
+            "diffseg_card",
+            "diffseg_advanced",
+        ):
+            assert widget.toolTip(), widget.objectName()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (90, "2 min"), (3600, "1 h 0 min"), (7500, "2 h 5 min")]
+)
+def test_a_duration_is_written_as_people_say_it(seconds, text):
+    assert describe_seconds(seconds) == text
+
+
+@pytest.fixture
+def registered():
+    """The manifest known to napari, whether or not the package is installed."""
+    import npe2
+
+    import napari_diffseg.plugin as plugin
+
+    manager = npe2.PluginManager.instance()
+    if "napari-diffseg" not in manager:
+        manager.register(npe2.PluginManifest.from_file(Path(plugin.__file__).parent / "napari.yaml"))
+
+
+def test_the_manifest_offers_reader_writers_sample_and_panel(registered, viewer, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_diffseg.plugin.samples.files", lambda _: tmp_path)
+    write_images(tmp_path / "data" / "demo_case", case_id="demo")
+    viewer.open_sample("napari-diffseg", "demo_case")
+    assert [layer.name for layer in viewer.layers] == [f"demo {m}" for m in MODALITIES]
+    _, panel = viewer.window.add_plugin_dock_widget("napari-diffseg", "Diffusion ensemble")
+    assert find(panel, "layer_t2").currentText() == "demo t2"
+    viewer.layers["demo t1"].save(str(tmp_path / "t1.nii.gz"), plugin="napari-diffseg")
+    viewer.open(tmp_path / "t1.nii.gz", plugin="napari-diffseg")
+    np.testing.assert_array_equal(viewer.layers[-1].data, viewer.layers["demo t1"].data)
+    assert panel.session.inputs["t1"] is viewer.layers["demo t1"]
+    panel.session.close()

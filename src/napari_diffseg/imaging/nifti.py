@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from napari_diffseg.imaging.layout import Layout
 
 _HEADER_BYTES = 540
+_LENGTH = 348
+_LENGTHS = (_LENGTH.to_bytes(4, "little"), _LENGTH.to_bytes(4, "big"))
 _PAIR_TAIL_BYTES = 1 << 20
 
 
@@ -233,6 +235,6 @@ def _what_it_is(head: bytes) -> str:
         return "a Git LFS pointer, whose content was not fetched"
     if head[128:132] == b"DICM":
         return "a DICOM file"
-    if head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"):
-        return "of the Analyze format, which states no orientation"
+    if head[:4] in _LENGTHS:
+        return "of the Analyze format, which states no orientation" if len(head) >= _LENGTH else "the start of one"
     return "something else"

@@ -120,18 +120,18 @@ def _affine(
     if header["dim"][0] == 2 and header["pixdim"][3] == 0:
         header["pixdim"][3] = 1  # a slice of which no thickness is stated
     unit = int(header["xyzt_units"]) & 7
-    to_mm = np.diag([_MM_PER_UNIT.get(unit, 1.0)] * 3 + [1.0])
+    to_mm = np.array([_MM_PER_UNIT.get(unit, 1.0)] * 3 + [1.0])[:, None]
     notes = ["its header states lengths in another unit than mm"] if unit in _MM_PER_UNIT else []
     sform = int(header["sform_code"]) > 0
-    quaternion = to_mm @ _quaternion_form(header, bad) if int(header["qform_code"]) > 0 else None
+    quaternion = to_mm * _quaternion_form(header, bad) if int(header["qform_code"]) > 0 else None
     if sform:
-        affine = checked_affine(to_mm @ header.get_sform(), bad)
+        affine = checked_affine(to_mm * header.get_sform(), bad)
         if quaternion is not None and _farthest(affine, quaternion, shape) > _SAME_FORM_VOXELS:
             notes.append("its header states two orientations (qform and sform); the sform is used")
     elif quaternion is not None:
         affine = checked_affine(quaternion, bad)
     else:
-        affine = checked_affine(to_mm @ _base_form(header, bad), bad)
+        affine = checked_affine(to_mm * _base_form(header, bad), bad)
         notes.append("left/right unknown: its header states no orientation")
     return affine, tuple(notes)
 

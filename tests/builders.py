@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import nibabel as nib
 import numpy as np
 import torch
+
 from napari_diffseg.checkpoint import save_checkpoint
 from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.networks.unet import UNet
-
 from napari_diffseg.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -54,7 +54,7 @@ def test_a_case_that_fails_is_named_and_the_others_are_done(checkpoint, tmp_path
 def _truncate(case):
     path = case / "case_1_t2.nii.gz"
     path.write_bytes(path.read_bytes()[:-20])
-    return "truncated"
+    return "cut short"
 
 
 def _duplicate(case):
@@ -73,7 +73,7 @@ def _replace(case, data, affine=None):
 
 
 def _other_grid(case):
-    _replace(case, np.ones((14, 12, 6), np.int16))
+    _replace(case, np.arange(14 * 12 * 6, dtype=np.int16).reshape(14, 12, 6))
     return "14 x 12 x 6"
 
 
@@ -157,7 +157,7 @@ def test_results_that_are_there_are_refused_then_overwritten_when_asked(case, ch
         (["frobnicate"], "frobnicate"),
         (["predict", "x", "--checkpoint", "demo", "--out", "o", "--members", "0"], "members"),
         (["predict", "x", "--checkpoint", "demo", "--out", "o", "--slices", "a:b"], "slices"),
-        (["predict", "x", "--checkpoint", "demo", "--out", "o", "--sampler", "euler"], "euler"),
+        (["predict", "x", "--checkpoint", "demo", "--out", "o", "--sampler", "euler"], "sampler"),
         (["predict", "x", "--checkpoint", "demo", "--out", "o", "--device", "gpu"], "device"),
     ],
 )
@@ -185,8 +185,9 @@ def test_info_names_architecture_recipe_guesses_and_digest(checkpoint, capsys):
 
 
 def test_convert_writes_the_same_weights_with_a_recipe(tmp_path, capsys):
-    from napari_diffseg.networks.unet import UNet
     from safetensors.torch import load_file
+
+    from napari_diffseg.networks.unet import UNet
 
     state = UNet(tiny_config(learned=True)).state_dict()
     torch.save(state, tmp_path / "emasavedmodel_0.9999_000010.pt")

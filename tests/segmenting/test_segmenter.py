@@ -5,12 +5,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from napari_diffseg.checkpoint import load_checkpoint
-from napari_diffseg.imaging.case import read_case
 
 from builders import write_case, write_tiny_checkpoint
+from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.errors import BadCase, BadRequest, RunFailed
 from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.imaging.case import read_case
 from napari_diffseg.segmenting import run as run_module
 from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.segmenter import LocalSegmenter

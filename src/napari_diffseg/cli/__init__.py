@@ -21,6 +21,7 @@ app = App(
     name="napari-diffseg",
     help="Brain-lesion segmentation with its uncertainty, by a conditioned diffusion ensemble.",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 app.command("napari_diffseg.cli.demo:demo", help="Segment the shipped case with the shipped checkpoint, in napari.")
 app.command("napari_diffseg.cli.predict:predict", help="Segment cases and write masks, members and uncertainty.")

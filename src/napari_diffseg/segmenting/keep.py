@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import Finished, Sampled, Started
-from napari_diffseg.segmenting.ensemble import Ensemble
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari_diffseg.events import SamplingEvent, Segmenter, SegmentRequest
+    from napari_diffseg.segmenting.ensemble import Ensemble
     from napari_diffseg.segmenting.run_folder import RunFolder
 
 
@@ -51,11 +51,7 @@ def keep_run(
         for event in segmenter.segment(folder.case, request):
             match event:
                 case Started():
-                    ensemble = Ensemble.for_run(event)
-                    if resume:
-                        folder.resume(event, ensemble)
-                    else:
-                        folder.begin(event)
+                    ensemble = folder.resume(event) if resume else folder.begin(event)
                 case Sampled():
                     assert ensemble is not None  # Started comes first
                     ensemble.add(event.member, event.slices, event.mask)

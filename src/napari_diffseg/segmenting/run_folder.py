@@ -17,6 +17,7 @@ from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
 from napari_diffseg.imaging.atomic import write_json
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.save import write_nifti
+from napari_diffseg.segmenting.ensemble import Ensemble
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started
     from napari_diffseg.imaging.case import Case
-    from napari_diffseg.segmenting.ensemble import Ensemble
 
 logger = logging.getLogger(__name__)
 
@@ -85,14 +85,15 @@ class RunFolder:
         record = self._record()
         return None if record is None else str(record.get("status"))
 
-    def begin(self, started: Started) -> None:
-        """Remove results of an earlier run and write `run.json` with the status 'running'."""
+    def begin(self, started: Started) -> Ensemble:
+        """Remove results of an earlier run, write `run.json` with the status 'running'; the ensemble, still empty."""
         for old in self._own_files():
             old.unlink()
         self._open(started)
+        return Ensemble.for_run(started)
 
-    def resume(self, started: Started, ensemble: Ensemble) -> None:
-        """Take up an unfinished or smaller run of the same settings: its whole members join `ensemble`.
+    def resume(self, started: Started) -> Ensemble:
+        """Take up an unfinished or smaller run of the same settings; the ensemble holds its whole members.
 
         Raises
         ------
@@ -100,9 +101,11 @@ class RunFolder:
             If the folder's run was made with another checkpoint, other images or other settings.
         """
         self._check_same_run(self._record())
+        ensemble = Ensemble.for_run(started)
         for k in self.finished_members():
             ensemble.add(k, started.slices, self._read_member(k, started))
         self._open(started)
+        return ensemble
 
     def finished_members(self) -> tuple[int, ...]:
         """Numbers of the members on disk from the request's first on, without a gap."""

@@ -87,7 +87,8 @@ class Frame:
 
     def _flipped(self, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
         lead = data.ndim - 3
-        return np.flip(data, [lead + axis for axis, flip in enumerate(self.flips) if flip])
+        flipped = tuple(lead + axis for axis, flip in enumerate(self.flips) if flip)
+        return np.flip(data, flipped)
 
     def source_index(self, display_index: Sequence[float], source_axis: int) -> int:
         """The source index along one axis of the voxel nearest to a position in display voxels, within the volume."""

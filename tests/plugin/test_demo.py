@@ -1,0 +1,37 @@
+"""The demo on a virtual screen, with a fake engine: pictures, results, and failures as sentences."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from plugin_fakes import SHAPE, FakeLoader, fake_member
+
+from napari_diffseg.errors import RunFailed
+from napari_diffseg.plugin.demo import screenshot_demo
+from napari_diffseg.plugin.session import Session
+from napari_diffseg.plugin.worker import launch
+
+
+@pytest.fixture
+def session(segmenter, tmp_path):
+    return Session(launch=launch, load_engine=FakeLoader(segmenter), runs_folder=tmp_path / "runs")
+
+
+@pytest.fixture
+def drive(viewer, session, case_folder, tmp_path, monkeypatch):
+    """Runs the demo in the test's viewer, which is checked for leaks."""
+    monkeypatch.setattr("napari.Viewer", lambda **_: viewer)
+    return lambda: screenshot_demo(tmp_path / "demo", session=session, case=case_folder)
+
+
+def test_it_leaves_pictures_and_results(drive):
+    *pictures, results = drive()
+    assert [p.name for p in pictures] == ["running.png", "window.png", "canvas.png"]
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
+    mean = np.asanyarray(nib.load(results / "mean.nii.gz").dataobj)
+    np.testing.assert_allclose(mean, np.mean([fake_member(SHAPE, k) for k in range(5)], axis=0), atol=1e-6)
+
+
+def test_a_failure_is_its_sentence(drive, segmenter):
+    segmenter.fail_at, segmenter.error = 0, RunFailed("The device was lost: restart.")
+    with pytest.raises(RunFailed, match="The device was lost"):
+        drive()

@@ -1,0 +1,82 @@
+"""A checkpoint in words, for the command line and the panel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_diffseg.checkpoint.model import Checkpoint
+    from napari_diffseg.networks.config import UNetConfig
+    from napari_diffseg.recipe import Recipe
+
+_NOT_STATED = "not stated"
+_DIRECTIONS = {
+    "L": "left",
+    "R": "right",
+    "A": "anterior",
+    "P": "posterior",
+    "S": "superior",
+    "I": "inferior",
+}
+
+
+def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    """What a checkpoint is, as rows of a name and a value.
+
+    Both are plain text on one line, whatever the file holds. A row "guessed" follows for each guess.
+    """
+    recipe = checkpoint.recipe
+    dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in checkpoint.state.values()})
+    rows = [
+        ("kind", f"{checkpoint.kind}, {' and '.join(dtypes)}"),
+        ("title", recipe.title or _NOT_STATED),
+        ("parameters", f"{checkpoint.parameters / 1e6:.2f} M in {len(checkpoint.state)} tensors"),
+        *_input_rows(recipe),
+        *_diffusion_rows(recipe),
+        ("attention", _attention(checkpoint.config)),
+        ("digest", checkpoint.digest[:12]),
+        ("licence", recipe.licence or _NOT_STATED),
+        ("trained on", recipe.trained_on or _NOT_STATED),
+        *checkpoint.card.items(),
+        *(("guessed", guess) for guess in checkpoint.guesses),
+    ]
+    return [(_one_line(name), _one_line(value)) for name, value in rows]
+
+
+def _input_rows(recipe: Recipe) -> list[tuple[str, str]]:
+    rows, columns, slices = (_DIRECTIONS[code] for code in recipe.axis_codes)
+    masks = [f"noisy mask of {label}" for label in recipe.labels]
+    channels = [f"channel {i} = {name}" for i, name in enumerate((*recipe.modalities, *masks), start=1)]
+    percentile = f", upper percentile {recipe.percentile:g}" if recipe.normalisation == "percentile" else ""
+    return [
+        ("input", ", ".join(channels)),
+        ("labels", ", ".join(recipe.labels)),
+        ("size", f"{recipe.size[0]} x {recipe.size[1]} pixels about the centre of the {recipe.centre}"),
+        ("spacing", "the image's own" if recipe.spacing_mm is None else f"{recipe.spacing_mm:g} mm"),
+        ("directions", f"rows towards {rows}, columns towards {columns}, slices towards {slices}"),
+        ("normalisation", f"{recipe.normalisation}{percentile}"),
+        ("mask", f"{recipe.mask_low:g} background, {recipe.mask_high:g} lesion, threshold {recipe.threshold:g}"),
+    ]
+
+
+def _diffusion_rows(recipe: Recipe) -> list[tuple[str, str]]:
+    rescaled = ", timesteps rescaled to 1000" if recipe.rescale_timesteps else ""
+    clip = "not clipped" if recipe.clip is None else f"clipped to {recipe.clip[0]:g} to {recipe.clip[1]:g}"
+    return [
+        ("schedule", f"{recipe.schedule}, {recipe.train_timesteps} timesteps{rescaled}"),
+        ("prediction", f"{recipe.prediction}, mask {clip}"),
+        ("variance", recipe.variance),
+        ("sampler", f"{recipe.sampler}, {recipe.timesteps} steps unless others are asked for"),
+    ]
+
+
+def _attention(config: UNetConfig) -> str:
+    order = "new" if config.new_attention_order else "legacy"
+    if config.num_head_channels is not None:
+        return f"heads of {config.num_head_channels} channels, {order} order"
+    return f"{config.num_heads} head{'s' if config.num_heads > 1 else ''}, {order} order"
+
+
+def _one_line(text: str) -> str:
+    """Text from a file, without line breaks and control characters."""
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,30 @@
+"""The file that a user's words mean."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from napari_diffseg.errors import BadCheckpoint
+
+DEMO = "demo"
+"""The word that means the checkpoint shipped with the package."""
+
+
+def resolve_checkpoint(text: str | Path) -> Path:
+    """The path of a checkpoint; the word `demo` means the shipped one, anything else is a path.
+
+    Raises
+    ------
+    BadCheckpoint
+        If the shipped one is asked for and this installation lacks it.
+    """
+    if str(text) != DEMO:
+        return Path(text).expanduser()
+    shipped = Path(str(files("napari_diffseg") / "data" / "demo.safetensors"))
+    if not shipped.is_file():
+        raise BadCheckpoint(
+            "demo: the shipped checkpoint is missing from this installation: install napari-diffseg again, or name a "
+            "file."
+        )
+    return shipped

@@ -75,7 +75,7 @@ def write_nifti(path: Path | str, array: npt.NDArray[Any], like: Volume, *, over
 def _stored(array: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
     if array.dtype in (np.bool_, np.uint8):
         return array.astype(np.uint8, copy=False)
-    if array.dtype == np.float32:
+    if array.dtype.newbyteorder("=") == np.float32:
         return array.astype("<f4", copy=False)
     raise BadImage(
         f"{shown_name(path)}: {array.dtype} is not written: give uint8 or bool for a mask, float32 for a map."

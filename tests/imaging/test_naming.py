@@ -1,0 +1,155 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from napari_diffseg.errors import BadCase
+from napari_diffseg.imaging.naming import (
+    case_id_of,
+    case_stem,
+    find_case_files,
+    is_image_name,
+    looks_like_case,
+    modality_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "modality", "stem"),
+    [
+        ("Brats18_CBICA_AAM_1_t1.nii.gz", "t1", "Brats18_CBICA_AAM_1"),
+        ("Brats18_CBICA_AAM_1_t1ce.nii.gz", "t1ce", "Brats18_CBICA_AAM_1"),
+        ("Brats18_CBICA_AAM_1_t2.nii.gz", "t2", "Brats18_CBICA_AAM_1"),
+        ("Brats18_CBICA_AAM_1_flair.nii.gz", "flair", "Brats18_CBICA_AAM_1"),
+        ("Brats18_CBICA_AAM_1_seg.nii.gz", "seg", "Brats18_CBICA_AAM_1"),
+        ("BraTS-GLI-00000-000-t1n.nii.gz", "t1", "BraTS-GLI-00000-000"),
+        ("BraTS-GLI-00000-000-t1c.nii.gz", "t1ce", "BraTS-GLI-00000-000"),
+        ("BraTS-GLI-00000-000-t2w.nii.gz", "t2", "BraTS-GLI-00000-000"),
+        ("BraTS-GLI-00000-000-t2f.nii.gz", "flair", "BraTS-GLI-00000-000"),
+        ("BraTS-GLI-00000-000-seg.nii.gz", "seg", "BraTS-GLI-00000-000"),
+        ("VSD.Brain.XX.O.MR_T1c.54514.nii", "t1ce", "VSD.Brain.XX.O.MR.54514"),
+        ("VSD.Brain_3more.XX.XX.OT.54517.nii", "seg", "VSD.Brain_3more.XX.XX.54517"),
+        ("brats_train_001_flair_080_w.nii.gz", "flair", "brats_train_001_080_w"),
+        ("brats_train_001_t1ce_080_w.nii.gz", "t1ce", "brats_train_001_080_w"),
+        ("UPENN-GBM-00001_11_T1GD.nii.gz", "t1ce", "UPENN-GBM-00001_11"),
+        ("sub-01_T1w.nii.gz", "t1", "sub-01"),
+        ("sub-01_ce-gadolinium_T1w.nii.gz", "t1ce", "sub-01"),
+        ("sub-01_ce-gadolinium_FLAIR.nii.gz", "flair", "sub-01"),
+        ("pat7_t1post.nii", "t1ce", "pat7"),
+        ("pat7_T1_post.nii", "t1ce", "pat7"),
+        ("pat7 T1 Gd.nii", "t1ce", "pat7"),
+        ("pat7_t1_post_contrast.nii", "t1ce", "pat7"),
+        ("pat7_T2-FLAIR.nii.gz", "flair", "pat7"),
+        ("pat7_fla.mgz", "flair", "pat7"),
+        ("flair.hdr", "flair", ""),
+        ("pat7_flair_seg.nii.gz", "seg", "pat7"),
+        ("pat7_lesion_mask.nii.gz", "seg", "pat7"),
+        ("lesion_7_flair.nii.gz", "flair", "lesion_7"),
+    ],
+)
+def test_a_name_states_its_modality_and_its_case(name, modality, stem):
+    assert modality_of(name) == modality
+    assert modality_of(name.upper()) == modality
+    assert case_stem(name) == stem
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BRATS_001_0000.nii.gz",
+        "BRATS_001_0003.nii.gz",
+        "out12.nii",
+        "t123.nii",
+        "pat7_flairx.nii",
+        "pat7_t1_t2.nii",
+        "pat7_t1_post_op.nii",
+        "pat7_brain_mask.nii.gz",
+        "pat7_segauto.nii.gz",
+        "pat7_algo1.nii.gz",
+        "t1/pat7.nii.gz",
+        "",
+    ],
+)
+def test_a_name_that_states_no_modality_or_two_is_not_guessed(name):
+    assert modality_of(name) is None
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.NII.GZ", "a.mgz", "a.mgh", "a.hdr"])
+def test_images_are_known_by_their_names(name):
+    assert is_image_name(name)
+
+
+@pytest.mark.parametrize("name", ["a.gz", "a.img", "a.png", "nii", "._a.nii.gz", ".hidden.nii", "a.nii.gz.part"])
+def test_other_files_and_hidden_ones_are_no_images(name):
+    assert not is_image_name(name)
+
+
+def make(folder, *names):
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def test_the_files_of_a_case_come_in_canonical_order_and_the_rest_is_left_out(tmp_path):
+    make(
+        tmp_path,
+        *(f"c_{m}.nii.gz" for m in ("flair", "seg", "t2", "t1ce", "t1", "algo1")),
+        "README.md",
+        "._c_t1.nii.gz",
+    )
+    (tmp_path / "old_t1.nii").mkdir()
+    files = find_case_files(tmp_path)
+    assert list(files) == ["t1", "t1ce", "t2", "flair", "seg"]
+    assert files["t1"] == tmp_path / "c_t1.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ((), "no images at all"),
+        (("c_0000.nii.gz", "c_0001.nii.gz"), "but c_0000.nii.gz, c_0001.nii.gz: rename"),
+        (("c_seg.nii.gz",), "but c_seg.nii.gz: rename"),
+        (("a_t1.nii.gz", "b_t1.nii.gz", "b_t2.nii.gz"), "holds 2 cases \\(a, b\\)"),
+        (("a_t1.nii", "a_t1.nii.gz"), "a_t1.nii and a_t1.nii.gz both say t1"),
+        (("a-t1n.nii", "a_t1.nii.gz"), "both say t1"),
+        (("a_t1.nii", "a_seg.nii", "a_mask.nii"), "a_mask.nii and a_seg.nii both say seg"),
+    ],
+)
+def test_a_folder_that_is_not_one_case_is_refused(tmp_path, names, text):
+    with pytest.raises(BadCase, match=text):
+        find_case_files(make(tmp_path, *names))
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(BadCase, match="cannot be read"):
+        find_case_files(tmp_path / "absent")
+
+
+def test_a_folder_looks_like_a_case_by_one_name_of_a_modality(tmp_path):
+    assert not looks_like_case(make(tmp_path, "c_0000.nii.gz", "c_seg.nii.gz", "t1.txt"))
+    assert looks_like_case(make(tmp_path, "c_t2.nii.gz"))
+    assert not looks_like_case(tmp_path / "absent")
+    assert not looks_like_case(tmp_path / "t1.txt")
+
+
+@pytest.mark.parametrize(
+    ("names", "case_id"),
+    [
+        (["p/c_7_t1.nii", "p/c_7_flair.nii"], "c_7"),
+        (["p/t1.nii", "p/flair.nii"], "p"),
+        (["p/c_7_mprage.nii", "p/c_7_dark.nii"], "c_7"),
+        (["p/BRATS_001.nii.gz"], "BRATS_001"),
+    ],
+)
+def test_a_case_is_named_by_what_its_files_have_in_common(names, case_id):
+    assert case_id_of([Path(n) for n in names]) == case_id
+
+
+def test_naming_brings_nothing_heavy_with_it():
+    code = (
+        "import sys, napari_diffseg.imaging.naming\n"
+        "print([m for m in ('numpy', 'scipy', 'nibabel', 'torch', 'pydantic') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,15 +26,29 @@ def check_shapes(shapes: Mapping[str, tuple[int, ...]], config: UNetConfig) -> N
     BadCheckpoint
         If a tensor is missing, surplus or of another shape; up to three are named.
     """
-    with torch.device("meta"):
-        wanted = {name: tuple(tensor.shape) for name, tensor in UNet(config).state_dict().items()}
+    wanted = _shapes_of(config)
     if missing := [name for name in wanted if name not in shapes]:
-        raise BadCheckpoint(f"tensors are missing ({shown_some(missing)}): it is cut short, or of another network.")
+        raise BadCheckpoint(
+            f"tensors are missing ({shown_some(missing)}): these are another network's weights, or "
+            "cut short: choose another file."
+        )
     if surplus := [name for name in shapes if name not in wanted]:
-        raise BadCheckpoint(f"there are tensors too many ({shown_some(surplus)}): it is of another network.")
+        raise BadCheckpoint(
+            f"there are tensors too many ({shown_some(surplus)}): these are another network's weights, "
+            "choose another file."
+        )
     wrong = [f"{name} {shapes[name]} instead of {wanted[name]}" for name in wanted if shapes[name] != wanted[name]]
     if wrong:
-        raise BadCheckpoint(f"tensors are of another shape ({shown_some(wrong)}): it is of another network.")
+        raise BadCheckpoint(
+            f"tensors are of another shape ({shown_some(wrong)}): these are another network's weights, "
+            "choose another file."
+        )
+
+
+@lru_cache(maxsize=4)
+def _shapes_of(config: UNetConfig) -> Mapping[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in UNet(config).state_dict().items()}
 
 
 def check_finite(state: Mapping[str, torch.Tensor]) -> None:

@@ -7,6 +7,7 @@ descriptions of them; nothing is imported, called or allocated, and everything e
 from __future__ import annotations
 
 import pickletools
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,6 +20,8 @@ _MAX_BYTES = 32 << 20
 _MAX_OPERATIONS = 500_000
 _MAX_TEXT = 4096
 _MAX_BITS = 63
+
+_NAMES = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}
 
 STORAGES = {
     "FloatStorage": "float32",
@@ -84,16 +87,72 @@ def describe_pickle(data: bytes) -> object:
         raise BadCheckpoint("its index is larger than 32 MB: it is not a dict of weights.")
     machine = _Machine()
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if count > _MAX_OPERATIONS:
-                raise BadCheckpoint("its index holds too many entries: it is not a dict of weights.")
-            if opcode.name == "STOP":
+        reader = _Reader(data)
+        for _ in range(_MAX_OPERATIONS):
+            name = reader.instruction()
+            if name == "STOP":
                 return machine.result()
-            machine.run(opcode.name, argument)
+            machine.run(name, reader.argument(name))
     # IndexError and KeyError: the stack or the memo does not hold what an instruction takes
     except (ValueError, IndexError, KeyError, OverflowError) as err:
         raise BadCheckpoint("its index is damaged: download or copy the file again.") from err
-    raise BadCheckpoint("its index is cut short: download or copy the file again.")
+    raise BadCheckpoint("its index holds too many entries: it is not a dict of weights.")
+
+
+class _Reader:
+    """The instructions and their arguments, in turn.
+
+    `pickletools.genops` would do, but it also decodes the arguments of instructions that are refused anyway.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.place = 0
+
+    def instruction(self) -> str:
+        code = self.take(1)[0]
+        name = _NAMES.get(code, str(code))
+        if name not in _HANDLERS and name != "STOP":
+            raise BadCheckpoint(
+                f"its index uses the pickle instruction {name}, which a dict of weights does not need: save the state "
+                "dict again with torch.save and its default protocol."
+            )
+        return name
+
+    def argument(self, name: str) -> Any:
+        return _ARGUMENTS[name](self) if name in _ARGUMENTS else None
+
+    def take(self, count: int) -> bytes:
+        if self.place + count > len(self.data):
+            raise BadCheckpoint("its index is cut short: download or copy the file again.")
+        self.place += count
+        return self.data[self.place - count : self.place]
+
+    def number(self, kind: str) -> Any:
+        form = struct.Struct(kind)
+        return form.unpack(self.take(form.size))[0]
+
+    def line(self) -> str:
+        end = self.data.index(b"\n", self.place)
+        line = self.take(end - self.place).decode("utf-8")
+        self.place += 1
+        return line
+
+
+_ARGUMENTS: dict[str, Callable[[_Reader], Any]] = {
+    "PROTO": lambda r: r.number("B"),
+    "BININT": lambda r: r.number("<i"),
+    "BININT1": lambda r: r.number("B"),
+    "BININT2": lambda r: r.number("<H"),
+    "LONG1": lambda r: int.from_bytes(r.take(r.number("B")), "little", signed=True),
+    "BINFLOAT": lambda r: r.number(">d"),
+    "BINUNICODE": lambda r: r.take(r.number("<I")).decode("utf-8"),
+    "BINPUT": lambda r: r.number("B"),
+    "LONG_BINPUT": lambda r: r.number("<I"),
+    "BINGET": lambda r: r.number("B"),
+    "LONG_BINGET": lambda r: r.number("<I"),
+    "GLOBAL": lambda r: f"{r.line()} {r.line()}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +183,6 @@ class _Machine:
         return self.stack[0]
 
     def run(self, name: str, argument: Any) -> None:
-        if name not in _HANDLERS:
-            raise BadCheckpoint(
-                f"its index uses the pickle instruction {name}, which a dict of weights does not need: save the state "
-                "dict again with torch.save and its default protocol."
-            )
         _HANDLERS[name](self, argument)
 
     def push(self, value: Any) -> None:

@@ -1,0 +1,104 @@
+"""Make a phantom: four modalities, a reference, readers who disagree, and the exact probability of every voxel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_diffseg.synthesis.acquisition import acquire, prepare_scan
+from napari_diffseg.synthesis.anatomy import make_anatomy
+from napari_diffseg.synthesis.contrast import draw_contrasts
+from napari_diffseg.synthesis.grid import draw_pose, place_grid
+from napari_diffseg.synthesis.lesions import grow_lesions
+from napari_diffseg.synthesis.readers import draw_readers, reader_probability
+from napari_diffseg.synthesis.seeds import draw_seeds
+from napari_diffseg.synthesis.settings import MODALITIES, ModalityName, PhantomKind, PhantomSettings, ReaderModel
+from napari_diffseg.synthesis.template import load_template
+from napari_diffseg.synthesis.tissues import mix_tissues
+
+if TYPE_CHECKING:
+    from napari_diffseg.synthesis.fields import Float32Array
+    from napari_diffseg.synthesis.lesions import Lesions
+
+__all__ = ["MODALITIES", "ModalityName", "Phantom", "PhantomKind", "PhantomSettings", "ReaderModel", "make_phantom"]
+
+_AMBIGUITY = (0.35, 1.1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Phantom:
+    """A synthetic patient. Arrays are (X, Y, Z) in LPS order, as in BraTS; background is 0.
+
+    Attributes
+    ----------
+    volumes : dict
+        int16 image by modality: t1, t1ce, t2, flair.
+    seg : ndarray, uint8
+        0 nothing, 1 necrosis and non-enhancing core, 2 oedema (or sclerosis), 4 enhancing: the average reader.
+    readers : ndarray, (R, X, Y, Z), uint8
+        Masks of the whole lesion, 0 and 1, drawn independently.
+    probability : ndarray, float32
+        P(a reader marks the voxel), exact: what an ensemble of infinitely many readers would show.
+    affine : ndarray, (4, 4), float64
+        Voxel index to RAS+ mm.
+    settings : PhantomSettings
+        What it was made from.
+    reader_model : ReaderModel
+        The distribution of its readers, at its own ambiguity.
+    """
+
+    volumes: dict[ModalityName, npt.NDArray[np.int16]]
+    seg: npt.NDArray[np.uint8]
+    readers: npt.NDArray[np.uint8]
+    probability: Float32Array
+    affine: npt.NDArray[np.float64]
+    settings: PhantomSettings
+    reader_model: ReaderModel
+
+
+def make_phantom(settings: PhantomSettings) -> Phantom:
+    """The phantom of these settings; the same bytes every time.
+
+    Patient, contrast, readers and each modality's scan have random streams of their own, so that changing the number
+    of readers, or the artefacts, leaves the patient as it is.
+    """
+    streams = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(settings.seed).spawn(12)]
+    head, place, tissue, growth, mixing, contrast, reading, *scanning = streams
+    seeds = draw_seeds(head, settings.kind, load_template())
+    pose = draw_pose(head)
+    ambiguity = float(head.uniform(*_AMBIGUITY)) if settings.ambiguity is None else settings.ambiguity
+    model = settings.reader_model.scaled(ambiguity)
+    grid = place_grid(settings, place, pose=pose, seeds=seeds)
+    is_tumour = settings.kind in ("glioma", "lowgrade")
+    anatomy = make_anatomy(tissue, grid, pose=pose, tumour=seeds[0] if is_tumour else None)
+    spacing = settings.spacing_mm
+    lesions = grow_lesions(growth, seeds, anatomy=anatomy, kind=settings.kind, spacing_mm=spacing)
+    fractions = mix_tissues(mixing, anatomy, lesions=lesions, model=model, kind=settings.kind, spacing_mm=spacing)
+    scan = prepare_scan(scanning[0], anatomy, spacing_mm=spacing, artefacts=settings.artefacts)
+    # What the stripping took away no reader can mark.
+    boundary = np.where(scan.kept, lesions.boundary, np.float32(np.inf))
+    means = draw_contrasts(contrast, settings)
+    return Phantom(
+        volumes={
+            m: grid.embed(acquire(rng, fractions, means=means[m], modality=m, scan=scan))
+            for m, rng in zip(MODALITIES, scanning[1:], strict=True)
+        },
+        seg=grid.embed(_reference(lesions, boundary, model=model)),
+        readers=grid.embed(draw_readers(reading, boundary, model=model, count=settings.readers)),
+        probability=grid.embed(reader_probability(boundary, model)),
+        affine=grid.affine,
+        settings=settings,
+        reader_model=model,
+    )
+
+
+def _reference(lesions: Lesions, boundary: Float32Array, *, model: ReaderModel) -> npt.NDArray[np.uint8]:
+    """BraTS labels of the reader in the middle."""
+    whole = boundary < model.mean
+    seg = np.where(whole, 2, 0).astype(np.uint8)
+    seg[whole & lesions.in_core] = 1
+    seg[whole & lesions.in_enhancing] = 4
+    return seg

@@ -1,0 +1,141 @@
+"""What a phantom is to be: the settings of one phantom and of its readers, checked when made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from napari_diffseg.errors import BadRequest
+
+PhantomKind = Literal["glioma", "lowgrade", "ms", "healthy"]
+ModalityName = Literal["t1", "t1ce", "t2", "flair"]
+MODALITIES: tuple[ModalityName, ...] = get_args(ModalityName)
+
+SLAB_MM = 120.0
+"""A volume thinner than this is a slab: it is placed on the lesion; a thicker one holds the whole head."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderModel:
+    """How readers disagree on a boundary.
+
+    A reader is tight or generous: the boundary is drawn at the relative radius 1 + delta, with delta from a mixture of
+    two Gaussians. The image fades over the same range, so an ambiguous boundary looks ambiguous.
+
+    Parameters
+    ----------
+    tight_weight : float
+        Probability that a reader is tight, in [0, 1].
+    tight, generous : float
+        Mean delta of the two kinds, tight <= generous, both above -0.9.
+    sd : float
+        Standard deviation of delta within a kind, above 0.
+
+    Raises
+    ------
+    BadRequest
+        If a value is out of bounds.
+    """
+
+    tight_weight: float = 0.5
+    tight: float = -0.20
+    generous: float = 0.30
+    sd: float = 0.08
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.tight_weight <= 1 and -0.9 < self.tight <= self.generous < 5 and 0 < self.sd <= 1):
+            raise BadRequest(
+                f"Reader model {self}: need tight_weight within 0..1, -0.9 < tight <= generous < 5 and 0 < sd <= 1."
+            )
+
+    @property
+    def mean(self) -> float:
+        """Mean delta over all readers."""
+        return self.tight_weight * self.tight + (1 - self.tight_weight) * self.generous
+
+    @property
+    def visible_range(self) -> tuple[float, float]:
+        """The deltas between which the image fades from lesion to tissue."""
+        return self.tight - self.sd, self.generous + self.sd
+
+    def scaled(self, factor: float) -> ReaderModel:
+        """The same readers on a boundary that is `factor` times as wide."""
+        return ReaderModel(self.tight_weight, self.tight * factor, self.generous * factor, self.sd * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class PhantomSettings:
+    """Everything that decides a phantom; equal settings give equal phantoms, byte for byte.
+
+    Parameters
+    ----------
+    kind : {"glioma", "lowgrade", "ms", "healthy"}
+        What is wrong with the patient.
+    seed : int
+        At least 0.
+    shape : tuple of int
+        Voxels (X, Y, Z); at least 8 in plane, at least 1 slice.
+    spacing_mm : tuple of float
+        Voxel size (X, Y, Z), each within 0.2 and 20 mm.
+    readers : int
+        Readers to draw, 0 to 1000. Their number changes nothing else.
+    randomise : float
+        0: plausible contrasts; 1: any contrast, at times without regard to the modality (as in SynthSeg).
+    artefacts : float
+        0: perfect images; 1: as the wild has them: imperfect skull stripping, fields of view that cut the brain,
+        modalities a voxel apart, thick slices, strong bias fields.
+    empty_fraction : float
+        Share of slabs (volumes thinner than 120 mm) placed beside the lesion instead of on it, 0 to 1. Without
+        effect on whole heads, or where `slice_z` is given.
+    slice_z : float or None
+        Height in mm of a slab's centre in the BraTS volume, whose slices lie at 0..154 mm; none: drawn.
+    ambiguity : float or None
+        Factor on the reader model's width, above 0 and at most 2; none: drawn from 0.35..1.1, one a phantom.
+    reader_model : ReaderModel
+        The readers before `ambiguity` scales them.
+
+    Raises
+    ------
+    BadRequest
+        If a value is out of bounds.
+
+    References
+    ----------
+    Billot et al. 2023, SynthSeg, arXiv:2107.09559, for `randomise`.
+    """
+
+    kind: PhantomKind = "glioma"
+    seed: int = 0
+    shape: tuple[int, int, int] = (240, 240, 155)
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    readers: int = 5
+    randomise: float = 0.25
+    artefacts: float = 0.5
+    empty_fraction: float = 0.1
+    slice_z: float | None = None
+    ambiguity: float | None = None
+    reader_model: ReaderModel = field(default_factory=ReaderModel)
+
+    def __post_init__(self) -> None:
+        shares = (self.randomise, self.artefacts, self.empty_fraction)
+        checks = {
+            f"kind {self.kind!r} is not one of {', '.join(get_args(PhantomKind))}": self.kind in get_args(PhantomKind),
+            f"seed {self.seed} is below 0": self.seed >= 0,
+            f"shape {self.shape} is not three sizes of at least 8, 8 and 1": len(self.shape) == 3
+            and min(self.shape[:2]) >= 8
+            and self.shape[2] >= 1,
+            f"spacing_mm {self.spacing_mm} is not three sizes within 0.2..20": len(self.spacing_mm) == 3
+            and all(0.2 <= s <= 20 for s in self.spacing_mm),
+            f"readers {self.readers} is not within 0..1000": 0 <= self.readers <= 1000,
+            f"randomise, artefacts, empty_fraction {shares} are not within 0..1": all(0 <= s <= 1 for s in shares),
+            f"slice_z {self.slice_z} is not within -50..250 mm": self.slice_z is None or -50 <= self.slice_z <= 250,
+            f"ambiguity {self.ambiguity} is not within 0..2": self.ambiguity is None or 0 < self.ambiguity <= 2,
+        }
+        wrong = [text for text, good in checks.items() if not good]
+        if wrong:
+            raise BadRequest(f"Phantom settings: {'; '.join(wrong)}; give values within these bounds.")
+
+    @property
+    def is_slab(self) -> bool:
+        """Whether the volume is too thin to hold the whole head."""
+        return self.shape[2] * self.spacing_mm[2] < SLAB_MM

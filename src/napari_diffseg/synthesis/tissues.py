@@ -1,0 +1,113 @@
+"""What each voxel is made of: fractions of healthy tissue, lesion parts, vessels and what a skull stripping left."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from napari_diffseg.synthesis.fields import Float32Array, smooth_field
+
+if TYPE_CHECKING:
+    from napari_diffseg.synthesis.anatomy import Anatomy
+    from napari_diffseg.synthesis.lesions import Lesions
+    from napari_diffseg.synthesis.settings import PhantomKind, ReaderModel
+
+_CORE_EDGE = 0.10
+_SINUS_BEHIND_MM = 52.0
+_SINUS_ABOVE_MM = 53.0
+
+
+class Tissue(IntEnum):
+    """Rows of the fractions of `mix_tissues`, and of a contrast."""
+
+    CSF = 0
+    GREY = 1
+    WHITE = 2
+    CORE = 3
+    CYST = 4
+    ENHANCING = 5
+    OEDEMA = 6
+    VESSEL = 7
+    CAP = 8
+    OTHER = 9
+
+
+def mix_tissues(
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    *,
+    lesions: Lesions,
+    model: ReaderModel,
+    kind: PhantomKind,
+    spacing_mm: tuple[float, float, float],
+) -> Float32Array:
+    """Fractions (len(Tissue), X, Y, Z), float32, of sum 1 in every voxel."""
+    fractions = np.zeros((len(Tissue), *anatomy.shape), np.float32)
+    covered = _put_lesion(rng, fractions, lesions=lesions, model=model, spacing_mm=spacing_mm)
+    fractions[Tissue.OEDEMA] *= np.where(anatomy.wm + anatomy.gm > 0.15, np.float32(1), np.float32(0.15))
+    if kind != "ms":
+        caps = _caps(rng, anatomy, spacing_mm=spacing_mm)
+        fractions[Tissue.CAP] = caps * (1 - covered)
+    outside = np.clip(0.5 - anatomy.depth_mm / 2, 0, 1)
+    fractions *= 1 - outside
+    fractions[Tissue.OTHER] = outside
+    free = 1 - fractions.sum(axis=0)
+    vessels = _vessels(rng, anatomy, spacing_mm=spacing_mm) * free * (1 - covered)
+    fractions[Tissue.VESSEL] = vessels
+    for tissue, share in ((Tissue.CSF, anatomy.csf), (Tissue.GREY, anatomy.gm), (Tissue.WHITE, anatomy.wm)):
+        fractions[tissue] = share * (free - vessels)
+    return fractions
+
+
+def _put_lesion(
+    rng: np.random.Generator,
+    fractions: Float32Array,
+    *,
+    lesions: Lesions,
+    model: ReaderModel,
+    spacing_mm: tuple[float, ...],
+) -> Float32Array:
+    """Write the lesion's parts into the fractions; returns how much of each voxel is lesion."""
+    # The image fades over the range of boundaries that readers draw, so that doubt is visible where there is doubt.
+    low, high = model.visible_range
+    fade = np.clip((high - lesions.boundary) / (high - low), 0, 1)
+    whole = (fade * fade * (3 - 2 * fade)) ** np.float32(rng.lognormal(0, 0.25))
+    wide = np.float32(_CORE_EDGE if lesions.enhancing.any() else 0.3)
+    core = np.clip((1 - lesions.core) / wide + 0.5, 0, 1) * whole
+    dead = np.clip((1 - lesions.necrosis) / _CORE_EDGE + 0.5, 0, 1)
+    enhancing = core * (1 - dead) * lesions.enhancing
+    fluid = smooth_field(rng, core.shape, length_mm=9, spacing_mm=spacing_mm)
+    cyst = np.clip((fluid - np.float32(rng.uniform(-1.2, 2.0))) / 0.4 + 0.5, 0, 1) * dead
+    fractions[Tissue.ENHANCING] = enhancing
+    fractions[Tissue.CYST] = (core - enhancing) * cyst
+    fractions[Tissue.CORE] = (core - enhancing) * (1 - cyst)
+    fractions[Tissue.OEDEMA] = whole - core
+    shown: Float32Array = whole.astype(np.float32)
+    return shown
+
+
+def _caps(rng: np.random.Generator, anatomy: Anatomy, *, spacing_mm: tuple[float, ...]) -> Float32Array:
+    """Bright rims around the ventricles and spots in white matter, of age and no disease: 0..1."""
+    amount = np.float32(rng.uniform(0, 1) * anatomy.age)
+    sigma = [3.0 / s if n > 1 else 0.0 for n, s in zip(anatomy.shape, spacing_mm, strict=True)]
+    near = ndi.gaussian_filter(anatomy.ventricles.astype(np.float32), sigma)
+    patches = smooth_field(rng, anatomy.shape, length_mm=7, spacing_mm=spacing_mm)
+    caps: Float32Array = np.clip(near * (1.6 + patches), 0, 1) + np.clip(patches - np.float32(2.4), 0, 1)
+    return (np.clip(caps, 0, 1) * anatomy.wm * amount).astype(np.float32)
+
+
+def _vessels(rng: np.random.Generator, anatomy: Anatomy, *, spacing_mm: tuple[float, ...]) -> Float32Array:
+    """Vessels and the sagittal sinus, 0..1."""
+    # The zero sets of two random fields cross in random curves, or points in a slice.
+    first = smooth_field(rng, anatomy.shape, length_mm=14, spacing_mm=spacing_mm)
+    second = smooth_field(rng, anatomy.shape, length_mm=14, spacing_mm=spacing_mm)
+    width = np.float32(0.10 * max(1.0, spacing_mm[0]))
+    curves = np.clip(1 - np.hypot(first, second) / width, 0, 1) * np.clip(1.6 * anatomy.csf + 0.12, 0, 1)
+    x, y, z = anatomy.coords_mm
+    shallow = np.clip(1 - anatomy.depth_mm / 6, 0, 1)
+    sinus = np.clip(1 - np.abs(x) / 4, 0, 1) * shallow * ((y > _SINUS_BEHIND_MM) | (z > _SINUS_ABOVE_MM))
+    vessels: Float32Array = np.maximum(curves, np.float32(rng.uniform(0, 1)) * sinus)
+    return vessels.astype(np.float32)

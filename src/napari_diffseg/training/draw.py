@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SHAPE = (120, 120, 39)
 _SPACING_MM = (2.0, 2.0, 4.0)
 _KINDS = ("glioma", "glioma", "glioma", "lowgrade")
+_CONTRASTS = (0.15, 0.3, 0.5, 0.8)
 _SLICES = 10
 _EMPTY_SHARE = 0.2
 
@@ -58,7 +59,13 @@ def phantom_case(phantom: Phantom, case_id: str) -> Case:
 
 def _phantom_slices(seed: int, *, recipe: Recipe) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8]]:
     settings = PhantomSettings(
-        kind=_KINDS[seed % len(_KINDS)], seed=seed, shape=_SHAPE, spacing_mm=_SPACING_MM, readers=4
+        kind=_KINDS[seed % len(_KINDS)],
+        seed=seed,
+        shape=_SHAPE,
+        spacing_mm=_SPACING_MM,
+        readers=4,
+        randomise=_CONTRASTS[seed // len(_KINDS) % len(_CONTRASTS)],
+        artefacts=0.6,
     )
     phantom = make_phantom(settings)
     coding = encode(phantom_case(phantom, str(seed)), recipe)

@@ -214,6 +214,14 @@ def test_an_encrypted_archive_is_refused(save_state):
     refused(path, "encrypted")
 
 
+def test_a_place_in_the_archive_beyond_63_bits_is_refused(save_state):
+    path = save_state()
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x06\x06") + 55] = 0xC6  # the top byte of where the table of contents begins
+    path.write_bytes(data)
+    refused(path, "damaged")
+
+
 def test_a_record_that_is_missing_is_refused(save_state):
     refused(rewritten(save_state(), change=lambda n, d: None if n.endswith("data/3") else d), "record of .* is missing")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,19 @@ _ENCRYPTED = 0x1
 _MAX_RECORDS = 2 * MAX_TENSORS
 _ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _DAMAGED = "it is damaged or cut short ({}): download or copy it again."
-# What zipfile raises for archives that are not as they should be; RuntimeError: encrypted
-_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError, KeyError)
+# What zipfile raises for archives that are not as they should be: RuntimeError where encrypted, OverflowError where a
+# place in the file has more than 63 bits.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    OSError,
+    KeyError,
+    OverflowError,
+    struct.error,
+)
 
 
 def open_torch_zip(data: bytes) -> WeightsFile:

@@ -5,6 +5,7 @@ import os
 import time
 import tracemalloc
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,7 +56,8 @@ HEADERS = {
     "affine zero": ({"srow_x": 0, "srow_y": 0, "srow_z": 0}, "voxels of 0 x 0 x 0 mm"),
     "affine flat": ({"srow_x": [1, 0, 0, 0], "srow_y": [0, 1, 1, 0], "srow_z": [0, 0, 1e-4, 0]}, "lie in one plane"),
     "voxels too small": ({"srow_x": [1e-30, 0, 0, 0]}, "voxels of 1e-30"),
-    "voxels too large": ({"srow_x": [1e30, 0, 0, 0]}, "voxels of 1e\\+30"),
+    "voxels too large": ({"srow_x": [1e30, 0, 0, 0]}, "voxels or a position of 1e\\+30 mm"),
+    "position too far": ({"srow_y": [0, -1, 0, -3e38]}, "position of 3e\\+38 mm"),
     "quaternion too long": ({"qform_code": 1, "quatern_b": 5}, "damaged orientation"),
     "quaternion not a number": ({"qform_code": 1, "quatern_b": np.nan}, "not a number"),
     "pixdim not a number": ({"sform_code": 0, "qform_code": 1, "pixdim": {1: np.nan}}, "not a number"),
@@ -210,6 +212,31 @@ def test_a_header_without_its_image_is_refused(tmp_path):
     path = tmp_path / "a.hdr"
     path.write_bytes(nifti_bytes(NOISE, magic=b"ni1", vox_offset=0)[:348])
     refused(path, "header of a pair, but a.img is not beside it")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "text"),
+    [
+        (20, b"\0\0\0\5", "values of the type 5"),
+        (4, b"\0\0\x7f\xff", "cut short or its header is false"),
+        (30, b"\x7f\x80\0\0", "not a number"),
+        (30, b"\x7f\x7f\0\0", "voxels or a position|not a number"),
+        (42, bytes(12), "voxels of 0 x"),
+    ],
+    ids=["type", "size", "infinite", "huge", "flat"],
+)
+def test_an_impossible_freesurfer_header_is_refused(tmp_path, place, value, text):
+    content = bytearray(nib.MGHImage(ramp(), LPS).to_bytes())
+    content[place : place + len(value)] = value
+    (tmp_path / "a.mgh").write_bytes(content)
+    refused(tmp_path / "a.mgh", text)
+
+
+def test_a_signalling_nan_is_refused_without_a_warning_of_numpys(tmp_path):
+    content = bytearray(nifti_bytes(ramp()))
+    content[280:284] = b"\1\0\x80\x7f"
+    (tmp_path / "a.nii").write_bytes(content)
+    refused(tmp_path / "a.nii", "orientation that is not a number")
 
 
 @pytest.mark.parametrize("read", [read_volume, read_mask, read_channels, count_channels])

@@ -10,6 +10,7 @@ import pytest
 from phantoms import LPS, OBLIQUE, nifti_bytes, ramp, write_image
 
 from napari_diffseg.errors import BadImage
+from napari_diffseg.imaging import memory_budget
 from napari_diffseg.imaging.nifti import count_channels, read_channels, read_mask, read_volume
 from napari_diffseg.imaging.volume import describe_grid
 
@@ -140,6 +141,15 @@ def test_no_stated_orientation_is_noted_and_nibabels_guess_is_taken(tmp_path):
     np.testing.assert_array_equal(volume.affine, nib.load(path).affine)
 
 
+def test_a_freesurfer_file_that_states_no_orientation_is_noted(tmp_path):
+    content = bytearray(nib.MGHImage(ramp(), OBLIQUE).to_bytes())
+    content[28:30] = bytes(2)
+    (tmp_path / "a.mgh").write_bytes(content)
+    volume = read_volume(tmp_path / "a.mgh")
+    assert volume.notes == ("left/right unknown: its header states no orientation",)
+    assert volume.axis_codes == ("L", "I", "A")
+
+
 def test_two_orientations_that_differ_are_noted_and_the_sform_is_taken(tmp_path):
     image = nib.Nifti1Image(ramp(), OBLIQUE)
     image.set_qform(LPS, 1)
@@ -193,6 +203,15 @@ def test_a_mask_of_anything_but_labels_is_refused(tmp_path, value, text):
     data = np.array([0, 1, value], "f4").reshape(3, 1, 1)
     with pytest.raises(BadImage, match=text):
         read_mask(write_image(tmp_path / "a.nii", data))
+
+
+def test_the_budget_is_half_of_what_is_free_in_the_machine_or_in_the_container(tmp_path, monkeypatch):
+    (tmp_path / "max").write_text("5000")
+    (tmp_path / "used").write_text("3000")
+    monkeypatch.setattr(memory_budget, "_GROUPS", ((str(tmp_path / "max"), str(tmp_path / "used")),))
+    assert memory_budget.memory_budget() == 1000
+    (tmp_path / "max").write_text("max\n")
+    assert memory_budget.memory_budget() > 1_000_000
 
 
 @pytest.mark.cases

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_diffseg.errors import BadImage
 
 _LEAST_MM, _MOST_MM = 0.001, 1000.0
+_FARTHEST_MM = 1e6
 _LEAST_VOLUME = 1e-2
 
 
@@ -95,11 +96,14 @@ def checked_affine(affine: npt.ArrayLike, bad: Callable[[str], BadImage]) -> npt
     Raises
     ------
     BadImage
-        If it is not finite, its voxels are outside 0.001 to 1000 mm, or its axes lie in one plane.
+        If it is not finite, its voxels are outside 0.001 to 1000 mm or a kilometre away, or its axes lie in one plane.
     """
     checked = np.asarray(affine, dtype=np.float64)
     if not np.isfinite(checked).all():
         raise bad("has an orientation that is not a number: repair its header")
+    largest = np.abs(checked).max()
+    if largest > _FARTHEST_MM:  # squares of such numbers overflow
+        raise bad(f"claims voxels or a position of {largest:g} mm: repair its header")
     sizes = np.sqrt((checked[:3, :3] ** 2).sum(axis=0))
     if (sizes < _LEAST_MM).any() or (sizes > _MOST_MM).any():
         raise bad(f"claims voxels of {sizes[0]:g} x {sizes[1]:g} x {sizes[2]:g} mm: repair its header")

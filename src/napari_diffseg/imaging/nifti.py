@@ -178,10 +178,11 @@ def _read(path: Path) -> _Stored:
 
 def _layout(file: SourceFile) -> Layout:
     head = file.peek(_HEADER_BYTES)
-    if is_nifti(head):
-        return parse_nifti(head, file.bad)
-    if is_mgh(head):
-        return parse_mgh(head, file.bad)
+    with np.errstate(all="ignore"):  # numbers that overflow are found, and refused, by the parsers' checks
+        if is_nifti(head):
+            return parse_nifti(head, file.bad)
+        if is_mgh(head):
+            return parse_mgh(head, file.bad)
     raise file.bad(f"is no image but {_what_it_is(head)}: give a NIfTI (.nii, .nii.gz) or FreeSurfer (.mgz) file")
 
 

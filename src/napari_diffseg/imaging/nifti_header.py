@@ -126,7 +126,7 @@ def _affine(
     quaternion = to_mm * _quaternion_form(header, bad) if int(header["qform_code"]) > 0 else None
     if sform:
         affine = checked_affine(to_mm * header.get_sform(), bad)
-        if quaternion is not None and _farthest(affine, quaternion, shape) > _SAME_FORM_VOXELS:
+        if quaternion is not None and not _farthest(affine, quaternion, shape) <= _SAME_FORM_VOXELS:  # NaN differs
             notes.append("its header states two orientations (qform and sform); the sform is used")
     elif quaternion is not None:
         affine = checked_affine(quaternion, bad)

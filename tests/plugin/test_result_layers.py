@@ -167,3 +167,33 @@ def test_the_uncertainty_has_a_legend_with_fixed_limits(viewer, results):
     assert tuple(layer.contrast_limits) == (0.0, 0.5)
     assert layer.colorbar.visible
     assert layer.visible
+
+
+def test_the_selection_stays_with_the_user_during_a_run(viewer, results):
+    mine = viewer.add_image(np.ones((3, 3, 3)), name="mine")
+    play(results, events_of(members=2))
+    assert set(viewer.layers.selection) == {mine}
+    assert viewer.layers.selection.active is mine
+
+
+def test_a_new_run_puts_the_last_ones_results_out_of_sight(viewer, results):
+    play(results, events_of(members=1))
+    play(results, events_of(members=1))
+    assert not viewer.layers["diffseg 1 | mask"].visible
+    assert viewer.layers["diffseg 2 | mask"].visible
+
+
+@pytest.mark.filterwarnings("ignore:Contours are not displayed")
+def test_masks_are_outlines_in_2d_and_filled_in_3d(viewer, results):
+    play(results, events_of(members=1))
+    viewer.dims.ndisplay = 3
+    assert viewer.layers["diffseg 1 | mask"].contour == 0
+    viewer.dims.ndisplay = 2
+    assert viewer.layers["diffseg 1 | mask"].contour == 1
+
+
+def test_maps_are_clear_where_they_are_zero(viewer, results):
+    play(results, events_of(members=2))
+    colors = viewer.layers["diffseg 1 | uncertainty"].colormap.map(np.array([0.0, 0.5, 1.0]))
+    assert colors[0, 3] == 0
+    assert (colors[1:, 3] == 1).all()

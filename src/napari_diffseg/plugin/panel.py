@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from napari_diffseg.errors import DiffsegError, OutputExists
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.checkpoint_box import CheckpointBox
+from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.result_layers import ResultLayers, bare
 from napari_diffseg.plugin.run_box import RunBox
 from napari_diffseg.plugin.session import Phase, Session
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
     from napari_diffseg.events import Stepped
     from napari_diffseg.plugin.frame import Frame
-    from napari_diffseg.plugin.mailbox import Ending
     from napari_diffseg.plugin.reader import LayerData
 
 POLL_MS = 66
+_REST = 3
+"""Time between polls, in multiples of what one costs: the sampler gets three quarters of a slow machine."""
+_SLOWEST_MS = 500
 _MIN_WIDTH = 320
 
 
@@ -48,8 +52,9 @@ class DiffsegPanel(QWidget):
         self.results = ResultLayers(napari_viewer)
         self.case, self.checkpoint, self.settings, self.run_box = CaseBox(), CheckpointBox(), SettingsBox(), RunBox()
         self._timer = QTimer(self)
-        self._timer.setInterval(POLL_MS)
-        self._timer.timeout.connect(self.session.poll)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._poll)
+        self._due = 0.0
         self._export_folder: Path | None = None
         self._lay_out()
         self._connect_widgets()
@@ -144,8 +149,10 @@ class DiffsegPanel(QWidget):
         assert step.preview is not None  # the session only tells of steps that have one
         self.results.show_preview(step.preview)
 
-    def _end_results(self, _ending: Ending) -> None:
+    def _end_results(self, ending: Ending) -> None:
         self.results.end()
+        if ending is Ending.DONE:
+            self.run_box.show_progress(1, 1, None)
 
     def _show_failure(self, sentence: str, error: str) -> None:
         self.run_box.show_status(sentence)
@@ -168,9 +175,25 @@ class DiffsegPanel(QWidget):
         self.run_box.export.setEnabled(phase is Phase.IDLE and self.session.last_results is not None)
         if phase is Phase.IDLE:
             self._timer.stop()
-        else:
-            self._timer.start()
+        elif not self._timer.isActive():
+            self._poll_in(POLL_MS)
         self._show_reason()
+
+    def _poll_in(self, milliseconds: float) -> None:
+        self._due = time.monotonic() + milliseconds / 1000
+        self._timer.start(round(milliseconds))
+
+    def _poll(self) -> None:
+        """Take in what is new, and again soon: as often as the screen can follow without slowing the sampler.
+
+        What a poll costs is its own time and, because painting happens after it, how late the timer came.
+        """
+        began = time.monotonic()
+        late = max(began - self._due, 0.0)
+        self.session.poll()
+        if self.session.phase is not Phase.IDLE:
+            cost_ms = 1000 * (late + time.monotonic() - began)
+            self._poll_in(min(max(POLL_MS, _REST * cost_ms), _SLOWEST_MS))
 
     def _show_reason(self) -> None:
         self.run_box.show_reason(self.session.why_not_run())

@@ -29,6 +29,9 @@ RESULT_KEY: Final = "napari_diffseg_result"
 _LARGEST_VARIANCE: Final = 0.5
 """Unbiased variance of two members that disagree."""
 
+_OPAQUE_FROM: Final = 0.2
+"""Share of a map's range from which its colours cover the image."""
+
 
 @dataclass(eq=False)
 class _Shown:
@@ -61,7 +64,10 @@ class ResultLayers:
         viewer.dims.events.ndisplay.connect(self._outline)
 
     def begin(self, started: Started, frame: Frame) -> None:
-        """Make the layers of a new run, empty; those of earlier runs stay as they are."""
+        """Make the layers of a new run, empty; those of the last one stay, out of sight."""
+        if self._started is not None:
+            for shown in self._shown(set(self._members)):
+                shown.layer.visible = False
         self._runs += 1
         self._started, self._frame = started, frame
         self._prefix = f"diffseg {self._runs}"
@@ -71,8 +77,9 @@ class ResultLayers:
         self._live_spot = None
         labels = started.labels
         shape = started.source_shape
-        self._mean = [self._add_map(f"mean{_tag(labels, c)}", shape, _MEAN) for c in range(len(labels))]
-        self._variance = [self._add_map(f"uncertainty{_tag(labels, c)}", shape, _VARIANCE) for c in range(len(labels))]
+        mean, variance = _map_style("magma", 1.0, visible=False), _map_style("inferno", _LARGEST_VARIANCE, visible=True)
+        self._mean = [self._add_map(f"mean{_tag(labels, c)}", shape, mean) for c in range(len(labels))]
+        self._variance = [self._add_map(f"uncertainty{_tag(labels, c)}", shape, variance) for c in range(len(labels))]
         self._mask = self._add_labels("mask", np.zeros(shape, np.uint8), visible=True)
         self._outlines.append(self._mask.layer)
         self._outline()
@@ -94,15 +101,16 @@ class ResultLayers:
         data = self._frame.to_display(slab)
         spot = (self._runs, preview.slice_index)
         if self._live is None or not self._is_there(self._live):
-            self._live = self._add_live(data)
-            self._live_spot = None
-        if spot == self._live_spot and self._live.data.shape == data.shape:
+            self._live, self._live_spot = self._add_live(data), None
+        if self._live.data.shape != data.shape:
+            self._live.data = data.copy()
+        else:
             self._live.data[...] = data
+        if spot == self._live_spot:
             _redraw(self._live)
-            return
-        self._live.data = np.ascontiguousarray(data)
-        self._place_live(preview.slice_index)
-        self._live_spot = spot
+        else:
+            self._place_live(preview.slice_index)
+            self._live_spot = spot
 
     def show_sampled(self, events: Iterable[Sampled]) -> None:
         """Add members, on the slices on which they are final, to all maps."""
@@ -167,34 +175,47 @@ class ResultLayers:
 
     def _add_map(self, name: str, shape: tuple[int, ...], style: dict[str, Any]) -> _Shown:
         array = np.zeros(shape, np.float32)
-        layer = self._viewer.add_image(
-            self._frame.to_display(array), name=f"{self._prefix} | {name}", **self._attributes(), **style
-        )
-        layer = bare(layer)
+        layer = self._add(self._frame.to_display(array), "image", {**style, "name": f"{self._prefix} | {name}"})
         layer.colorbar.visible = True
         return _Shown(array, layer)
 
     def _add_labels(self, name: str, array: npt.NDArray[np.uint8], *, visible: bool) -> _Shown:
-        attributes = self._attributes()
-        if array.ndim == 4:
-            attributes = _with_member_axis(attributes)
-        layer = self._viewer.add_labels(
-            self._frame.to_display(array), name=f"{self._prefix} | {name}", visible=visible, opacity=0.8, **attributes
-        )
-        return _Shown(array, bare(layer))
+        style = {"name": f"{self._prefix} | {name}", "visible": visible, "colormap": _label_colors()}
+        layer = self._add(self._frame.to_display(array), "labels", style)
+        return _Shown(array, layer)
 
     def _add_live(self, data: npt.NDArray[np.float32]) -> Layer:
-        layer = self._viewer.add_image(np.ascontiguousarray(data), name="diffseg | live", **self._attributes(), **_LIVE)
-        return bare(layer)
+        return self._add(data.copy(), "image", {**_live_style(), "name": "diffseg | live"})
+
+    def _add(self, data: npt.NDArray[Any], kind: str, style: dict[str, Any]) -> Layer:
+        """Add a layer without taking the selection away from the one that the user is working with."""
+        from napari.layers import Layer
+
+        attributes = self._attributes()
+        if data.ndim == 4:
+            attributes = _with_member_axis(attributes)
+        selection = self._viewer.layers.selection
+        selected, active = set(selection), bare(selection.active)
+        layer = Layer.create(data, attributes | style, kind)
+        self._viewer.add_layer(layer)
+        if selected:
+            selection.clear()
+            selection.update(selected)
+            selection.active = active
+        return layer
 
     def _place_live(self, slice_index: int) -> None:
         assert self._live is not None  # show_preview has made it
         assert self._started is not None
         offset = self._frame.slab_offset(self._started.slice_axis, slice_index)
         for name, value in self._frame.placement(offset).items():
-            setattr(self._live, name, value)
-        self._live.metadata = self._attributes()["metadata"]
-        self._live.visible = True
+            if not np.array_equal(np.asarray(getattr(self._live, name)), value):
+                setattr(self._live, name, value)  # each draws anew, so only what differs
+        if self._live.metadata.get(METADATA_KEY) is not self._frame:
+            self._live.metadata = self._attributes()["metadata"]
+        if self._live_spot is None or self._live_spot[0] != self._runs:
+            self._live.visible = True
+        self._live.refresh(extent=False, thumbnail=False, highlight=False)
 
     def _attributes(self) -> dict[str, Any]:
         attributes = self._frame.layer_attributes()
@@ -202,7 +223,10 @@ class ResultLayers:
         return attributes
 
     def _outline(self, _event: object = None) -> None:
-        """Draw masks as outlines, so that the image stays in sight; in 3-D napari has none and would warn."""
+        """Draw masks as outlines in 2-D, so that the image stays in sight, and filled in 3-D, where napari has none.
+
+        napari's own callbacks come first, so it says once that there are no outlines in 3-D.
+        """
         for layer in self._outlines:
             layer.contour = 0 if self._viewer.dims.ndisplay == 3 else 1
 
@@ -210,23 +234,33 @@ class ResultLayers:
         return any(bare(other) is layer for other in self._viewer.layers)
 
 
-_MEAN: Final[dict[str, Any]] = {
-    "colormap": "magma",
-    "contrast_limits": (0.0, 1.0),
-    "blending": "additive",
-    "visible": False,
-}
-_VARIANCE: Final[dict[str, Any]] = {
-    "colormap": "inferno",
-    "contrast_limits": (0.0, _LARGEST_VARIANCE),
-    "blending": "additive",
-}
-_LIVE: Final[dict[str, Any]] = {
-    "colormap": "cyan",
-    "contrast_limits": (0.0, 1.0),
-    "blending": "additive",
-    "opacity": 0.6,
-}
+def _map_style(colormap: str, highest: float, *, visible: bool) -> dict[str, Any]:
+    """A map that is clear where it is zero, so that the image below stays as it is."""
+    from napari.utils.colormaps import Colormap, ensure_colormap
+
+    colors = np.array(ensure_colormap(colormap).map(np.linspace(0, 1, 256)))
+    colors[:, 3] = np.clip(np.linspace(0, 1 / _OPAQUE_FROM, 256), 0, 1)
+    return {
+        "colormap": Colormap(colors, name=f"{colormap}, clear at 0"),
+        "contrast_limits": (0.0, highest),
+        "blending": "translucent_no_depth",
+        "opacity": 0.85,
+        "visible": visible,
+    }
+
+
+def _live_style() -> dict[str, Any]:
+    return _map_style("cyan", 1.0, visible=True) | {"opacity": 0.6}
+
+
+def _label_colors() -> Any:
+    """Colours of labels 1, 2, 3 ...: no hue of the maps, and told apart by people who see red and green alike."""
+    from napari.utils.colormaps import direct_colormap
+
+    names = ("#00e676", "#40a0ff", "#ffd740", "#ff80ab", "#b388ff", "#ffffff")
+    colors: dict[int | None, str] = {n: names[(n - 1) % len(names)] for n in range(1, 17)}
+    colors[None] = colors[0] = "transparent"
+    return direct_colormap(colors)
 
 
 def bare(layer: Any) -> Layer:

@@ -1,0 +1,1 @@
+"""How good masks, ensembles and their uncertainty are, against one reader or several."""

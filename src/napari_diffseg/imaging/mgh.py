@@ -52,8 +52,11 @@ def parse_mgh(head: bytes, bad: Callable[[str], BadImage]) -> Layout:
     kind = int(header["type"])
     if kind not in _DTYPES:
         raise bad(f"holds values of the type {kind}: convert it to real intensities")
-    # From the bytes: nibabel has put FreeSurfer's default in the place of an orientation that is not stated.
+    # From the bytes: nibabel fills a default in, which is not the coronal one (LIA, 1 mm) that FreeSurfer assumes.
     stated = struct.unpack(">h", head[28:30])[0] == 1
+    if not stated:
+        header["delta"], header["Pxyz_c"] = 1, 0
+        header["Mdc"] = [[-1, 0, 0], [0, 0, -1], [0, 1, 0]]
     return Layout(
         header=header,
         shape=checked_shape([int(n) for n in header["dims"]], bad),

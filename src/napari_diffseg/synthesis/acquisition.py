@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # How uneven each tissue is, relative to its mean:
 #            csf   grey  white core  cyst  enh.  oedema vessel cap other
 _UNEVEN = np.array([0.04, 0.03, 0.02, 0.16, 0.06, 0.17, 0.13, 0.1, 0.1, 0.35], np.float32)
-_UNEVEN_RIM_T1CE = np.float32(0.28)
+_UNEVEN_RIM_T1CE = np.float32(0.22)
 _LARGEST = 32_000
 
 
@@ -29,8 +29,9 @@ class Scan:
 
     Attributes
     ----------
-    kept : ndarray, bool
-        Voxels that the skull stripping kept: most of the brain, and at times some of what surrounds it.
+    margin_mm : ndarray, float32
+        Depth below the surface that the skull stripping left, negative where it took the voxel away. It keeps most of
+        the brain, and at times some of what surrounds it.
     texture : ndarray, float32
         Unevenness of tissue common to all modalities, of variance 1.
     spacing_mm : tuple of float
@@ -38,10 +39,15 @@ class Scan:
         0..1, as in `PhantomSettings`.
     """
 
-    kept: npt.NDArray[np.bool_]
+    margin_mm: Float32Array
     texture: Float32Array
     spacing_mm: tuple[float, float, float]
     artefacts: float
+
+    @property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """Voxels that the skull stripping kept."""
+        return self.margin_mm > 0
 
 
 def prepare_scan(
@@ -57,7 +63,7 @@ def prepare_scan(
         # Here the stripping failed: a patch of scalp stays on, or a bite of brain is missing.
         patch = np.clip(surface - np.float32(1.0), 0, 1)
         shift += np.float32(6.0 if leak < 0.6 else -9.0) * patch
-    return Scan(anatomy.depth_mm + shift > 0, texture / np.float32(np.hypot(1, 0.7)), spacing_mm, artefacts)
+    return Scan(anatomy.depth_mm + shift, texture / np.float32(np.hypot(1, 0.7)), spacing_mm, artefacts)
 
 
 def acquire(
@@ -100,6 +106,8 @@ def acquire(
     image = ndi.gaussian_filter(image, _blur(rng, scan))
     bias = rng.uniform(0.03, 0.10 + 0.12 * scan.artefacts)
     image *= np.exp(bias * smooth_field(rng, image.shape, length_mm=90, spacing_mm=spacing))
+    # Stripped images were interpolated: the outermost voxels are part background.
+    image *= np.sqrt(np.clip(scan.margin_mm / np.float32(rng.uniform(0.5, 4)), 0, 1))
     image += np.float32(rng.uniform(-0.04, 0.12) * scan.artefacts)
     image = _noisy(rng, image)
     scale = np.exp(rng.uniform(np.log(150), np.log(1500)))
@@ -130,7 +138,7 @@ def _blur(rng: np.random.Generator, scan: Scan) -> list[float]:
 
 def _noisy(rng: np.random.Generator, image: Float32Array) -> Float32Array:
     """Rician noise; smooth where the image was resampled."""
-    sd = np.float32(rng.uniform(0.008, 0.05))
+    sd = np.float32(rng.uniform(0.005, 0.035))
     smooth = rng.uniform(0, 0.6)
     parts = []
     for _ in range(2):
@@ -147,7 +155,7 @@ def _field_of_view(rng: np.random.Generator, scan: Scan) -> npt.NDArray[np.bool_
     """All True, or, at times, False beyond a plane that cuts up to a fifth of the head away."""
     cut, share = rng.random(2)
     normal = rng.standard_normal(3) * (0.5, 0.5, 1.5)
-    if cut > 0.12 * scan.artefacts or not scan.kept.any():
+    if cut > 0.08 * scan.artefacts or not scan.kept.any():
         return np.ones_like(scan.kept)
     axes = [np.arange(n) * s if n > 1 else np.zeros(1) for n, s in zip(scan.kept.shape, scan.spacing_mm, strict=True)]
     x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_diffseg.synthesis.grid import PhantomGrid, Pose
     from napari_diffseg.synthesis.seeds import LesionSeed
 
+_FLUID_DEPTH_MM = 4.0
 _VENTRICLES_MM = (0.0, 15.0, 10.0)
 _VENTRICLE_SIZE_MM = (26.0, 44.0, 24.0)
 
@@ -73,7 +74,7 @@ def make_anatomy(rng: np.random.Generator, grid: PhantomGrid, *, pose: Pose, tum
         pull = mass * np.exp(-((tumour.distance_mm(coords) / (2.2 * tumour.radius_mm)) ** 2))
         pushed = pushed - pull.astype(np.float32) * (pushed - centre)
     gm, wm, depth = load_template().sample(pushed)
-    csf, gm, wm = _individual(rng, grid, age=age, gm=gm, wm=wm)
+    csf, gm, wm = _individual(rng, grid, age=age, tissue=(gm, wm, depth))
     sigma = [1.0 if n > 1 else 0.0 for n in shape]
     ventricles = ndi.gaussian_filter(csf, sigma) > 0.75
     return Anatomy(coords, csf, gm, wm, depth, depth > 0, ventricles, age)
@@ -90,14 +91,23 @@ def _wider_ventricles(coords_mm: Float32Array, *, amount: float) -> Float32Array
 
 
 def _individual(
-    rng: np.random.Generator, grid: PhantomGrid, *, age: float, gm: Float32Array, wm: Float32Array
+    rng: np.random.Generator,
+    grid: PhantomGrid,
+    *,
+    age: float,
+    tissue: tuple[Float32Array, Float32Array, Float32Array],
 ) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """CSF, grey and white matter of one person from those of an average: evidence perturbed, then sharpened."""
-    amplitude, sharpness = rng.uniform(0.35, 0.7), rng.uniform(2.0, 3.2)
-    sulci = rng.normal(-0.2, 0.25) + 0.6 * age
+    """CSF, grey and white matter of one person from grey, white and depth of an average one.
+
+    The evidence for each is perturbed, then sharpened; fluid gains near the surface, where the template has little.
+    """
+    gm, wm, depth = tissue
+    amplitude, sharpness = rng.uniform(0.35, 0.7), rng.uniform(1.2, 2.4)
+    sulci = rng.normal(0, 0.25) + 0.6 * age
+    surface = (rng.uniform(0.8, 3.0) + age) * np.exp(-np.maximum(depth, 0) / np.float32(_FLUID_DEPTH_MM))
     evidence = []
-    for map_, bias in ((1 - gm - wm, sulci), (gm, 0.0), (wm, 0.0)):
-        e = np.log(np.clip(map_, 1e-3, 1)) + np.float32(bias)
+    for map_, bias in ((1 - gm - wm, sulci + surface), (gm, 0.0), (wm, 0.0)):
+        e = np.log(np.clip(map_, 1e-3, 1)) + np.asarray(bias, np.float32)
         e += amplitude * 0.75 * smooth_field(rng, gm.shape, length_mm=5, spacing_mm=grid.spacing_mm)
         e += amplitude * 0.45 * smooth_field(rng, gm.shape, length_mm=2.5, spacing_mm=grid.spacing_mm)
         evidence.append(e)

@@ -32,8 +32,8 @@ _SPREAD: dict[ModalityName, tuple[float, ...]] = {
 # Exponent that a wetter or drier lesion puts on its contrast to white matter.
 _GAMMA: dict[ModalityName, tuple[float, float]] = {
     "t1": (1.0, 0.25),
-    "t1ce": (1.0, 0.25),
-    "t2": (1.0, 0.25),
+    "t1ce": (1.0, 0.20),
+    "t2": (1.1, 0.25),
     "flair": (1.0, 0.25),
 }
 

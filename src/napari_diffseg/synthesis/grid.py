@@ -56,8 +56,8 @@ class Pose:
 def draw_pose(rng: np.random.Generator) -> Pose:
     """A head of random size, slightly turned; BraTS heads are smaller than the template's from front to back."""
     size = (
-        np.array([1.0, 0.94, 0.92])
-        * np.clip(rng.normal(1, 0.04, 3), 0.9, 1.1)
+        np.array([0.95, 0.91, 0.90])
+        * np.clip(rng.normal(1, 0.03, 3), 0.9, 1.1)
         * np.clip(rng.normal(1, 0.03), 0.93, 1.07)
     )
     matrix = np.diag(1 / size)
@@ -156,4 +156,4 @@ def _slab_height(
         return float(candidates[free[0] if free.size else np.argmax(gaps)])
     # The first lesion of a tumour is the large one; the lesions of sclerosis are alike.
     i = int(pick * len(seeds)) if settings.kind == "ms" else 0
-    return float(centres[i] + (2 * where - 1) * (0.75 * reach[i] + slab_mm / 4))
+    return float(centres[i] + (2 * where - 1) * (0.65 * reach[i] + slab_mm / 4))

@@ -82,8 +82,8 @@ def grow_lesions(
         return Lesions(whole - 1, far, far, np.zeros_like(far))
     radii = np.minimum.reduce([d / np.float32(s.radius_mm) for d, s in zip(distances, seeds, strict=True)])
     core = _irregular(rng, radii, spacing_mm=spacing_mm)
-    rough = 0.20 * smooth_field(rng, anatomy.shape, length_mm=14, spacing_mm=spacing_mm)
-    rough += 0.12 * smooth_field(rng, anatomy.shape, length_mm=5, spacing_mm=spacing_mm)
+    rough = 0.18 * smooth_field(rng, anatomy.shape, length_mm=14, spacing_mm=spacing_mm)
+    rough += 0.08 * smooth_field(rng, anatomy.shape, length_mm=5, spacing_mm=spacing_mm)
     whole = np.minimum(reach * cost * np.exp(rough), core)
     boundary = _confine(whole, anatomy, core=core) - 1
     rim = _draw_rim(rng, kind, radius_mm=seeds[0].radius_mm)
@@ -97,7 +97,7 @@ def grow_lesions(
 
 def _irregular(rng: np.random.Generator, radii: Float32Array, *, spacing_mm: tuple[float, ...]) -> Float32Array:
     """Relative radii with an irregular surface, rough at three scales."""
-    rough = np.float32(rng.uniform(0.16, 0.36))
+    rough = np.float32(rng.uniform(0.12, 0.32))
     surface = smooth_field(rng, radii.shape, length_mm=16, spacing_mm=spacing_mm)
     surface += 0.55 * smooth_field(rng, radii.shape, length_mm=7, spacing_mm=spacing_mm)
     surface += 0.30 * smooth_field(rng, radii.shape, length_mm=3.5, spacing_mm=spacing_mm)
@@ -107,9 +107,9 @@ def _irregular(rng: np.random.Generator, radii: Float32Array, *, spacing_mm: tup
 
 def _oedema_cost(anatomy: Anatomy, seed: LesionSeed, *, spacing_mm: tuple[float, ...]) -> Float32Array:
     """Factor on the distance: low in white matter, high in grey matter and across the midline."""
-    sigma = [1.2 / s if n > 1 else 0.0 for n, s in zip(anatomy.shape, spacing_mm, strict=True)]
+    sigma = [2.0 / s if n > 1 else 0.0 for n, s in zip(anatomy.shape, spacing_mm, strict=True)]
     white = np.clip(ndi.gaussian_filter(anatomy.wm, sigma), 0, 1)
-    cost = np.exp(np.float32(0.9) * (np.float32(0.75) - white))
+    cost = np.exp(np.float32(0.8) * (np.float32(0.75) - white))
     over = -np.sign(seed.centre_mm[0]) * anatomy.coords_mm[0] / 6
     crossed: Float32Array = (cost * (1 + 0.8 * np.clip(over, 0, 1))).astype(np.float32)
     return crossed

@@ -70,9 +70,9 @@ def draw_seeds(rng: np.random.Generator, kind: PhantomKind, template: Template) 
 
 
 def _glioma_size(rng: np.random.Generator) -> tuple[float, float]:
-    large = rng.random() < 0.25
-    radius = rng.uniform(22, LARGEST_CORE_MM) if large else rng.uniform(6, 24)
-    spread = rng.uniform(1.1, 1.6) if large else rng.uniform(1.2, 2.4)
+    large = rng.random() < 0.35
+    radius = rng.uniform(22, LARGEST_CORE_MM) if large else rng.uniform(7, 24)
+    spread = rng.uniform(1.1, 1.6) if large else rng.uniform(1.3, 2.4)
     return radius, max(1.05, min(spread, _LARGEST_REACH_MM / radius))
 
 

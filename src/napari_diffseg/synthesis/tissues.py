@@ -51,7 +51,7 @@ def mix_tissues(
     if kind != "ms":
         caps = _caps(rng, anatomy, spacing_mm=spacing_mm)
         fractions[Tissue.CAP] = caps * (1 - covered)
-    outside = np.clip(0.5 - anatomy.depth_mm / 2, 0, 1)
+    outside = np.clip(-anatomy.depth_mm / 2, 0, 1)
     fractions *= 1 - outside
     fractions[Tissue.OTHER] = outside
     free = 1 - fractions.sum(axis=0)

@@ -47,7 +47,7 @@ def write_case(
         If a file cannot be written; each file is whole or as it was before.
     """
     target = Path(folder)
-    if not case_id or Path(case_id).name != case_id:
+    if not case_id or case_id.startswith(".") or Path(case_id).name != case_id:
         raise OutputFailed(f"Case id {case_id!r} cannot start a file name: give letters, digits, '-' and '_'.")
     arrays: dict[str, npt.NDArray[np.generic]] = dict(phantom.volumes.items())
     arrays |= {"seg": phantom.seg} | {f"reader{i}": mask for i, mask in enumerate(phantom.readers, start=1)}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.events import SegmentRequest
     from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.plugin.frame import Frame
     from napari_diffseg.recipe import Recipe
 
 
@@ -34,47 +35,44 @@ def make_plan(
 
     Parameters
     ----------
-    layers : mapping
-        The layer of each modality, in the recipe's order.
-    checkpoint, overrides, request, recipe :
-        What to run, and how.
-    point : sequence of float or None
-        The point on the screen in world coordinates; its slice is sampled first.
-    runs_folder : Path or None
-        Where runs are kept; the user's data folder by default.
+    layers, checkpoint, overrides, request, recipe :
+        The layer of each modality, in the recipe's order; what to run, and how.
+    point, runs_folder :
+        The point on the screen in world coordinates; where runs are kept (None: in the user's data folder).
 
     Raises
     ------
-    BadImage
-        If a layer cannot be an input.
-    BadCase
-        If two modalities have one layer, or the grids differ.
-    BadRequest
-        If the settings ask for more timesteps than there are.
+    BadImage, BadCase, BadRequest
+        If a layer cannot be an input, two modalities share one, grids differ, or a setting is out of bounds.
     """
     from napari_diffseg.imaging.case import Case
 
     _check_distinct(layers)
-    if request.timesteps is not None and request.timesteps > recipe.train_timesteps:
-        raise BadRequest(
-            f"Timesteps {request.timesteps} exceed the {recipe.train_timesteps} that the checkpoint was trained with."
-        )
     frames = {name: frame_of_layer(layer) for name, layer in layers.items()}
     volumes = {name: frame.volume for name, frame in frames.items()}
     _check_grids(volumes)
     first, frame = next(iter(layers.values())), next(iter(frames.values()))
-    axis = slice_axis(frame.volume, recipe.axis_codes[2])
-    request.slice_indices(frame.volume.shape[axis])  # refuses a range that holds no slice
-    focus = None if point is None else frame.source_index(_voxel(first, point), axis)
     case = Case(id=_case_id(volumes), volumes=volumes, reference=None)
     return RunPlan(
         case=case,
         frame=frame,
         checkpoint=checkpoint,
         overrides=dict(overrides),
-        request=request.model_copy(update={"focus": focus}),
+        request=_focused(request, recipe, frame, None if point is None else _voxel(first, point)),
         folder=_new_folder(runs_folder, case.id),
     )
+
+
+def _focused(request: SegmentRequest, recipe: Recipe, frame: Frame, voxel: tuple[float, ...] | None) -> SegmentRequest:
+    """The request with the slice of a display voxel as its focus, once its bounds are seen to hold for this case."""
+    if request.timesteps is not None and request.timesteps > recipe.train_timesteps:
+        raise BadRequest(
+            f"Timesteps {request.timesteps} exceed the {recipe.train_timesteps} that the checkpoint was trained with."
+        )
+    axis = slice_axis(frame.volume, recipe.axis_codes[2])
+    request.slice_indices(frame.volume.shape[axis])  # refuses a range that holds no slice
+    focus = None if voxel is None else frame.source_index(voxel, axis)
+    return request.model_copy(update={"focus": focus})
 
 
 def _check_distinct(layers: Mapping[str, Layer]) -> None:

@@ -1,0 +1,79 @@
+"""`napari-diffseg evaluate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from napari_diffseg.errors import BadRequest
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def evaluate(
+    predictions: Path,
+    *,
+    truth: Path,
+    out: Path,
+    images: Path | None = None,
+    reader_pattern: str | None = None,
+    labels: str | None = None,
+    channel: str | None = None,
+    bins: int = 10,
+    overwrite: Flag = False,
+) -> int:
+    """Measure predictions against the masks that people drew; writes report.json, report.csv and report.html.
+
+    Parameters
+    ----------
+    predictions
+        The folder that predict wrote with --out, or one case's folder in it.
+    truth
+        Folder with CASE/..._seg.nii.gz, CASE_seg.nii.gz, CASE.nii.gz, or several readers' CASE_reader1.nii.gz, ...
+    out
+        Folder for the report.
+    images
+        Folder of the images that were segmented: says where the brain is, and gives the pictures their background.
+    reader_pattern
+        Names of several readers' masks, such as '{case}_rater*.nii.gz'; {case} stands for the case's name.
+    labels
+        Labels of the truth that count as lesion, such as 1,4; all above 0 by default.
+    channel
+        Which mask, where a checkpoint draws several, as it stands in the file's name.
+    bins
+        Bins of the reliability curve.
+    overwrite
+        Replace a report that is there.
+    """
+    from napari_diffseg.evaluation.needs import check_extra
+
+    wanted = _labels(labels)
+    check_extra()
+
+    from napari_diffseg.evaluation.run import Evaluation, run_evaluation
+    from napari_diffseg.evaluation.write_report import check_output, write_report
+
+    asked = Evaluation(predictions, truth, images, reader_pattern, wanted, channel, bins)
+    check_output(out, overwrite=overwrite)
+    done = run_evaluation(asked, tell=_say)
+    if done.report.without_prediction:
+        _say(f"truth without a prediction: {', '.join(done.report.without_prediction)}")
+    write_report(done.report, done.snapshots, out, overwrite=overwrite)
+    sys.stdout.write(f"{out / 'report.html'}\n")
+    return 1 if done.report.failed else 0
+
+
+def _labels(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(label) for label in text.split(","))
+    except ValueError as err:
+        raise BadRequest(f"--labels {text} is not a list of whole numbers: give them as 1,4.") from err
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

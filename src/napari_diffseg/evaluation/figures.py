@@ -1,0 +1,132 @@
+"""The report's pictures, as text that can stand in a page: no file beside it, no script, no window."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING, Final
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from napari_diffseg.evaluation.calibration import Reliability
+    from napari_diffseg.evaluation.error_detection import RiskCoverage
+    from napari_diffseg.evaluation.snapshot import Snapshot
+
+PREDICTION_COLOUR: Final = "#e69f00"
+TRUTH_COLOUR: Final = "#56b4e9"
+_LINE = "#0072b2"
+_FAINT = "#b0b0b0"
+_SIZE = (4.4, 3.6)
+_LARGEST_UNCERTAINTY = 0.3
+
+
+def reliability_figure(curve: Reliability) -> str:
+    """Share of lesion against probability, with the diagonal; the size of a dot grows with the bin's voxels.
+
+    Returns
+    -------
+    str
+        A data address (SVG) for an <img>; so for all figures here.
+    """
+    figure, axes = _figure("Mean of the members", "Share of lesion among those voxels")
+    axes.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", label="calibrated")
+    points = [(p, y, n) for p, y, n in zip(curve.confidence, curve.frequency, curve.count, strict=True) if n]
+    if points:
+        p, y, n = zip(*points, strict=True)
+        axes.plot(p, y, color=_LINE)
+        axes.scatter(p, y, s=[10 + 80 * (k / max(n)) ** 0.25 for k in n], color=_LINE, label="bins")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=f"Reliability: ECE {curve.ece:.4f}")
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def members_figure(curves: Sequence[Sequence[float]]) -> str:
+    """Dice against the number of members: each case, and the mean over the cases that have so many."""
+    figure, axes = _figure("Members", "Dice")
+    for curve in curves:
+        axes.plot(range(1, len(curve) + 1), curve, color=_FAINT, linewidth=0.8)
+    longest = max(len(curve) for curve in curves)
+    columns = [[c[k] for c in curves if len(c) > k] for k in range(longest)]
+    axes.plot(
+        range(1, longest + 1), [sum(c) / len(c) for c in columns], color=_LINE, marker="o", markersize=4, label="mean"
+    )
+    axes.set(ylim=(-0.02, 1.02), title="Dice by number of members")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def risk_figure(curve: RiskCoverage, *, title: str, kept: str, risk: str) -> str:
+    """Mean risk of what is kept against the share that is kept."""
+    figure, axes = _figure(f"Share of the {kept} kept, the most certain first", risk)
+    axes.plot(curve.coverage, curve.risk, color=_LINE, marker="o" if len(curve.coverage) <= 30 else None, markersize=4)
+    axes.set(xlim=(0, 1.02), title=f"{title}: AURC {curve.aurc:.4f}")
+    axes.set_ylim(bottom=0)
+    return _svg(figure)
+
+
+def voxel_risk_figure(curves: Sequence[RiskCoverage]) -> str:
+    """Share of wrong voxels among those kept, one line a case."""
+    figure, axes = _figure("Share of the region's voxels kept, the most certain first", "Share of wrong voxels")
+    for curve in curves:
+        axes.plot(curve.coverage, curve.risk, color=_LINE if len(curves) == 1 else _FAINT, linewidth=1)
+    mean = sum(c.aurc for c in curves) / len(curves)
+    axes.set(xlim=(0, 1.02), title=f"Voxels by uncertainty: mean AURC {mean:.4f}")
+    axes.set_ylim(bottom=0)
+    return _svg(figure)
+
+
+def snapshot_figure(snapshot: Snapshot) -> str:
+    """The slice with both outlines and, beside it, its uncertainty on a scale that is the same for all cases."""
+    panels = 1 if snapshot.uncertainty is None else 2
+    figure = Figure(figsize=(2.6 * panels, 2.6), dpi=110, layout="constrained", facecolor="black")
+    first, *second = figure.subplots(1, panels, squeeze=False)[0]
+    _panel(first, snapshot)
+    first.imshow(snapshot.background, cmap="gray", vmin=0, vmax=1, origin="lower", aspect=snapshot.aspect)
+    for axes in second:
+        _panel(axes, snapshot)
+        axes.imshow(
+            snapshot.uncertainty,
+            cmap="magma",
+            vmin=0,
+            vmax=_LARGEST_UNCERTAINTY,
+            origin="lower",
+            aspect=snapshot.aspect,
+        )
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return _address("image/png", content.getvalue())
+
+
+def _panel(axes: Axes, snapshot: Snapshot) -> None:
+    axes.set_axis_off()
+    for mask, colour in ((snapshot.truth, TRUTH_COLOUR), (snapshot.mask, PREDICTION_COLOUR)):
+        if mask.any() and not mask.all():
+            axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=1.2)
+
+
+def _figure(x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(visible=True, alpha=0.3)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as SVG; the same figure gives the same text."""
+    content = io.BytesIO()
+    with rc_context({"svg.hashsalt": "napari-diffseg"}):
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    return _address("image/svg+xml", content.getvalue())
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,100 @@
+"""One telling slice of a case, small enough to keep for every case until the best and the worst are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from nibabel.orientations import apply_orientation, io_orientation
+
+if TYPE_CHECKING:
+    from napari_diffseg.evaluation.predicted import Predicted
+    from napari_diffseg.imaging.volume import Volume
+
+Bool = npt.NDArray[np.bool_]
+Float = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A slice to be shown; all arrays are (rows, columns), the first row at the bottom.
+
+    Columns go to the patient's right or, on sagittal slices, to the front; rows go up or, on axial slices, to the
+    front.
+
+    Attributes
+    ----------
+    case : str
+        The case's name.
+    dice : float
+        Of the whole case.
+    index : int
+        The slice, in the source's own count.
+    background : ndarray, float32
+        The image in [0, 1]; the mean of the members where no image was given.
+    mask, truth : ndarray, bool
+        The consensus, and the majority of the readers.
+    uncertainty : ndarray, float32, or None
+        Where there is one.
+    aspect : float
+        Height of a pixel divided by its width.
+    """
+
+    case: str
+    dice: float
+    index: int
+    background: Float
+    mask: Bool
+    truth: Bool
+    uncertainty: Float | None
+    aspect: float
+
+
+def take_snapshot(predicted: Predicted, majority: Bool, *, dice: float, image: Volume | None) -> Snapshot:
+    """The slice on which the mask or the truth is largest, the middle one of the run where both are empty.
+
+    Parameters
+    ----------
+    predicted : Predicted
+        The case.
+    majority : ndarray, (X, Y, Z), bool
+        The readers'.
+    dice : float
+        Of the whole case.
+    image : Volume or None
+        Background, on the same grid.
+    """
+    axis = predicted.slice_axis
+    others = tuple(a for a in range(3) if a != axis)
+    area = (predicted.mask | majority).sum(axis=others)[list(predicted.slices)]
+    place = int(area.argmax()) if area.any() else len(predicted.slices) // 2
+    index = predicted.slices[place]
+    toward = io_orientation(predicted.grid.affine)  # type: ignore[no-untyped-call]
+
+    def upright(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        slab = np.take(array, [index], axis=axis)
+        turned = apply_orientation(slab, toward)  # type: ignore[no-untyped-call]
+        return np.asarray(turned).squeeze(axis=int(toward[axis, 0])).T
+
+    width, height = (s for _, s in sorted((toward[a, 0], predicted.grid.spacing_mm[a]) for a in others))
+    shown = image.data if image is not None else predicted.mean if predicted.mean is not None else predicted.mask
+    return Snapshot(
+        case=predicted.case_id,
+        dice=dice,
+        index=index,
+        background=_unit(upright(shown)),
+        mask=upright(predicted.mask),
+        truth=upright(majority),
+        uncertainty=None if predicted.uncertainty is None else upright(predicted.uncertainty),
+        aspect=height / width,
+    )
+
+
+def _unit(array: npt.NDArray[Any]) -> Float:
+    """Intensities to [0, 1], the brightest percent of what is not 0 at 1."""
+    values = np.maximum(array.astype(np.float32), 0)
+    bright = values[values > 0]
+    high = float(np.percentile(bright, 99)) if bright.size else 1.0
+    return np.clip(values / max(high, 1e-9), 0, 1).astype(np.float32)

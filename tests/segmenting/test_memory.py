@@ -1,0 +1,51 @@
+"""How many slices go at once."""
+
+import pytest
+import torch
+
+from napari_diffseg.networks.config import UNetConfig
+from napari_diffseg.segmenting import memory
+from napari_diffseg.segmenting.memory import choose_batch_size, flop_per_row, is_out_of_memory
+
+PAPER = UNetConfig(
+    in_channels=5,
+    model_channels=128,
+    out_channels=2,
+    num_res_blocks=2,
+    attention_factors=(16,),
+    channel_mult=(1, 1, 2, 2, 4, 4),
+)
+SMALL = UNetConfig(
+    in_channels=5, model_channels=32, out_channels=1, num_res_blocks=1, attention_factors=(), channel_mult=(1, 1, 2)
+)
+
+
+def test_the_papers_network_takes_about_380_gflop_a_slice():
+    assert flop_per_row(PAPER, (224, 224)) == pytest.approx(380.5e9, rel=0.2)
+
+
+def test_a_processor_evaluates_a_large_network_one_slice_at_a_time_and_a_small_one_in_batches():
+    cpu = torch.device("cpu")
+    assert choose_batch_size(PAPER, (224, 224), cpu) == 1
+    assert choose_batch_size(SMALL, (112, 96), cpu) > 4
+
+
+def test_little_free_memory_makes_small_batches_but_never_none(monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10**8)
+    assert choose_batch_size(SMALL, (112, 96), torch.device("cpu")) == 2
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 0)
+    assert choose_batch_size(SMALL, (112, 96), torch.device("cpu")) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("can't allocate memory"), False),
+    ],
+)
+def test_running_out_of_memory_is_told_from_other_errors(error, expected):
+    assert is_out_of_memory(error) is expected

@@ -15,6 +15,7 @@ from napari_diffseg.imaging.memory_budget import memory_budget
 from napari_diffseg.imaging.mgh import is_mgh, parse_mgh
 from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti_header import is_nifti, parse_nifti
+from napari_diffseg.imaging.original_slices import NOTE, ROWS_TO_POSTERIOR, is_original_slice
 from napari_diffseg.imaging.source_file import GZIP_MAGIC, SourceFile
 from napari_diffseg.imaging.volume import Volume
 
@@ -148,7 +149,10 @@ class _Stored:
             raise self.bad(f"is {data.flat[0]:g} in every voxel: there is nothing to segment in it, give another image")
         notes = self.notes if not repaired else (*self.notes, f"{repaired} voxels were not finite and are 0 now")
         digest = self.digest if self.layout.channels == 1 else f"{self.digest}:{channel}"
-        return Volume(data, self.layout.affine, self.layout.header, self.path, notes, digest)
+        affine = self.layout.affine
+        if is_original_slice(self.path.name, data.shape, affine):
+            affine, notes = ROWS_TO_POSTERIOR, (*notes, NOTE)
+        return Volume(data, affine, self.layout.header, self.path, notes, digest)
 
     def _scaled(self, stored: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
         slope, inter = self.layout.slope, self.layout.inter

@@ -62,6 +62,9 @@ def read_layers(path: Paths) -> list[LayerData]:
     images = [attributes for _, attributes, kind in layers if kind == "image"]
     for attributes in images[:-1]:
         attributes["visible"] = False
+    for _, attributes, kind in layers:
+        if kind == "labels" and images:  # a reference would lie over the image, and over what is to be found
+            attributes["visible"] = False
     return layers
 
 

@@ -17,10 +17,11 @@ from napari_diffseg.training.pool import Pool
 
 if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.synthesis.settings import PhantomKind
 
 _SHAPE = (120, 120, 39)
 _SPACING_MM = (2.0, 2.0, 4.0)
-_KINDS = ("glioma", "glioma", "glioma", "lowgrade")
+_KINDS: tuple[PhantomKind, ...] = ("glioma", "glioma", "glioma", "lowgrade")
 _CONTRASTS = (0.15, 0.3, 0.5, 0.8)
 _SLICES = 10
 _EMPTY_SHARE = 0.2
@@ -52,7 +53,7 @@ def make_pool(recipe: Recipe, *, phantoms: int, seed: int, workers: int = 1) -> 
 
 def phantom_case(phantom: Phantom, case_id: str) -> Case:
     """A phantom as a case, its consensus of whole-lesion labels the reference."""
-    volumes = {name: Volume(data, phantom.affine, None, None, ()) for name, data in phantom.volumes.items()}
+    volumes: dict[str, Volume] = {name: Volume(data, phantom.affine, None, None, ()) for name, data in phantom.volumes.items()}
     reference = Volume((phantom.seg > 0).astype(np.uint8), phantom.affine, None, None, ())
     return Case(case_id, volumes, reference)
 

@@ -153,3 +153,13 @@ def test_naming_brings_nothing_heavy_with_it():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_folder_given_as_two_dots_lends_its_own_name_and_never_the_dots(tmp_path, monkeypatch):
+    (tmp_path / "patient_7" / "sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "patient_7" / "sub")
+    assert case_id_of([Path("../t1.nii.gz"), Path("../t2.nii.gz")]) == "patient_7"
+
+
+def test_a_case_is_never_named_with_what_cannot_be_printed():
+    assert case_id_of([Path("a\n\udcffb_flair.nii.gz")]) == "a__b"

@@ -76,11 +76,13 @@ def case_id_of(files: Sequence[Path]) -> str:
     """What the names of one case's images have in common: their stem without the modality.
 
     Files that are named by modality alone (`t1.nii.gz`) take the name of their folder; stems that differ, what they
-    begin with.
+    begin with. What cannot be printed becomes `_`: folders of results take this name.
     """
     stems = {case_stem(path.name) for path in files}
     stem = stems.pop() if len(stems) == 1 else _common_start(stems)
-    return stem or Path(files[0]).absolute().parent.name or "case"
+    # of a folder given as `..` only its absolute path, tidied, has the name
+    name = stem or os.path.basename(os.path.dirname(os.path.abspath(files[0]))) or "case"
+    return "".join(c if c.isprintable() else "_" for c in name)
 
 
 def case_stem(filename: str) -> str:

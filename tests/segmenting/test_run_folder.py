@@ -6,13 +6,13 @@ import os
 import nibabel as nib
 import numpy as np
 import pytest
-from napari_diffseg.checkpoint import load_checkpoint
-from napari_diffseg.imaging.case import read_case
 
 from builders import write_case, write_tiny_checkpoint
+from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
 from napari_diffseg.events import SegmentRequest
 from napari_diffseg.imaging import save
+from napari_diffseg.imaging.case import read_case
 from napari_diffseg.segmenting import run_folder as run_folder_module
 from napari_diffseg.segmenting.keep import keep_run
 from napari_diffseg.segmenting.run_folder import RunFolder
@@ -165,3 +165,83 @@ def test_several_mask_channels_have_their_names_in_the_files(tiny_case, tmp_path
     keep(make_folder(tmp_path / "run", tiny_case, checkpoint, members=2), checkpoint)
     assert (tmp_path / "run" / "mask_tumour-core.nii.gz").exists()
     assert (tmp_path / "run" / "members" / "member_oedema-002.nii.gz").exists()
+
+
+def test_a_run_killed_after_its_last_member_is_finished_by_a_resume(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
+    whole = (tmp_path / "run" / "uncertainty.nii.gz").read_bytes()
+    record = tmp_path / "run" / "run.json"
+    record.write_text(record.read_text().replace('"complete"', '"running"'))
+    for name in ("mask", "mean", "uncertainty"):
+        (tmp_path / "run" / f"{name}.nii.gz").unlink()
+    folder = make_folder(tmp_path / "run", tiny_case, tiny_checkpoint)
+    keep(folder, tiny_checkpoint, resume=True)
+    assert folder.status() == "complete"
+    assert (tmp_path / "run" / "uncertainty.nii.gz").read_bytes() == whole
+
+
+def test_resuming_to_fewer_members_than_are_there_is_refused(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
+    record = tmp_path / "run" / "run.json"
+    record.write_text(record.read_text().replace('"complete"', '"running"'))
+    with pytest.raises(BadRequest, match="has all 2 members"):
+        keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint, resume=True)
+
+
+def test_resuming_where_nothing_is_yet_begins(tiny_case, tiny_checkpoint, tmp_path):
+    folder = make_folder(tmp_path / "run", tiny_case, tiny_checkpoint)
+    keep(folder, tiny_checkpoint, resume=True)
+    assert folder.is_complete()
+    assert not make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2).is_complete()
+
+
+def test_other_settings_are_named_even_when_all_members_are_there(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
+    with pytest.raises(BadRequest, match="another settings"):
+        keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, timesteps=2), tiny_checkpoint, resume=True)
+
+
+def test_results_are_refused_beside_the_cases_own_images(tiny_checkpoint, tmp_path):
+    source = write_case(tmp_path / "case_1")
+    (source / "mask.nii.gz").write_bytes((source / "case_1_t1.nii.gz").read_bytes())
+    (tmp_path / "link").symlink_to(source)
+    for place in (source, tmp_path / "link"):
+        folder = make_folder(place, read_case(source), tiny_checkpoint)
+        with pytest.raises(BadRequest, match="the case's own images"):
+            keep(folder, tiny_checkpoint, overwrite=True)
+    assert (source / "mask.nii.gz").exists()
+
+
+def test_overwriting_leaves_what_people_keep_beside_the_results(tiny_case, tiny_checkpoint, tmp_path):
+    two = load_checkpoint(write_tiny_checkpoint(tmp_path / "two.safetensors", labels=("core", "oedema")))
+    keep(make_folder(tmp_path / "run", tiny_case, two, members=1), two)
+    (tmp_path / "run" / "mask_corrected.nii.gz").write_bytes(b"hours of work")
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=1), tiny_checkpoint, overwrite=True)
+    masks = sorted(p.name for p in (tmp_path / "run").glob("mask*"))
+    assert masks == ["mask.nii.gz", "mask_corrected.nii.gz"]
+
+
+def test_two_channels_whose_names_read_alike_have_files_of_their_own(tiny_case, tmp_path):
+    checkpoint = load_checkpoint(write_tiny_checkpoint(tmp_path / "t.safetensors", labels=("Core", "core", "+")))
+    keep(make_folder(tmp_path / "run", tiny_case, checkpoint, members=1), checkpoint)
+    masks = sorted(p.name for p in (tmp_path / "run").glob("mask*"))
+    assert masks == ["mask_channel-3.nii.gz", "mask_core-1.nii.gz", "mask_core-2.nii.gz"]
+
+
+def test_a_damaged_member_is_named_with_the_way_out(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint)
+    member = tmp_path / "run" / "members" / "member-002.nii.gz"
+    member.write_bytes(member.read_bytes()[:40])
+    with pytest.raises(BadRequest, match=r"member-002\.nii\.gz cannot be taken over .* --resume samples it again"):
+        keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint, resume=True)
+
+
+def test_a_result_that_cannot_be_removed_is_one_sentence(tiny_case, tiny_checkpoint, tmp_path):
+    (tmp_path / "run" / "mask.nii.gz").mkdir(parents=True)
+    with pytest.raises(OutputFailed, match=r"mask\.nii\.gz cannot be replaced"):
+        keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint, overwrite=True)
+
+
+def test_a_name_that_is_too_long_for_the_disk_is_one_sentence(tiny_case, tiny_checkpoint, tmp_path):
+    with pytest.raises(OutputFailed, match="cannot be used: File name too long"):
+        keep(make_folder(tmp_path / ("x" * 300) / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)

@@ -105,6 +105,10 @@ def _segment(
     from napari_diffseg.segmenting.run_folder import RunFolder
 
     run_folder = RunFolder(folder, case, checkpoint, request)
+    if resume and run_folder.is_complete():
+        _say(f"{case.id}: nothing is missing in {folder}.")
+        sys.stdout.write(f"{folder}\n")
+        return
     events = keep_run(segmenter, run_folder, overwrite=overwrite, resume=resume)
     try:
         show_progress(events, case.id)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import Finished, Sampled, Started
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from napari_diffseg.events import SamplingEvent, Segmenter, SegmentRequest
     from napari_diffseg.segmenting.ensemble import Ensemble
@@ -32,23 +33,25 @@ def keep_run(
     overwrite : bool
         Whether results that are there may be replaced; they are removed when the new run has started.
     resume : bool
-        Whether members that are there are taken over and only the others sampled.
+        Whether members that are there are taken over and only the others sampled; without results it begins anew.
 
     Raises
     ------
     OutputExists, OutputFailed
         If the folder holds results already, or cannot be written.
     BadRequest
-        If there is nothing to resume, or what is there was made with other settings.
+        If all members to resume are there, or what is there was made with other settings.
     DiffsegError
         Whatever the engine raises.
     """
     folder.check(overwrite=overwrite or resume)
+    resume = resume and folder.has_results()
     request = _remaining(folder) if resume else folder.request
+    source = _nothing_left(segmenter, folder) if request is None else segmenter.segment(folder.case, request)
     ensemble: Ensemble | None = None
     finished: Finished | None = None
     try:
-        for event in segmenter.segment(folder.case, request):
+        for event in source:
             match event:
                 case Started():
                     ensemble = folder.resume(event) if resume else folder.begin(event)
@@ -66,10 +69,21 @@ def keep_run(
             folder.finish(None, ensemble)
 
 
-def _remaining(folder: RunFolder) -> SegmentRequest:
-    """The folder's request without the members that are on disk."""
+def _remaining(folder: RunFolder) -> SegmentRequest | None:
+    """The folder's request without the members that are on disk; None if a run was cut short after its last one."""
+    folder.check_same_run()
     done = len(folder.finished_members())
     request = folder.request
     if done == request.members:
+        if folder.status() != "complete" and not folder.holds_member(request.first_member + done):
+            return None
         raise BadRequest(f"{folder.folder} has all {done} members already: ask for more members, or use --overwrite.")
     return request.model_copy(update={"first_member": request.first_member + done, "members": request.members - done})
+
+
+def _nothing_left(segmenter: Segmenter, folder: RunFolder) -> Iterator[SamplingEvent]:
+    """The events of a run all of whose members are on disk, so that only its maps are made."""
+    started = next(iter(segmenter.segment(folder.case, folder.request)))
+    assert isinstance(started, Started)  # the protocol's first event
+    yield replace(started, evaluations=0)
+    yield Finished(started.run_id, started.members, seconds=0.0, batch_size=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
+from napari_diffseg.errors import BadImage, BadRequest, OutputExists, OutputFailed
 from napari_diffseg.imaging.atomic import write_json
+from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.segmenting.ensemble import Ensemble
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -71,14 +74,35 @@ class RunFolder:
             If the folder holds results and overwriting was not asked for.
         OutputFailed
             If the folder is a file, or its nearest existing parent cannot be written to.
+        BadRequest
+            If the case's own images lie in the folder.
         """
-        if self.folder.exists() and not self.folder.is_dir():
+        self._check_apart()
+        if _exists(self.folder) and not self.folder.is_dir():
             raise OutputFailed(f"{self.folder} is a file, not a folder: choose another place for the results.")
         if not overwrite and (found := self._own_files()):
             state = "an unfinished run" if self.status() == "running" else "results"
             more = "--resume to finish it, or --overwrite" if state == "an unfinished run" else "--overwrite"
             raise OutputExists(f"{self.folder} holds {state} ({found[0].name}): give another place, or {more}.")
         _check_writable(self.folder)
+
+    def has_results(self) -> bool:
+        """Whether files of a run, finished or not, are here."""
+        return bool(self._own_files())
+
+    def is_complete(self) -> bool:
+        """Whether the very members of this request are here, and their maps.
+
+        Raises
+        ------
+        BadRequest
+            If the run here was made with another checkpoint, other images or other settings.
+        """
+        if self.status() != "complete":
+            return False
+        self.check_same_run()
+        last = self.request.member_numbers[-1]
+        return len(self.finished_members()) == self.request.members and not self.holds_member(last + 1)
 
     def status(self) -> str | None:
         """What `run.json` says of the run: 'running', 'complete', or None where there is no readable one."""
@@ -88,7 +112,7 @@ class RunFolder:
     def begin(self, started: Started) -> Ensemble:
         """Remove results of an earlier run, write `run.json` with the status 'running'; the ensemble, still empty."""
         for old in self._own_files():
-            old.unlink()
+            _remove(old)
         self._open(started)
         return Ensemble.for_run(started)
 
@@ -100,7 +124,7 @@ class RunFolder:
         BadRequest
             If the folder's run was made with another checkpoint, other images or other settings.
         """
-        self._check_same_run(self._record())
+        self.check_same_run()
         ensemble = Ensemble.for_run(started)
         for k in self.finished_members():
             ensemble.add(k, started.slices, self._read_member(k, started))
@@ -111,10 +135,14 @@ class RunFolder:
         """Numbers of the members on disk from the request's first on, without a gap."""
         numbers = []
         for k in self.request.member_numbers:
-            if not all(p.exists() for p in self._paths("members/member", number=k)):
+            if not self.holds_member(k):
                 break
             numbers.append(k)
         return tuple(numbers)
+
+    def holds_member(self, number: int) -> bool:
+        """Whether the member, counted from 0, is on disk in every mask channel."""
+        return all(p.exists() for p in self._paths("members/member", number=number))
 
     def keep(self, event: Sampled, ensemble: Ensemble) -> None:
         """Write the event's member if `ensemble`, which has it already, holds it whole now."""
@@ -152,23 +180,40 @@ class RunFolder:
             raise OutputFailed(f"{self.folder} cannot be made: {err.strerror}: choose another place.") from err
 
     def _paths(self, stem: str, *, number: int | None = None) -> list[Path]:
-        labels = self.checkpoint.recipe.labels
         tail = "" if number is None else f"-{number + 1:03d}"
-        if len(labels) == 1:
-            return [self.folder / f"{stem}{tail}.nii.gz"]
-        return [self.folder / f"{stem}_{_slug(label)}{tail}.nii.gz" for label in labels]
+        channels = _channel_tails(self.checkpoint.recipe.labels)
+        return [self.folder / f"{stem}{channel}{tail}.nii.gz" for channel in channels]
 
     def _own_files(self) -> list[Path]:
-        """Files of an earlier run here, `run.json` first."""
-        patterns = ("run.json", "mask*.nii.gz", "mean*.nii.gz", "uncertainty*.nii.gz", "members/member*.nii.gz")
+        """Files of an earlier run here, `run.json` first; what people keep beside them is not among them."""
+        channels = dict.fromkeys((*_channel_tails(self.checkpoint.recipe.labels), *_channel_tails(self._old_labels())))
+        patterns = ["run.json", *(f"{stem}{c}.nii.gz" for stem in ("mask", "mean", "uncertainty") for c in channels)]
+        patterns += [f"members/member{c}-[0-9]*.nii.gz" for c in channels]
         return [p for pattern in patterns for p in sorted(self.folder.glob(pattern))]
+
+    def _old_labels(self) -> list[str]:
+        """Mask channels of the run that is here, as far as its record says."""
+        recipe = (self._record() or {}).get("recipe")
+        labels = recipe.get("labels") if isinstance(recipe, dict) else None
+        return [str(label) for label in labels] if isinstance(labels, list) else []
+
+    def _check_apart(self) -> None:
+        """Beside the images, a result would be taken for the case's own mask, and might replace it."""
+        here = os.path.realpath(self.folder)
+        volumes = (*self.case.volumes.values(), self.case.reference)
+        for path in (v.path for v in volumes if v is not None and v.path is not None):
+            if os.path.realpath(path.parent) == here:
+                raise BadRequest(
+                    f"{self.folder} is the folder of the case's own images ({shown_name(path)}): "
+                    "choose another place for the results."
+                )
 
     def _write(self, stem: str, maps: npt.NDArray[Any], *, number: int | None = None) -> None:
         for path, array in zip(self._paths(stem, number=number), maps, strict=True):
             write_nifti(path, array, self.case.grid_volume, overwrite=True)
 
     def _read_member(self, number: int, started: Started) -> npt.NDArray[np.bool_]:
-        volumes = [read_mask(p).data.astype(np.bool_) for p in self._paths("members/member", number=number)]
+        volumes = [_read_own(p, started.source_shape) for p in self._paths("members/member", number=number)]
         slabs = [np.moveaxis(v, started.slice_axis, 0)[list(started.slices)] for v in volumes]
         return np.stack(slabs)
 
@@ -179,7 +224,15 @@ class RunFolder:
             return None
         return record if isinstance(record, dict) else None
 
-    def _check_same_run(self, record: dict[str, Any] | None) -> None:
+    def check_same_run(self) -> None:
+        """Refuse to add to what is not there, or was made of something else.
+
+        Raises
+        ------
+        BadRequest
+            If the folder's run was made with another checkpoint, other images or other settings, or there is none.
+        """
+        record = self._record()
         if record is None:
             raise BadRequest(f"{self.folder} holds no readable run.json: nothing to resume there; use --overwrite.")
         mine = self._identity()
@@ -213,8 +266,8 @@ class RunFolder:
             "status": status,
             "case": self.case.id,
             **self._identity(),
-            "checkpoint": {"file": self.checkpoint.path.name, "guesses": list(self.checkpoint.guesses)},
-            "files": {name: v.path.name if v.path else None for name, v in self.case.volumes.items()},
+            "checkpoint": {"file": shown_name(self.checkpoint.path), "guesses": list(self.checkpoint.guesses)},
+            "files": {name: shown_name(v.path) if v.path else None for name, v in self.case.volumes.items()},
             "request": self.request.model_dump(mode="json"),
             "members": list(ensemble.members) if ensemble is not None else [],
             "seeds": "noise of member k on source slice i: napari_diffseg.diffusion.noise.member_seed(seed, k, i)",
@@ -237,13 +290,51 @@ class RunFolder:
 
 def _check_writable(folder: Path) -> None:
     """Make and remove a file in the folder, or in its nearest parent that exists."""
-    place = next(p for p in (folder, *folder.absolute().parents) if p.is_dir())
+    place = next(p for p in (folder, *folder.absolute().parents) if os.path.isdir(p))
     probe = place / f".napari-diffseg-{time.monotonic_ns()}.part"
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as err:
         raise OutputFailed(f"{place} cannot be written to: {err.strerror}: choose another place.") from err
+
+
+def _exists(folder: Path) -> bool:
+    try:
+        os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as err:
+        raise OutputFailed(f"{folder} cannot be used: {err.strerror}: choose another place.") from err
+    return True
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as err:
+        raise OutputFailed(f"{path} cannot be replaced: {err.strerror}: choose another place.") from err
+
+
+def _read_own(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
+    """A member that an earlier run wrote, (X, Y, Z)."""
+    try:
+        mask = read_mask(path).data
+    except BadImage as err:
+        raise BadRequest(f"{path} cannot be taken over ({err}) Delete it, and --resume samples it again.") from err
+    if mask.shape != shape:
+        raise BadRequest(
+            f"{path} is {mask.shape} voxels, but the case is {shape}: delete it, and --resume samples it again."
+        )
+    return mask.astype(np.bool_)
+
+
+def _channel_tails(labels: Sequence[str]) -> list[str]:
+    """What the files of each mask channel have in their name: nothing for a single one; never the same for two."""
+    if len(labels) <= 1:
+        return [""] * len(labels)
+    slugs = [_slug(label) for label in labels]
+    return [f"_{s}" if s and slugs.count(s) == 1 else f"_{s or 'channel'}-{n}" for n, s in enumerate(slugs, 1)]
 
 
 def _slug(label: str) -> str:

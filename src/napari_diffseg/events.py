@@ -61,7 +61,10 @@ class SegmentRequest(BaseModel):
         description="Number of the first mask; earlier ones are left out.",
     )
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", title="Device", description="auto, cpu, cuda, cuda:1 or mps."
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$",
+        title="Device",
+        description="auto, cpu, cuda, cuda:1 or mps.",
     )
     precision: PrecisionName = Field(
         "auto", title="Precision", description="Arithmetic of the network; auto: bf16 on a GPU that has it, else fp32."

@@ -192,6 +192,7 @@ def test_the_recipe_can_be_read_by_other_programs(tmp_path, state, recipe, confi
 def test_demo_means_the_shipped_checkpoint_and_anything_else_a_path(monkeypatch, tmp_path):
     assert resolve_checkpoint("model.pt") == Path("model.pt")
     assert resolve_checkpoint("~/model.pt") == Path.home() / "model.pt"
+    assert resolve_checkpoint("~no-such-user/model.pt") == Path("~no-such-user/model.pt")
     monkeypatch.setattr("napari_diffseg.checkpoint.resolve.files", lambda _: tmp_path)
     with pytest.raises(BadCheckpoint, match="demo"):
         resolve_checkpoint("demo")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -226,3 +227,27 @@ def test_a_display_is_needed_on_linux_only(monkeypatch):
     assert not has_display()
     monkeypatch.setenv("DISPLAY", ":0")
     assert has_display()
+
+
+def test_a_batch_cut_short_is_resumed_whole_done_and_not_begun_cases_included(checkpoint, tmp_path, capsys):
+    cases = [write_case(tmp_path / f"case_{k}", case_id=f"case_{k}", seed=k) for k in (1, 2)]
+    assert predict(cases[0], checkpoint=checkpoint, out=tmp_path / "out") == 0
+    before = (tmp_path / "out" / "case_1" / "run.json").read_bytes()
+    assert predict(*cases, "--resume", checkpoint=checkpoint, out=tmp_path / "out") == 0
+    assert "case_1: nothing is missing" in capsys.readouterr().err
+    assert (tmp_path / "out" / "case_1" / "run.json").read_bytes() == before
+    assert (tmp_path / "out" / "case_2" / "mask.nii.gz").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_a_file_name_that_is_no_text_is_segmented(checkpoint, tmp_path, capsys):
+    source = write_case(tmp_path / "case_1")
+    for path in source.iterdir():
+        path.rename(source / path.name.replace("case_1", "b\udcffd"))
+    assert predict(source, checkpoint=checkpoint, out=tmp_path / "out") == 0
+    assert json.loads((tmp_path / "out" / "b_d" / "run.json").read_text())["files"]["t1"] == "b?d_t1.nii.gz"
+
+
+def test_a_target_with_an_impossible_name_is_one_sentence(checkpoint, tmp_path, capsys):
+    assert main(["convert", str(checkpoint), str(tmp_path / ("x" * 300))]) == 1
+    assert "could not be written" in capsys.readouterr().err

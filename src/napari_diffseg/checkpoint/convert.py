@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def convert_checkpoint(
         If the target is the source, exists, cannot be written, or reads back differently.
     """
     source, target = Path(source), Path(target)
-    if target.exists() and source.exists() and target.samefile(source):
+    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source):
         raise OutputExists(f"{shown_name(target)} is the source itself: choose another name.")
     loaded = load_checkpoint(source, **overrides)
     card = {**loaded.card, "converted from": f"{shown_name(source)}, sha256 {loaded.digest}"}

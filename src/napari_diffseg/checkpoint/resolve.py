@@ -20,7 +20,7 @@ def resolve_checkpoint(text: str | Path) -> Path:
         If the shipped one is asked for and this installation lacks it.
     """
     if str(text) != DEMO:
-        return Path(text).expanduser()
+        return _with_home(Path(text))
     shipped = Path(str(files("napari_diffseg") / "data" / "demo.safetensors"))
     if not shipped.is_file():
         raise BadCheckpoint(
@@ -28,3 +28,11 @@ def resolve_checkpoint(text: str | Path) -> Path:
             "file."
         )
     return shipped
+
+
+def _with_home(path: Path) -> Path:
+    """The path with `~` replaced; as it is where there is no such user, for a file may be called so."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path

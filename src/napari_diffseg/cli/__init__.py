@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from typing import TYPE_CHECKING
@@ -44,12 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 failed (of several cases: some failed, the others are done), 2 usage, 130 interrupted.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show must not stop a run
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as err:
         cause = err.__cause__
         text = describe_validation(cause) if isinstance(cause, ValidationError) else str(err)
-        return _complain(f"{text} See napari-diffseg --help.", USAGE)
+        return _complain(f"{text.rstrip('.')}. See napari-diffseg --help.", USAGE)
     except BadRequest as err:
         return _complain(str(err), USAGE)
     except DiffsegError as err:

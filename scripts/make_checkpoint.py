@@ -74,7 +74,7 @@ def main() -> None:
         trainer.resume(state)
         print(f"Going on after step {trainer.step}.", flush=True)
     log = _Log(options.work / "log.csv", settings.steps)
-    trainer.train(state, log.report)
+    trainer.train(state, log.report, until=options.stop_after)
     _write(trainer, options, log)
 
 
@@ -83,6 +83,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder for slices and state; reused when given again")
     parser.add_argument("--phantoms", type=int, default=450)
     parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--stop-after", type=int, help="stop after this step of a schedule made for --steps")
     parser.add_argument("--batch-size", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1000, help="of the first phantom, and of the training")
     parser.add_argument("--out", type=Path, default=TARGET)
@@ -124,7 +125,7 @@ def _write(trainer: Trainer, options: argparse.Namespace, log: _Log) -> None:
     hours = sum(row[2] for row in rows) * 20 / 3600
     told = (
         f"{len(trainer.pool.images)} slices of {options.phantoms} synthetic brains (seeds {options.seed} to "
-        f"{options.seed + options.phantoms - 1}), {options.steps} steps of batch {options.batch_size} on a processor. "
+        f"{options.seed + options.phantoms - 1}), {trainer.step} steps of batch {options.batch_size} on a processor. "
         "No patient data."
     )
     recipe = RECIPE.model_copy(update={"trained_on": told})
@@ -133,7 +134,8 @@ def _write(trainer: Trainer, options: argparse.Namespace, log: _Log) -> None:
     )
     record: dict[str, Any] = {
         "command": f"python scripts/make_checkpoint.py --work DIR --phantoms {options.phantoms} "
-        f"--steps {options.steps} --batch-size {options.batch_size} --seed {options.seed}",
+        f"--steps {options.steps} --batch-size {options.batch_size} --seed {options.seed}"
+        + (f" --stop-after {options.stop_after}" if options.stop_after else ""),
         "date": datetime.now(UTC).date().isoformat(),
         "device": f"{os.cpu_count()} cores, {platform.machine()}",
         "torch": torch.__version__,

@@ -17,9 +17,8 @@ from napari_diffseg.plugin.engine import Engine
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from napari_diffseg.imaging.case import Case
-
     from napari_diffseg.events import SamplingEvent, SegmentRequest
+    from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
@@ -134,6 +133,9 @@ def run_here(target, stop: threading.Event) -> None:
     target()
 
 
+JOB_THREAD = "diffseg job"
+
+
 def run_in_thread(target, stop: threading.Event) -> None:
     """Launch a job in a thread of its own, without Qt."""
-    threading.Thread(target=target, daemon=True).start()
+    threading.Thread(target=target, daemon=True, name=JOB_THREAD).start()

@@ -74,7 +74,7 @@ def test_a_run_from_the_buttons_shows_and_keeps_exact_results(ready, viewer, qtb
     mask = nib.load(ready.session.last_results / "mask.nii.gz")
     np.testing.assert_array_equal(np.asanyarray(mask.dataobj), stack.mean(0) > 0.5)
     np.testing.assert_array_equal(mask.affine, nib.load(case_folder / "case_1_t1.nii.gz").affine)
-    assert status(ready) == "3 members in 1 s."
+    assert status(ready).startswith("3 members in 1 s.")
     assert find(ready, "progress").value() == find(ready, "progress").maximum()
 
 
@@ -121,7 +121,7 @@ def test_an_error_inside_is_a_sentence_and_run_works_again(ready, qtbot, segment
     segmenter.fail_at = None
     click(ready, "run", qtbot)
     wait_idle(ready, qtbot)
-    assert status(ready) == "3 members in 1 s."
+    assert status(ready).startswith("3 members in 1 s.")
 
 
 def test_closing_the_dock_stops_the_run(ready, viewer, qtbot, segmenter):
@@ -152,7 +152,7 @@ def test_removing_and_renaming_inputs_during_a_run_is_harmless(ready, viewer, qt
     viewer.layers["case_1 t1"].name = "something else"
     viewer.layers.remove("case_1 t2")
     wait_idle(ready, qtbot)
-    assert status(ready) == "3 members in 1 s."
+    assert status(ready).startswith("3 members in 1 s.")
     assert find(ready, "layer_t1").currentText() == "something else"
     assert find(ready, "reason").text() == "Choose an image for t2."
 

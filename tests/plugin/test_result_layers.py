@@ -166,6 +166,8 @@ def test_the_uncertainty_has_a_legend_with_fixed_limits(viewer, results):
     layer = viewer.layers["diffseg 1 | uncertainty"]
     assert tuple(layer.contrast_limits) == (0.0, 0.5)
     assert layer.colorbar.visible
+    assert layer.name_overlay.visible
+    assert layer.name_overlay.position == layer.colorbar.position
     assert layer.visible
 
 

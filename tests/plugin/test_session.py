@@ -7,7 +7,7 @@ import time
 import nibabel as nib
 import numpy as np
 import pytest
-from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member, run_in_thread
+from plugin_fakes import JOB_THREAD, MODALITIES, SHAPE, FakeLoader, fake_member, run_in_thread
 
 from napari_diffseg.errors import BadCase, BadRequest, RunFailed
 from napari_diffseg.plugin.mailbox import Ending
@@ -197,7 +197,7 @@ def slow_session(segmenter, tmp_path):
     yield made
     made.close()
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon:
+        if thread.name == JOB_THREAD:
             thread.join(0.5)
 
 

@@ -177,6 +177,8 @@ class ResultLayers:
         array = np.zeros(shape, np.float32)
         layer = self._add(self._frame.to_display(array), "image", {**style, "name": f"{self._prefix} | {name}"})
         layer.colorbar.visible = True
+        layer.name_overlay.position = layer.colorbar.position  # the colours' legend says what they are of
+        layer.name_overlay.visible = True
         return _Shown(array, layer)
 
     def _add_labels(self, name: str, array: npt.NDArray[np.uint8], *, visible: bool) -> _Shown:

@@ -53,7 +53,9 @@ def make_pool(recipe: Recipe, *, phantoms: int, seed: int, workers: int = 1) -> 
 
 def phantom_case(phantom: Phantom, case_id: str) -> Case:
     """A phantom as a case, its consensus of whole-lesion labels the reference."""
-    volumes: dict[str, Volume] = {name: Volume(data, phantom.affine, None, None, ()) for name, data in phantom.volumes.items()}
+    volumes: dict[str, Volume] = {
+        name: Volume(data, phantom.affine, None, None, ()) for name, data in phantom.volumes.items()
+    }
     reference = Volume((phantom.seg > 0).astype(np.uint8), phantom.affine, None, None, ())
     return Case(case_id, volumes, reference)
 

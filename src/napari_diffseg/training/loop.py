@@ -96,7 +96,7 @@ class Trainer:
         self.generator.set_state(state["generator"])
         self.step = state["step"]
 
-    def train(self, path: Path, report: Callable[[int, float, float], None]) -> None:
+    def train(self, path: Path, report: Callable[[int, float, float], None], *, until: int | None = None) -> None:
         """Train to the last step, saving on the way.
 
         Parameters
@@ -105,14 +105,17 @@ class Trainer:
             Where the state goes.
         report : callable
             Called after every step with its number, its loss and its seconds.
+        until : int, optional
+            Stop after this step instead; the learning rate falls as if the training went on to the last.
         """
+        last = self.settings.steps if until is None else min(until, self.settings.steps)
         self.network.train()
-        while self.step < self.settings.steps:
+        while self.step < last:
             began = time.monotonic()
             loss = self._train_step()
             self.step += 1
             report(self.step, loss, time.monotonic() - began)
-            if self.step % self.settings.save_every == 0 or self.step == self.settings.steps:
+            if self.step % self.settings.save_every == 0 or self.step == last:
                 self.save(path)
 
     def _train_step(self) -> float:

@@ -251,3 +251,32 @@ def test_a_file_name_that_is_no_text_is_segmented(checkpoint, tmp_path, capsys):
 def test_a_target_with_an_impossible_name_is_one_sentence(checkpoint, tmp_path, capsys):
     assert main(["convert", str(checkpoint), str(tmp_path / ("x" * 300))]) == 1
     assert "could not be written" in capsys.readouterr().err
+
+
+def test_a_value_may_begin_with_a_minus(checkpoint, capsys):
+    assert main(["info", str(checkpoint), "--clip", "-2,2", "--mask-low", "-1.5"]) == 0
+    assert "-1.5" in capsys.readouterr().out
+
+
+def test_a_case_that_the_disk_refuses_is_one_sentence_and_the_others_are_done(case, checkpoint, tmp_path, capsys):
+    assert predict(tmp_path / ("x" * 300), case, checkpoint=checkpoint, out=tmp_path / "out") == 1
+    assert "It cannot be looked at: File name too long" in capsys.readouterr().err
+    assert (tmp_path / "out" / "case_1" / "mask.nii.gz").exists()
+
+
+def test_closed_streams_do_not_stop_a_run(case, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    assert predict(case, checkpoint=checkpoint, out=tmp_path / "out") == 0
+    assert (tmp_path / "out" / "case_1" / "mask.nii.gz").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a device that is always full")
+def test_a_full_output_stream_is_one_sentence(checkpoint, capsys, monkeypatch):
+    with open("/dev/full", "w", buffering=1, encoding="utf-8") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert main(["info", str(checkpoint)]) == 1
+        monkeypatch.undo()
+        with pytest.raises(OSError, match="No space"):
+            full.close()
+    assert "No space left" in capsys.readouterr().err

@@ -45,11 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 failed (of several cases: some failed, the others are done), 2 usage, 130 interrupted.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show must not stop a run
-            stream.reconfigure(errors="backslashreplace")
+    _open_streams()
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as err:
         cause = err.__cause__
         text = describe_validation(cause) if isinstance(cause, ValidationError) else str(err)
@@ -58,9 +57,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(err), USAGE)
     except DiffsegError as err:
         return _complain(str(err), FAILED)
+    except OSError as err:
+        place = err.filename or "The output stream"
+        return _complain(f"{place}: {err.strerror or err}: make room, allow access, or choose another place.", FAILED)
     except KeyboardInterrupt:
         return _complain("Interrupted.", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _open_streams() -> None:
+    """Streams that can be written to: neither a closed one nor a name it cannot show must stop a run."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, io.StringIO())
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(text: str, code: int) -> int:

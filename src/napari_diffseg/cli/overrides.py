@@ -50,10 +50,12 @@ def _describe(field: FieldInfo) -> str:
     return f"{field.description}{listed}"
 
 
+_Text = Annotated[str | None, Parameter(allow_leading_hyphen=True)]  # for `--clip -1,1`
+
 _FIELDS: dict[str, Any] = {name: (str | None, Field(None, description=text)) for name, text in _NETWORK.items()}
 _FIELDS |= {
     # `sampler` and `timesteps` are settings of a run; here they would only set a default
-    name: (str | None, Field(None, description=_describe(field)))
+    name: (_Text, Field(None, description=_describe(field)))
     for name, field in Recipe.model_fields.items()
     if name not in ("sampler", "timesteps")
 }

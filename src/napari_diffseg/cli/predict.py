@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from napari_diffseg.cli.overrides import OverrideOptions, Overrides
-from napari_diffseg.errors import BadRequest, DiffsegError
+from napari_diffseg.errors import BadCase, BadRequest, DiffsegError
 from napari_diffseg.events import SegmentRequest
 
 if TYPE_CHECKING:
@@ -80,7 +80,10 @@ def _read(source: Path, checkpoint: Checkpoint, channels: str | None, resample: 
     from napari_diffseg.imaging.case import read_case
 
     names = [c.strip() for c in channels.split(",")] if channels else None
-    return read_case(source, modalities=checkpoint.recipe.modalities, channels=names, resample_to=resample)
+    try:
+        return read_case(source, modalities=checkpoint.recipe.modalities, channels=names, resample_to=resample)
+    except OSError as err:
+        raise BadCase(f"It cannot be looked at: {err.strerror}: allow reading it, or choose another.") from err
 
 
 def _check_new(case: Case, seen: set[str]) -> None:

@@ -245,3 +245,8 @@ def test_a_result_that_cannot_be_removed_is_one_sentence(tiny_case, tiny_checkpo
 def test_a_name_that_is_too_long_for_the_disk_is_one_sentence(tiny_case, tiny_checkpoint, tmp_path):
     with pytest.raises(OutputFailed, match="cannot be used: File name too long"):
         keep(make_folder(tmp_path / ("x" * 300) / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
+
+
+def test_the_folder_may_be_given_as_text(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(str(tmp_path / "run"), tiny_case, tiny_checkpoint, members=1), tiny_checkpoint)
+    assert (tmp_path / "run" / "mask.nii.gz").exists()

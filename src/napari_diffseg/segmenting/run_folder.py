@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,6 @@ from napari_diffseg.segmenting.ensemble import Ensemble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -64,6 +64,9 @@ class RunFolder:
     _started: Started | None = field(default=None, init=False, repr=False)
     _began: str = field(default="", init=False, repr=False)
     _clock: float = field(default=0.0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.folder)
 
     def check(self, *, overwrite: bool = False) -> None:
         """Refuse early what would fail late: results that are there, a place that cannot be written.

@@ -1,6 +1,6 @@
 """Make the shipped case: a phantom of a glioma at 1.5 mm, drawn from a fixed seed.
 
-    python scripts/make_demo_case.py
+python scripts/make_demo_case.py
 """
 
 from __future__ import annotations

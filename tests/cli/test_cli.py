@@ -280,3 +280,14 @@ def test_a_full_output_stream_is_one_sentence(checkpoint, capsys, monkeypatch):
         with pytest.raises(OSError, match="No space"):
             full.close()
     assert "No space left" in capsys.readouterr().err
+
+
+def test_phantom_writes_a_case_that_predict_takes(checkpoint, tmp_path, capsys):
+    words = ["phantom", "--out", str(tmp_path), "--spacing-mm", "8", "--readers", "2", "--seed", "3"]
+    assert main(words) == 0
+    folder = tmp_path / "phantom_glioma_0003"
+    assert capsys.readouterr().out.strip() == str(folder)
+    assert len(list(folder.glob("*_reader*.nii.gz"))) == 2
+    assert main(words) == 1
+    assert "exist" in capsys.readouterr().err
+    assert predict(folder, "--slices", "8:10", checkpoint=checkpoint, out=tmp_path / "out") == 0

@@ -1,0 +1,59 @@
+"""`napari-diffseg phantom`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+
+def phantom(
+    *,
+    out: Path,
+    kind: Literal["glioma", "lowgrade", "ms", "healthy"] = "glioma",
+    seed: int = 0,
+    readers: int = 5,
+    spacing_mm: float = 1.0,
+    randomise: float = 0.25,
+    artefacts: float = 0.5,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Write a synthetic case in BraTS layout, with the masks of readers who disagree in a known way.
+
+    Parameters
+    ----------
+    out
+        Folder for cases; this one gets a folder of its own in it.
+    kind
+        What is wrong with the patient.
+    seed
+        Same seed and settings, same case.
+    readers
+        How many readers draw a mask.
+    spacing_mm
+        Size of the voxels; the head is 240 x 240 x 155 mm.
+    randomise
+        0: plausible contrasts; 1: any contrast.
+    artefacts
+        0: perfect images; 1: as the wild has them.
+    overwrite
+        Replace files that are there.
+    """
+    from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
+    from napari_diffseg.synthesis.write import write_case
+
+    settings = PhantomSettings(
+        kind=kind,
+        seed=seed,
+        shape=(round(240 / spacing_mm), round(240 / spacing_mm), round(155 / spacing_mm)),
+        spacing_mm=(spacing_mm, spacing_mm, spacing_mm),
+        readers=readers,
+        randomise=randomise,
+        artefacts=artefacts,
+    )
+    case_id = f"phantom_{kind}_{seed:04d}"
+    write_case(make_phantom(settings), out / case_id, case_id=case_id, overwrite=overwrite)
+    sys.stdout.write(f"{out / case_id}\n")
+    return 0

@@ -99,6 +99,10 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
 
 def _warnings(case: Case, grid: Grid, brain: npt.NDArray[np.bool_]) -> tuple[str, ...]:
     notes = [f"{name}: {note}" for name, volume in case.volumes.items() for note in volume.notes]
+    if brain.all():
+        notes.append(
+            "no voxel is 0 in every image, so the background is taken for brain: set it to 0 if there is background."
+        )
     outside = grid.outside(brain)
     if outside > _OUTSIDE_WARNED:
         notes.append(

@@ -1,6 +1,7 @@
 """The engine's events, and what its members depend on."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ import torch
 
 from builders import write_case, write_tiny_checkpoint
 from napari_diffseg.checkpoint import load_checkpoint
+from napari_diffseg.encode import encode
 from napari_diffseg.errors import BadCase, BadRequest, RunFailed
 from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started, Stepped
-from napari_diffseg.imaging.case import read_case
+from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.segmenting import run as run_module
 from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
@@ -184,3 +186,11 @@ def test_bf16_agrees_with_fp32_on_nearly_all_voxels(tiny_checkpoint, tiny_case):
     fp32 = members(tiny_checkpoint, tiny_case, precision="fp32")[0]
     bf16 = members(tiny_checkpoint, tiny_case, precision="bf16")[0]
     assert (fp32 == bf16).mean() > 0.9
+
+
+def test_a_background_that_is_not_zero_is_said_to_be_taken_for_brain(tiny_checkpoint, tiny_case):
+    volumes = {name: replace(v, data=v.data - 1, path=None) for name, v in tiny_case.volumes.items()}
+    shifted = Case("shifted", volumes, None)
+    for case, expected in ((tiny_case, 0), (shifted, 1)):
+        warnings = encode(case, tiny_checkpoint.recipe).warnings
+        assert sum("the background is taken for brain" in w for w in warnings) == expected

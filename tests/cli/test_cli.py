@@ -260,7 +260,7 @@ def test_a_value_may_begin_with_a_minus(checkpoint, capsys):
 
 def test_a_case_that_the_disk_refuses_is_one_sentence_and_the_others_are_done(case, checkpoint, tmp_path, capsys):
     assert predict(tmp_path / ("x" * 300), case, checkpoint=checkpoint, out=tmp_path / "out") == 1
-    assert "It cannot be looked at: File name too long" in capsys.readouterr().err
+    assert "cannot be read (File name too long)" in capsys.readouterr().err
     assert (tmp_path / "out" / "case_1" / "mask.nii.gz").exists()
 
 
@@ -291,3 +291,8 @@ def test_phantom_writes_a_case_that_predict_takes(checkpoint, tmp_path, capsys):
     assert main(words) == 1
     assert "exist" in capsys.readouterr().err
     assert predict(folder, "--slices", "8:10", checkpoint=checkpoint, out=tmp_path / "out") == 0
+
+
+def test_an_override_that_cannot_be_is_a_usage_error(checkpoint, capsys):
+    assert main(["info", str(checkpoint), "--schedule", "sigmoid"]) == 2
+    assert "schedule" in capsys.readouterr().err

@@ -221,3 +221,8 @@ def test_real_cases_are_cases(cases_folder, name, labelled):
     assert case.id == name
     assert list(case.volumes) == list(FOUR)
     assert (case.reference is not None) is labelled
+
+
+def test_a_path_that_cannot_be_looked_at_is_one_sentence():
+    with pytest.raises(BadCase, match="cannot be read"):
+        read_case("x" * 300)

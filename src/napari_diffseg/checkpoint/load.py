@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.checkpoint.fit import check_finite, check_recipe, check_shapes
 from napari_diffseg.checkpoint.guess import NETWORK_OVERRIDES, guessed_recipe, override_network, still_guessed
 from napari_diffseg.checkpoint.metadata import parse_metadata
 from napari_diffseg.checkpoint.model import Checkpoint
+from napari_diffseg.checkpoint.resolve import resolve_checkpoint
 from napari_diffseg.checkpoint.safetensors_file import is_safetensors, open_safetensors
 from napari_diffseg.checkpoint.source import digest_of, read_source, refuse_other_format
 from napari_diffseg.checkpoint.torch_zip import MAGIC, open_torch_zip
@@ -19,6 +19,7 @@ from napari_diffseg.recipe import make_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from napari_diffseg.checkpoint.metadata import Metadata
     from napari_diffseg.checkpoint.weights import WeightsFile
@@ -42,7 +43,7 @@ def load_checkpoint(path: Path | str, **overrides: Any) -> Checkpoint:
     Parameters
     ----------
     path : path
-        The file.
+        The file, or the word `demo` for the shipped one.
     **overrides
         Fields of `Recipe`, and `num_heads`, `num_head_channels` and `new_attention_order` of `UNetConfig`. Each
         replaces what the file says, or a guess.
@@ -59,7 +60,7 @@ def load_checkpoint(path: Path | str, **overrides: Any) -> Checkpoint:
     BadRecipe
         If an override is unknown, refused, or contradicts the network.
     """
-    path = Path(path)
+    path = resolve_checkpoint(path)
     try:
         return _load(path, overrides)
     except BadCheckpoint as err:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError
 from pydantic import ValidationError
 
-from napari_diffseg.errors import BadRequest, DiffsegError
+from napari_diffseg.errors import BadRecipe, BadRequest, DiffsegError
 from napari_diffseg.recipe import describe_validation
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cause = err.__cause__
         text = describe_validation(cause) if isinstance(cause, ValidationError) else str(err)
         return _complain(f"{text.rstrip('.')}. See napari-diffseg --help.", USAGE)
-    except BadRequest as err:
+    except (BadRequest, BadRecipe) as err:
         return _complain(str(err), USAGE)
     except DiffsegError as err:
         return _complain(str(err), FAILED)

@@ -144,7 +144,7 @@ _Parts = tuple[str, dict[str, Volume], Volume | None]
 def _from_paths(paths: list[Path], modalities: Sequence[str] | None, channels: Sequence[str] | None) -> _Parts:
     if not paths:
         raise BadCase("No file given: name a folder or the images of one case.")
-    if len(paths) == 1 and paths[0].is_dir():
+    if len(paths) == 1 and _is_folder(paths[0]):
         if channels is not None:
             raise BadCase(f"Channels are named, but {shown_name(paths[0])} is a folder: name its 4-D file.")
         case_id, volumes, reference = _from_files(find_case_files(paths[0]), modalities)
@@ -160,6 +160,15 @@ def _from_paths(paths: list[Path], modalities: Sequence[str] | None, channels: S
         )
     _check_one_case([p for p, m in stated if m != REFERENCE])
     return _from_files(by_modality((p, m) for p, m in stated if m is not None), modalities)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as err:
+        raise BadCase(
+            f"{shown_name(path)} cannot be looked at: {err.strerror}: name a folder or file of yours."
+        ) from err
 
 
 def _check_one_case(paths: list[Path]) -> None:

@@ -260,7 +260,7 @@ def test_a_value_may_begin_with_a_minus(checkpoint, capsys):
 
 def test_a_case_that_the_disk_refuses_is_one_sentence_and_the_others_are_done(case, checkpoint, tmp_path, capsys):
     assert predict(tmp_path / ("x" * 300), case, checkpoint=checkpoint, out=tmp_path / "out") == 1
-    assert "cannot be read (File name too long)" in capsys.readouterr().err
+    assert "cannot be looked at: File name too long" in capsys.readouterr().err
     assert (tmp_path / "out" / "case_1" / "mask.nii.gz").exists()
 
 

@@ -224,5 +224,5 @@ def test_real_cases_are_cases(cases_folder, name, labelled):
 
 
 def test_a_path_that_cannot_be_looked_at_is_one_sentence():
-    with pytest.raises(BadCase, match="cannot be read"):
+    with pytest.raises(BadCase, match="cannot be looked at"):
         read_case("x" * 300)

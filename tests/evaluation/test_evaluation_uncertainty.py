@@ -112,6 +112,12 @@ def test_the_curve_is_thinned_but_its_area_is_not():
     assert found.aurc == pytest.approx(0.2)
 
 
+def test_the_curve_keeps_the_end_of_each_level_of_a_small_ensemble():
+    found = risk_coverage(np.repeat([0.0, 0.3], [4993, 7]), np.repeat([0.0, 1.0], [4993, 7]))
+    assert 4993 / 5000 in found.coverage
+    assert found.risk[found.coverage.index(4993 / 5000)] == 0
+
+
 BRAIN = np.ones(6, bool)
 TRUTH = np.array([1, 1, 1, 0, 0, 0], bool)
 

@@ -6,10 +6,10 @@ import os
 import sys
 
 import pytest
-from plugin_fakes import FakeLoader, FakeSegmenter, run_here, write_images
 
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.recipe import Recipe
+from plugin_fakes import FakeLoader, FakeSegmenter, run_here, write_images
 
 
 @pytest.fixture

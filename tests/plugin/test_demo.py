@@ -3,12 +3,12 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from plugin_fakes import SHAPE, FakeLoader, fake_member
 
 from napari_diffseg.errors import RunFailed
 from napari_diffseg.plugin.demo import screenshot_demo
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.worker import launch
+from plugin_fakes import SHAPE, FakeLoader, fake_member
 
 
 @pytest.fixture

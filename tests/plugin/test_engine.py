@@ -5,13 +5,13 @@ import os
 import nibabel as nib
 import numpy as np
 import pytest
-from plugin_fakes import MODALITIES, SHAPE, run_here
 
 from builders import write_tiny_checkpoint
 from napari_diffseg.errors import BadCheckpoint
 from napari_diffseg.plugin.engine import EngineCache
 from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.session import Session
+from plugin_fakes import MODALITIES, SHAPE, run_here
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member, write_images
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QComboBox, QPushButton, QWidget
@@ -19,6 +18,7 @@ from napari_diffseg.plugin.run_box import describe_seconds
 from napari_diffseg.plugin.session import Phase, Session
 from napari_diffseg.plugin.settings_box import ADVANCED, FIRST, FROM_SCREEN
 from napari_diffseg.plugin.worker import launch
+from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member, write_images
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari.layers import Layer
-from plugin_fakes import MODALITIES, SHAPE, write_images
 
 from napari_diffseg.errors import BadCase, BadImage, OutputExists
 from napari_diffseg.plugin.reader import get_reader, layer_name, read_layers
 from napari_diffseg.plugin.samples import demo_case_folder, open_sample
 from napari_diffseg.plugin.writer import write_image, write_labels
+from plugin_fakes import MODALITIES, SHAPE, write_images
 
 ORIENTATIONS = [
     nib.orientations.ornt2axcodes(np.array(list(zip(axes, flips, strict=True)), float))

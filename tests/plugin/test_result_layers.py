@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from plugin_fakes import FakeSegmenter, fake_member
 
 from napari_diffseg.events import Preview, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.imaging.volume import Volume
@@ -13,6 +12,7 @@ from napari_diffseg.plugin.frame import METADATA_KEY, Frame
 from napari_diffseg.plugin.layer_volume import frame_of_layer
 from napari_diffseg.plugin.result_layers import RESULT_KEY, ResultLayers
 from napari_diffseg.recipe import Recipe
+from plugin_fakes import FakeSegmenter, fake_member
 
 SHAPE = (7, 6, 5)
 RAS_LIKE = np.array([[0, 2.0, 0, -5], [0, 0, -1.5, 4], [1.0, 0, 0, 3], [0, 0, 0, 1]])

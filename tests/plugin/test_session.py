@@ -7,11 +7,11 @@ import time
 import nibabel as nib
 import numpy as np
 import pytest
-from plugin_fakes import JOB_THREAD, MODALITIES, SHAPE, FakeLoader, fake_member, run_in_thread
 
 from napari_diffseg.errors import BadCase, BadRequest, RunFailed
 from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.session import Phase, Session, seconds_left
+from plugin_fakes import JOB_THREAD, MODALITIES, SHAPE, FakeLoader, fake_member, run_in_thread
 
 
 def ready(session, layers, **values):

@@ -1,10 +1,10 @@
 """A tiny checkpoint and a tiny case."""
 
 import pytest
-from napari_diffseg.checkpoint import load_checkpoint
-from napari_diffseg.imaging.case import read_case
 
 from builders import write_case, write_tiny_checkpoint
+from napari_diffseg.checkpoint import load_checkpoint
+from napari_diffseg.imaging.case import read_case
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ class RiskCoverage:
     Attributes
     ----------
     coverage, risk : tuple of float
-        Share that is kept, increasing to 1, and its mean risk; at most 101 points.
+        Share that is kept, increasing to 1, and its mean risk: at most 101 points evenly, and the end of each level of
+        uncertainty where there are no more than 100 levels, so that few members lose nothing.
     aurc : float
         Mean risk over all coverages.
     excess : float
@@ -87,7 +88,10 @@ def risk_coverage(uncertainty: npt.NDArray[np.floating], risk: npt.NDArray[np.fl
     kept = np.arange(1, risk.size + 1)
     selective = np.cumsum(np.repeat(mean_risk, size)) / kept
     best = np.cumsum(np.sort(risk)) / kept
-    shown = np.unique(np.linspace(0, risk.size - 1, _POINTS).round().astype(np.intp))
+    shown = np.linspace(0, risk.size - 1, _POINTS).round().astype(np.intp)
+    if size.size < _POINTS:
+        shown = np.concatenate([shown, np.cumsum(size) - 1])
+    shown = np.unique(shown)
     aurc = float(selective.mean())
     return RiskCoverage(
         coverage=tuple(float(c) for c in kept[shown] / risk.size),

@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    import numpy.typing as npt
     from matplotlib.axes import Axes
 
     from napari_diffseg.evaluation.calibration import Reliability
@@ -25,6 +27,7 @@ _LINE = "#0072b2"
 _FAINT = "#b0b0b0"
 _SIZE = (4.4, 3.6)
 _LARGEST_UNCERTAINTY = 0.3
+_LINEAR_BELOW = 1e-3
 
 
 def reliability_figure(curve: Reliability) -> str:
@@ -73,25 +76,33 @@ def risk_figure(curve: RiskCoverage, *, title: str, kept: str, risk: str) -> str
 
 
 def voxel_risk_figure(curves: Sequence[RiskCoverage]) -> str:
-    """Share of wrong voxels among those kept, one line a case."""
-    figure, axes = _figure("Share of the region's voxels kept, the most certain first", "Share of wrong voxels")
+    """Share of wrong voxels among those kept against the share set aside, one line a case.
+
+    Most of a brain is certain, so all that matters happens in the first hundredths: the scale is logarithmic there.
+    """
+    figure, axes = _figure("Share set aside, the most uncertain first", "Share of wrong voxels among the others")
     for curve in curves:
-        axes.plot(curve.coverage, curve.risk, color=_LINE if len(curves) == 1 else _FAINT, linewidth=1)
+        aside = [1 - c for c in curve.coverage]
+        axes.plot(aside, curve.risk, color=_LINE if len(curves) == 1 else _FAINT, linewidth=1)
     mean = sum(c.aurc for c in curves) / len(curves)
-    axes.set(xlim=(0, 1.02), title=f"Voxels by uncertainty: mean AURC {mean:.4f}")
+    axes.set_xscale("symlog", linthresh=_LINEAR_BELOW)
+    axes.set(xlim=(0, 1), title=f"Voxels by uncertainty: mean AURC {mean:.3g}")
     axes.set_ylim(bottom=0)
     return _svg(figure)
 
 
 def snapshot_figure(snapshot: Snapshot) -> str:
-    """The slice with both outlines and, beside it, its uncertainty on a scale that is the same for all cases."""
+    """The slice with both outlines and, beside it, its uncertainty with the truth's, on one scale for all cases."""
     panels = 1 if snapshot.uncertainty is None else 2
     figure = Figure(figsize=(2.6 * panels, 2.6), dpi=110, layout="constrained", facecolor="black")
     first, *second = figure.subplots(1, panels, squeeze=False)[0]
-    _panel(first, snapshot)
+    first.set_axis_off()
+    _outline(first, snapshot.truth, TRUTH_COLOUR)
+    _outline(first, snapshot.mask, PREDICTION_COLOUR)
     first.imshow(snapshot.background, cmap="gray", vmin=0, vmax=1, origin="lower", aspect=snapshot.aspect)
     for axes in second:
-        _panel(axes, snapshot)
+        axes.set_axis_off()
+        _outline(axes, snapshot.truth, TRUTH_COLOUR)
         axes.imshow(
             snapshot.uncertainty,
             cmap="magma",
@@ -105,11 +116,9 @@ def snapshot_figure(snapshot: Snapshot) -> str:
     return _address("image/png", content.getvalue())
 
 
-def _panel(axes: Axes, snapshot: Snapshot) -> None:
-    axes.set_axis_off()
-    for mask, colour in ((snapshot.truth, TRUTH_COLOUR), (snapshot.mask, PREDICTION_COLOUR)):
-        if mask.any() and not mask.all():
-            axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=1.2)
+def _outline(axes: Axes, mask: npt.NDArray[np.bool_], colour: str) -> None:
+    if mask.any() and not mask.all():
+        axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.9)
 
 
 def _figure(x: str, y: str) -> tuple[Figure, Axes]:

@@ -147,7 +147,7 @@ def _pictures(snapshots: Sequence[Snapshot]) -> str:
     worst = [s for s in reversed(ordered) if s not in best][:SHOWN]
     legend = (
         '<p>The slice on which lesion is largest, the patient\'s left on the left: <span class="truth">truth</span>, '
-        '<span class="prediction">prediction</span>; beside it the uncertainty, black at 0, white at 0.3.</p>'
+        '<span class="prediction">prediction</span>; beside it the uncertainty, black at 0, light at 0.3.</p>'
     )
     groups = [("Best cases" if worst else "Cases in pictures", best), ("Worst cases", worst)]
     return legend.join(["<h2>Pictures</h2>", ""]) + "".join(_gallery(title, group) for title, group in groups if group)

@@ -9,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.orientations import apply_orientation, io_orientation
 
+from napari_diffseg.evaluation.overlap import bounding_box
+
 if TYPE_CHECKING:
     from napari_diffseg.evaluation.predicted import Predicted
     from napari_diffseg.imaging.volume import Volume
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
+
+_MARGIN = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +57,9 @@ class Snapshot:
 
 
 def take_snapshot(predicted: Predicted, majority: Bool, *, dice: float, image: Volume | None) -> Snapshot:
-    """The slice on which the mask or the truth is largest, the middle one of the run where both are empty.
+    """The slice on which mask and truth are largest, the middle one of the run where both are empty.
+
+    It is cut to what there is to see, with a margin of 8 pixels.
 
     Parameters
     ----------
@@ -79,17 +85,27 @@ def take_snapshot(predicted: Predicted, majority: Bool, *, dice: float, image: V
         return np.asarray(turned).squeeze(axis=int(toward[axis, 0])).T
 
     width, height = (s for _, s in sorted((toward[a, 0], predicted.grid.spacing_mm[a]) for a in others))
+    mask, truth = upright(predicted.mask), upright(majority)
     shown = image.data if image is not None else predicted.mean if predicted.mean is not None else predicted.mask
+    background = _unit(upright(shown))
+    box = _frame((background > 0) | mask | truth)
     return Snapshot(
         case=predicted.case_id,
         dice=dice,
         index=index,
-        background=_unit(upright(shown)),
-        mask=upright(predicted.mask),
-        truth=upright(majority),
-        uncertainty=None if predicted.uncertainty is None else upright(predicted.uncertainty),
+        background=background[box],
+        mask=mask[box],
+        truth=truth[box],
+        uncertainty=None if predicted.uncertainty is None else upright(predicted.uncertainty)[box],
         aspect=height / width,
     )
+
+
+def _frame(content: Bool) -> tuple[slice, ...]:
+    """What is to be seen, with a margin; all of it where there is nothing."""
+    if not content.any():
+        return (slice(None), slice(None))
+    return tuple(slice(max(s.start - _MARGIN, 0), s.stop + _MARGIN) for s in bounding_box(content))
 
 
 def _unit(array: npt.NDArray[Any]) -> Float:

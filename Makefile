@@ -18,7 +18,7 @@ PYTEST := $(SCREEN) $(BIN)/python -m pytest
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup ## segment the shipped case, in a napari window where there is a screen; results in demo/ (OUT=... elsewhere)
+demo: setup ## the shipped case and checkpoint in napari; without a screen, segment it and leave pictures in demo/ (OUT=...)
 	$(BIN)/napari-diffseg demo --out $(OUT)
 
 test: setup ## the default tests (ARGS=... goes to pytest)

@@ -140,3 +140,16 @@ def test_a_tumour_pushes_the_tissue_around_it_outwards():
     near = SEED.distance_mm(still.coords_mm) < 2 * SEED.radius_mm
     outer = near & (still.coords_mm[0] > SEED.centre_mm[0] + SEED.radius_mm)
     assert pushed.depth_mm[outer].mean() > still.depth_mm[outer].mean()
+
+
+def test_half_of_the_readers_draw_beyond_the_median():
+    model = ReaderModel(tight_weight=0.25, tight=-0.2, generous=0.2, sd=0.07)
+    deltas = np.sort(draw_deltas(model, count=20_000))
+    assert model.median == pytest.approx(deltas[10_000], abs=0.003)
+    assert float(model.probability(model.median)) == pytest.approx(0.5, abs=1e-9)
+
+
+def draw_deltas(model, *, count):
+    rng = np.random.default_rng(0)
+    tight = rng.random(count) < model.tight_weight
+    return np.where(tight, model.tight, model.generous) + model.sd * rng.standard_normal(count)

@@ -31,13 +31,17 @@ _SPREAD: dict[ModalityName, tuple[float, ...]] = {
 
 # Exponent that a wetter or drier lesion puts on its contrast to white matter.
 _GAMMA: dict[ModalityName, tuple[float, float]] = {
-    "t1": (1.0, 0.25),
+    "t1": (1.0, 0.30),
     "t1ce": (1.0, 0.20),
-    "t2": (1.1, 0.25),
-    "flair": (1.0, 0.25),
+    "t2": (1.1, 0.30),
+    "flair": (0.95, 0.35),
 }
 
 _WATERY = (Tissue.CORE, Tissue.ENHANCING, Tissue.OEDEMA)
+_WET = 0.3
+# Spread of the exponent that each part of a lesion has of its own, in all modalities and in each: a bright core may
+# have a faint oedema, and a lesion that is plain in T2 may hardly be seen in FLAIR.
+_PART, _PART_IN_MODALITY = 0.25, 0.3
 _RANDOM_SPREAD = 0.30
 _FORGOTTEN_ABOVE = 0.5
 _FORGOTTEN_RANGE = (0.1, 2.0)
@@ -49,11 +53,12 @@ def draw_contrasts(rng: np.random.Generator, settings: PhantomSettings) -> dict[
     How watery the lesions are is common to all modalities; contrast (a power of the intensities), tissue means and,
     towards `randomise` = 1, the whole table differ between them.
     """
-    wet = rng.normal(0, 0.25)
+    wet = rng.normal(0, _WET) + rng.normal(0, _PART, len(_WATERY))
     contrasts = {}
     for modality in MODALITIES:
         means = np.array(_MEANS[modality]) * np.exp(rng.normal(0, 1, len(Tissue)) * _SPREAD[modality])
-        means[list(_WATERY)] = means[list(_WATERY)] ** np.exp(wet)
+        own = wet + rng.normal(0, _PART_IN_MODALITY, len(_WATERY))
+        means[list(_WATERY)] = means[list(_WATERY)] ** np.exp(own)
         centre, spread = _GAMMA[modality]
         means = means ** (centre * np.exp(rng.normal(0, spread)))
         means *= np.exp(rng.normal(0, _RANDOM_SPREAD * settings.randomise, len(Tissue)))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODALITIES", "ModalityName", "Phantom", "PhantomKind", "PhantomSettings", "ReaderModel", "make_phantom"]
 
-_AMBIGUITY = (0.35, 1.1)
+_AMBIGUITY = (0.25, 0.9)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,8 @@ class Phantom:
     volumes : dict
         int16 image by modality: t1, t1ce, t2, flair.
     seg : ndarray, uint8
-        0 nothing, 1 necrosis and non-enhancing core, 2 oedema (or sclerosis), 4 enhancing: the average reader.
+        0 nothing, 1 necrosis and non-enhancing core, 2 oedema (or sclerosis), 4 enhancing: what half of the
+        readers mark.
     readers : ndarray, (R, X, Y, Z), uint8
         Masks of the whole lesion, 0 and 1, drawn independently.
     probability : ndarray, float32
@@ -96,8 +97,8 @@ def make_phantom(settings: PhantomSettings) -> Phantom:
 
 
 def _reference(lesions: Lesions, boundary: Float32Array, *, model: ReaderModel) -> npt.NDArray[np.uint8]:
-    """BraTS labels of the reader in the middle."""
-    whole = boundary < model.mean
+    """BraTS labels of the reader in the middle: half mark more."""
+    whole = boundary < model.median
     seg = np.where(whole, 2, 0).astype(np.uint8)
     seg[whole & lesions.in_core] = 1
     seg[whole & lesions.in_enhancing] = 4

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
 
 if TYPE_CHECKING:
     from napari_diffseg.synthesis.fields import Float32Array
@@ -27,10 +26,7 @@ def reader_probability(boundary: Float32Array, model: ReaderModel) -> Float32Arr
     -------
     ndarray, (...), float32
     """
-    tight = ndtr((model.tight - boundary) / model.sd)
-    generous = ndtr((model.generous - boundary) / model.sd)
-    p = model.tight_weight * tight + (1 - model.tight_weight) * generous
-    return np.where(boundary < 5, p, 0).astype(np.float32)
+    return np.where(boundary < 5, model.probability(boundary), 0).astype(np.float32)
 
 
 def draw_readers(

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtr
 
 from napari_diffseg.errors import BadRequest
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 PhantomKind = Literal["glioma", "lowgrade", "ms", "healthy"]
 ModalityName = Literal["t1", "t1ce", "t2", "flair"]
@@ -20,7 +27,8 @@ class ReaderModel:
     """How readers disagree on a boundary.
 
     A reader is tight or generous: the boundary is drawn at the relative radius 1 + delta, with delta from a mixture of
-    two Gaussians. The image fades over the same range, so an ambiguous boundary looks ambiguous.
+    two Gaussians. The image fades over the same range, so an ambiguous boundary looks ambiguous. By default one reader
+    in four is tight, and two readers of a glioma agree with a Dice of about 0.86: people do with 0.85.
 
     Parameters
     ----------
@@ -35,12 +43,17 @@ class ReaderModel:
     ------
     BadRequest
         If a value is out of bounds.
+
+    References
+    ----------
+    Menze et al. 2015, "The Multimodal Brain Tumor Image Segmentation Benchmark", for the agreement of people on the
+    whole tumour.
     """
 
-    tight_weight: float = 0.5
+    tight_weight: float = 0.25
     tight: float = -0.20
-    generous: float = 0.30
-    sd: float = 0.08
+    generous: float = 0.20
+    sd: float = 0.07
 
     def __post_init__(self) -> None:
         if not (0 <= self.tight_weight <= 1 and -0.9 < self.tight <= self.generous < 5 and 0 < self.sd <= 1):
@@ -48,10 +61,16 @@ class ReaderModel:
                 f"Reader model {self}: need tight_weight within 0..1, -0.9 < tight <= generous < 5 and 0 < sd <= 1."
             )
 
+    def probability(self, boundary: float | npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+        """P(delta > boundary), the share of readers who mark voxels of these levels; the shape of `boundary`."""
+        tight, generous = (ndtr((mean - boundary) / self.sd) for mean in (self.tight, self.generous))
+        return np.asarray(self.tight_weight * tight + (1 - self.tight_weight) * generous)
+
     @property
-    def mean(self) -> float:
-        """Mean delta over all readers."""
-        return self.tight_weight * self.tight + (1 - self.tight_weight) * self.generous
+    def median(self) -> float:
+        """Median delta: half of the readers draw a boundary farther out."""
+        low, high = self.tight - 9 * self.sd, self.generous + 9 * self.sd
+        return float(brentq(lambda delta: float(self.probability(delta)) - 0.5, low, high))
 
     @property
     def visible_range(self) -> tuple[float, float]:
@@ -90,7 +109,7 @@ class PhantomSettings:
     slice_z : float or None
         Height in mm of a slab's centre in the BraTS volume, whose slices lie at 0..154 mm; none: drawn.
     ambiguity : float or None
-        Factor on the reader model's width, above 0 and at most 2; none: drawn from 0.35..1.1, one a phantom.
+        Factor on the reader model's width, above 0 and at most 2; none: drawn from 0.25..0.9, one a phantom.
     reader_model : ReaderModel
         The readers before `ambiguity` scales them.
 

@@ -57,6 +57,20 @@ def test_one_of_several_masks_must_be_named(tmp_path):
     np.testing.assert_array_equal(found.members, [box(3)])
 
 
+def test_a_mask_corrected_by_hand_beside_the_results_is_not_taken_for_theirs(tmp_path):
+    folder = write_prediction(tmp_path / "a", [box(8)])
+    write(folder / "mask_corrected.nii.gz", box(3))
+    np.testing.assert_array_equal(read_prediction(folder, case_id="a").mask, box(8))
+    by_name = read_prediction(folder, case_id="a", channel="corrected")
+    np.testing.assert_array_equal(by_name.mask, box(3))
+
+
+def test_a_mask_corrected_by_hand_beside_one_named_channel_is_not_taken_for_its(tmp_path):
+    folder = write_prediction(tmp_path / "a", [box(8)], tail="_core")
+    write(folder / "mask_corrected.nii.gz", box(3))
+    np.testing.assert_array_equal(read_prediction(folder, case_id="a").mask, box(8))
+
+
 def test_an_unfinished_run_is_said_to_be_one(tmp_path):
     folder = write_prediction(tmp_path / "a", [box(8)], status="running")
     assert "not finished" in read_prediction(folder, case_id="a").notes[0]

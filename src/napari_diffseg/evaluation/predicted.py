@@ -99,7 +99,8 @@ def read_prediction(folder: Path, *, case_id: str, channel: str | None = None) -
     case_id : str
         Its name in the report.
     channel : str, optional
-        Which of several masks, as it stands in the file's name: `tumour-core` for mask_tumour-core.nii.gz.
+        Which of several masks, as it stands in the file's name: `tumour-core` for mask_tumour-core.nii.gz. Without
+        it, mask.nii.gz is the run's, whatever a person put beside it; so is the one mask that has a mean.
 
     Returns
     -------
@@ -108,7 +109,7 @@ def read_prediction(folder: Path, *, case_id: str, channel: str | None = None) -
     Raises
     ------
     BadCase
-        If there is no mask, or there are several and no channel is named.
+        If there is no mask, or the run has several and no channel is named.
     BadImage
         If a file is damaged.
     GridMismatch
@@ -143,14 +144,17 @@ def _is_case(folder: Path) -> bool:
 
 def _mask_path(folder: Path, case_id: str, channel: str | None) -> Path:
     there = sorted(folder.glob("mask*.nii.gz"))
-    if channel is None and len(there) == 1:
-        return there[0]
-    wanted = "mask.nii.gz" if channel is None else f"mask_{channel}.nii.gz"
-    found = next((p for p in there if p.name == wanted), None)
-    if found is not None and channel is not None:
-        return found
+    if channel is not None:
+        for path in there:
+            if path.name == f"mask_{channel}.nii.gz":
+                return path
     if not there:
         raise BadCase(f"Case {case_id}: its folder has no mask.nii.gz: finish the run with predict --resume.")
+    # A run writes a mean beside each of its masks; a mask without one was put there by somebody, such as a correction.
+    written = [p for p in there if p.with_name(p.name.replace("mask", "mean", 1)).exists()]
+    candidates = [p for p in there if p.name == "mask.nii.gz"] or written or there
+    if channel is None and len(candidates) == 1:
+        return candidates[0]
     channels = ", ".join(p.name.removeprefix("mask").removesuffix(".nii.gz").removeprefix("_") or "-" for p in there)
     raise BadCase(f"Case {case_id}: its masks are of {channels}: name the one to evaluate with --channel.")
 

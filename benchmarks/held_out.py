@@ -1,0 +1,135 @@
+"""Phantoms that no training has seen, encoded and thinned out, with what is known about their readers."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_diffseg.encode import encode
+from napari_diffseg.evaluation.region import region_around
+from napari_diffseg.imaging.case import Case
+from napari_diffseg.imaging.volume import Volume
+from napari_diffseg.synthesis.phantom import Phantom, PhantomSettings, make_phantom
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+    from napari_diffseg.imaging.grid import Grid
+    from napari_diffseg.recipe import Recipe
+    from napari_diffseg.synthesis.settings import PhantomKind
+
+Bool = npt.NDArray[np.bool_]
+
+FIRST_SEED = 900_000
+"""Training draws from 1000 on; these are far from it."""
+
+READERS = 16
+_SHAPE, _SPACING_MM = (120, 120, 39), (2.0, 2.0, 4.0)
+_KINDS: tuple[PhantomKind, ...] = ("glioma", "glioma", "glioma", "lowgrade")
+_CONTRASTS = (0.15, 0.3, 0.5, 0.8)
+_SEEN = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Every k-th slice of one phantom that holds brain.
+
+    Attributes
+    ----------
+    name : str
+        Kind and seed.
+    image : Tensor, (S, modalities, rows, columns), float32
+        As the network takes it.
+    grid : Grid
+        The way back to the phantom's voxels.
+    slices : tuple of int
+        The S source slices.
+    readers : ndarray, (R, S, U, V), bool
+        Drawn independently, none of them seen by a training.
+    probability : ndarray, (S, U, V), float32
+        Exact probability that a reader marks a voxel.
+    brain, near : ndarray, (S, U, V), bool
+        Brain; what lies within 20 mm of anything that a reader might mark (the whole where nobody might).
+    digest : str
+        Of image and probability: another phantom, another digest.
+    """
+
+    name: str
+    image: torch.Tensor
+    grid: Grid
+    slices: tuple[int, ...]
+    readers: Bool
+    probability: npt.NDArray[np.float32]
+    brain: Bool
+    near: Bool
+    digest: str
+
+    @property
+    def truth(self) -> Bool:
+        """(S, U, V), the average reader's mask: what more than half of all readers mark."""
+        return np.asarray(self.probability > 0.5)
+
+
+def held_out(recipe: Recipe, *, count: int, every: int, first: int = FIRST_SEED) -> Iterator[HeldOut]:
+    """`count` phantoms of the kinds and contrasts that a training draws, each with every `every`-th slice.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Encodes them.
+    count : int
+        How many.
+    every : int
+        Keep one slice in so many.
+    first : int
+        Seed of the first.
+    """
+    for n in range(count):
+        # Contrasts in turn within a handful of phantoms: a training changes them only every fourth.
+        settings = PhantomSettings(
+            kind=_KINDS[n % len(_KINDS)],
+            seed=first + n,
+            shape=_SHAPE,
+            spacing_mm=_SPACING_MM,
+            readers=READERS,
+            randomise=_CONTRASTS[(n + n // len(_CONTRASTS)) % len(_CONTRASTS)],
+            artefacts=0.6,
+        )
+        yield _held_out(make_phantom(settings), recipe, every)
+
+
+def phantom_case(phantom: Phantom, case_id: str) -> Case:
+    """A phantom's images as a case."""
+    volumes = {m: Volume(data, phantom.affine, None, None, ()) for m, data in phantom.volumes.items()}
+    return Case(case_id, dict(volumes), None)
+
+
+def _held_out(phantom: Phantom, recipe: Recipe, every: int) -> HeldOut:
+    settings = phantom.settings
+    name = f"{settings.kind}-{settings.seed}"
+    coding = encode(phantom_case(phantom, name), recipe, choose=lambda n: range(every // 2, n, every))
+    axis = coding.grid.slice_axis
+
+    def slab(volume: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        return np.moveaxis(volume, axis, 0)[list(coding.sampled)]
+
+    brain = np.any([v != 0 for v in phantom.volumes.values()], axis=0)
+    near = region_around(phantom.probability > _SEEN, settings.spacing_mm).mask
+    digest = hashlib.sha256(coding.image.numpy().tobytes() + slab(phantom.probability).tobytes())
+    return HeldOut(
+        name=name,
+        image=coding.image,
+        grid=coding.grid,
+        slices=coding.sampled,
+        readers=np.stack([slab(r) > 0 for r in phantom.readers]),
+        probability=slab(phantom.probability).astype(np.float32),
+        brain=np.asarray(slab(brain), np.bool_),
+        near=np.asarray(slab(near & brain), np.bool_),
+        digest=digest.hexdigest()[:16],
+    )

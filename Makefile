@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 PYTHON ?=
 OUT ?= demo
+WORK ?= artifacts/training
 export PYTHON
 
 BIN := .venv/bin
@@ -13,13 +14,16 @@ SCREEN := $(if $(HAS_SCREEN),,env -u QT_QPA_PLATFORM xvfb-run -a -s "-screen 0 1
 PYTEST := $(SCREEN) $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow cov lint format types contracts check setup setup-dev system clean
+.PHONY: help demo checkpoint test slow cov lint format types contracts check setup setup-dev system clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## the shipped case and checkpoint in napari; without a screen, segment it and leave pictures in demo/ (OUT=...)
 	$(BIN)/napari-diffseg demo --out $(OUT)
+
+checkpoint: setup ## train the shipped checkpoint anew by scripts/shipped.toml: hours; goes on where it was (WORK=...)
+	$(BIN)/python scripts/make_checkpoint.py --work $(WORK)
 
 test: setup ## the default tests (ARGS=... goes to pytest)
 	$(PYTEST) $(ARGS)

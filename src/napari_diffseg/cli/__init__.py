@@ -26,6 +26,7 @@ app = App(
 )
 app.command("napari_diffseg.cli.demo:demo", help="Segment the shipped case with the shipped checkpoint, in napari.")
 app.command("napari_diffseg.cli.predict:predict", help="Segment cases and write masks, members and uncertainty.")
+app.command("napari_diffseg.cli.train:train", help="Train a checkpoint on cases with masks, or on phantoms.")
 app.command("napari_diffseg.cli.evaluate:evaluate", help="Measure predictions against the masks that people drew.")
 app.command("napari_diffseg.cli.phantom:phantom", help="Write a synthetic case with the masks of several readers.")
 app.command("napari_diffseg.cli.info:info", help="Say what a checkpoint is, and what had to be guessed.")

@@ -1,43 +1,99 @@
-"""Variety for a batch of slices: mirror images, contrast, brightness, noise, missing modalities."""
+"""Variety for slices: geometry and artefacts by MONAI, one random state a slice; modalities that are missing."""
 
 from __future__ import annotations
 
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 import torch
+from monai import transforms
+
+Float = npt.NDArray[np.float32]
 
 
-def augment(
-    image: torch.Tensor, mask: torch.Tensor, *, generator: torch.Generator, missing: float = 0.0
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Change each slice of a batch in its own way; background (0) stays background.
+class Augmentation:
+    """Changes one slice, its image and its mask together; what it does is a pure function of the seed.
 
-    Left and right are swapped in half of the slices (anatomy allows it); the intensity of each modality is scaled by
-    0.75 to 1.3, moved by up to 0.3 and given Gaussian noise of up to 0.15.
+    Geometry (mirror image, rotation of up to 12 degrees, scale of up to 15 %, shear, smooth deformation) is shared by
+    all modalities; contrast, bias field, blur, resolution, scale and noise are drawn for each. Background (0) stays
+    background.
 
     Parameters
     ----------
-    image : Tensor, (B, I, H, W), float32
-        Normalised to mean 0 and deviation 1 in the brain; columns run left to right or right to left.
-    mask : Tensor, (B, M, H, W), float32
-        Changed with the image where that moves pixels.
-    generator : torch.Generator
-        On the host.
+    kind : {"strong", "off"}
+        off: modalities go missing, and nothing else happens.
     missing : float
         Probability that a modality is absent (all 0); one is always left.
+
+    References
+    ----------
+    Cardoso et al. 2022, MONAI, arXiv:2211.02701.
     """
-    b, channels = image.shape[:2]
 
-    def uniform(low: float, high: float) -> torch.Tensor:
-        return low + (high - low) * torch.rand(b, channels, 1, 1, generator=generator)
+    def __init__(self, *, kind: Literal["strong", "off"], missing: float) -> None:
+        self._missing = missing
+        self._geometry = transforms.Compose(_geometry() if kind == "strong" else [])
+        self._intensity = transforms.Compose(_intensity() if kind == "strong" else [])
 
-    flip = torch.rand(b, generator=generator) < 0.5
-    image = torch.where(flip.view(-1, 1, 1, 1), image.flip(-1), image)
-    mask = torch.where(flip.view(-1, 1, 1, 1), mask.flip(-1), mask)
-    brain = image != 0
-    noise = torch.randn(image.shape, generator=generator) * uniform(0, 0.15)
-    image = image * uniform(0.75, 1.3) + uniform(-0.3, 0.3) + noise
-    image = torch.where(brain, image, 0.0)
-    if missing:
-        present = torch.rand(b, channels, generator=generator) >= missing
-        present[torch.arange(b), torch.randint(channels, (b,), generator=generator)] = True
-        image = image * present.view(b, channels, 1, 1)
-    return image, mask
+    def __call__(self, image: Float, mask: Float, *, seed: int) -> tuple[Float, Float]:
+        """Change a slice.
+
+        Parameters
+        ----------
+        image : ndarray, (I, H, W), float32
+            Normalised to about [0, 1]; columns run left to right or right to left.
+        mask : ndarray, (M, H, W), float32
+            0 and 1, moved with the image.
+        seed : int
+            In [0, 2**32).
+        """
+        rng = np.random.default_rng(seed)
+        moved = self._seeded(self._geometry, rng)({"image": torch.from_numpy(image), "mask": torch.from_numpy(mask)})
+        still = moved["image"].as_tensor()
+        brain = still > 0
+        drawn = [self._seeded(self._intensity, rng)(channel[None]).as_tensor() for channel in still]
+        changed = torch.where(brain, torch.cat(drawn), 0.0).numpy()
+        return drop_modalities(changed, rng, missing=self._missing), (moved["mask"].as_tensor() > 0.5).float().numpy()
+
+    @staticmethod
+    def _seeded(transform: transforms.Compose, rng: np.random.Generator) -> transforms.Compose:
+        return transform.set_random_state(seed=int(rng.integers(2**32)))
+
+
+def drop_modalities(image: Float, rng: np.random.Generator, *, missing: float) -> Float:
+    """Set each modality of (I, H, W) to 0 with a probability; one, drawn evenly, always stays."""
+    present = rng.random(len(image)) >= missing
+    present[rng.integers(len(image))] = True
+    return np.asarray(image * present[:, None, None], np.float32)
+
+
+def _geometry() -> list[transforms.Transform]:
+    both, modes = ("image", "mask"), ("bilinear", "nearest")
+    return [
+        transforms.RandFlipd(both, prob=0.5, spatial_axis=1),
+        transforms.RandAffined(
+            both,
+            prob=0.7,
+            rotate_range=0.21,
+            shear_range=0.1,
+            translate_range=4,
+            scale_range=0.15,
+            mode=modes,
+            padding_mode="zeros",
+        ),
+        transforms.Rand2DElasticd(
+            both, prob=0.2, spacing=(24, 24), magnitude_range=(0.5, 2.0), mode=modes, padding_mode="zeros"
+        ),
+    ]
+
+
+def _intensity() -> list[transforms.Transform]:
+    return [
+        transforms.RandBiasField(prob=0.3, degree=2, coeff_range=(-0.15, 0.15)),
+        transforms.RandAdjustContrast(prob=0.6, gamma=(0.65, 1.5)),
+        transforms.RandScaleIntensity(prob=0.7, factors=(-0.25, 0.3)),
+        transforms.RandGaussianSmooth(prob=0.15, sigma_x=(0.4, 1.0), sigma_y=(0.4, 1.0)),
+        transforms.RandSimulateLowResolution(prob=0.1, upsample_mode="bilinear", zoom_range=(0.5, 1.0)),
+        transforms.RandGaussianNoise(prob=0.5, std=0.05),
+    ]

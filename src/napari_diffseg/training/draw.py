@@ -1,19 +1,18 @@
-"""Drawing phantoms and keeping some of their slices to train on."""
+"""Phantoms as cases to train on."""
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_diffseg.encode import encode
 from napari_diffseg.imaging.case import Case
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.synthesis.phantom import Phantom, PhantomSettings, make_phantom
-from napari_diffseg.training.pool import Pool
+from napari_diffseg.training.source import LabelledCase, Slices, encode_slices
+from napari_diffseg.training.split import Split
 
 if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
@@ -27,28 +26,46 @@ _SLICES = 10
 _EMPTY_SHARE = 0.2
 
 
-def make_pool(recipe: Recipe, *, phantoms: int, seed: int, workers: int = 1) -> Pool:
-    """Draw phantoms and keep some slices of each, most of them with lesion.
+@dataclass(frozen=True, slots=True)
+class PhantomSource:
+    """Synthetic brains, drawn by seed: each named by its own, which is all that decides it.
+
+    Of each up to ten slices are trained on, most of them with lesion; four readers drew masks.
 
     Parameters
     ----------
     recipe : Recipe
         Modalities, size, spacing and normalisation: the slices are encoded as those of a real case are.
-    phantoms : int
-        How many volumes to draw; each gives up to ten slices.
+    phantoms, held_out : int
+        How many to train on, and how many more to hold out.
     seed : int
-        Phantom k has the seed `seed + k`.
-    workers : int
-        Processes that draw at once; the pool does not depend on it.
+        Of the first; phantom k has the seed `seed + k`.
     """
-    draw = partial(_phantom_slices, recipe=recipe)
-    seeds = range(seed, seed + phantoms)
-    if workers == 1:
-        parts = [draw(s) for s in seeds]
-    else:
-        with ProcessPoolExecutor(workers) as executor:
-            parts = list(executor.map(draw, seeds, chunksize=4))
-    return Pool(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
+
+    recipe: Recipe
+    phantoms: int
+    held_out: int
+    seed: int
+
+    def split(self) -> Split:
+        """The first ones are trained on, the rest is held out."""
+        names = [str(self.seed + k) for k in range(self.phantoms + self.held_out)]
+        return Split(tuple(names[: self.phantoms]), tuple(names[self.phantoms :]))
+
+    def describe(self, split: Split) -> str:
+        """What the cases are, for the model card."""
+        return f"{len(split.train)} synthetic brains (seeds from {self.seed} on), no patient data"
+
+    def read(self, case_id: str) -> LabelledCase:
+        """Draw a phantom."""
+        phantom = make_phantom(_settings(int(case_id)))
+        return LabelledCase(phantom_case(phantom, case_id), phantom.readers.astype(np.bool_))
+
+    def slices(self, case_id: str) -> Slices:
+        """Draw a phantom and keep up to ten of its slices, one in five without lesion."""
+        every = encode_slices(self.read(case_id), self.recipe)
+        chosen = _choose(np.asarray(every.masks.any(axis=(1, 2, 3))), np.random.default_rng(int(case_id)))
+        return Slices(every.images[chosen], every.masks[chosen])
 
 
 def phantom_case(phantom: Phantom, case_id: str) -> Case:
@@ -60,8 +77,8 @@ def phantom_case(phantom: Phantom, case_id: str) -> Case:
     return Case(case_id, volumes, reference)
 
 
-def _phantom_slices(seed: int, *, recipe: Recipe) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8]]:
-    settings = PhantomSettings(
+def _settings(seed: int) -> PhantomSettings:
+    return PhantomSettings(
         kind=_KINDS[seed % len(_KINDS)],
         seed=seed,
         shape=_SHAPE,
@@ -70,13 +87,6 @@ def _phantom_slices(seed: int, *, recipe: Recipe) -> tuple[npt.NDArray[np.float1
         randomise=_CONTRASTS[seed // len(_KINDS) % len(_CONTRASTS)],
         artefacts=0.6,
     )
-    phantom = make_phantom(settings)
-    coding = encode(phantom_case(phantom, str(seed)), recipe)
-    masks = np.stack(
-        [coding.grid.to_model(r.astype(np.float32), slices=coding.sampled) > 0.5 for r in phantom.readers], axis=1
-    )
-    chosen = _choose(np.asarray(masks.any(axis=(1, 2, 3))), np.random.default_rng(seed))
-    return coding.image.numpy()[chosen].astype(np.float16), masks[chosen].astype(np.uint8)
 
 
 def _choose(has_lesion: npt.NDArray[np.bool_], rng: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, assert_never
 
+import numpy as np
 import torch
 from torch.nn import functional
+
+from napari_diffseg.errors import BadRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_diffseg.diffusion.schedule import Schedule
+    from napari_diffseg.diffusion.schedule import PredictionName, Schedule
+    from napari_diffseg.recipe import Recipe
+    from napari_diffseg.training.config import LossSettings
+    from napari_diffseg.training.examples import Example
+
+_BIN = 1 / 255
+_NOISIEST = 0.2
 
 
-def draw_timesteps(count: int, total: int, *, generator: torch.Generator) -> torch.Tensor:
-    """Timesteps to train on, (count,), int64: one in two uniform, one in two from the noisiest fifth.
+def place_timestep(first: float, second: float, total: int, *, draw: Literal["uniform", "noisy"]) -> int:
+    """The timestep that two numbers drawn evenly from [0, 1) mean, of 0 to total - 1.
 
-    Where little noise is left the answer can be read off x_t; what a lesion looks like is learned where it cannot.
+    uniform: by the first alone. noisy: in one case of two (by the second) from the noisiest fifth. Where little noise
+    is left the answer can be read off x_t; what a lesion looks like is learned where it cannot.
     """
-    uniform = torch.rand(count, generator=generator)
-    noisy = 0.8 + 0.2 * torch.rand(count, generator=generator)
-    choice = torch.rand(count, generator=generator) < 0.5
-    t = (torch.where(choice, noisy, uniform) * total).long()
-    return t.clamp_(0, total - 1)
+    place = 1 - _NOISIEST * (1 - first) if draw == "noisy" and second < 0.5 else first
+    return min(int(place * total), total - 1)
 
 
 def diffuse(mask: torch.Tensor, t: torch.Tensor, schedule: Schedule, *, noise: torch.Tensor) -> torch.Tensor:
@@ -32,44 +41,181 @@ def diffuse(mask: torch.Tensor, t: torch.Tensor, schedule: Schedule, *, noise: t
     ----------
     Ho et al. 2020, arXiv:2006.11239, equation 4.
     """
-    kept = torch.from_numpy(schedule.alphas_cumprod)[t].to(mask).view(-1, 1, 1, 1)
-    return kept.sqrt() * mask + (1 - kept).sqrt() * noise
+    signal, spread = _signal_and_noise(schedule, t, mask)
+    return signal * mask + spread * noise
 
 
-def denoising_loss(
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    image: torch.Tensor,
-    mask: torch.Tensor,
-    schedule: Schedule,
-    *,
-    generator: torch.Generator,
-    dice_weight: float = 0.1,
-) -> torch.Tensor:
-    """Mean squared error of the predicted x_0, whose optimum is the posterior mean, plus a little soft Dice.
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingLoss:
+    """The loss of a batch: squared error of what is predicted, plus soft Dice, plus the variational bound.
+
+    The squared error's optimum is the posterior mean. The bound is there where the recipe learns the variance, and
+    trains nothing but the variance: the mean in it is held still.
 
     Parameters
     ----------
-    network : callable
-        Predicts x_0 (B, M, H, W) from channels (B, I + M, H, W) and timesteps (B,).
-    image : Tensor, (B, I, H, W), float32
-        Normalised modalities.
-    mask : Tensor, (B, M, H, W), float32
-        -1 background, 1 lesion.
+    recipe : Recipe
+        What the network predicts, and how masks are encoded.
     schedule : Schedule
         Not respaced: one entry a training timestep.
-    generator : torch.Generator
-        Draws timesteps and noise, on the host.
-    dice_weight : float
-        Weight of the Dice term. Dice sharpens, so much of it costs calibration.
+    settings : LossSettings
+        Weights. Dice sharpens, so much of it costs calibration.
+
+    References
+    ----------
+    Nichol & Dhariwal 2021, arXiv:2102.09672, section 3.1, of which the weight 1 is lambda = 1 / T;
+    Salimans & Ho 2022, arXiv:2202.00512, section 4 (v).
     """
-    t = draw_timesteps(len(mask), len(schedule.alphas_cumprod), generator=generator)
-    noise = torch.randn(mask.shape, generator=generator).to(mask)
-    x_t = diffuse(mask, t, schedule, noise=noise)
-    x0 = network(torch.cat([image, x_t], dim=1), t.to(image.device)).float()
-    return functional.mse_loss(x0, mask) + dice_weight * soft_dice_loss((x0.clamp(-1, 1) + 1) / 2, (mask + 1) / 2)
+
+    recipe: Recipe
+    schedule: Schedule
+    settings: LossSettings
+
+    def __call__(self, network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], batch: Example) -> torch.Tensor:
+        """The loss as a scalar.
+
+        Parameters
+        ----------
+        network : callable
+            Gives M or 2 M channels from (B, I + M, H, W) and what it is told of the time, (B,).
+        batch : Example
+            With a first axis B.
+        """
+        mask, noise, t = batch["mask"], batch["noise"], batch["timestep"]
+        x_t = diffuse(mask, t, self.schedule, noise=noise)
+        told = t.float() * (1000 / self.schedule.total if self.recipe.rescale_timesteps else 1.0)
+        out = network(torch.cat([batch["image"], x_t], dim=1), told).float()
+        if out.shape[1] != self.recipe.out_channels:
+            raise BadRecipe(
+                f"The network gives {out.shape[1]} channels, but the recipe's labels and variance need "
+                f"{self.recipe.out_channels}: correct one of them."
+            )
+        predicted, learned = out[:, : mask.shape[1]], out[:, mask.shape[1] :]
+        target = _target(mask, noise, t, self.schedule, kind=self.recipe.prediction)
+        loss = functional.mse_loss(predicted, target)
+        if self.settings.dice_weight:
+            loss = loss + self.settings.dice_weight * self._dice(predicted, x_t, batch)
+        if learned.shape[1] and self.settings.variational_weight:
+            x0 = predicted_x0(predicted.detach(), x_t, t, self.schedule, kind=self.recipe.prediction)
+            bound = variational_bound(x0, learned, x_t, mask, t, self.schedule)
+            loss = loss + self.settings.variational_weight * bound.mean()
+        return loss
+
+    def _dice(self, predicted: torch.Tensor, x_t: torch.Tensor, batch: Example) -> torch.Tensor:
+        x0 = predicted_x0(predicted, x_t, batch["timestep"], self.schedule, kind=self.recipe.prediction)
+        low, high = self.recipe.mask_low, self.recipe.mask_high
+        return soft_dice_loss((x0.clamp(low, high) - low) / (high - low), (batch["mask"] - low) / (high - low))
+
+
+def predicted_x0(
+    predicted: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor, schedule: Schedule, *, kind: PredictionName
+) -> torch.Tensor:
+    """The clean mask (B, M, H, W) that a prediction of any kind means at x_t, not clipped."""
+    signal, spread = _signal_and_noise(schedule, t, x_t)
+    match kind:
+        case "epsilon":
+            return (x_t - spread * predicted) / signal
+        case "x0":
+            return predicted
+        case "v":
+            return signal * x_t - spread * predicted
+        case _:
+            assert_never(kind)
+
+
+def variational_bound(
+    x0: torch.Tensor,
+    learned: torch.Tensor,
+    x_t: torch.Tensor,
+    mask: torch.Tensor,
+    t: torch.Tensor,
+    schedule: Schedule,
+) -> torch.Tensor:
+    """One term of the variational bound for each row, in bits a pixel, (B,).
+
+    At t > 0 the divergence of the model's step from the true posterior; at t = 0 the negative log likelihood of the
+    mask in bins of 2 / 255.
+
+    Parameters
+    ----------
+    x0 : Tensor, (B, M, H, W)
+        The clean mask that the model expects, not clipped, without gradient.
+    learned : Tensor, (B, M, H, W)
+        Place of the log variance between its smallest (-1) and largest (1) value.
+    x_t, mask : Tensor, (B, M, H, W)
+        Noisy and clean.
+    t : Tensor, (B,), int64
+        Timesteps.
+    schedule : Schedule
+        Not respaced.
+
+    References
+    ----------
+    Ho et al. 2020, arXiv:2006.11239, equations 5 to 7 and 13; Nichol & Dhariwal 2021, arXiv:2102.09672, equation 15.
+    """
+    smallest, largest, of_x0, of_x_t = (
+        _at(torch.from_numpy(values), t, x_t)
+        for values in (
+            schedule.posterior_log_variance,
+            np.log(schedule.betas),
+            schedule.posterior_mean_x0,
+            schedule.posterior_mean_x_t,
+        )
+    )
+    share = (learned + 1) / 2
+    log_variance = share * largest + (1 - share) * smallest
+    mean, true_mean = of_x0 * x0 + of_x_t * x_t, of_x0 * mask + of_x_t * x_t
+    divergence = 0.5 * (
+        log_variance - smallest - 1 + torch.exp(smallest - log_variance) + (true_mean - mean) ** 2 / log_variance.exp()
+    )
+    likelihood = binned_log_likelihood(mask, mean, log_variance)
+    first = (t == 0).view(-1, 1, 1, 1)
+    return torch.where(first, -likelihood, divergence).mean(dim=(1, 2, 3)) / math.log(2)
+
+
+def binned_log_likelihood(values: torch.Tensor, mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """Log of the mass that a Gaussian has in the bin of width 2 / 255 about each value in [-1, 1]; natural logarithm.
+
+    The bins of -1 and 1 reach to infinity. A mass below 1e-12 counts as that.
+
+    References
+    ----------
+    Ho et al. 2020, arXiv:2006.11239, equation 13.
+    """
+    scale = torch.exp(-0.5 * log_variance)
+    above = torch.special.ndtr((values - mean + _BIN) * scale)
+    below = torch.special.ndtr((values - mean - _BIN) * scale)
+    above = torch.where(values > 0.999, 1.0, above)
+    below = torch.where(values < -0.999, 0.0, below)
+    return torch.log((above - below).clamp(min=1e-12))
 
 
 def soft_dice_loss(probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """1 - Dice of probabilities (B, M, H, W) with a binary target, over the whole batch, as a scalar."""
     overlap = (probability * target).sum()
     return 1 - (2 * overlap + 1) / (probability.sum() + target.sum() + 1)
+
+
+def _target(
+    mask: torch.Tensor, noise: torch.Tensor, t: torch.Tensor, schedule: Schedule, *, kind: PredictionName
+) -> torch.Tensor:
+    match kind:
+        case "epsilon":
+            return noise
+        case "x0":
+            return mask
+        case "v":
+            signal, spread = _signal_and_noise(schedule, t, mask)
+            return signal * noise - spread * mask
+        case _:
+            assert_never(kind)
+
+
+def _signal_and_noise(schedule: Schedule, t: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    kept = torch.from_numpy(schedule.alphas_cumprod)
+    return _at(kept.sqrt(), t, like), _at((1 - kept).sqrt(), t, like)
+
+
+def _at(values: torch.Tensor, t: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """The values (T,) at timesteps (B,), float32, to be multiplied with (B, M, H, W)."""
+    return values.to(device=like.device, dtype=like.dtype)[t].view(-1, 1, 1, 1)

@@ -1,0 +1,149 @@
+"""`napari-diffseg train`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from napari_diffseg.training.config import TrainingConfig
+    from napari_diffseg.training.source import CaseSource
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+PHANTOMS = "phantoms"
+"""The word for --data that means synthetic brains."""
+
+
+def train(
+    *,
+    data: str,
+    out: Path,
+    preset: str | None = None,
+    config: Path | None = None,
+    resume: Flag = False,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    modalities: str | None = None,
+    channels: str | None = None,
+    slices: str | None = None,
+    held_out: float | None = None,
+    phantoms: int | None = None,
+    device: str = "auto",
+    workers: int = 0,
+    stop_after: int | None = None,
+) -> int:
+    """Train a checkpoint on cases with masks, or on phantoms; leaves best.safetensors and last.safetensors.
+
+    Several GPUs or machines: torchrun --nproc-per-node 4 -m napari_diffseg train ...
+
+    Parameters
+    ----------
+    data
+        A folder with cases at any depth, or the word phantoms.
+    out
+        Folder of the run.
+    preset
+        default: good in few steps. paper: Wolleb et al. 2022. tiny: a trial of a minute.
+    config
+        TOML file of settings that replace the preset's; the run's config.toml shows all there are.
+    resume
+        Go on with the run in --out.
+    steps
+        Steps of the whole training.
+    batch_size
+        Slices a step, over all processes.
+    learning_rate
+        Largest learning rate.
+    seed
+        Of the weights, all draws, the split, and the first phantom.
+    modalities
+        What the network sees, in order, such as t1,flair.
+    channels
+        What the channels of 4-D files are, in order.
+    slices
+        Half-open range A:B of source slices to train on; : for all.
+    held_out
+        Share of the patients held out for validation.
+    phantoms
+        How many phantoms to draw and train on.
+    device
+        auto, cpu, cuda, cuda:1 or mps.
+    workers
+        Processes that encode cases and prepare slices, for each that trains.
+    stop_after
+        Stop after this step; --resume goes on.
+    """
+    from napari_diffseg.training.needs import check_extra
+
+    check_extra()
+
+    from napari_diffseg.training.run import train as run_training
+
+    recipe = {"modalities": _names(modalities)}
+    optimiser = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    cases = {"channels": _names(channels), "slices": slices, "held_out": held_out, "phantoms": phantoms}
+    asked = {"seed": seed, "recipe": recipe, "optimiser": optimiser, "data": cases}
+    settings = _settings(out, preset, config, _given(asked), resume=resume)
+    outcome = run_training(
+        out,
+        settings,
+        _source(data, settings),
+        device=device,
+        workers=workers,
+        resume=resume,
+        stop_after=stop_after,
+        tell=_say,
+    )
+    if outcome.best_step < 0:
+        _say("No case is held out, or no validation was due, so there is no best.safetensors.")
+    else:
+        _say(f"best: step {outcome.best_step}, Dice {outcome.best_dice:.3f}")
+    if not outcome.finished:
+        _say(f"stopped after step {outcome.step} of {settings.optimiser.steps}: --resume goes on.")
+    sys.stdout.write(f"{out / 'last.safetensors'}\n")
+    return 0
+
+
+def _settings(
+    out: Path, preset: str | None, config: Path | None, asked: dict[str, Any], *, resume: bool
+) -> TrainingConfig:
+    """The preset's (or, resuming, the run's), then the file's, then the options'."""
+    from napari_diffseg.training.config_file import changed, read_config, read_values
+    from napari_diffseg.training.presets import preset as named
+
+    values = read_values(config) if config is not None else {}
+    name = preset or values.get("preset")
+    stored = out / "config.toml"
+    base = read_config(stored) if resume and stored.exists() and name is None else named(str(name or "default"))
+    merged = changed(base, values | {"preset": base.preset}, where=config.name if config is not None else "Settings")
+    return changed(merged, asked, where="Options")
+
+
+def _source(data: str, settings: TrainingConfig) -> CaseSource:
+    from napari_diffseg.training.draw import PhantomSource
+    from napari_diffseg.training.folders import FolderSource, find_cases
+
+    if data == PHANTOMS:
+        counts = settings.data
+        return PhantomSource(settings.recipe, counts.phantoms, counts.held_out_phantoms, settings.seed)
+    return FolderSource(find_cases(Path(data)), settings.recipe, settings.data, settings.seed)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what was not asked for."""
+    inner = {name: _given(value) if isinstance(value, dict) else value for name, value in values.items()}
+    return {name: value for name, value in inner.items() if value is not None and value != {}}
+
+
+def _names(text: str | None) -> list[str] | None:
+    return [part.strip() for part in text.split(",")] if text else None
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

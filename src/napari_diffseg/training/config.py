@@ -1,0 +1,142 @@
+"""Everything that decides a training: one frozen tree of settings, each declared once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from napari_diffseg.events import parse_slices
+from napari_diffseg.networks.config import UNetConfig
+from napari_diffseg.recipe import Modality, Recipe
+
+
+def _checked_slices(text: str | None) -> str | None:
+    if text is not None:
+        parse_slices(text)
+    return text
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkSettings(_Section):
+    """The network's shape; its channels in and out follow from the recipe."""
+
+    model_channels: int = Field(32, description="Channels that channel_mult multiplies.")
+    channel_mult: tuple[int, ...] = Field((1, 1, 2, 3, 4), description="Channels of each level, full size first.")
+    num_res_blocks: int = Field(1, description="Residual blocks on a level.")
+    attention_factors: tuple[int, ...] = Field((), description="Downsampling factors with attention.")
+    num_heads: int = Field(1, description="Attention heads.")
+    scale_shift_norm: bool = Field(True, description="Whether the time scales and shifts features (FiLM).")
+    resblock_updown: bool = Field(False, description="Whether residual blocks change the resolution.")
+    dropout: float = Field(0.0, description="Share of features dropped in training.")
+
+    def unet_config(self, recipe: Recipe) -> UNetConfig:
+        """The network for a recipe's channels.
+
+        Raises
+        ------
+        BadRecipe
+            If a value is out of bounds or contradicts another.
+        """
+        return UNetConfig(in_channels=recipe.in_channels, out_channels=recipe.out_channels, **self.model_dump())
+
+
+class DataSettings(_Section):
+    """What is learned from, and what is held out; where it says so, of folders of cases only."""
+
+    phantoms: int = Field(450, ge=1, le=1_000_000, description="Phantoms to draw and train on, without a folder.")
+    held_out_phantoms: int = Field(4, ge=0, le=10_000, description="Phantoms drawn beside them for validation.")
+    held_out: float = Field(0.1, ge=0, lt=1, description="Share of the patients held out; of folders.")
+    slices: Annotated[str | None, AfterValidator(_checked_slices)] = Field(
+        None, description="Half-open range A:B of source slices to train on; of folders. Default: all with brain."
+    )
+    empty_share: float | None = Field(
+        0.2, ge=0, le=1, description="Share of drawn slices without lesion; none: every slice is as likely."
+    )
+    channels: tuple[Modality, ...] | None = Field(None, description="What the channels of 4-D files are; of folders.")
+    reader_pattern: str | None = Field(
+        None, max_length=200, description="Names of several readers' masks, {case} the case's name; of folders."
+    )
+    lesion_labels: tuple[int, ...] | None = Field(
+        None, min_length=1, description="Labels that count as lesion; none: all above 0; of folders."
+    )
+    resample: Modality | None = Field(None, description="Modality whose grid the others are brought to; of folders.")
+
+
+class LossSettings(_Section):
+    """What the network is trained for; the recipe says what it predicts, and whether it learns the variance."""
+
+    dice_weight: float = Field(0.1, ge=0, le=10, description="Weight of soft Dice on the predicted mask.")
+    variational_weight: float = Field(
+        1.0, ge=0, le=1000, description="Weight of the variational bound that trains a learned variance."
+    )
+    timesteps: Literal["uniform", "noisy"] = Field(
+        "noisy", description="Timesteps drawn: uniform, or every second one from the noisiest fifth."
+    )
+
+
+class OptimiserSettings(_Section):
+    """How long and how fast to learn (AdamW)."""
+
+    steps: int = Field(4500, ge=1, le=100_000_000, description="Steps of the whole training.")
+    batch_size: int = Field(12, ge=1, le=65536, description="Slices a step, over all processes and parts.")
+    accumulate: int = Field(1, ge=1, le=1024, description="Parts that a step's slices are evaluated in.")
+    learning_rate: float = Field(4e-4, gt=0, le=1, description="Largest learning rate.")
+    warmup: int = Field(100, ge=0, description="Steps in which the rate rises from 0.")
+    final_rate: float = Field(0.1, ge=0, le=1, description="Share of the rate that a cosine falls to; 1: constant.")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="Decoupled weight decay.")
+    ema: float = Field(0.998, ge=0, lt=1, description="Decay of the moving average of the weights, which is kept.")
+    clip_gradient: float = Field(1.0, gt=0, description="Largest norm of a step's gradient.")
+    precision: Literal["bf16", "fp32"] = Field("bf16", description="Arithmetic of the network (autocast).")
+
+
+class AugmentationSettings(_Section):
+    """Variety for the slices."""
+
+    kind: Literal["strong", "off"] = Field("strong", description="Geometry, contrast, bias, blur and noise, or none.")
+    missing: float = Field(0.1, ge=0, lt=1, description="Probability that a modality is absent; one always stays.")
+
+
+class ValidationSettings(_Section):
+    """Held-out cases segmented as users will segment them."""
+
+    every: int = Field(500, ge=1, description="Steps between two validations.")
+    cases: int = Field(4, ge=1, le=10_000, description="Held-out cases used, at most.")
+    members: int = Field(5, ge=2, le=100, description="Masks sampled a case.")
+    timesteps: int | None = Field(None, ge=1, description="Denoising steps a mask; none: the recipe's.")
+    slices: int | None = Field(8, ge=1, description="Slices about the lesion's middle; none: the whole volume.")
+
+
+class TrainingConfig(_Section):
+    """All settings of one training; equal settings and data give equal weights on one kind of device."""
+
+    preset: str = Field("default", max_length=32, description="The preset that it started from.")
+    seed: int = Field(1000, ge=0, lt=2**31, description="Of weights, draws and split; the first phantom's.")
+    save_every: int = Field(100, ge=1, description="Steps between two saved states: the most that a crash can cost.")
+    log_every: int = Field(20, ge=1, description="Steps whose mean loss makes a row of log.csv.")
+    deterministic: bool = Field(True, description="Same device, same bytes; a little slower on a GPU.")
+    weights: Literal["float32", "float16"] = Field("float32", description="How the result stores its weights.")
+    recipe: Recipe
+    network: NetworkSettings = NetworkSettings()
+    data: DataSettings = DataSettings()
+    loss: LossSettings = LossSettings()
+    optimiser: OptimiserSettings = OptimiserSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    validation: ValidationSettings = ValidationSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(self.recipe.labels) != 1:
+            raise ValueError(f"recipe.labels {self.recipe.labels} must be one: a training learns one mask")
+        if self.optimiser.batch_size % self.optimiser.accumulate:
+            raise ValueError(
+                f"batch_size {self.optimiser.batch_size} must be a multiple of accumulate {self.optimiser.accumulate}"
+            )
+        if (self.validation.timesteps or 0) > self.recipe.train_timesteps:
+            raise ValueError(
+                f"validation.timesteps {self.validation.timesteps} exceed the {self.recipe.train_timesteps} of training"
+            )
+        return self

@@ -1,0 +1,85 @@
+"""A training on disk: all that the next step depends on, whole at every moment."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from typing import TYPE_CHECKING, TypedDict
+
+import torch
+
+from napari_diffseg.errors import BadCheckpoint
+from napari_diffseg.imaging.atomic import atomic_write
+from napari_diffseg.imaging.naming import shown_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+
+_DAMAGED = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+
+
+class TrainingState(TypedDict):
+    """What a training goes on from.
+
+    The order of the data, the noise and the learning rate are not in it: they are functions of the seed and the step.
+
+    network, average: state dicts. optimizer: its state dict. step: how many are done. best_dice, best_step: of the best
+    validation, -1 where there was none. validated: step and figures of the last validation, or empty.
+    """
+
+    network: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    step: int
+    best_dice: float
+    best_step: int
+    validated: dict[str, float]
+
+
+def save_state(path: Path, state: TrainingState) -> None:
+    """Write a state over the one before, so that a whole one is there at every moment.
+
+    Raises
+    ------
+    OutputFailed
+        If there is no room; the state before is intact.
+    """
+    tensors = [*state["network"].values(), *state["average"].values()]
+    size = 2 * sum(t.numel() * t.element_size() for t in tensors)  # AdamW holds two numbers a weight, too
+    atomic_write(path, lambda file: torch.save(dict(state), file), overwrite=True, size=size)
+
+
+def load_state(path: Path) -> TrainingState:
+    """Read a state, on the CPU.
+
+    Raises
+    ------
+    BadCheckpoint
+        If it cannot be read or is damaged.
+    """
+    try:
+        loaded = torch.load(path, weights_only=True, map_location="cpu")
+        return {
+            "network": loaded["network"],
+            "average": loaded["average"],
+            "optimizer": loaded["optimizer"],
+            "step": int(loaded["step"]),
+            "best_dice": float(loaded["best_dice"]),
+            "best_step": int(loaded["best_step"]),
+            "validated": dict(loaded["validated"]),
+        }
+    except _DAMAGED as err:
+        raise BadCheckpoint(
+            f"{shown_name(path)} in {path.parent} cannot be read or is damaged: start again in another folder."
+        ) from err

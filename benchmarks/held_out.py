@@ -91,17 +91,35 @@ def held_out(recipe: Recipe, *, count: int, every: int, first: int = FIRST_SEED)
         Seed of the first.
     """
     for n in range(count):
-        # Contrasts in turn within a handful of phantoms: a training changes them only every fourth.
-        settings = PhantomSettings(
-            kind=_KINDS[n % len(_KINDS)],
-            seed=first + n,
-            shape=_SHAPE,
-            spacing_mm=_SPACING_MM,
-            readers=READERS,
-            randomise=_CONTRASTS[(n + n // len(_CONTRASTS)) % len(_CONTRASTS)],
-            artefacts=0.6,
-        )
-        yield _held_out(make_phantom(settings), recipe, every)
+        yield _held_out(make_phantom(_settings(n, first + n, readers=READERS)), recipe, every)
+
+
+def reader_slices(recipe: Recipe, *, seed: int, every: int) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8]]:
+    """Slices of another phantom to train on, and four readers' masks of them, both as a network sees them.
+
+    Returns
+    -------
+    images : ndarray, (S, modalities, rows, columns), float16
+    masks : ndarray, (S, 4, rows, columns), uint8
+        0 and 1.
+    """
+    phantom = make_phantom(_settings(seed, seed, readers=4))
+    coding = encode(phantom_case(phantom, str(seed)), recipe, choose=lambda n: range(seed % every, n, every))
+    masks = [coding.grid.to_model(r.astype(np.float32), slices=coding.sampled) > 0.5 for r in phantom.readers]
+    return coding.image.numpy().astype(np.float16), np.stack(masks, axis=1).astype(np.uint8)
+
+
+def _settings(n: int, seed: int, *, readers: int) -> PhantomSettings:
+    """The n-th phantom: kinds and contrasts in turn, so that a handful has all of them."""
+    return PhantomSettings(
+        kind=_KINDS[n % len(_KINDS)],
+        seed=seed,
+        shape=_SHAPE,
+        spacing_mm=_SPACING_MM,
+        readers=readers,
+        randomise=_CONTRASTS[(n + n // len(_CONTRASTS)) % len(_CONTRASTS)],
+        artefacts=0.6,
+    )
 
 
 def phantom_case(phantom: Phantom, case_id: str) -> Case:

@@ -101,7 +101,6 @@ def _figures(
 ) -> dict[str, Any]:
     recipe = model.recipe
     kept = make_schedule(recipe.schedule, recipe.train_timesteps).alphas_cumprod[-1]
-    longest = max(row["steps"] for row in rows)
     return {
         "rules": RULES,
         "phantoms": len(subjects),
@@ -110,22 +109,22 @@ def _figures(
         "precision": model.digest.rpartition("/")[2],
         "default": {"sampler": recipe.sampler, "steps": recipe.timesteps},
         "signal_left_at_last_timestep": float(kept) ** 0.5,
-        "longest": longest,
-        "fewest_steps_within_0.005": _fewest(rows, longest),
+        "fewest_steps_within_0.005": _fewest(rows),
         "rows": rows,
     }
 
 
-def _fewest(rows: list[dict[str, Any]], longest: int) -> dict[str, int]:
-    """By sampler, the fewest steps from which on Dice and ECE stay within 0.005 of its longest chain."""
+def _fewest(rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """By sampler: its longest chain, and the fewest steps from which on Dice and ECE stay within 0.005 of that."""
     found = {}
-    for reference in (row for row in rows if row["steps"] == longest):
-        fewest = longest
-        for row in sorted((r for r in rows if r["sampler"] == reference["sampler"]), key=lambda r: -r["steps"]):
-            if any(abs(row[k] - reference[k]) > _CLOSE for k in ("dice", "ece")):
+    for name in dict.fromkeys(row["sampler"] for row in rows):
+        down = sorted((row for row in rows if row["sampler"] == name), key=lambda row: -int(row["steps"]))
+        longest = fewest = down[0]
+        for row in down:
+            if any(abs(row[k] - longest[k]) > _CLOSE for k in ("dice", "ece")):
                 break
-            fewest = row["steps"]
-        found[reference["sampler"]] = fewest
+            fewest = row
+        found[name] = {"of": longest["steps"], "fewest": fewest["steps"]}
     return found
 
 

@@ -1,0 +1,174 @@
+"""The diffusion ensemble against plain U-Nets of the same family: one mask, and a deep ensemble for the uncertainty.
+
+    python benchmarks/baseline_unet.py --pool POOL.npz --steps 300 [--networks 5] [--checkpoint demo]
+
+Trains `--networks` plain U-Nets and one diffusion network, each for the same steps on the same slices of the pool
+(one random reader a draw), then measures them, and the checkpoint, on the same held-out phantoms. A pool that is not
+there is drawn. `--share` splits the steps among the plain networks, so that all of them together had what the
+diffusion network had. Everything is kept in `--work` and taken up again. Writes
+`benchmarks/results/baseline_unet.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from baseline_training import Arm, Budget, plain_config, read_slices
+from cells import RESULTS, Cells, write_record
+from cells import Budget as Time
+from held_out import HeldOut, held_out
+from options import parser, read_model
+from sampling import Chain, Model
+from scoring import RULES, Score, by_phantom, curve, score, summary
+
+from napari_diffseg.decode import decode_preview
+from napari_diffseg.networks.unet import to_inference
+from napari_diffseg.segmenting.device import precision_name, resolve_precision
+
+if TYPE_CHECKING:
+    import argparse
+
+    from baseline_training import Slices
+
+    from napari_diffseg.checkpoint import Checkpoint
+    from napari_diffseg.networks.unet import UNet
+    from napari_diffseg.recipe import Recipe
+
+
+def main() -> None:
+    """Train, measure, write."""
+    options = _options()
+    model, checkpoint = read_model(options)
+    pool = options.pool or options.work / f"pool-{options.pool_phantoms}.npz"
+    slices = read_slices(pool, model.recipe, phantoms=options.pool_phantoms)
+    networks = _train(options, checkpoint, slices)
+    dtype = resolve_precision(options.precision, model.device)
+    small = Model(
+        to_inference(networks.pop("diffusion"), dtype=dtype).to(model.device),
+        model.recipe,
+        model.device,
+        f"trained {_key(options, checkpoint, slices)}/{precision_name(dtype)}",
+        options.batch,
+    )
+    subjects = list(held_out(model.recipe, count=options.phantoms, every=options.every))
+    plain = list(networks.values())
+    arms = _plain_arms(plain, subjects, model.recipe)
+    chain = Chain(model.recipe.sampler, model.recipe.timesteps)
+    for name, sampled in ((f"diffusion, {options.steps} steps", small), ("diffusion, the checkpoint", model)):
+        arms[name] = _diffusion(sampled, subjects, chain, options)
+    best = max((n for n in arms if n.startswith("plain U-Net ")), key=lambda n: summary(arms[n])["dice"])
+    figures: dict[str, Any] = {
+        "rules": RULES,
+        "training": _training(options, slices),
+        "phantoms": len(subjects),
+        "slices": sum(len(s.slices) for s in subjects),
+        "members": options.members,
+        "chain": {"sampler": chain.name, "steps": chain.steps},
+        "best_plain": best,
+        "arms": [{"arm": name} | summary(scores) for name, scores in arms.items()],
+        "by_phantom": {name: by_phantom(scores) for name, scores in arms.items()},
+        "reliability": {name: curve(scores) for name, scores in arms.items()},
+    }
+    write_record(options.out or RESULTS / "baseline_unet.json", figures, checkpoint=checkpoint, device=model.device)
+    for row in figures["arms"]:
+        print(row)
+
+
+def _options() -> argparse.Namespace:
+    p = parser(__doc__)
+    p.set_defaults(phantoms=8)
+    p.add_argument("--pool", type=Path, help="an .npz of slices; drawn if it is not there")
+    p.add_argument("--pool-phantoms", type=int, default=60, help="phantoms in a pool that is drawn")
+    p.add_argument("--steps", type=int, default=300, help="steps of the diffusion network, and of each plain one")
+    p.add_argument("--share", action="store_true", help="the plain networks have --steps together, not each")
+    p.add_argument("--networks", type=int, default=5)
+    p.add_argument("--batch-size", type=int, default=12)
+    p.add_argument("--members", type=int, default=5)
+    return p.parse_args()
+
+
+def _train(options: argparse.Namespace, checkpoint: Checkpoint, slices: Slices) -> dict[str, UNet]:
+    """The networks by name; what is trained already is read."""
+    recipe, key = checkpoint.recipe, _key(options, checkpoint, slices)
+    if recipe.prediction != "x0" or (recipe.mask_low, recipe.mask_high) != (-1, 1):
+        raise SystemExit("This baseline trains x_0 prediction of masks of -1 and 1: give a checkpoint of that kind.")
+    each = options.steps // options.networks if options.share else options.steps
+    arms = {
+        f"plain U-Net {k + 1}": Arm(
+            "plain",
+            plain_config(checkpoint.config, recipe),
+            recipe,
+            budget=Budget(each, batch=options.batch_size),
+            seed=k,
+        )
+        for k in range(options.networks)
+    }
+    budget = Budget(options.steps, batch=options.batch_size)
+    arms["diffusion"] = Arm("diffusion", checkpoint.config, recipe, budget=budget, seed=0)
+    return {
+        name: arm.train(slices, options.work / f"{name.replace(' ', '-')}-{key}.pt", name=name)
+        for name, arm in arms.items()
+    }
+
+
+def _key(options: argparse.Namespace, checkpoint: Checkpoint, slices: Slices) -> str:
+    """What a training depends on; the checkpoint's weights are not among it."""
+    what = f"{options.steps}/{options.share}/{options.networks}/{options.batch_size}/{checkpoint.config}"
+    some = slices.images[:: max(1, len(slices.images) // 16)]
+    return hashlib.sha256(f"{what}/{slices.images.shape}".encode() + some.tobytes()).hexdigest()[:12]
+
+
+def _training(options: argparse.Namespace, slices: Slices) -> dict[str, Any]:
+    each = options.steps // options.networks if options.share else options.steps
+    return {
+        "slices": len(slices.images),
+        "readers": slices.masks.shape[1],
+        "batch": options.batch_size,
+        "steps_diffusion": options.steps,
+        "steps_each_plain": each,
+        "plain_networks": options.networks,
+        "note": "The checkpoint was trained longer than the others; the two arms of equal steps are to be compared. "
+        "The best plain network is chosen on the phantoms that it is measured on, in its favour.",
+    }
+
+
+def _plain_arms(networks: list[UNet], subjects: list[HeldOut], recipe: Recipe) -> dict[str, list[Score]]:
+    """Each network alone, and all of them as an ensemble: mean of their probabilities, masks of each."""
+    arms: dict[str, list[Score]] = {f"plain U-Net {k + 1}": [] for k in range(len(networks))}
+    together = f"deep ensemble of {len(networks)}"
+    arms[together] = []
+    for subject in subjects:
+        began = time.monotonic()
+        p = np.stack([_probability(n, subject, recipe) for n in networks])
+        for k in range(len(networks)):
+            arms[f"plain U-Net {k + 1}"].append(score(subject, p[k : k + 1] > 0.5, mean=p[k]))
+        arms[together].append(score(subject, p > 0.5, mean=p.mean(axis=0)))
+        print(f"{subject.name}  plain  {time.monotonic() - began:.0f} s", flush=True)
+    return arms
+
+
+def _probability(network: UNet, subject: HeldOut, recipe: Recipe) -> np.ndarray:
+    """What a plain network says of a phantom, (S, U, V) in [0, 1]."""
+    with torch.inference_mode():
+        p = network(subject.image, torch.zeros(len(subject.image))).sigmoid()[:, 0].numpy()
+    low, high = recipe.mask_low, recipe.mask_high
+    return np.stack([decode_preview(low + (high - low) * q, subject.grid, recipe) for q in p])
+
+
+def _diffusion(model: Model, subjects: list[HeldOut], chain: Chain, options: argparse.Namespace) -> list[Score]:
+    cells, budget, scores = Cells(options.work), Time(None), []
+    for k, subject in enumerate(subjects):
+        masks = model.members(subject, chain, options.members, cells=cells, budget=budget)
+        scores.append(score(subject, masks))
+        rows = sum(model.missing_rows(s, chain, options.members, cells=cells) for s in subjects[k + 1 :])
+        print(f"{subject.name}  diffusion  {budget.estimate(rows) / 60:.1f} min left", flush=True)
+    return scores
+
+
+if __name__ == "__main__":
+    main()

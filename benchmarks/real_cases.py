@@ -1,9 +1,10 @@
-"""Whole-tumour Dice of a checkpoint on real cases that it has never seen.
+"""Dice, calibration and uncertainty of a checkpoint on real cases that it has never seen.
 
-    python benchmarks/real_cases.py --cases DIR [--checkpoint demo] [--members 5] [--only case_006,case_012]
+    python benchmarks/real_cases.py --cases DIR [--checkpoint demo] [--members 5] [--only case_006,case_012] [--resume]
 
 DIR holds one folder a case, with images and a `_seg` file. Prints a row a case and writes
-`benchmarks/results/real_cases.json`: figures only, no image and no mask.
+`benchmarks/results/real_cases.json` after each: figures only, no image and no mask. `--resume` keeps the rows of an
+earlier command with the same settings.
 """
 
 from __future__ import annotations
@@ -16,17 +17,26 @@ import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
+from napari_diffseg.evaluation.calibration import reliability
+from napari_diffseg.evaluation.distribution import dice_by_members
+from napari_diffseg.evaluation.error_detection import auroc
+from napari_diffseg.evaluation.overlap import dice
+from napari_diffseg.evaluation.region import brain_of_images
 from napari_diffseg.events import Sampled, SegmentRequest, Started
+from napari_diffseg.imaging.atomic import write_json
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.imaging.naming import find_case_files
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
+
+if TYPE_CHECKING:
+    from napari_diffseg.checkpoint import Checkpoint
 
 RESULTS = Path(__file__).resolve().parent / "results" / "real_cases.json"
 
@@ -36,19 +46,28 @@ def main() -> None:
     options = _options()
     checkpoint = load_checkpoint(resolve_checkpoint(options.checkpoint))
     segmenter = LocalSegmenter(checkpoint, preview_interval_s=None)
-    request = SegmentRequest(members=options.members, timesteps=options.timesteps, device=options.device)
-    rows = []
+    request = SegmentRequest(
+        members=options.members, timesteps=options.timesteps, device=options.device, precision=options.precision
+    )
+    settings = _settings(options, checkpoint)
+    rows = _earlier(options.out, settings) if options.resume else []
     for folder in sorted(p for p in options.cases.iterdir() if p.is_dir()):
         if options.only and folder.name not in options.only.split(","):
             continue
-        if "seg" not in find_case_files(folder):
+        if "seg" not in find_case_files(folder) or folder.name in [row["case"] for row in rows]:
             continue
         rows.append(_evaluate(folder, segmenter, request, checkpoint.recipe.modalities))
-        print("{case}  Dice {dice:.3f}  single {single:.3f}  {seconds:.0f} s".format(**rows[-1]), flush=True)
+        row = rows[-1]
+        print(
+            f"{row['case']}  Dice {row['dice']:.3f}  single {row['single']:.3f}  AUROC {row['auroc']}  "
+            f"ECE {row['ece']:.4f}  {row['seconds']:.0f} s",
+            flush=True,
+        )
+        _write(options, settings, rows)
+    if not rows:
+        raise SystemExit("No case was measured: --cases needs folders with images and a _seg file.")
     dice = [row["dice"] for row in rows]
     print(f"mean {np.mean(dice):.3f}  lowest {np.min(dice):.3f}  of {len(dice)} cases")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(_record(options, checkpoint.digest, rows), indent=1) + "\n")
 
 
 def _options() -> argparse.Namespace:
@@ -58,7 +77,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--members", type=int, default=5)
     parser.add_argument("--timesteps", type=int)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     parser.add_argument("--only", default="")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()
 
 
@@ -74,34 +96,68 @@ def _evaluate(
                 ensemble = Ensemble.for_run(event)
             case Sampled():
                 ensemble.add(event.member, event.slices, event.mask)
-    single = [dice(ensemble.member(k)[0], truth) for k in ensemble.members]
     return {
         "case": folder.name,
-        "dice": round(dice(ensemble.consensus()[0] > 0, truth), 4),
-        "single": round(float(np.mean(single)), 4),
+        **_figures(ensemble, truth, brain_of_images(case).mask),
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Dice of two binary masks; 1 where both are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0
-
-
-def _record(options: argparse.Namespace, digest: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _figures(ensemble: Ensemble, truth: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
+    """Masks against the whole tumour; calibration and uncertainty within the brain."""
+    members = np.stack([ensemble.member(k)[0] for k in ensemble.members])
+    consensus, mean = ensemble.consensus()[0] > 0, ensemble.mean()[0]
+    detected = auroc((mean * (1 - mean))[brain], (consensus != truth)[brain])
     return {
-        "command": f"python benchmarks/real_cases.py --cases DIR --checkpoint {options.checkpoint} "
-        f"--members {options.members}" + (f" --timesteps {options.timesteps}" if options.timesteps else ""),
+        "dice": round(dice(consensus, truth), 4),
+        "single": round(float(np.mean([dice(m, truth) for m in members])), 4),
+        "dice_by_members": [round(float(d), 4) for d in dice_by_members(members, truth)],
+        "auroc": None if np.isnan(detected) else round(detected, 4),
+        "ece": round(reliability(mean[brain], truth[brain].astype(np.float32), bins=10).ece, 5),
+        "volume_ratio": round(float(consensus.sum() / max(1, truth.sum())), 3),
+    }
+
+
+def _settings(options: argparse.Namespace, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What rows of one file must share."""
+    recipe = checkpoint.recipe
+    return {
+        "checkpoint": checkpoint.digest,
+        "members": options.members,
+        "sampler": recipe.sampler,
+        "steps": options.timesteps or recipe.timesteps,
+        "precision": options.precision,
+    }
+
+
+def _earlier(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that an earlier command with these settings left."""
+    if not path.exists():
+        return []
+    record = json.loads(path.read_text("utf-8"))
+    same = all(record.get(name) == value for name, value in settings.items())
+    return list(record["cases"]) if same else []
+
+
+def _write(options: argparse.Namespace, settings: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    known = [row["auroc"] for row in rows if row["auroc"] is not None]
+    record = {
+        "command": f"python benchmarks/real_cases.py --cases DIR --checkpoint {Path(options.checkpoint).name} "
+        f"--members {options.members}"
+        + (f" --timesteps {options.timesteps}" if options.timesteps else "")
+        + (f" --precision {options.precision}" if options.precision != "auto" else ""),
         "date": datetime.now(UTC).date().isoformat(),
         "device": f"{os.cpu_count()} cores, {platform.machine()}"
         if options.device in ("auto", "cpu")
         else options.device,
         "versions": {name: version(name) for name in ("napari-diffseg", "torch", "numpy")},
-        "checkpoint": digest,
-        "mean": round(float(np.mean([row["dice"] for row in rows])), 4),
+        **settings,
+        **{f"mean_{name}": round(float(np.mean([r[name] for r in rows])), 4) for name in ("dice", "single", "ece")},
+        "mean_auroc": round(float(np.mean(known)), 4) if known else None,
         "cases": rows,
     }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(options.out, record, overwrite=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from napari_diffseg.training.config import TrainingConfig
+    from napari_diffseg.training.run import Outcome
     from napari_diffseg.training.source import CaseSource
 
 Flag = Annotated[bool, Parameter(negative="")]
@@ -100,14 +102,19 @@ def train(
         stop_after=stop_after,
         tell=_say,
     )
+    if os.environ.get("RANK", "0") == "0":  # of the processes of a launcher, one speaks
+        _report(outcome, out, settings.optimiser.steps)
+    return 0
+
+
+def _report(outcome: Outcome, out: Path, steps: int) -> None:
     if outcome.best_step < 0:
         _say("No case is held out, or no validation was due, so there is no best.safetensors.")
     else:
         _say(f"best: step {outcome.best_step}, Dice {outcome.best_dice:.3f}")
     if not outcome.finished:
-        _say(f"stopped after step {outcome.step} of {settings.optimiser.steps}: --resume goes on.")
+        _say(f"stopped after step {outcome.step} of {steps}: --resume goes on.")
     sys.stdout.write(f"{out / 'last.safetensors'}\n")
-    return 0
 
 
 def _settings(

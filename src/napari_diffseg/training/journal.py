@@ -70,8 +70,9 @@ class Journal:
 
 def _cut(path: Path, done: int) -> None:
     """Keep the rows of steps that are behind; a run that was killed may have written more, or half a row."""
-    rows = list(csv.reader(path.open(newline="", encoding="utf-8")))[1:] if path.exists() else []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    rows = list(csv.reader(text.splitlines()))[1:]
     kept = [r for r in rows if len(r) == len(COLUMNS) and r[0].isdigit() and int(r[0]) <= done]
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([COLUMNS, *kept])
-    atomic_write(path, lambda file: file.write(text.getvalue().encode()), overwrite=True)
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([COLUMNS, *kept])
+    atomic_write(path, lambda file: file.write(table.getvalue().encode()), overwrite=True)

@@ -112,7 +112,9 @@ def train(
         if journal is not None:
             stack.enter_context(journal)
         last = min(stop_after or config.optimiser.steps, config.optimiser.steps)
-        return run.until(last, journal)
+        outcome = run.until(last, journal)
+    accelerator.end_training()
+    return outcome
 
 
 def _silent(text: str) -> None:
@@ -181,7 +183,7 @@ class _Run:
                     journal.advance()
                 recent.append(report)
                 stop = stopping()
-                if report.step % self._config.log_every == 0:
+                if self._is_due(report.step, self._config.log_every):
                     _log(journal, recent)
                 if self._is_due(report.step, self._config.validation.every):
                     self._validate(journal)

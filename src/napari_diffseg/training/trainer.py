@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 from torch.utils.data import DataLoader
 
@@ -61,6 +62,8 @@ def make_accelerator(config: TrainingConfig, *, device: str) -> Accelerator:
         chosen = resolve_device(device)
         if chosen.type == "cuda" and chosen.index and "LOCAL_RANK" not in os.environ:
             torch.cuda.set_device(chosen)
+    # It keeps its first precision and device for the whole process; another training in it may want others.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())  # noqa: SLF001
     return Accelerator(
         cpu=device == "cpu",
         mixed_precision="bf16" if config.optimiser.precision == "bf16" else "no",

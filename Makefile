@@ -14,7 +14,7 @@ SCREEN := $(if $(HAS_SCREEN),,env -u QT_QPA_PLATFORM xvfb-run -a -s "-screen 0 1
 PYTEST := $(SCREEN) $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo checkpoint test slow cov lint format types contracts check setup setup-dev system clean
+.PHONY: help demo checkpoint test slow cov lint format types contracts check bench-quality setup setup-dev system clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,17 @@ system:
 .venv/.with-dev: .venv/.with-gui-test
 	@scripts/setup.sh venv dev
 	@touch $@
+
+# CHECKPOINT=file measures another one, CASES=folder real cases, too; a second call goes on where a first was stopped.
+CHECKPOINT ?= demo
+CASES ?=
+BENCH := $(BIN)/python benchmarks
+bench-quality: setup ## figures of docs/evaluation.md; hours on a processor (ARGS="--phantoms 2 --budget-s 300" for less)
+	$(BENCH)/phantom_ensemble.py --checkpoint $(CHECKPOINT) $(ARGS)
+	$(BENCH)/baseline_unet.py --checkpoint $(CHECKPOINT) $(ARGS)
+	$(if $(CASES),$(BENCH)/real_cases.py --checkpoint $(CHECKPOINT) --cases $(CASES) --resume)
+	$(BENCH)/sampling_steps.py --checkpoint $(CHECKPOINT) $(ARGS)
+	$(BIN)/python benchmarks/tables.py
 
 clean: ## remove .venv, caches and what demo and the tests wrote
 	rm -rf .venv demo artifacts htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

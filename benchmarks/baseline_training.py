@@ -29,6 +29,10 @@ _POOL_SEED, _POOL_EVERY = 1000, 4
 _NOISIEST = 0.2
 
 
+class OutOfTime(Exception):
+    """The time that a benchmark was given is over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slices:
     """Slices and their readers' masks: images (N, I, H, W) float16 in [0, 1], masks (N, readers, H, W) uint8."""
@@ -96,8 +100,25 @@ class Arm:
         self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=budget.learning_rate, weight_decay=1e-4)
         self._generator = torch.Generator().manual_seed(seed)
 
-    def train(self, slices: Slices, path: Path, *, name: str) -> UNet:
-        """Train to the last step, saving on the way to `path`; gives the averaged network."""
+    def train(self, slices: Slices, path: Path, *, name: str, until: float | None = None) -> UNet:
+        """Train to the last step, saving on the way; gives the averaged network.
+
+        Parameters
+        ----------
+        slices : Slices
+            To train on.
+        path : Path
+            Where the state goes; read first if it is there.
+        name : str
+            For the screen.
+        until : float, optional
+            A time of `time.monotonic()` after which to stop.
+
+        Raises
+        ------
+        OutOfTime
+            If it stopped; everything up to then is kept.
+        """
         if path.exists():
             self._resume(path)
         self._network.train()
@@ -105,11 +126,14 @@ class Arm:
         while self.step < self.budget.steps:
             loss = self._train_step(slices)
             self.step += 1
-            if self.step % self.budget.save_every == 0 or self.step == self.budget.steps:
+            late = until is not None and time.monotonic() > until and self.step < self.budget.steps
+            if late or self.step % self.budget.save_every == 0 or self.step == self.budget.steps:
                 self._save(path)
                 each = (time.monotonic() - began) / (self.step - first)
                 left = each * (self.budget.steps - self.step) / 60
                 print(f"{name}  step {self.step}/{self.budget.steps}  loss {loss:.4f}  {left:.1f} min left", flush=True)
+            if late:
+                raise OutOfTime(f"{name}: stopped after step {self.step}; the same command goes on from there.")
         self._network.load_state_dict(self._average)
         return self._network.eval().requires_grad_(False)
 

@@ -5,7 +5,7 @@
 Trains `--networks` plain U-Nets and one diffusion network, each for the same steps on the same slices of the pool
 (one random reader a draw), then measures them, and the checkpoint, on the same held-out phantoms. A pool that is not
 there is drawn. `--share` splits the steps among the plain networks, so that all of them together had what the
-diffusion network had. Everything is kept in `--work` and taken up again. Writes
+diffusion network had. Training is on the processor. Everything is kept in `--work` and taken up again. Writes
 `benchmarks/results/baseline_unet.json`.
 """
 
@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from baseline_training import Arm, Budget, plain_config, read_slices
+from baseline_training import Arm, Budget, OutOfTime, plain_config, read_slices
 from cells import RESULTS, Cells, write_record
 from cells import Budget as Time
 from held_out import HeldOut, held_out
@@ -41,18 +42,25 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Train, measure, write."""
+    """Train, measure, write; without a result where the time does not suffice."""
     options = _options()
+    try:
+        _compare(options, until=None if options.budget_s is None else time.monotonic() + options.budget_s)
+    except OutOfTime as err:
+        print(err)
+
+
+def _compare(options: argparse.Namespace, *, until: float | None) -> None:
     model, checkpoint = read_model(options)
     pool = options.pool or options.work / f"pool-{options.pool_phantoms}.npz"
     slices = read_slices(pool, model.recipe, phantoms=options.pool_phantoms)
-    networks = _train(options, checkpoint, slices)
+    networks = _train(options, checkpoint, slices, until=until)
     dtype = resolve_precision(options.precision, model.device)
     small = Model(
         to_inference(networks.pop("diffusion"), dtype=dtype).to(model.device),
         model.recipe,
         model.device,
-        f"trained {_key(options, checkpoint, slices)}/{precision_name(dtype)}",
+        f"trained {_key(_budget(options), checkpoint, slices)}/{precision_name(dtype)}",
         options.batch,
     )
     subjects = list(held_out(model.recipe, count=options.phantoms, every=options.every))
@@ -60,7 +68,7 @@ def main() -> None:
     arms = _plain_arms(plain, subjects, model.recipe)
     chain = Chain(model.recipe.sampler, model.recipe.timesteps)
     for name, sampled in ((f"diffusion, {options.steps} steps", small), ("diffusion, the checkpoint", model)):
-        arms[name] = _diffusion(sampled, subjects, chain, options)
+        arms[name] = _diffusion(sampled, subjects, chain, options, until=until)
     best = max((n for n in arms if n.startswith("plain U-Net ")), key=lambda n: summary(arms[n])["dice"])
     figures: dict[str, Any] = {
         "rules": RULES,
@@ -92,45 +100,47 @@ def _options() -> argparse.Namespace:
     return p.parse_args()
 
 
-def _train(options: argparse.Namespace, checkpoint: Checkpoint, slices: Slices) -> dict[str, UNet]:
+def _train(
+    options: argparse.Namespace, checkpoint: Checkpoint, slices: Slices, *, until: float | None
+) -> dict[str, UNet]:
     """The networks by name; what is trained already is read."""
-    recipe, key = checkpoint.recipe, _key(options, checkpoint, slices)
+    recipe = checkpoint.recipe
     if recipe.prediction != "x0" or (recipe.mask_low, recipe.mask_high) != (-1, 1):
         raise SystemExit("This baseline trains x_0 prediction of masks of -1 and 1: give a checkpoint of that kind.")
-    each = options.steps // options.networks if options.share else options.steps
-    arms = {
-        f"plain U-Net {k + 1}": Arm(
-            "plain",
-            plain_config(checkpoint.config, recipe),
-            recipe,
-            budget=Budget(each, batch=options.batch_size),
-            seed=k,
-        )
-        for k in range(options.networks)
-    }
-    budget = Budget(options.steps, batch=options.batch_size)
-    arms["diffusion"] = Arm("diffusion", checkpoint.config, recipe, budget=budget, seed=0)
-    return {
-        name: arm.train(slices, options.work / f"{name.replace(' ', '-')}-{key}.pt", name=name)
-        for name, arm in arms.items()
-    }
+    plain = plain_config(checkpoint.config, recipe)
+    each = replace(_budget(options), steps=_each(options))
+    arms = {f"plain U-Net {k + 1}": Arm("plain", plain, recipe, budget=each, seed=k) for k in range(options.networks)}
+    arms["diffusion"] = Arm("diffusion", checkpoint.config, recipe, budget=_budget(options), seed=0)
+    trained = {}
+    for name, arm in arms.items():
+        path = options.work / f"{name.replace(' ', '-')}-{_key(arm.budget, checkpoint, slices)}.pt"
+        trained[name] = arm.train(slices, path, name=name, until=until)
+    return trained
 
 
-def _key(options: argparse.Namespace, checkpoint: Checkpoint, slices: Slices) -> str:
+def _budget(options: argparse.Namespace) -> Budget:
+    return Budget(options.steps, batch=options.batch_size)
+
+
+def _each(options: argparse.Namespace) -> int:
+    """Steps of one plain network."""
+    return max(1, options.steps // options.networks) if options.share else int(options.steps)
+
+
+def _key(budget: Budget, checkpoint: Checkpoint, slices: Slices) -> str:
     """What a training depends on; the checkpoint's weights are not among it."""
-    what = f"{options.steps}/{options.share}/{options.networks}/{options.batch_size}/{checkpoint.config}"
     some = slices.images[:: max(1, len(slices.images) // 16)]
-    return hashlib.sha256(f"{what}/{slices.images.shape}".encode() + some.tobytes()).hexdigest()[:12]
+    what = f"{budget}/{checkpoint.config}/{slices.images.shape}"
+    return hashlib.sha256(what.encode() + some.tobytes()).hexdigest()[:12]
 
 
 def _training(options: argparse.Namespace, slices: Slices) -> dict[str, Any]:
-    each = options.steps // options.networks if options.share else options.steps
     return {
         "slices": len(slices.images),
         "readers": slices.masks.shape[1],
         "batch": options.batch_size,
         "steps_diffusion": options.steps,
-        "steps_each_plain": each,
+        "steps_each_plain": _each(options),
         "plain_networks": options.networks,
         "note": "The checkpoint was trained longer than the others; the two arms of equal steps are to be compared. "
         "The best plain network is chosen on the phantoms that it is measured on, in its favour.",
@@ -160,13 +170,17 @@ def _probability(network: UNet, subject: HeldOut, recipe: Recipe) -> np.ndarray:
     return np.stack([decode_preview(low + (high - low) * q, subject.grid, recipe) for q in p])
 
 
-def _diffusion(model: Model, subjects: list[HeldOut], chain: Chain, options: argparse.Namespace) -> list[Score]:
-    cells, budget, scores = Cells(options.work), Time(None), []
+def _diffusion(
+    model: Model, subjects: list[HeldOut], chain: Chain, options: argparse.Namespace, *, until: float | None
+) -> list[Score]:
+    cells, scores = Cells(options.work), []
+    budget = Time(None if until is None else max(0.0, until - time.monotonic()))
     for k, subject in enumerate(subjects):
-        masks = model.members(subject, chain, options.members, cells=cells, budget=budget)
-        scores.append(score(subject, masks))
-        rows = sum(model.missing_rows(s, chain, options.members, cells=cells) for s in subjects[k + 1 :])
-        print(f"{subject.name}  diffusion  {budget.estimate(rows) / 60:.1f} min left", flush=True)
+        rows = [model.missing_rows(s, chain, options.members, cells=cells) for s in subjects[k:]]
+        if not budget.allows(rows[0]):
+            raise OutOfTime(f"{subject.name}: no time to sample it; the same command goes on from there.")
+        scores.append(score(subject, model.members(subject, chain, options.members, cells=cells, budget=budget)))
+        print(f"{subject.name}  diffusion  {budget.estimate(sum(rows[1:])) / 60:.1f} min left", flush=True)
     return scores
 
 

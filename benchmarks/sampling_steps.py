@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sampling import Model
 
 STEPS = (1, 2, 5, 10, 15, 20, 50, 250, 1000)
-SAMPLERS = ("dpmpp", "ddim", "ddpm")
+SAMPLERS = ("ddim", "ddpm", "dpmpp")
 _SHIFTED_STEPS = (5, 10, 20)
 _CLOSE = 0.005
 

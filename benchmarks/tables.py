@@ -1,0 +1,157 @@
+"""The tables of docs/evaluation.md, from the JSON files in benchmarks/results.
+
+    python benchmarks/tables.py [--check]
+
+Replaces what lies between the two marks in the page. `--check` changes nothing and fails where the page differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "evaluation.md"
+BEGIN, END = "<!-- figures: begin (python benchmarks/tables.py) -->", "<!-- figures: end -->"
+
+Record = dict[str, Any]
+
+_MEASURES = (
+    ("Dice", "dice", 3),
+    ("single mask", "single_dice", 3),
+    ("GED²", "ged2", 3),
+    ("HM-IoU", "hm_iou", 3),
+    ("ECE, brain", "ece", 4),
+    ("ECE, near", "ece_near", 4),
+    ("AUROC", "auroc", 3),
+)
+
+
+def main() -> None:
+    """Write or check the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    page = PAGE.read_text("utf-8")
+    made = put(page, figures(options.results))
+    if options.check:
+        if page != made:
+            raise SystemExit("docs/evaluation.md is not what the results say: run python benchmarks/tables.py.")
+        return
+    PAGE.write_text(made, "utf-8")
+
+
+def put(page: str, text: str) -> str:
+    """The page with the text between its marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"docs/evaluation.md lacks {BEGIN} or {END}: put them back.")
+    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+
+
+def figures(results: Path) -> str:
+    """All sections in Markdown; what has not been measured is said to be so."""
+    sections: tuple[tuple[str, str, Callable[[Record], str]], ...] = (
+        ("On new phantoms, by members", "phantom_ensemble", _members),
+        ("Against plain U-Nets", "baseline_unet", _baseline),
+        ("By sampler and steps", "sampling_steps", _steps),
+        ("On real cases", "real_cases", _cases),
+    )
+    parts = []
+    for title, name, render in sections:
+        path = results / f"{name}.json"
+        body = "Not measured yet.\n"
+        if path.exists():
+            record = json.loads(path.read_text("utf-8"))
+            body = f"{render(record)}\n{_source(record)}"
+        parts.append(f"## {title}\n\n{body}")
+    return "\n".join(parts)
+
+
+def _source(record: Record) -> str:
+    checkpoint = record.get("checkpoint") or record.get("sha256")
+    digest = checkpoint["sha256"] if isinstance(checkpoint, dict) else str(checkpoint)
+    versions = ", ".join(f"{name} {value}" for name, value in record["versions"].items())
+    return (
+        f"`{record['command']}`; {record['date']}; {record['device']}; {versions}; checkpoint sha256 {digest[:12]}.\n"
+    )
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _measures(row: Record) -> list[str]:
+    return [_number(row.get(key), digits) for _, key, digits in _MEASURES]
+
+
+_HEAD = [name for name, _, _ in _MEASURES]
+
+
+def _members(record: Record) -> str:
+    deep = record["by_members"]
+    rows = [[str(row["members"]), str(deep["phantoms"]), *_measures(row)] for row in deep["rows"]]
+    rows.append([f"**{record['members']}**", f"**{record['phantoms']}**", *_measures(record["ensemble"])])
+    note = "" if record["complete"] else " Time ran out before all phantoms were sampled."
+    return (
+        f"{record['sampler']}, {record['steps']} steps, {record['precision']}; {record['slices']} slices of "
+        f"{record['phantoms']} phantoms.{note} The last row is of all phantoms, the others of the first ones.\n\n"
+        + _table(["members", "phantoms", *_HEAD], rows)
+    )
+
+
+def _baseline(record: Record) -> str:
+    training = record["training"]
+    rows = [
+        [row["arm"] + (" (best)" if row["arm"] == record["best_plain"] else ""), *_measures(row)]
+        for row in record["arms"]
+    ]
+    return (
+        f"{training['plain_networks']} plain U-Nets of {training['steps_each_plain']} steps each and a diffusion "
+        f"network of {training['steps_diffusion']} steps, batch {training['batch']}, on the same "
+        f"{training['slices']} slices; "
+        f"{record['members']} members of {record['chain']['steps']} steps ({record['chain']['sampler']}); "
+        f"{record['slices']} slices of {record['phantoms']} new phantoms. {training['note']}\n\n"
+        + _table(["", *_HEAD], rows)
+    )
+
+
+def _steps(record: Record) -> str:
+    rows = [[row["sampler"], str(row["steps"]), *_measures(row)] for row in record["rows"]]
+    rows.append(["one evaluation, the mean itself", "1", *_measures(record["one_step_mean"])])
+    near = "; ".join(
+        f"{name}: {n['fewest']} steps (of {n['of']})" for name, n in record["fewest_steps_within_0.005"].items()
+    )
+    left = f" Left out for want of time: {'; '.join(record['left_out'])}." if record["left_out"] else ""
+    return (
+        f"{record['members']} members on {record['slices']} slices of {record['phantoms']} phantoms, "
+        f"{record['precision']}. At the last timestep x_T keeps {record['signal_left_at_last_timestep']:.1e} of the "
+        f"mask, which is all that a shifted start puts back.{left}\n\n"
+        + _table(["sampler", "steps", *_HEAD], rows)
+        + f"\nFewest steps from which on Dice and ECE stay within 0.005 of the sampler's longest chain: {near}.\n"
+    )
+
+
+def _cases(record: Record) -> str:
+    keys = (("Dice", "dice", 3), ("single mask", "single", 3), ("AUROC", "auroc", 3), ("ECE, brain", "ece", 4))
+    rows = [[row["case"], *(_number(row.get(key), n) for _, key, n in keys)] for row in record["cases"]]
+    mean = [_number(record.get(f"mean_{key}"), n) for _, key, n in keys]
+    if "mean" in record:
+        mean[0] = _number(record["mean"], 3)
+    return _table(["case", *(name for name, _, _ in keys)], [*rows, ["**mean**", *mean]])
+
+
+if __name__ == "__main__":
+    main()

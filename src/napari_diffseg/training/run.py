@@ -211,10 +211,12 @@ class _Run:
         chosen = self._split.held_out[: settings.cases]
         if not chosen:
             return
+        # a request knows no cpu:0, which a launcher's processes have
+        device = str(accelerator.device) if accelerator.device.type == "cuda" else accelerator.device.type
         network = self._config.network.unet_config(self._config.recipe)
         checkpoint = average_checkpoint(self.trainer.average, self._config.recipe, network)
         mine = [
-            validate_case(self._source.read(case), checkpoint, settings, device=str(accelerator.device))
+            validate_case(self._source.read(case), checkpoint, settings, device=device)
             for case in chosen[accelerator.process_index :: accelerator.num_processes]
         ]
         figures = summary(gather_object(mine))

@@ -221,6 +221,15 @@ def test_a_gradient_that_is_not_finite_stops_before_it_does_harm(train, tmp_path
     assert (out / "state.pt").read_bytes() == before
 
 
+def test_memory_that_runs_out_is_one_sentence(train, tmp_path, monkeypatch, capsys):
+    def too_large(self, network, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(trainer.TrainingLoss, "__call__", too_large)
+    assert train(tmp_path / "out") == 1
+    assert "Step 1: memory ran out" in refusal(capsys)
+
+
 def test_a_missing_library_is_named_with_the_command_that_installs_it(train, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("napari_diffseg.training.needs._LIBRARIES", ("accelerate", "no_such_library"))
     assert train(tmp_path / "out") == 2

@@ -19,6 +19,7 @@ from napari_diffseg.diffusion.schedule import make_schedule
 from napari_diffseg.errors import BadRequest, RunFailed
 from napari_diffseg.networks.unet import UNet
 from napari_diffseg.segmenting.device import resolve_device
+from napari_diffseg.segmenting.memory import is_out_of_memory
 from napari_diffseg.training.examples import BatchNumbers, Example, Examples
 from napari_diffseg.training.loss import TrainingLoss
 
@@ -148,13 +149,21 @@ class Trainer:
         Raises
         ------
         RunFailed
-            If a gradient is not finite; the weights are those of the step before.
+            If a gradient is not finite, or memory runs out; what was saved is intact.
         """
         batches = self._batches(last)
         while self.step < last:
             began = time.monotonic()
             rate = learning_rate(self.step, self.config.optimiser)
-            loss, gradient = self._step(batches, rate)
+            try:
+                loss, gradient = self._step(batches, rate)
+            except (RuntimeError, MemoryError) as err:
+                if not is_out_of_memory(err):
+                    raise
+                raise RunFailed(
+                    f"Step {self.step + 1}: memory ran out: train the batch in more parts, [optimiser] accumulate in "
+                    "a --config file, or with a smaller --batch-size, in another folder."
+                ) from err
             self.step += 1
             yield StepReport(self.step, loss, gradient, rate, time.monotonic() - began)
 

@@ -30,6 +30,14 @@ def test_cases_are_found_at_any_depth_by_their_own_names(tmp_path, write_labelle
     assert found["Brats18_A_1"] == tmp_path / "HGG" / "a"
 
 
+def test_linked_cases_are_found_and_links_in_a_circle_end(tmp_path, write_labelled):
+    write_labelled(tmp_path / "store" / "p1", "p1")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "p1").symlink_to(tmp_path / "store" / "p1")
+    (tmp_path / "study" / "again").symlink_to(tmp_path / "study")
+    assert find_cases(tmp_path / "study") == {"p1": tmp_path / "study" / "p1"}
+
+
 def test_the_names_of_2023_are_read(tmp_path, write_labelled):
     folder = tmp_path / "BraTS-GLI-00001-000"
     write_labelled(folder, "x", modalities=("t1n", "t2f"))

@@ -163,10 +163,12 @@ def _name_of(folder: Path) -> str:
 
 
 def _places(folder: Path) -> list[Path]:
-    places = []
-    for where, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
+    places, seen = [], set[str]()
+    for where, folders, files in os.walk(folder, followlinks=True):
         here = Path(where)
+        seen.add(os.path.realpath(here))
+        # links are followed, as cases are often linked together, but not around in a circle
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and os.path.realpath(here / f) not in seen)
         if looks_like_case(here):
             places.append(here)
         else:

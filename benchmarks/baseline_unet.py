@@ -63,7 +63,7 @@ def _compare(options: argparse.Namespace, *, until: float | None) -> None:
         f"trained {_key(_budget(options), checkpoint, slices)}/{precision_name(dtype)}",
         options.batch,
     )
-    subjects = list(held_out(model.recipe, count=options.phantoms, every=options.every))
+    subjects = list(held_out(model.recipe, count=options.phantoms, every=options.every, randomise=options.randomise))
     plain = list(networks.values())
     arms = _plain_arms(plain, subjects, model.recipe)
     chain = Chain(model.recipe.sampler, model.recipe.timesteps)
@@ -74,6 +74,7 @@ def _compare(options: argparse.Namespace, *, until: float | None) -> None:
         "rules": RULES,
         "training": _training(options, slices),
         "phantoms": len(subjects),
+        "randomise": options.randomise,
         "slices": sum(len(s.slices) for s in subjects),
         "members": options.members,
         "chain": {"sampler": chain.name, "steps": chain.steps},

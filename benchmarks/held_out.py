@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,7 +76,9 @@ class HeldOut:
         return np.asarray(self.probability > 0.5)
 
 
-def held_out(recipe: Recipe, *, count: int, every: int, first: int = FIRST_SEED) -> Iterator[HeldOut]:
+def held_out(
+    recipe: Recipe, *, count: int, every: int, first: int = FIRST_SEED, randomise: float | None = None
+) -> Iterator[HeldOut]:
     """`count` phantoms of the kinds and contrasts that a training draws, each with every `every`-th slice.
 
     Parameters
@@ -89,9 +91,15 @@ def held_out(recipe: Recipe, *, count: int, every: int, first: int = FIRST_SEED)
         Keep one slice in so many.
     first : int
         Seed of the first.
+    randomise : float, optional
+        Contrasts of all, from plausible (0) to any (1), at which a lesion may not be visible at all. By default in
+        turn, as a training has them.
     """
     for n in range(count):
-        yield _held_out(make_phantom(_settings(n, first + n, readers=READERS)), recipe, every)
+        settings = _settings(n, first + n, readers=READERS)
+        if randomise is not None:
+            settings = replace(settings, randomise=randomise)
+        yield _held_out(make_phantom(settings), recipe, every)
 
 
 def reader_slices(recipe: Recipe, *, seed: int, every: int) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8]]:

@@ -24,6 +24,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     p.add_argument("--checkpoint", default="demo", help="a file, or `demo` for the shipped one")
     p.add_argument("--phantoms", type=int, default=4, help="held-out phantoms")
     p.add_argument("--every", type=int, default=6, help="keep one slice in so many")
+    p.add_argument("--randomise", type=float, help="contrasts, 0 plausible to 1 any; by default as a training has them")
     p.add_argument("--device", default="auto")
     p.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     p.add_argument("--batch", type=int, default=24, help="rows evaluated at once")

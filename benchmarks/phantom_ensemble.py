@@ -32,7 +32,7 @@ def main() -> None:
     model, checkpoint = read_model(options)
     cells, budget = Cells(options.work), Budget(options.budget_s)
     chain = Chain(options.sampler or model.recipe.sampler, options.steps or model.recipe.timesteps, eta=options.eta)
-    subjects = list(held_out(model.recipe, count=options.phantoms, every=options.every))
+    subjects = list(held_out(model.recipe, count=options.phantoms, every=options.every, randomise=options.randomise))
     measured = _sample(model, subjects, chain, options, cells=cells, budget=budget)
     deep = [(s, m) for s, m in measured if len(m) >= options.deep_members][: options.deep]
     table = _by_members(deep, options.deep_members) if deep else []
@@ -43,6 +43,7 @@ def main() -> None:
         "steps": chain.steps,
         "precision": model.digest.rpartition("/")[2],
         "phantoms": len(scores),
+        "randomise": options.randomise,
         "slices": sum(len(s.slices) for s, _ in measured),
         "members": options.members,
         "complete": len(measured) == options.phantoms,

@@ -36,7 +36,7 @@ def main() -> None:
     options = _options()
     model, checkpoint = read_model(options)
     cells, budget = Cells(options.work), Budget(options.budget_s)
-    subjects = list(held_out(model.recipe, count=options.phantoms, every=options.every))
+    subjects = list(held_out(model.recipe, count=options.phantoms, every=options.every, randomise=options.randomise))
     mean = [model.posterior_mean(s, draws=2, cells=cells, budget=budget) for s in subjects]
     preview = summary([score(s, m[None] > 0.5, mean=m) for s, m in zip(subjects, mean, strict=True)])
     preview = {k: v for k, v in preview.items() if k not in ("ged2", "hm_iou", "single_dice")}
@@ -104,6 +104,7 @@ def _figures(
     return {
         "rules": RULES,
         "phantoms": len(subjects),
+        "randomise": options.randomise,
         "slices": sum(len(s.slices) for s in subjects),
         "members": options.members,
         "precision": model.digest.rpartition("/")[2],

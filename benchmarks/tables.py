@@ -100,6 +100,11 @@ def _measures(row: Record) -> list[str]:
 _HEAD = [name for name, _, _ in _MEASURES]
 
 
+def _contrasts(record: Record) -> str:
+    value = record.get("randomise")
+    return ", contrasts as in training" if value is None else f", contrasts randomised by {value:g}"
+
+
 def _members(record: Record) -> str:
     deep = record["by_members"]
     rows = [[str(row["members"]), str(deep["phantoms"]), *_measures(row)] for row in deep["rows"]]
@@ -107,7 +112,8 @@ def _members(record: Record) -> str:
     note = "" if record["complete"] else " Time ran out before all phantoms were sampled."
     return (
         f"{record['sampler']}, {record['steps']} steps, {record['precision']}; {record['slices']} slices of "
-        f"{record['phantoms']} phantoms.{note} The last row is of all phantoms, the others of the first ones.\n\n"
+        f"{record['phantoms']} phantoms{_contrasts(record)}.{note} "
+        "The last row is of all phantoms, the others of the first ones.\n\n"
         + _table(["members", "phantoms", *_HEAD], rows)
     )
 
@@ -123,7 +129,7 @@ def _baseline(record: Record) -> str:
         f"network of {training['steps_diffusion']} steps, batch {training['batch']}, on the same "
         f"{training['slices']} slices; "
         f"{record['members']} members of {record['chain']['steps']} steps ({record['chain']['sampler']}); "
-        f"{record['slices']} slices of {record['phantoms']} new phantoms. {training['note']}\n\n"
+        f"{record['slices']} slices of {record['phantoms']} new phantoms{_contrasts(record)}. {training['note']}\n\n"
         + _table(["", *_HEAD], rows)
     )
 
@@ -136,8 +142,8 @@ def _steps(record: Record) -> str:
     )
     left = f" Left out for want of time: {'; '.join(record['left_out'])}." if record["left_out"] else ""
     return (
-        f"{record['members']} members on {record['slices']} slices of {record['phantoms']} phantoms, "
-        f"{record['precision']}. At the last timestep x_T keeps {record['signal_left_at_last_timestep']:.1e} of the "
+        f"{record['members']} members on {record['slices']} slices of {record['phantoms']} phantoms"
+        f"{_contrasts(record)}, {record['precision']}. At the last timestep x_T keeps {record['signal_left_at_last_timestep']:.1e} of the "
         f"mask, which is all that a shifted start puts back.{left}\n\n"
         + _table(["sampler", "steps", *_HEAD], rows)
         + f"\nFewest steps from which on Dice and ECE stay within 0.005 of the sampler's longest chain: {near}.\n"

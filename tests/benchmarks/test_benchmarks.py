@@ -72,6 +72,12 @@ def test_a_shifted_start_costs_one_evaluation_more(subject, model, tmp_path):
     assert time.estimate(1) > 0
 
 
+def test_other_contrasts_are_other_images_of_the_same_lesion(checkpoint, subject):
+    other = next(held_out(checkpoint.recipe, count=1, every=13, randomise=0.8))
+    assert other.digest != subject.digest
+    np.testing.assert_array_equal(other.truth, subject.truth)
+
+
 def test_the_readers_themselves_are_a_perfect_ensemble(subject):
     perfect = summary([score(subject, subject.readers, mean=subject.probability)])
     assert perfect["ged2"] == 0

@@ -143,7 +143,8 @@ def _steps(record: Record) -> str:
     left = f" Left out for want of time: {'; '.join(record['left_out'])}." if record["left_out"] else ""
     return (
         f"{record['members']} members on {record['slices']} slices of {record['phantoms']} phantoms"
-        f"{_contrasts(record)}, {record['precision']}. At the last timestep x_T keeps {record['signal_left_at_last_timestep']:.1e} of the "
+        f"{_contrasts(record)}, {record['precision']}. "
+        f"At the last timestep x_T keeps {record['signal_left_at_last_timestep']:.1e} of the "
         f"mask, which is all that a shifted start puts back.{left}\n\n"
         + _table(["sampler", "steps", *_HEAD], rows)
         + f"\nFewest steps from which on Dice and ECE stay within 0.005 of the sampler's longest chain: {near}.\n"

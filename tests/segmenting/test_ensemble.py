@@ -103,3 +103,22 @@ def test_every_slice_of_a_case_without_brain_is_done_once_a_member_is_added():
     e.add(0, (), np.zeros((1, 0, 4, 5), bool))
     assert e.members == (0,)
     assert not e.member(0).any()
+
+
+@pytest.mark.parametrize("first", [0, 1, 3, 5, 9, None])
+def test_votes_of_the_first_members_leave_the_others_out(first):
+    e, stack = filled(5)
+    votes, count = e.votes_slice(4, first=first)
+    asked = stack[:first]
+    assert count == len(asked)
+    np.testing.assert_array_equal(votes, asked[:, :, 1].sum(0))
+
+
+def test_a_member_that_has_not_reached_a_slice_has_no_vote_there():
+    e = ensemble()
+    stack = masks(2)
+    e.add(0, (1, 4), stack[0])
+    e.add(1, (4,), stack[1][:, 1:])
+    votes, count = e.votes_slice(1, first=2)
+    assert (e.begun, e.members, count) == ((0, 1), (0,), 1)
+    np.testing.assert_array_equal(votes, stack[0][:, 0])

@@ -106,6 +106,11 @@ class Ensemble:
         return tuple(sorted(k for k, done in self._done.items() if done.all()))
 
     @property
+    def begun(self) -> tuple[int, ...]:
+        """Numbers of the members that are there on one slice at least, increasing."""
+        return tuple(sorted(self._done))
+
+    @property
     def count(self) -> int:
         """How many members are final on all slices."""
         return len(self.members)
@@ -170,6 +175,35 @@ class Ensemble:
         """`variance` of one source slice, (labels, U, V)."""
         row = self._row[slice_index]
         return self._variance(slice(row, row + 1))[:, 0]
+
+    def votes_slice(self, slice_index: int, *, first: int | None = None) -> tuple[npt.NDArray[np.uint16], int]:
+        """Votes on one source slice, and how many members voted there.
+
+        Parameters
+        ----------
+        slice_index : int
+            Source index of the slice.
+        first : int, optional
+            Ask only so many members, those with the lowest numbers, and leave the others out as if they were not
+            there. All by default.
+
+        Returns
+        -------
+        votes : ndarray, (labels, U, V), uint16
+            Members that hold each voxel.
+        count : int
+            Members that are final on the slice.
+        """
+        row = self._row[slice_index]
+        asked = self.begun[:first]
+        voted = [k for k in asked if self._done[k][row]]
+        if len(asked) == len(self._done):
+            return self._votes[:, row], len(voted)
+        votes = np.zeros_like(self._votes[:, row])
+        n = self._plane[0] * self._plane[1]
+        for k in voted:
+            votes += np.unpackbits(self._bits[k][:, row], axis=-1, count=n).reshape(votes.shape)
+        return votes, len(voted)
 
     def _unpacked(self, member: int) -> Bool:
         n = self._plane[0] * self._plane[1]

@@ -1,0 +1,133 @@
+"""How the votes of an ensemble are summed up: a consensus rule and a measure of uncertainty, exact, by tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_diffseg.errors import BadRequest
+
+Votes = npt.NDArray[np.integer[Any]]
+Float = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
+
+MAJORITY: Final = 0.5
+LOWEST_THRESHOLD: Final = 0.05
+HIGHEST_THRESHOLD: Final = 0.95
+
+
+class Rule(Enum):
+    """How members become one mask."""
+
+    MAJORITY = "majority"
+    MEAN = "mean above threshold"
+
+
+class Measure(Enum):
+    """What is called the uncertainty of a voxel; the value is its name on the screen."""
+
+    VARIANCE = "variance"
+    ENTROPY = "entropy"
+    DISAGREEMENT = "pairwise disagreement"
+
+    @property
+    def unit(self) -> str:
+        """Unit of the values, empty for a pure number."""
+        return "bits" if self is Measure.ENTROPY else ""
+
+    @property
+    def largest(self) -> float:
+        """The largest value that any number of members can give."""
+        return 0.5 if self is Measure.VARIANCE else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How an ensemble is summed up.
+
+    Attributes
+    ----------
+    rule : Rule
+        How members become one mask.
+    threshold : float
+        Mean above which a voxel is in the mask under `Rule.MEAN`, 0.05 to 0.95; the majority does not ask for it.
+    measure : Measure
+        What the uncertainty is.
+
+    Raises
+    ------
+    BadRequest
+        If the threshold is out of its bounds.
+    """
+
+    rule: Rule = Rule.MAJORITY
+    threshold: float = MAJORITY
+    measure: Measure = Measure.VARIANCE
+
+    def __post_init__(self) -> None:
+        if not LOWEST_THRESHOLD <= self.threshold <= HIGHEST_THRESHOLD:
+            raise BadRequest(
+                f"Threshold {self.threshold} of the mean: give one from {LOWEST_THRESHOLD} to {HIGHEST_THRESHOLD}."
+            )
+
+    def consensus(self, votes: Votes, count: int) -> Bool:
+        """Voxels in the mask: those whose mean is above the threshold, strictly; half the members are no majority.
+
+        Parameters
+        ----------
+        votes : ndarray of int, any shape
+            Members that hold the voxel, 0 to `count`.
+        count : int
+            Members that voted. With 0 the mask is empty.
+
+        Returns
+        -------
+        ndarray of bool, shape of `votes`
+        """
+        threshold = MAJORITY if self.rule is Rule.MAJORITY else self.threshold
+        return np.asarray(mean_of(votes, count) > threshold)
+
+    def uncertainty(self, votes: Votes, count: int) -> Float:
+        """Uncertainty of each voxel by `measure`; 0 while `count` is below 2, when none of them exists.
+
+        Parameters
+        ----------
+        votes, count :
+            As of `consensus`.
+
+        Returns
+        -------
+        ndarray of float32, shape of `votes`
+        """
+        return _table(self.measure, count)[votes]
+
+
+def mean_of(votes: Votes, count: int) -> Float:
+    """Share of the members that hold each voxel, float32, 0 where nobody voted."""
+    return np.asarray(votes / np.float32(max(count, 1)), np.float32)
+
+
+def _table(measure: Measure, count: int) -> Float:
+    """The measure for 0 ... `count` votes, (count + 1,): votes are few whole numbers, so nothing is computed twice.
+
+    With n members and v votes, p = v / n: the unbiased variance is p (1 - p) n / (n - 1), the entropy
+    -p log2 p - (1 - p) log2 (1 - p), and of the n (n - 1) / 2 pairs v (n - v) disagree, which is twice the variance.
+    """
+    v = np.arange(count + 1, dtype=np.float64)
+    if count < 2:
+        return np.zeros(count + 1, np.float32)
+    disagreement = 2 * v * (count - v) / (count * (count - 1))
+    match measure:
+        case Measure.VARIANCE:
+            values = disagreement / 2
+        case Measure.ENTROPY:
+            p = v[1:-1] / count
+            values = np.zeros(count + 1)
+            values[1:-1] = -p * np.log2(p) - (1 - p) * np.log2(1 - p)
+        case Measure.DISAGREEMENT:
+            values = disagreement
+    return values.astype(np.float32)

@@ -16,7 +16,7 @@ class Augmentation:
     """Changes one slice, its image and its mask together; what it does is a pure function of the seed.
 
     Geometry (mirror image, rotation of up to 12 degrees, scale of up to 15 %, shear, smooth deformation) is shared by
-    all modalities; contrast, bias field, blur, resolution, scale and noise are drawn for each. Background (0) stays
+    all modalities; contrast, bias field, blur, resolution, scale, level and noise are drawn for each. Background (0) stays
     background.
 
     Parameters
@@ -42,7 +42,7 @@ class Augmentation:
         Parameters
         ----------
         image : ndarray, (I, H, W), float32
-            Normalised to about [0, 1]; columns run left to right or right to left.
+            Normalised, background 0; columns run left to right or right to left.
         mask : ndarray, (M, H, W), float32
             0 and 1, moved with the image.
         seed : int
@@ -51,7 +51,7 @@ class Augmentation:
         rng = np.random.default_rng(seed)
         moved = self._seeded(self._geometry, rng)({"image": torch.from_numpy(image), "mask": torch.from_numpy(mask)})
         still = moved["image"].as_tensor()
-        brain = still > 0
+        brain = still != 0
         drawn = [self._seeded(self._intensity, rng)(channel[None]).as_tensor() for channel in still]
         changed = torch.where(brain, torch.cat(drawn), 0.0).numpy()
         return drop_modalities(changed, rng, missing=self._missing), (moved["mask"].as_tensor() > 0.5).float().numpy()
@@ -93,7 +93,8 @@ def _intensity() -> list[transforms.Transform]:
         transforms.RandBiasField(prob=0.3, degree=2, coeff_range=(-0.15, 0.15)),
         transforms.RandAdjustContrast(prob=0.6, gamma=(0.65, 1.5)),
         transforms.RandScaleIntensity(prob=0.7, factors=(-0.25, 0.3)),
+        transforms.RandStdShiftIntensity(prob=0.5, factors=0.3, nonzero=True),
         transforms.RandGaussianSmooth(prob=0.15, sigma_x=(0.4, 1.0), sigma_y=(0.4, 1.0)),
         transforms.RandSimulateLowResolution(prob=0.1, upsample_mode="bilinear", zoom_range=(0.5, 1.0)),
-        transforms.RandGaussianNoise(prob=0.5, std=0.05),
+        transforms.RandGaussianNoise(prob=0.5, std=0.1),
     ]

@@ -16,8 +16,8 @@ class Augmentation:
     """Changes one slice, its image and its mask together; what it does is a pure function of the seed.
 
     Geometry (mirror image, rotation of up to 12 degrees, scale of up to 15 %, shear, smooth deformation) is shared by
-    all modalities; contrast, bias field, blur, resolution, scale, level and noise are drawn for each. Background (0) stays
-    background.
+    all modalities; contrast, bias field, blur, resolution, scale, level and noise are drawn for each. Background (0)
+    stays background.
 
     Parameters
     ----------

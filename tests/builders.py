@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+PAPER_NETWORK = UNetConfig(
+    in_channels=5,
+    model_channels=128,
+    out_channels=2,
+    num_res_blocks=2,
+    attention_factors=(16,),
+    channel_mult=(1, 1, 2, 2, 4, 4),
+)
 
 
 def tiny_config(*, modalities: int = 4, labels: int = 1, learned: bool = False) -> UNetConfig:

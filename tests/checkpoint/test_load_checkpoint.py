@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from builders import PAPER_NETWORK
 from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.errors import BadCheckpoint, BadRecipe
 from napari_diffseg.networks.config import UNetConfig
@@ -232,21 +233,13 @@ def test_the_first_bytes_say_what_a_file_is_not_its_name(tmp_path, save_state, s
 
 @pytest.mark.slow
 def test_a_checkpoint_of_the_papers_size_loads(tmp_path):
-    config = UNetConfig(
-        in_channels=5,
-        model_channels=128,
-        out_channels=2,
-        num_res_blocks=2,
-        attention_factors=(16,),
-        channel_mult=(1, 1, 2, 2, 4, 4),
-    )
     with torch.device("meta"):
-        shapes = {name: value.shape for name, value in UNet(config).state_dict().items()}
+        shapes = {name: value.shape for name, value in UNet(PAPER_NETWORK).state_dict().items()}
     saved = {name: torch.randn(shape).half() for name, shape in shapes.items()}
     torch.save(saved, tmp_path / "emasavedmodel_0.9999_060000.pt")
     checkpoint = load_checkpoint(tmp_path / "emasavedmodel_0.9999_060000.pt")
     assert checkpoint.parameters == 113_674_370
     assert len(checkpoint.state) == 426
-    assert checkpoint.config == config
+    assert checkpoint.config == PAPER_NETWORK
     assert same(checkpoint.state, saved)
     assert sum(p.numel() for p in checkpoint.network().parameters()) == 113_674_370

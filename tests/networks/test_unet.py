@@ -4,20 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from builders import PAPER_NETWORK
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.networks.attention import AttentionBlock
 from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.networks.layers import GroupNorm32
 from napari_diffseg.networks.unet import UNet, timestep_embedding, to_inference
 
-PAPER = UNetConfig(
-    in_channels=5,
-    model_channels=128,
-    out_channels=2,
-    num_res_blocks=2,
-    attention_factors=(16,),
-    channel_mult=(1, 1, 2, 2, 4, 4),
-)
 SMALL = UNetConfig(
     in_channels=3, model_channels=32, out_channels=1, num_res_blocks=1, attention_factors=(2,), channel_mult=(1, 2)
 )
@@ -40,7 +33,7 @@ def inputs(config: UNetConfig, *, size: int = 16) -> tuple[torch.Tensor, torch.T
 
 def test_the_papers_network_has_113674370_parameters_in_426_tensors():
     with torch.device("meta"):
-        network = UNet(PAPER)
+        network = UNet(PAPER_NETWORK)
     assert sum(p.numel() for p in network.parameters()) == 113_674_370
     assert len(network.state_dict()) == 426
 

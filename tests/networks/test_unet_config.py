@@ -5,31 +5,23 @@ from dataclasses import replace
 
 import pytest
 
+from builders import PAPER_NETWORK
 from napari_diffseg.errors import BadRecipe
 from napari_diffseg.networks.config import UNetConfig
 
-PAPER = UNetConfig(
-    in_channels=5,
-    model_channels=128,
-    out_channels=2,
-    num_res_blocks=2,
-    attention_factors=(16,),
-    channel_mult=(1, 1, 2, 2, 4, 4),
-)
-
 
 def test_a_configuration_survives_json():
-    config = replace(PAPER, num_head_channels=64, scale_shift_norm=True, dropout=0.1)
+    config = replace(PAPER_NETWORK, num_head_channels=64, scale_shift_norm=True, dropout=0.1)
     assert UNetConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_six_levels_need_sizes_that_are_multiples_of_32():
-    assert PAPER.size_multiple == 32
+    assert PAPER_NETWORK.size_multiple == 32
 
 
 def test_the_channels_of_a_head_win_over_the_number_of_heads():
-    assert replace(PAPER, num_heads=4).heads(512) == 4
-    assert replace(PAPER, num_heads=4, num_head_channels=64).heads(512) == 8
+    assert replace(PAPER_NETWORK, num_heads=4).heads(512) == 4
+    assert replace(PAPER_NETWORK, num_heads=4, num_head_channels=64).heads(512) == 8
 
 
 @pytest.mark.parametrize(
@@ -59,16 +51,16 @@ def test_the_channels_of_a_head_win_over_the_number_of_heads():
 )
 def test_a_configuration_that_cannot_be_is_refused_in_words(change, said):
     with pytest.raises(BadRecipe, match=said):
-        UNetConfig.from_dict(PAPER.to_dict() | change)
+        UNetConfig.from_dict(PAPER_NETWORK.to_dict() | change)
 
 
 def test_an_unknown_name_is_refused_and_not_dropped():
     with pytest.raises(BadRecipe, match="num_classes is not known"):
-        UNetConfig.from_dict(PAPER.to_dict() | {"num_classes": 2})
+        UNetConfig.from_dict(PAPER_NETWORK.to_dict() | {"num_classes": 2})
 
 
 def test_a_missing_name_is_told():
-    values = PAPER.to_dict()
+    values = PAPER_NETWORK.to_dict()
     del values["channel_mult"]
     with pytest.raises(BadRecipe, match="channel_mult is missing"):
         UNetConfig.from_dict(values)

@@ -3,30 +3,23 @@
 import pytest
 import torch
 
+from builders import PAPER_NETWORK
 from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.segmenting import memory
 from napari_diffseg.segmenting.memory import choose_batch_size, flop_per_row, is_out_of_memory
 
-PAPER = UNetConfig(
-    in_channels=5,
-    model_channels=128,
-    out_channels=2,
-    num_res_blocks=2,
-    attention_factors=(16,),
-    channel_mult=(1, 1, 2, 2, 4, 4),
-)
 SMALL = UNetConfig(
     in_channels=5, model_channels=32, out_channels=1, num_res_blocks=1, attention_factors=(), channel_mult=(1, 1, 2)
 )
 
 
 def test_the_papers_network_takes_about_380_gflop_a_slice():
-    assert flop_per_row(PAPER, (224, 224)) == pytest.approx(380.5e9, rel=0.2)
+    assert flop_per_row(PAPER_NETWORK, (224, 224)) == pytest.approx(380.5e9, rel=0.2)
 
 
 def test_a_processor_evaluates_a_large_network_one_slice_at_a_time_and_a_small_one_in_batches():
     cpu = torch.device("cpu")
-    assert choose_batch_size(PAPER, (224, 224), cpu) == 1
+    assert choose_batch_size(PAPER_NETWORK, (224, 224), cpu) == 1
     assert choose_batch_size(SMALL, (112, 96), cpu) > 4
 
 

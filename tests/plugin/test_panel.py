@@ -95,6 +95,30 @@ def test_a_second_run_sees_no_results_as_inputs(ready, viewer, qtbot, segmenter)
     assert names == ["(choose)", *(f"case_1 {m}" for m in MODALITIES)]
 
 
+def test_threshold_measure_and_members_shown_change_the_result_at_once(ready, viewer, qtbot, segmenter):
+    assert not find(ready, "shown").isEnabled()
+    click(ready, "run", qtbot)
+    wait_idle(ready, qtbot)
+    stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
+    find(ready, "rule").setCurrentText("mean above threshold")
+    find(ready, "threshold").setValue(30)
+    find(ready, "measure").setCurrentText("pairwise disagreement")
+    mask = viewer.layers["diffseg 1 | mask"]
+    qtbot.waitUntil(lambda: np.array_equal(source(mask), stack.mean(0) > 0.3), timeout=2000)
+    name = "diffseg 1 | uncertainty (pairwise disagreement)"
+    np.testing.assert_allclose(source(viewer.layers[name]), 2 * stack.var(0, ddof=1), atol=1e-6)
+    find(ready, "shown").setValue(2)
+    mean = viewer.layers["diffseg 1 | mean"]
+    qtbot.waitUntil(lambda: np.allclose(source(mean), stack[:2].mean(0)), timeout=2000)
+    assert len(segmenter.seen) == 1
+
+
+def test_the_majority_has_no_threshold(ready):
+    assert not find(ready, "threshold").isEnabled()
+    find(ready, "rule").setCurrentText("mean above threshold")
+    assert find(ready, "threshold").isEnabled()
+
+
 def test_cancel_stops_at_the_next_step_and_keeps_what_is_finished(ready, viewer, qtbot, segmenter):
     segmenter.pause = 0.01
     ready.settings.controls["members"].set_value(400)

@@ -14,6 +14,7 @@ from napari_diffseg.errors import DiffsegError, OutputExists
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.checkpoint_box import CheckpointBox
 from napari_diffseg.plugin.mailbox import Ending
+from napari_diffseg.plugin.result_box import ResultBox
 from napari_diffseg.plugin.result_layers import ResultLayers, bare
 from napari_diffseg.plugin.run_box import RunBox
 from napari_diffseg.plugin.session import Phase, Session
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
     from napari_diffseg.events import Stepped
     from napari_diffseg.plugin.frame import Frame
     from napari_diffseg.plugin.reader import LayerData
+    from napari_diffseg.segmenting.summary import Summary
 
 POLL_MS = 66
 _REST = 3
 """Time between polls, in multiples of what one costs: the sampler gets three quarters of a slow machine."""
 _SLOWEST_MS = 500
 _MIN_WIDTH = 320
+_CATCH_UP_S = 0.015
+"""Time for drawing an ensemble anew before the window gets its turn again."""
 
 
 class DiffsegPanel(QWidget):
@@ -51,10 +55,14 @@ class DiffsegPanel(QWidget):
         self.session = session or _new_session()
         self.results = ResultLayers(napari_viewer)
         self.case, self.checkpoint, self.settings, self.run_box = CaseBox(), CheckpointBox(), SettingsBox(), RunBox()
+        self.result = ResultBox()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._poll)
         self._due = 0.0
+        self._catch_up_timer = QTimer(self)
+        self._catch_up_timer.setSingleShot(True)
+        self._catch_up_timer.timeout.connect(self._catch_up)
         self._export_folder: Path | None = None
         self._lay_out()
         self._connect_widgets()
@@ -68,7 +76,7 @@ class DiffsegPanel(QWidget):
         self.setMinimumWidth(_MIN_WIDTH)
         inner = QWidget()
         column = QVBoxLayout(inner)
-        for box in (self.case, self.checkpoint, self.settings):
+        for box in (self.case, self.checkpoint, self.settings, self.result):
             column.addWidget(box)
         column.addStretch(1)
         scroll = QScrollArea()
@@ -85,6 +93,7 @@ class DiffsegPanel(QWidget):
         self.case.assigned.connect(self.session.assign)
         self.checkpoint.chosen.connect(self.session.choose_checkpoint)
         self.settings.changed.connect(self.session.set_value)
+        self.result.changed.connect(self._summarise)
         self.run_box.run_asked.connect(self._run)
         self.run_box.cancel_asked.connect(self.session.cancel)
         self.run_box.export_asked.connect(self._export)
@@ -143,7 +152,16 @@ class DiffsegPanel(QWidget):
 
     def _begin_results(self, started: Any, frame: Frame) -> None:
         self.run_box.show_progress(0, started.evaluations, None)
+        self.result.set_count(0)
         self.results.begin(started, frame)
+
+    def _summarise(self, summary: Summary, first: int | None) -> None:
+        self.results.summarise(summary, first=first)
+        self._catch_up_timer.start(0)
+
+    def _catch_up(self) -> None:
+        if self.results.catch_up(_CATCH_UP_S):
+            self._catch_up_timer.start(0)
 
     def _show_preview(self, step: Stepped) -> None:
         assert step.preview is not None  # the session only tells of steps that have one
@@ -151,6 +169,7 @@ class DiffsegPanel(QWidget):
 
     def _end_results(self, ending: Ending) -> None:
         self.results.end()
+        self.result.set_count(len(self.results.members))
         if ending is Ending.DONE:
             self.run_box.show_progress(1, 1, None)
 
@@ -202,6 +221,7 @@ class DiffsegPanel(QWidget):
         """Stop the run when the dock is closed: napari then sends no close event, only takes the parent away."""
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._timer.stop()
+            self._catch_up_timer.stop()
             self.session.close()
         return bool(super().event(event))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.plugin.frame import METADATA_KEY
+from napari_diffseg.plugin.result_style import label_colors, live_style, map_style
 from napari_diffseg.segmenting.ensemble import Ensemble
+from napari_diffseg.segmenting.summary import Measure, Summary, mean_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,12 +28,6 @@ MOST_MEMBER_LAYERS: Final = 12
 
 RESULT_KEY: Final = "napari_diffseg_result"
 """Metadata key of a layer that shows results; such a layer is never offered as an input."""
-
-_LARGEST_VARIANCE: Final = 0.5
-"""Unbiased variance of two members that disagree."""
-
-_OPAQUE_FROM: Final = 0.2
-"""Share of a map's range from which its colours cover the image."""
 
 
 @dataclass(eq=False)
@@ -61,6 +58,11 @@ class ResultLayers:
         self._runs = 0
         self._started: Started | None = None
         self._outlines: list[Layer] = []
+        self._summary = Summary()
+        self._first: int | None = None
+        self._pending: list[int] = []
+        self._drawn = True
+        self._hidden: set[int] = set()
         viewer.dims.events.ndisplay.connect(self._outline)
 
     def begin(self, started: Started, frame: Frame) -> None:
@@ -75,17 +77,25 @@ class ResultLayers:
         self._members: dict[int, _Shown] = {}
         self._together: _Shown | None = None
         self._live_spot = None
+        self._first, self._pending, self._hidden = None, [], set()
         labels = started.labels
         shape = started.source_shape
-        mean, variance = _map_style("magma", 1.0, visible=False), _map_style("inferno", _LARGEST_VARIANCE, visible=True)
-        self._mean = [self._add_map(f"mean{_tag(labels, c)}", shape, mean) for c in range(len(labels))]
-        self._variance = [self._add_map(f"uncertainty{_tag(labels, c)}", shape, variance) for c in range(len(labels))]
+        mean = map_style("magma", 1.0, visible=False)
+        uncertainty = map_style("inferno", self._summary.measure.largest, visible=True)
+        names = self._uncertainty_names(self._summary)
+        self._mean = [self._add_map(f"{self._prefix} | mean{_tag(labels, c)}", shape, mean) for c in range(len(labels))]
+        self._uncertainty = [self._add_map(name, shape, uncertainty) for name in names]
         self._mask = self._add_labels("mask", np.zeros(shape, np.uint8), visible=True)
         self._outlines.append(self._mask.layer)
         self._outline()
         if len(started.members) > MOST_MEMBER_LAYERS:
             stack = np.zeros((len(started.members), *shape), np.uint8)
             self._together = self._add_labels("members", stack, visible=False)
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Numbers of the members that have come, hidden ones too; none before the first run has started."""
+        return () if self._started is None else self._ensemble.begun
 
     @property
     def ensemble(self) -> Ensemble:
@@ -139,9 +149,89 @@ class ResultLayers:
         for shown in self._shown(set(self._started.members)):
             shown.layer.refresh()
 
+    def summarise(self, summary: Summary, *, first: int | None = None) -> None:
+        """Sum the ensemble up in another way; `catch_up` then draws it, and members to come follow it, too.
+
+        Parameters
+        ----------
+        summary : Summary
+            Rule, threshold and measure.
+        first : int, optional
+            Show only so many members, those with the lowest numbers: the others are hidden and have no vote, but none
+            is deleted. All by default.
+        """
+        old, self._summary, self._first = self._summary, summary, first
+        if self._started is None:
+            return
+        for shown, was, name in zip(
+            self._uncertainty, self._uncertainty_names(old), self._uncertainty_names(summary), strict=True
+        ):
+            if shown.layer.name == was:  # a name that the user gave stays
+                shown.layer.name = name
+            if summary.measure is not old.measure:
+                shown.layer.contrast_limits = (0.0, summary.measure.largest)
+        self._hide_members()
+        self._drawn = False
+        here = self._slice_on_screen()
+        self._pending = sorted(self._started.slices, key=lambda s: abs(s - here), reverse=True)
+
+    def catch_up(self, seconds: float) -> bool:
+        """Draw what `summarise` asked for, from the slice on the screen outwards, for about so many seconds.
+
+        Returns
+        -------
+        bool
+            Whether something is left to draw.
+        """
+        if not self._pending:
+            return False
+        until = time.monotonic() + seconds
+        self._write_statistics(self._pending.pop())
+        while self._pending and time.monotonic() < until:
+            self._write_statistics(self._pending.pop())
+        if not self._drawn or not self._pending:  # the slice on the screen, and all of them
+            for shown in self._shown(set()):
+                _redraw(shown.layer)
+            self._drawn = True
+        return bool(self._pending)
+
+    def _slice_on_screen(self) -> int:
+        assert self._started is not None  # summarise has seen to it
+        voxel = self._mask.layer.world_to_data(self._viewer.dims.point[-3:])
+        return self._frame.source_index(tuple(voxel), self._started.slice_axis)
+
+    def _hide_members(self) -> None:
+        """Take the layers of members that are not asked for out of sight, and bring back those that were in it."""
+        asked = set(self._ensemble.begun[: self._first])
+        for k, shown in self._members.items():
+            if k in asked and k in self._hidden:
+                shown.layer.visible = True
+                self._hidden.discard(k)
+            elif k not in asked and shown.layer.visible:
+                shown.layer.visible = False
+                self._hidden.add(k)
+        if self._together is not None:
+            data = self._frame.to_display(self._together.array[: self._first])
+            if len(data) != len(self._together.layer.data):
+                self._together.layer.data = data
+
+    def _uncertainty_names(self, summary: Summary) -> list[str]:
+        """Names of the uncertainty layers; the variance, which is also what is written to disk, needs no addition."""
+        assert self._started is not None
+        measure = summary.measure
+        words = ", ".join(word for word in (measure.value, measure.unit) if word)
+        tail = "" if measure is Measure.VARIANCE else f" ({words})"
+        labels = self._started.labels
+        return [f"{self._prefix} | uncertainty{_tag(labels, c)}{tail}" for c in range(len(labels))]
+
     def _shown(self, members: set[int]) -> list[_Shown]:
         """The statistics' layers and those of some members, as far as they are in the viewer."""
-        shown = [*self._mean, *self._variance, self._mask, *(self._members[k] for k in members if k in self._members)]
+        shown = [
+            *self._mean,
+            *self._uncertainty,
+            self._mask,
+            *(self._members[k] for k in members if k in self._members),
+        ]
         if self._together is not None:
             shown.append(self._together)
         return [s for s in shown if self._is_there(s.layer)]
@@ -166,28 +256,28 @@ class ResultLayers:
     def _write_statistics(self, s: int) -> None:
         assert self._started is not None  # show_sampled has seen to it
         axis = self._started.slice_axis
-        mean = self._ensemble.mean_slice(s)
-        variance = np.nan_to_num(self._ensemble.variance_slice(s), nan=0.0)
+        votes, count = self._ensemble.votes_slice(s, first=self._first)
+        mean, uncertainty = mean_of(votes, count), self._summary.uncertainty(votes, count)
         for c in range(len(self._started.labels)):
             np.moveaxis(self._mean[c].array, axis, 0)[s] = mean[c]
-            np.moveaxis(self._variance[c].array, axis, 0)[s] = variance[c]
-        np.moveaxis(self._mask.array, axis, 0)[s] = _numbered(mean > 0.5)
+            np.moveaxis(self._uncertainty[c].array, axis, 0)[s] = uncertainty[c]
+        np.moveaxis(self._mask.array, axis, 0)[s] = _numbered(self._summary.consensus(votes, count))
 
     def _add_map(self, name: str, shape: tuple[int, ...], style: dict[str, Any]) -> _Shown:
         array = np.zeros(shape, np.float32)
-        layer = self._add(self._frame.to_display(array), "image", {**style, "name": f"{self._prefix} | {name}"})
+        layer = self._add(self._frame.to_display(array), "image", {**style, "name": name})
         layer.colorbar.visible = True
         layer.name_overlay.position = layer.colorbar.position  # the colours' legend says what they are of
         layer.name_overlay.visible = True
         return _Shown(array, layer)
 
     def _add_labels(self, name: str, array: npt.NDArray[np.uint8], *, visible: bool) -> _Shown:
-        style = {"name": f"{self._prefix} | {name}", "visible": visible, "colormap": _label_colors()}
+        style = {"name": f"{self._prefix} | {name}", "visible": visible, "colormap": label_colors()}
         layer = self._add(self._frame.to_display(array), "labels", style)
         return _Shown(array, layer)
 
     def _add_live(self, data: npt.NDArray[np.float32]) -> Layer:
-        return self._add(data.copy(), "image", {**_live_style(), "name": "diffseg | live"})
+        return self._add(data.copy(), "image", {**live_style(), "name": "diffseg | live"})
 
     def _add(self, data: npt.NDArray[Any], kind: str, style: dict[str, Any]) -> Layer:
         """Add a layer without taking the selection away from the one that the user is working with."""
@@ -234,35 +324,6 @@ class ResultLayers:
 
     def _is_there(self, layer: Layer) -> bool:
         return any(bare(other) is layer for other in self._viewer.layers)
-
-
-def _map_style(colormap: str, highest: float, *, visible: bool) -> dict[str, Any]:
-    """A map that is clear where it is zero, so that the image below stays as it is."""
-    from napari.utils.colormaps import Colormap, ensure_colormap
-
-    colors = np.array(ensure_colormap(colormap).map(np.linspace(0, 1, 256)))
-    colors[:, 3] = np.clip(np.linspace(0, 1 / _OPAQUE_FROM, 256), 0, 1)
-    return {
-        "colormap": Colormap(colors, name=f"{colormap}, clear at 0"),
-        "contrast_limits": (0.0, highest),
-        "blending": "translucent_no_depth",
-        "opacity": 0.85,
-        "visible": visible,
-    }
-
-
-def _live_style() -> dict[str, Any]:
-    return _map_style("cyan", 1.0, visible=True) | {"opacity": 0.6}
-
-
-def _label_colors() -> Any:
-    """Colours of labels 1, 2, 3 ...: no hue of the maps, and told apart by people who see red and green alike."""
-    from napari.utils.colormaps import direct_colormap
-
-    names = ("#00e676", "#40a0ff", "#ffd740", "#ff80ab", "#b388ff", "#ffffff")
-    colors: dict[int | None, str] = {n: names[(n - 1) % len(names)] for n in range(1, 17)}
-    colors[None] = colors[0] = "transparent"
-    return direct_colormap(colors)
 
 
 def bare(layer: Any) -> Layer:

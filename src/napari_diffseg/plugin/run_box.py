@@ -31,7 +31,7 @@ class RunBox(QWidget):
         super().__init__()
         self.run = _button("run", "Run", "Sample the ensemble, the slice on the screen first.")
         self.cancel = _button("cancel", "Cancel", "Stop after the present step; finished members are kept.")
-        self.export = _button("export", "Export…", "Copy mask, mean, uncertainty, members and run.json to a folder.")
+        self.export = _button("export", "Export…", "Copy what is on disk: majority, mean, variance, members, run.json.")
         self.run.clicked.connect(self.run_asked)
         self.cancel.clicked.connect(self.cancel_asked)
         self.export.clicked.connect(self._ask_folder)

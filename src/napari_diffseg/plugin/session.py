@@ -364,6 +364,4 @@ def _describe_start(started: Started) -> str:
 
 def _describe_finish(finished: Finished) -> str:
     text = f"{len(finished.members)} members in {finished.seconds:.0f} s."
-    if len(finished.members) > 1:
-        text += " Uncertainty is the variance of the members."
     return " ".join([text, *finished.notes])

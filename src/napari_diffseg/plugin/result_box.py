@@ -1,0 +1,125 @@
+"""The part of the panel that sums up the ensemble on the screen: consensus, threshold, uncertainty, members shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+
+from napari_diffseg.plugin.controls import guard_from_wheel
+from napari_diffseg.segmenting.summary import HIGHEST_THRESHOLD, LOWEST_THRESHOLD, Measure, Rule, Summary
+
+if TYPE_CHECKING:
+    from enum import Enum
+
+_PERCENT: Final = 100
+_STEP: Final = 5
+_READING_WIDTH: Final = 60
+
+
+class ResultBox(QGroupBox):
+    """Controls that show the ensemble in another way, at once and without sampling."""
+
+    changed = Signal(object, object)
+    """A Summary, and how many members to show (None: all)."""
+
+    def __init__(self) -> None:
+        super().__init__("Result")
+        self.rule = _choice("rule", Rule, "How members become one mask.")
+        self.threshold = _slider("threshold", "A voxel is in the mask when a larger share of the members holds it.")
+        self.threshold.setRange(round(LOWEST_THRESHOLD * _PERCENT), round(HIGHEST_THRESHOLD * _PERCENT))
+        self.threshold.setSingleStep(1)
+        self.threshold.setPageStep(_STEP)
+        self.measure = _choice("measure", Measure, "What is called the uncertainty of a voxel.")
+        self.shown = _slider("shown", "Members that are shown and have a vote; the others are hidden, not deleted.")
+        self._threshold_reading, self._shown_reading = QLabel(), QLabel()
+        self._lay_out()
+        self.set_summary(Summary())
+        self.set_count(0)
+        self.rule.currentIndexChanged.connect(self._tell)
+        self.measure.currentIndexChanged.connect(self._tell)
+        self.threshold.valueChanged.connect(self._tell)
+        self.shown.valueChanged.connect(self._tell)
+
+    def _lay_out(self) -> None:
+        layout = QVBoxLayout(self)
+        grid = QGridLayout()
+        grid.setColumnStretch(1, 1)
+        rows = (
+            ("Mask", self.rule),
+            ("Threshold", _beside(self.threshold, self._threshold_reading)),
+            ("Uncertainty", self.measure),
+            ("Show members", _beside(self.shown, self._shown_reading)),
+        )
+        for n, (text, widget) in enumerate(rows):
+            label = QLabel(text)
+            label.setToolTip(widget.toolTip())
+            grid.addWidget(label, n, 0)
+            grid.addWidget(widget, n, 1)
+        layout.addLayout(grid)
+
+    @property
+    def summary(self) -> Summary:
+        """The rule, threshold and measure that are chosen."""
+        return Summary(self.rule.currentData(), self.threshold.value() / _PERCENT, self.measure.currentData())
+
+    @property
+    def first(self) -> int | None:
+        """How many members to show; None is all."""
+        return None if self.shown.value() == self.shown.maximum() else self.shown.value()
+
+    def set_summary(self, summary: Summary) -> None:
+        """Show a rule, threshold and measure."""
+        self.rule.setCurrentIndex(self.rule.findData(summary.rule))
+        self.threshold.setValue(round(summary.threshold * _PERCENT))
+        self.measure.setCurrentIndex(self.measure.findData(summary.measure))
+        self._read()
+
+    def set_count(self, count: int) -> None:
+        """Offer so many members, all of them shown; with none there is nothing to choose from."""
+        self.shown.blockSignals(True)
+        self.shown.setRange(min(count, 1), count)
+        self.shown.setValue(count)
+        self.shown.blockSignals(False)
+        self._read()
+
+    def _tell(self, *_: object) -> None:
+        self._read()
+        self.changed.emit(self.summary, self.first)
+
+    def _read(self) -> None:
+        majority = self.rule.currentData() is Rule.MAJORITY
+        self.threshold.setEnabled(not majority)
+        self._threshold_reading.setText("half" if majority else f"{self.threshold.value() / _PERCENT:.2f}")
+        self.shown.setEnabled(self.shown.maximum() > 1)
+        self._shown_reading.setText(f"{self.shown.value()} of {self.shown.maximum()}" if self.shown.maximum() else "")
+
+
+def _choice(name: str, kind: type[Enum], tip: str) -> QComboBox:
+    box = QComboBox()
+    box.setObjectName(f"diffseg_{name}")
+    box.setToolTip(tip)
+    for choice in kind:
+        box.addItem(choice.value, choice)
+    guard_from_wheel(box)
+    return box
+
+
+def _slider(name: str, tip: str) -> QSlider:
+    slider = QSlider(Qt.Orientation.Horizontal)
+    slider.setObjectName(f"diffseg_{name}")
+    slider.setToolTip(tip)
+    guard_from_wheel(slider)
+    return slider
+
+
+def _beside(slider: QSlider, reading: QLabel) -> QWidget:
+    reading.setFixedWidth(_READING_WIDTH)
+    both = QWidget()
+    both.setToolTip(slider.toolTip())
+    row = QHBoxLayout(both)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.addWidget(slider, 1)
+    row.addWidget(reading)
+    return both

@@ -1,0 +1,40 @@
+"""Colours of the results: maps that leave the image in sight, masks that are told apart."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+_OPAQUE_FROM: Final = 0.2
+"""Share of a map's range from which its colours cover the image."""
+
+
+def map_style(colormap: str, highest: float, *, visible: bool) -> dict[str, Any]:
+    """A map that is clear where it is zero, so that the image below stays as it is."""
+    from napari.utils.colormaps import Colormap, ensure_colormap
+
+    colors = np.array(ensure_colormap(colormap).map(np.linspace(0, 1, 256)))
+    colors[:, 3] = np.clip(np.linspace(0, 1 / _OPAQUE_FROM, 256), 0, 1)
+    return {
+        "colormap": Colormap(colors, name=f"{colormap}, clear at 0"),
+        "contrast_limits": (0.0, highest),
+        "blending": "translucent_no_depth",
+        "opacity": 0.85,
+        "visible": visible,
+    }
+
+
+def live_style() -> dict[str, Any]:
+    """How the slice under way is drawn."""
+    return map_style("cyan", 1.0, visible=True) | {"opacity": 0.6}
+
+
+def label_colors() -> Any:
+    """Colours of labels 1, 2, 3 ...: no hue of the maps, and told apart by people who see red and green alike."""
+    from napari.utils.colormaps import direct_colormap
+
+    names = ("#00e676", "#40a0ff", "#ffd740", "#ff80ab", "#b388ff", "#ffffff")
+    colors: dict[int | None, str] = {n: names[(n - 1) % len(names)] for n in range(1, 17)}
+    colors[None] = colors[0] = "transparent"
+    return direct_colormap(colors)

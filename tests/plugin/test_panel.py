@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QComboBox, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QComboBox, QPushButton, QScrollArea, QWidget
 
 from napari_diffseg.events import SegmentRequest
 from napari_diffseg.plugin.controls import make_control
@@ -100,12 +100,12 @@ def test_threshold_measure_and_members_shown_change_the_result_at_once(ready, vi
     click(ready, "run", qtbot)
     wait_idle(ready, qtbot)
     stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
-    find(ready, "rule").setCurrentText("mean above threshold")
+    find(ready, "rule").setCurrentText("mean at threshold")
     find(ready, "threshold").setValue(30)
-    find(ready, "measure").setCurrentText("pairwise disagreement")
+    find(ready, "measure").setCurrentText("disagreement")
     mask = viewer.layers["diffseg 1 | mask"]
     qtbot.waitUntil(lambda: np.array_equal(source(mask), stack.mean(0) > 0.3), timeout=2000)
-    name = "diffseg 1 | uncertainty (pairwise disagreement)"
+    name = "diffseg 1 | uncertainty (disagreement)"
     np.testing.assert_allclose(source(viewer.layers[name]), 2 * stack.var(0, ddof=1), atol=1e-6)
     find(ready, "shown").setValue(2)
     mean = viewer.layers["diffseg 1 | mean"]
@@ -115,7 +115,7 @@ def test_threshold_measure_and_members_shown_change_the_result_at_once(ready, vi
 
 def test_the_majority_has_no_threshold(ready):
     assert not find(ready, "threshold").isEnabled()
-    find(ready, "rule").setCurrentText("mean above threshold")
+    find(ready, "rule").setCurrentText("mean at threshold")
     assert find(ready, "threshold").isEnabled()
 
 
@@ -285,6 +285,8 @@ def test_nothing_is_cut_off_at_the_least_width(ready, qtbot):
             assert button.width() >= button.fontMetrics().horizontalAdvance(button.text()), button.text()
     for combo in ready.findChildren(QComboBox):
         assert combo.fontMetrics().horizontalAdvance(combo.currentText()) < combo.width(), combo.objectName()
+    content = ready.findChild(QScrollArea)
+    assert content.widget().minimumSizeHint().width() <= content.viewport().width()
 
 
 def test_every_control_has_a_tooltip(ready):

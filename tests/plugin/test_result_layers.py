@@ -274,7 +274,7 @@ def test_members_to_come_follow_the_summary_and_a_users_name_stays(viewer, resul
     np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), stack_of(3).any(0))
     np.testing.assert_allclose(source(viewer.layers["mine"]), 2 * stack_of(3).var(0, ddof=1), atol=1e-6)
     play(results, events_of(members=2))
-    assert "diffseg 2 | uncertainty (pairwise disagreement)" in viewer.layers
+    assert "diffseg 2 | uncertainty (disagreement)" in viewer.layers
 
 
 def test_nothing_is_drawn_anew_before_the_first_run(results):

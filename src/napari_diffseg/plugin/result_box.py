@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _PERCENT: Final = 100
 _STEP: Final = 5
-_READING_WIDTH: Final = 60
+_READING_WIDTH: Final = 44
 
 
 class ResultBox(QGroupBox):
@@ -31,7 +31,9 @@ class ResultBox(QGroupBox):
         self.threshold.setRange(round(LOWEST_THRESHOLD * _PERCENT), round(HIGHEST_THRESHOLD * _PERCENT))
         self.threshold.setSingleStep(1)
         self.threshold.setPageStep(_STEP)
-        self.measure = _choice("measure", Measure, "What is called the uncertainty of a voxel.")
+        self.measure = _choice(
+            "measure", Measure, "Variance, entropy, or the share of pairs of members that disagree on a voxel."
+        )
         self.shown = _slider("shown", "Members that are shown and have a vote; the others are hidden, not deleted.")
         self._threshold_reading, self._shown_reading = QLabel(), QLabel()
         self._lay_out()
@@ -50,7 +52,7 @@ class ResultBox(QGroupBox):
             ("Mask", self.rule),
             ("Threshold", _beside(self.threshold, self._threshold_reading)),
             ("Uncertainty", self.measure),
-            ("Show members", _beside(self.shown, self._shown_reading)),
+            ("Shown", _beside(self.shown, self._shown_reading)),
         )
         for n, (text, widget) in enumerate(rows):
             label = QLabel(text)
@@ -100,6 +102,7 @@ def _choice(name: str, kind: type[Enum], tip: str) -> QComboBox:
     box = QComboBox()
     box.setObjectName(f"diffseg_{name}")
     box.setToolTip(tip)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     for choice in kind:
         box.addItem(choice.value, choice)
     guard_from_wheel(box)

@@ -24,7 +24,7 @@ class Rule(Enum):
     """How members become one mask."""
 
     MAJORITY = "majority"
-    MEAN = "mean above threshold"
+    MEAN = "mean at threshold"
 
 
 class Measure(Enum):
@@ -32,7 +32,7 @@ class Measure(Enum):
 
     VARIANCE = "variance"
     ENTROPY = "entropy"
-    DISAGREEMENT = "pairwise disagreement"
+    DISAGREEMENT = "disagreement"
 
     @property
     def unit(self) -> str:

@@ -14,6 +14,7 @@ import torch
 
 from napari_diffseg.checkpoint import convert_checkpoint, load_checkpoint
 from napari_diffseg.cli import main
+from napari_diffseg.extras import LIBRARIES
 from napari_diffseg.training import trainer
 from napari_diffseg.training.state import load_state
 
@@ -231,7 +232,7 @@ def test_memory_that_runs_out_is_one_sentence(train, tmp_path, monkeypatch, caps
 
 
 def test_a_missing_library_is_named_with_the_command_that_installs_it(train, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("napari_diffseg.training.needs._LIBRARIES", ("accelerate", "no_such_library"))
+    monkeypatch.setitem(LIBRARIES, "training", ("accelerate", "no_such_library"))
     assert train(tmp_path / "out") == 2
     assert "no_such_library" in (line := refusal(capsys))
     assert "pip install 'napari-diffseg[training]'" in line
@@ -251,6 +252,16 @@ def test_phantoms_are_drawn_by_seed_and_named_in_the_card(tmp_path):
     assert len(told["readers"]) == 10
     assert set(told["readers"]) == {4}
     assert "no patient data" in load_checkpoint(tmp_path / "out" / "last.safetensors").card["data"]
+
+
+@pytest.mark.parametrize(
+    ("data", "option"), [("phantoms", "--held-out"), ("phantoms", "--slices"), ("folder", "--phantoms")]
+)
+def test_an_option_that_would_do_nothing_is_refused(data, option, tmp_path, capsys):
+    given = ["train", "--data", data, option, {"--slices": ":"}.get(option, "1"), "--out", str(tmp_path / "out")]
+    assert main(given) == 2
+    assert option in refusal(capsys)
+    assert not (tmp_path / "out").exists()
 
 
 PAPER = """

@@ -48,10 +48,10 @@ def evaluate(
     overwrite
         Replace a report that is there.
     """
-    from napari_diffseg.evaluation.needs import check_extra
+    from napari_diffseg.extras import check_extra
 
     wanted = _labels(labels)
-    check_extra()
+    check_extra("evaluation")
 
     from napari_diffseg.evaluation.run import Evaluation, run_evaluation
     from napari_diffseg.evaluation.write_report import check_output, write_report

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from napari_diffseg.errors import BadRequest
+
 if TYPE_CHECKING:
     from napari_diffseg.training.config import TrainingConfig
     from napari_diffseg.training.run import Outcome
@@ -81,12 +83,13 @@ def train(
     stop_after
         Stop after this step; --resume goes on.
     """
-    from napari_diffseg.training.needs import check_extra
+    from napari_diffseg.extras import check_extra
 
-    check_extra()
+    check_extra("training")
 
     from napari_diffseg.training.run import train as run_training
 
+    _check_used(data, {"channels": channels, "slices": slices, "held-out": held_out}, {"phantoms": phantoms})
     recipe = {"modalities": _names(modalities)}
     optimiser = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     cases = {"channels": _names(channels), "slices": slices, "held_out": held_out, "phantoms": phantoms}
@@ -105,6 +108,14 @@ def train(
     if os.environ.get("RANK", "0") == "0":  # of the processes of a launcher, one speaks
         _report(outcome, out, settings.optimiser.steps)
     return 0
+
+
+def _check_used(data: str, of_folders: dict[str, Any], of_phantoms: dict[str, Any]) -> None:
+    """Refuse options that the data have no use for, rather than ignore them."""
+    idle = of_folders if data == PHANTOMS else of_phantoms
+    asked = [f"--{name}" for name, value in idle.items() if value is not None]
+    if asked:
+        raise BadRequest(f"{', '.join(asked)} would do nothing with --data {data}: leave it out.")
 
 
 def _report(outcome: Outcome, out: Path, steps: int) -> None:

@@ -1,0 +1,32 @@
+"""The libraries that only a part of the package needs, by the extra that they come in."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Final, Literal
+
+from napari_diffseg.errors import BadRequest
+
+ExtraName = Literal["evaluation", "training"]
+
+LIBRARIES: Final[dict[ExtraName, tuple[str, ...]]] = {
+    "evaluation": ("medpy", "surface_distance", "matplotlib"),
+    "training": ("accelerate", "monai", "tensorboard", "tomli_w"),
+}
+"""What is imported of each extra, by the names of `import`."""
+
+
+def check_extra(extra: ExtraName) -> None:
+    """Refuse early where a library of an extra is missing.
+
+    Raises
+    ------
+    BadRequest
+        If the extra is not installed whole.
+    """
+    missing = [name for name in LIBRARIES[extra] if find_spec(name) is None]
+    if missing:
+        raise BadRequest(
+            f"{extra.capitalize()} needs {', '.join(missing)}, which this environment lacks: "
+            f"install the extra, pip install 'napari-diffseg[{extra}]'."
+        )

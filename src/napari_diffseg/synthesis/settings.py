@@ -28,7 +28,7 @@ class ReaderModel:
 
     A reader is tight or generous: the boundary is drawn at the relative radius 1 + delta, with delta from a mixture of
     two Gaussians. The image fades over the same range, so an ambiguous boundary looks ambiguous. By default one reader
-    in four is tight, and two readers of a glioma agree with a Dice of about 0.86: people do with 0.85.
+    in four is tight: a minority opinion, and pairs that agree about as well as people do (Dice 0.85).
 
     Parameters
     ----------

@@ -59,6 +59,21 @@ def test_the_network_sees_the_clean_image_the_noisy_mask_and_the_original_timest
     assert t.tolist() == [666.0] * 3
 
 
+def test_a_network_that_can_be_conditioned_is_shown_the_image_once_and_the_original_timestep_every_time():
+    shown, told = [], []
+
+    class Conditionable:
+        def conditioned_on(self, image):
+            shown.append(image)
+            return lambda x_t, timestep: told.append(timestep) or X0
+
+    conditioned = denoiser(Conditionable(), prediction="x0")
+    for index in (INDEX, INDEX, 0):
+        assert torch.equal(conditioned(X_T, index).x0, X0)
+    assert [id(image) for image in shown] == [id(IMAGE)]
+    assert told == [666.0, 666.0, 0.0]
+
+
 def test_the_network_is_told_a_rescaled_timestep_where_it_was_trained_so():
     seen = []
     schedule = make_schedule("linear", 4000, timesteps=[10, 3999])

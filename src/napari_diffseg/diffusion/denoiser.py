@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never, runtime_checkable
 
 import torch
 
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 
 Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Channels (B, I + M, H, W) and timesteps (B,) to a prediction (B, M or 2 M, H, W)."""
+
+Predict = Callable[[torch.Tensor, float], torch.Tensor]
+"""A noisy mask (B, M, H, W) and the timestep that a network is told to a prediction (B, M or 2 M, H, W)."""
+
+
+@runtime_checkable
+class ConditionableNetwork(Protocol):
+    """A network that does the image's part once, and a timestep's once for all rows."""
+
+    def conditioned_on(self, image: torch.Tensor) -> Predict:
+        """The network for one batch of images (B, I, H, W), float32."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +62,9 @@ class ConditionedDenoiser:
 
     Parameters
     ----------
-    network : callable
-        Takes the image's and then the mask's channels, (B, I + M, H, W), and the original timesteps (B,).
+    network : Network or ConditionableNetwork
+        Takes the image's and then the mask's channels, (B, I + M, H, W), and the original timesteps (B,); or first the
+        image alone.
     image : Tensor, (B, I, H, W), float32
         The same at every step, and never noisy.
     schedule : Schedule
@@ -74,7 +87,7 @@ class ConditionedDenoiser:
 
     def __init__(
         self,
-        network: Network,
+        network: Network | ConditionableNetwork,
         image: torch.Tensor,
         schedule: Schedule,
         *,
@@ -83,8 +96,11 @@ class ConditionedDenoiser:
         clip: tuple[float, float] | None = (-1.0, 1.0),
         rescale_timesteps: bool = False,
     ) -> None:
-        self._network = network
-        self._image = image
+        self._predict: Predict
+        if isinstance(network, ConditionableNetwork):
+            self._predict = network.conditioned_on(image)
+        else:
+            self._predict = _concatenating(network, image)
         self._schedule = schedule
         self._prediction = prediction
         self._variance = variance
@@ -111,8 +127,7 @@ class ConditionedDenoiser:
     def _evaluate(self, x_t: torch.Tensor, index: int) -> tuple[torch.Tensor, torch.Tensor | float]:
         """The prediction (B, M, H, W), float32, and the log variance."""
         told = self._schedule.timestep(index) * self._time_scale
-        timesteps = torch.full((len(x_t),), told, dtype=torch.float32, device=x_t.device)
-        out = self._network(torch.cat([self._image, x_t], dim=1), timesteps).float()
+        out = self._predict(x_t, told).float()
         masks = x_t.shape[1]
         expected = 2 * masks if self._variance == "learned_range" else masks
         if out.shape[1] != expected:
@@ -145,3 +160,13 @@ class ConditionedDenoiser:
                 return signal * x_t - noise * predicted
             case _:
                 assert_never(self._prediction)
+
+
+def _concatenating(network: Network, image: torch.Tensor) -> Predict:
+    """A network that is shown the image and the timestep of every row, anew at every step."""
+
+    def predict(x_t: torch.Tensor, told: float) -> torch.Tensor:
+        timesteps = torch.full((len(x_t),), told, dtype=torch.float32, device=x_t.device)
+        return network(torch.cat([image, x_t], dim=1), timesteps)
+
+    return predict

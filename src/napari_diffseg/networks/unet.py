@@ -74,7 +74,8 @@ class UNet(nn.Module):
         BadRequest
             If x has another number of channels, or a size that cannot be halved often enough.
         """
-        self._check(x)
+        self.check_channels(x.shape[1])
+        self.check_size(x.shape[2], x.shape[3])
         inner = _dtype_of(self.middle_block)
         emb = self.time_embed(timestep_embedding(timesteps, self.config.model_channels)).to(inner)
         h = self.input_blocks[0](x, emb).to(inner)
@@ -88,13 +89,17 @@ class UNet(nn.Module):
         out: torch.Tensor = self.out(h.float())
         return out
 
-    def _check(self, x: torch.Tensor) -> None:
-        multiple, (_, channels, height, width) = self.config.size_multiple, x.shape
+    def check_channels(self, channels: int) -> None:
+        """Raise BadRequest unless an input of so many channels, image and mask together, can be taken."""
         if channels != self.config.in_channels:
             raise BadRequest(
                 f"The network takes {self.config.in_channels} channels, but was given {channels}: choose a checkpoint "
                 "made for these modalities and labels."
             )
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise BadRequest unless so many rows and columns can be halved often enough."""
+        multiple = self.config.size_multiple
         if height % multiple or width % multiple:
             raise BadRequest(
                 f"The network was given {height} x {width} pixels, but needs multiples of {multiple}: crop or pad them."

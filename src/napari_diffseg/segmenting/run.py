@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_diffseg.diffusion.step import Step
     from napari_diffseg.encode import Conditioning
     from napari_diffseg.events import SegmentRequest
-    from napari_diffseg.networks.unet import UNet
+    from napari_diffseg.networks.fast_unet import FastUNet
     from napari_diffseg.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Run:
     request: SegmentRequest
     recipe: Recipe
     conditioning: Conditioning
-    network: UNet
+    network: FastUNet
     device: torch.device
     dtype: torch.dtype
     schedule: Schedule

@@ -12,6 +12,7 @@ from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
 from napari_diffseg.encode import encode
 from napari_diffseg.errors import BadRequest, DiffsegError, RunFailed
 from napari_diffseg.events import Finished, Started
+from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.unet import to_inference
 from napari_diffseg.segmenting.device import describe_device, precision_name, resolve_device, resolve_precision
 from napari_diffseg.segmenting.memory import choose_batch_size
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from napari_diffseg.diffusion.schedule import Schedule
     from napari_diffseg.events import SamplingEvent, SegmentRequest
     from napari_diffseg.imaging.case import Case
-    from napari_diffseg.networks.unet import UNet
     from napari_diffseg.recipe import Recipe
 
 
@@ -43,7 +43,7 @@ class LocalSegmenter:
     def __init__(self, checkpoint: Checkpoint, *, preview_interval_s: float | None = 1 / 15) -> None:
         self._checkpoint = checkpoint
         self._preview_interval_s = preview_interval_s
-        self._loaded: tuple[torch.device, torch.dtype, UNet] | None = None
+        self._loaded: tuple[torch.device, torch.dtype, FastUNet] | None = None
 
     def segment(self, case: Case, request: SegmentRequest) -> Iterator[SamplingEvent]:
         """Sample the ensemble that `request` describes; see `napari_diffseg.events.Segmenter`.
@@ -97,10 +97,11 @@ class LocalSegmenter:
             preview_interval_s=self._preview_interval_s,
         )
 
-    def _network(self, device: torch.device, dtype: torch.dtype) -> UNet:
+    def _network(self, device: torch.device, dtype: torch.dtype) -> FastUNet:
         if self._loaded is None or self._loaded[:2] != (device, dtype):
             self._loaded = None  # the old copy goes before the new one comes
-            self._loaded = (device, dtype, to_inference(self._checkpoint.network(), dtype=dtype).to(device))
+            network = to_inference(self._checkpoint.network(), dtype=dtype).to(device)
+            self._loaded = (device, dtype, FastUNet(network))
         return self._loaded[2]
 
 

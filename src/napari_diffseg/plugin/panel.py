@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from napari_diffseg.errors import DiffsegError, OutputExists
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.checkpoint_box import CheckpointBox
+from napari_diffseg.plugin.exploring import Exploring
 from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.result_box import ResultBox
 from napari_diffseg.plugin.result_layers import ResultLayers, bare
@@ -56,6 +57,7 @@ class DiffsegPanel(QWidget):
         self.results = ResultLayers(napari_viewer)
         self.case, self.checkpoint, self.settings, self.run_box = CaseBox(), CheckpointBox(), SettingsBox(), RunBox()
         self.result = ResultBox()
+        self.exploring = Exploring(napari_viewer, self.results, self.result)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._poll)
@@ -222,6 +224,7 @@ class DiffsegPanel(QWidget):
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._timer.stop()
             self._catch_up_timer.stop()
+            self.exploring.close()
             self.session.close()
         return bool(super().event(event))
 

@@ -1,4 +1,7 @@
-"""The part of the panel that sums up the ensemble on the screen: consensus, threshold, uncertainty, members shown."""
+"""The part of the panel that sums up the ensemble on the screen: consensus, threshold, uncertainty, members shown.
+
+Below are the colours of the maps with their units, and the votes on the voxel under the cursor.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
 from napari_diffseg.plugin.controls import guard_from_wheel
+from napari_diffseg.plugin.legend import Legend
+from napari_diffseg.plugin.result_style import mean_style, uncertainty_style
 from napari_diffseg.segmenting.summary import HIGHEST_THRESHOLD, LOWEST_THRESHOLD, Measure, Rule, Summary
 
 if TYPE_CHECKING:
@@ -16,6 +21,7 @@ if TYPE_CHECKING:
 _PERCENT: Final = 100
 _STEP: Final = 5
 _READING_WIDTH: Final = 44
+_NO_VOTES: Final = "Point at a voxel to read its votes."
 
 
 class ResultBox(QGroupBox):
@@ -36,6 +42,14 @@ class ResultBox(QGroupBox):
         )
         self.shown = _slider("shown", "Members that are shown and have a vote; the others are hidden, not deleted.")
         self._threshold_reading, self._shown_reading = QLabel(), QLabel()
+        self.mean_legend = Legend("mean_legend", mean_style())
+        self.mean_legend.set_texts("0", "mean: share of members", "1")
+        self.uncertainty_legend = Legend("uncertainty_legend", uncertainty_style(1.0))
+        self.votes = QLabel(_NO_VOTES)
+        self.votes.setObjectName("diffseg_cursor")
+        self.votes.setTextFormat(Qt.TextFormat.PlainText)
+        self.votes.setWordWrap(True)
+        self.votes.setToolTip("What the members say of the voxel under the cursor, in 2-D.")
         self._lay_out()
         self.set_summary(Summary())
         self.set_count(0)
@@ -60,6 +74,12 @@ class ResultBox(QGroupBox):
             grid.addWidget(label, n, 0)
             grid.addWidget(widget, n, 1)
         layout.addLayout(grid)
+        for widget in (self.uncertainty_legend, self.mean_legend, self.votes):
+            layout.addWidget(widget)
+
+    def show_cursor(self, words: str) -> None:
+        """Show the votes on the voxel under the cursor; without any, say how to get some."""
+        self.votes.setText(words or _NO_VOTES)
 
     @property
     def summary(self) -> Summary:
@@ -94,6 +114,9 @@ class ResultBox(QGroupBox):
         majority = self.rule.currentData() is Rule.MAJORITY
         self.threshold.setEnabled(not majority)
         self._threshold_reading.setText("half" if majority else f"{self.threshold.value() / _PERCENT:.2f}")
+        measure: Measure = self.measure.currentData()
+        what = f"uncertainty: {measure.value}{f', {measure.unit}' if measure.unit else ''}"
+        self.uncertainty_legend.set_texts("0", what, f"{measure.largest:g}")
         self.shown.setEnabled(self.shown.maximum() > 1)
         self._shown_reading.setText(f"{self.shown.value()} of {self.shown.maximum()}" if self.shown.maximum() else "")
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.plugin.frame import METADATA_KEY
-from napari_diffseg.plugin.result_style import label_colors, live_style, map_style
+from napari_diffseg.plugin.result_style import label_colors, live_style, mean_style, uncertainty_style
+from napari_diffseg.plugin.result_view import ResultView
 from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.summary import Measure, Summary, mean_of
 
@@ -57,6 +58,7 @@ class ResultLayers:
         self._live_spot: tuple[int, int] | None = None
         self._runs = 0
         self._started: Started | None = None
+        self._begun = False
         self._outlines: list[Layer] = []
         self._summary = Summary()
         self._first: int | None = None
@@ -71,7 +73,7 @@ class ResultLayers:
             for shown in self._shown(set(self._members)):
                 shown.layer.visible = False
         self._runs += 1
-        self._started, self._frame = started, frame
+        self._started, self._frame, self._begun = started, frame, False
         self._prefix = f"diffseg {self._runs}"
         self._ensemble = Ensemble.for_run(started)
         self._members: dict[int, _Shown] = {}
@@ -80,8 +82,7 @@ class ResultLayers:
         self._first, self._pending, self._hidden = None, [], set()
         labels = started.labels
         shape = started.source_shape
-        mean = map_style("magma", 1.0, visible=False)
-        uncertainty = map_style("inferno", self._summary.measure.largest, visible=True)
+        mean, uncertainty = mean_style(), uncertainty_style(self._summary.measure.largest)
         names = self._uncertainty_names(self._summary)
         self._mean = [self._add_map(f"{self._prefix} | mean{_tag(labels, c)}", shape, mean) for c in range(len(labels))]
         self._uncertainty = [self._add_map(name, shape, uncertainty) for name in names]
@@ -91,6 +92,7 @@ class ResultLayers:
         if len(started.members) > MOST_MEMBER_LAYERS:
             stack = np.zeros((len(started.members), *shape), np.uint8)
             self._together = self._add_labels("members", stack, visible=False)
+        self._begun = True
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -101,6 +103,23 @@ class ResultLayers:
     def ensemble(self) -> Ensemble:
         """The ensemble that is shown; `begin` makes it."""
         return self._ensemble
+
+    @property
+    def view(self) -> ResultView | None:
+        """What is on the screen now; None before the first run has started, and while the layers of one are made."""
+        if self._started is None or not self._begun:
+            return None
+        return ResultView(
+            prefix=self._prefix,
+            started=self._started,
+            frame=self._frame,
+            ensemble=self._ensemble,
+            summary=self._summary,
+            first=self._first,
+            mean=tuple(shown.layer for shown in self._mean),
+            uncertainty=tuple(shown.layer for shown in self._uncertainty),
+            mask=self._mask.layer,
+        )
 
     def show_preview(self, preview: Preview) -> None:
         """Show a slice while it is denoised; not in 3-D, where drawing takes longer than sampling."""

@@ -25,6 +25,16 @@ def map_style(colormap: str, highest: float, *, visible: bool) -> dict[str, Any]
     }
 
 
+def mean_style() -> dict[str, Any]:
+    """How the mean, 0 to 1, is drawn."""
+    return map_style("magma", 1.0, visible=False)
+
+
+def uncertainty_style(highest: float) -> dict[str, Any]:
+    """How the uncertainty, 0 to `highest`, is drawn."""
+    return map_style("inferno", highest, visible=True)
+
+
 def live_style() -> dict[str, Any]:
     """How the slice under way is drawn."""
     return map_style("cyan", 1.0, visible=True) | {"opacity": 0.6}

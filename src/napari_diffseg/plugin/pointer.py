@@ -1,0 +1,96 @@
+"""What the members say of the voxel under the cursor: in napari's status bar, and to whoever listens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from psygnal import Signal
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_diffseg.plugin.result_layers import ResultLayers
+    from napari_diffseg.plugin.result_view import ResultView
+    from napari_diffseg.segmenting.summary import Summary
+
+_SEPARATOR = "  |  "
+
+
+class Pointer:
+    """Adds the votes on the voxel under the cursor to what napari says of it, whichever layer is selected.
+
+    napari works the status out in a thread of its own and then sets it in the GUI thread; there it is completed here.
+
+    Parameters
+    ----------
+    viewer : ViewerModel or Viewer
+        Whose status and cursor are used.
+    results : ResultLayers
+        What is on the screen.
+    """
+
+    told: ClassVar[Signal] = Signal(str)
+    """The votes in words, such as `7 of 10 members; variance 0.23`; empty where there are none."""
+
+    def __init__(self, viewer: ViewerModel, results: ResultLayers) -> None:
+        self._viewer = viewer
+        self._results = results
+        self._completed: Any = None
+        self._told = ""
+        viewer.events.status.connect(self._complete)
+
+    def close(self) -> None:
+        """Leave napari's status as it is from now on."""
+        self._viewer.events.status.disconnect(self._complete)
+
+    def _complete(self, event: Any) -> None:
+        if event.value == self._completed:  # our own, which napari tells of later
+            return
+        words = self._words()
+        if words != self._told:
+            self._told = words
+            self.told.emit(words)
+        if words:
+            self._completed = _with_words(event.value, words)
+            self._viewer.status = self._completed
+
+    def _words(self) -> str:
+        view = self._results.view
+        if view is None or self._viewer.dims.ndisplay == 3 or not self._viewer.mouse_over_canvas:
+            return ""
+        return describe_point(view, self._viewer.cursor.position)
+
+
+def describe_point(view: ResultView, point: tuple[float, ...]) -> str:
+    """The votes at a point of napari's world in words; empty outside the volume and on slices that were not asked."""
+    voxel = view.voxel_at(point)
+    voted = view.votes_at(voxel) if voxel is not None else None
+    if voted is None:
+        return ""
+    votes, count = voted
+    labels = view.started.labels
+    if len(labels) == 1:
+        return describe_votes(votes[0], count, view.summary)
+    return ", ".join(
+        f"{label}: {describe_votes(v, count, view.summary)}" for label, v in zip(labels, votes, strict=True)
+    )
+
+
+def describe_votes(votes: int, count: int, summary: Summary) -> str:
+    """`votes` of `count` members in words, with the uncertainty that `summary` gives them and its unit."""
+    if count == 0:
+        return "no member yet"
+    words = f"{votes} of {count} member{'s' if count > 1 else ''}"
+    if count == 1:
+        return words  # one member cannot disagree
+    measure = summary.measure
+    value = float(summary.uncertainty(np.array([votes]), count)[0])
+    return f"{words}; {measure.value} {value:.2f}{f' {measure.unit}' if measure.unit else ''}"
+
+
+def _with_words(status: Any, words: str) -> Any:
+    """Napari's status, a text or a mapping of texts, with ours at its end."""
+    if isinstance(status, str):
+        return f"{status}{_SEPARATOR}{words}"
+    return {**status, "coordinates": f"{status['coordinates']}{_SEPARATOR}{words}"}

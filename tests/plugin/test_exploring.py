@@ -1,0 +1,150 @@
+"""Reading the result on a viewer model without a window: votes under the cursor, keys."""
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from test_result_layers import SHAPE, events_of, play, volume
+
+from napari_diffseg.plugin.exploring import toggle_uncertainty
+from napari_diffseg.plugin.frame import Frame
+from napari_diffseg.plugin.keys import Keys
+from napari_diffseg.plugin.pointer import Pointer, describe_point, describe_votes
+from napari_diffseg.plugin.result_layers import ResultLayers
+from napari_diffseg.segmenting.summary import Measure, Summary
+from plugin_fakes import fake_member
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def results(viewer):
+    made = ResultLayers(viewer)
+    play(made, events_of(members=4))
+    return made
+
+
+def votes_by_hand(voxel, members=4):
+    return sum(int(fake_member(SHAPE, k)[voxel]) for k in range(members))
+
+
+def point_at(viewer, point):
+    viewer.mouse_over_canvas = True
+    viewer.cursor.position = point
+    viewer.update_status_from_cursor()
+
+
+@pytest.mark.parametrize(
+    ("votes", "count", "measure", "words"),
+    [
+        (7, 10, Measure.VARIANCE, "7 of 10 members; variance 0.23"),
+        (5, 10, Measure.ENTROPY, "5 of 10 members; entropy 1.00 bits"),
+        (1, 2, Measure.DISAGREEMENT, "1 of 2 members; disagreement 1.00"),
+        (1, 1, Measure.VARIANCE, "1 of 1 member"),
+        (0, 0, Measure.VARIANCE, "no member yet"),
+    ],
+)
+def test_votes_are_written_as_people_say_them(votes, count, measure, words):
+    assert describe_votes(votes, count, Summary(measure=measure)) == words
+
+
+def test_every_voxel_is_found_at_its_own_place_and_has_its_own_votes(results):
+    view = results.view
+    for voxel in np.ndindex(SHAPE):
+        assert view.voxel_at(view.point_of(voxel)) == voxel
+        assert view.votes_at(voxel) == ((votes_by_hand(voxel),), 4)
+    assert view.voxel_at(np.array(view.point_of((0, 0, 0))) - 100) is None
+    assert view.voxel_mm3 == pytest.approx(3.0)
+
+
+def test_the_status_bar_gets_the_votes_under_the_cursor_whichever_layer_is_selected(viewer, results):
+    told = []
+    pointer = Pointer(viewer, results)
+    pointer.told.connect(told.append)
+    viewer.layers.selection.active = viewer.layers["diffseg 1 | member 1"]
+    voxel = next(v for v in np.ndindex(SHAPE) if votes_by_hand(v) == 1)
+    point_at(viewer, results.view.point_of(voxel))
+    assert told == ["1 of 4 members; variance 0.25"]
+    assert viewer.status["coordinates"].endswith(told[0])
+    point_at(viewer, np.array(results.view.point_of(voxel)) + 1000)
+    assert told[-1] == ""
+    assert "members" not in viewer.status["coordinates"]
+    pointer.close()
+    point_at(viewer, results.view.point_of(voxel))
+    assert "of 4 members" not in viewer.status["coordinates"]
+
+
+def test_members_that_are_not_shown_have_no_vote_under_the_cursor(results):
+    voxel = next(v for v in np.ndindex(SHAPE) if votes_by_hand(v) == 4)
+    results.summarise(Summary(), first=2)
+    assert describe_point(results.view, results.view.point_of(voxel)).startswith("2 of 2 members")
+
+
+def test_several_labels_are_named_under_the_cursor(viewer):
+    made = ResultLayers(viewer)
+    play(made, events_of(members=2, labels=("edema", "core")))
+    voxel = next(v for v in np.ndindex(SHAPE) if votes_by_hand(v, 2) == 2)
+    words = describe_point(made.view, made.view.point_of(voxel))
+    assert words == "edema: 2 of 2 members; variance 0.00, core: 2 of 2 members; variance 0.00"
+
+
+def test_a_slice_that_was_not_asked_for_has_no_votes(viewer):
+    made = ResultLayers(viewer)
+    play(made, events_of(members=2, slices="2:3"))
+    assert made.view.votes_at((0, 0, 1)) is None
+    assert describe_point(made.view, made.view.point_of((0, 0, 1))) == ""
+
+
+def test_before_the_first_run_nothing_is_said(viewer):
+    viewer.add_image(np.ones((3, 3, 3)))
+    pointer = Pointer(viewer, ResultLayers(viewer))
+    point_at(viewer, (1, 1, 1))
+    assert "member" not in viewer.status["coordinates"]
+    toggle_uncertainty(ResultLayers(viewer))
+    pointer.close()
+
+
+def test_the_uncertainty_goes_and_comes_back(viewer, results):
+    layer = viewer.layers["diffseg 1 | uncertainty"]
+    toggle_uncertainty(results)
+    assert not layer.visible
+    toggle_uncertainty(results)
+    assert layer.visible
+
+
+def test_keys_are_given_back_with_what_they_did_before(viewer):
+    pressed = []
+
+    def theirs(_viewer):
+        pressed.append("theirs")
+
+    viewer.bind_key("U", theirs)
+    keys = Keys(viewer, {"U": lambda: pressed.append("ours"), "N": lambda: None})
+    next(f for key, f in viewer.keymap.items() if str(key) == "U")(viewer)
+    assert pressed == ["ours"]
+    keys.close()
+    assert {str(key): f for key, f in viewer.keymap.items()} == {"U": theirs}
+
+
+def test_a_key_that_somebody_took_since_stays_theirs(viewer):
+    keys = Keys(viewer, {"U": lambda: None})
+
+    def theirs(_viewer):
+        """Bound later."""
+
+    viewer.bind_key("U", theirs, overwrite=True)
+    keys.close()
+    assert list(viewer.keymap.values()) == [theirs]
+
+
+def test_there_is_nothing_to_read_while_the_layers_of_a_run_are_made(viewer):
+    results = ResultLayers(viewer)
+    seen = []
+    viewer.layers.events.inserted.connect(lambda _: seen.append(results.view))
+    for _ in range(2):
+        results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    assert len(seen) == 6
+    assert seen == [None] * 6
+    assert results.view is not None

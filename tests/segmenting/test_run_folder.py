@@ -15,6 +15,7 @@ from napari_diffseg.imaging import save
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.segmenting import run_folder as run_folder_module
 from napari_diffseg.segmenting.keep import keep_run
+from napari_diffseg.segmenting.parts import parts_of
 from napari_diffseg.segmenting.run_folder import RunFolder
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
@@ -250,3 +251,53 @@ def test_a_name_that_is_too_long_for_the_disk_is_one_sentence(tiny_case, tiny_ch
 def test_the_folder_may_be_given_as_text(tiny_case, tiny_checkpoint, tmp_path):
     keep(make_folder(str(tmp_path / "run"), tiny_case, tiny_checkpoint, members=1), tiny_checkpoint)
     assert (tmp_path / "run" / "mask.nii.gz").exists()
+
+
+def test_what_was_added_in_parts_is_byte_for_byte_what_one_run_makes(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "once", tiny_case, tiny_checkpoint, members=5), tiny_checkpoint)
+    for members in (1, 3, 5):
+        folder = make_folder(tmp_path / "grown", tiny_case, tiny_checkpoint, members=members, focus=members)
+        keep(folder, tiny_checkpoint, resume=True)
+    files = sorted(p.relative_to(tmp_path / "once") for p in (tmp_path / "once").rglob("*.nii.gz"))
+    assert len(files) == 8
+    for name in files:
+        assert (tmp_path / "grown" / name).read_bytes() == (tmp_path / "once" / name).read_bytes(), name
+
+
+def test_the_parts_of_a_run_say_who_made_what_and_add_up(tiny_case, tiny_checkpoint, tmp_path):
+    for members in (1, 3):
+        keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=members), tiny_checkpoint, resume=True)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    first, second = record["parts"]
+    assert (first["members"], second["members"]) == ([0], [1, 2])
+    assert record["began"] == first["began"] <= second["began"]
+    assert record["seconds"] == pytest.approx(first["seconds"] + second["seconds"])
+    assert first["seconds"] > 0
+    assert {first["device"], second["device"]} == {record["device"]}
+
+
+def test_members_that_a_killed_part_left_are_its_own(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint)
+    place = tmp_path / "run" / "run.json"
+    record = json.loads(place.read_text())
+    record["status"], record["parts"][0]["members"] = "running", []
+    place.write_text(json.dumps(record))
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=3), tiny_checkpoint, resume=True)
+    assert [part["members"] for part in json.loads(place.read_text())["parts"]] == [[0, 1], [2]]
+
+
+@pytest.mark.parametrize("parts", [None, [], "?", [{"seconds": -1}], [{"members": "all"}]])
+def test_a_record_without_readable_parts_is_a_single_one(parts):
+    record = {"began": "2026-01-01", "seconds": 3.0, "device": "cpu", "precision": "fp32", "members": [0, 1]}
+    (part,) = parts_of(record if parts is None else record | {"parts": parts}, [0, 1])
+    assert part.members == (0, 1)
+    if not parts:
+        assert (part.began, part.seconds, part.device) == ("2026-01-01", 3.0, "cpu")
+
+
+def test_a_member_that_was_deleted_is_sampled_again_by_the_part_that_does(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=3), tiny_checkpoint)
+    (tmp_path / "run" / "members" / "member-002.nii.gz").unlink()
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=3), tiny_checkpoint, resume=True)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert [part["members"] for part in record["parts"]] == [[0], [1, 2]]

@@ -21,6 +21,7 @@ from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.segmenting.ensemble import Ensemble
+from napari_diffseg.segmenting.parts import Part, parts_of, unclaimed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ class RunFolder:
     checkpoint: Checkpoint
     request: SegmentRequest
     _started: Started | None = field(default=None, init=False, repr=False)
+    _earlier: tuple[Part, ...] = field(default=(), init=False, repr=False)
     _began: str = field(default="", init=False, repr=False)
     _clock: float = field(default=0.0, init=False, repr=False)
 
@@ -116,8 +118,9 @@ class RunFolder:
         """Remove results of an earlier run, write `run.json` with the status 'running'; the ensemble, still empty."""
         for old in self._own_files():
             _remove(old)
-        self._open(started)
-        return Ensemble.for_run(started)
+        ensemble = Ensemble.for_run(started)
+        self._open(started, ensemble, earlier=())
+        return ensemble
 
     def resume(self, started: Started) -> Ensemble:
         """Take up an unfinished or smaller run of the same settings; the ensemble holds its whole members.
@@ -131,7 +134,7 @@ class RunFolder:
         ensemble = Ensemble.for_run(started)
         for k in self.finished_members():
             ensemble.add(k, started.slices, self._read_member(k, started))
-        self._open(started)
+        self._open(started, ensemble, earlier=parts_of(self._record() or {}, ensemble.members))
         return ensemble
 
     def finished_members(self) -> tuple[int, ...]:
@@ -170,11 +173,11 @@ class RunFolder:
             self._write("uncertainty", ensemble.variance())
         self._write_record("running" if finished is None else "complete", ensemble, finished)
 
-    def _open(self, started: Started) -> None:
-        self._started, self._clock = started, time.monotonic()
+    def _open(self, started: Started, ensemble: Ensemble, *, earlier: tuple[Part, ...]) -> None:
+        self._started, self._clock, self._earlier = started, time.monotonic(), earlier
         self._began = datetime.now(UTC).isoformat(timespec="seconds")
         self._make_folder()
-        self._write_record("running", None, None)
+        self._write_record("running", ensemble, None)
 
     def _make_folder(self) -> None:
         try:
@@ -261,9 +264,10 @@ class RunFolder:
             "settings": request,
         }
 
-    def _write_record(self, status: str, ensemble: Ensemble | None, finished: Finished | None) -> None:
+    def _write_record(self, status: str, ensemble: Ensemble, finished: Finished | None) -> None:
         assert self._started is not None  # begin() or resume() came first
         s = self._started
+        parts = (*self._earlier, self._present_part(s, ensemble, finished))
         record = {
             "format": FORMAT,
             "status": status,
@@ -272,7 +276,7 @@ class RunFolder:
             "checkpoint": {"file": shown_name(self.checkpoint.path), "guesses": list(self.checkpoint.guesses)},
             "files": {name: shown_name(v.path) if v.path else None for name, v in self.case.volumes.items()},
             "request": self.request.model_dump(mode="json"),
-            "members": list(ensemble.members) if ensemble is not None else [],
+            "members": list(ensemble.members),
             "seeds": "noise of member k on source slice i: napari_diffseg.diffusion.noise.member_seed(seed, k, i)",
             "slice_axis": s.slice_axis,
             "slices": list(s.slices),
@@ -282,13 +286,25 @@ class RunFolder:
             "precision": s.precision,
             "sampler": s.sampler,
             "timesteps": s.timesteps,
-            "batch_size": finished.batch_size if finished is not None else None,
+            "batch_size": parts[-1].batch_size,
             "warnings": list(s.warnings),
-            "versions": {"python": python_version(), **{name: _version(name) for name in _PACKAGES}},
-            "began": self._began,
-            "seconds": round(time.monotonic() - self._clock, 3),
+            "versions": parts[-1].versions,
+            "began": parts[0].began,
+            "seconds": round(sum(part.seconds for part in parts), 3),
+            "parts": [part.model_dump(mode="json") for part in parts],
         }
         write_json(self.folder / "run.json", record, overwrite=True)
+
+    def _present_part(self, started: Started, ensemble: Ensemble, finished: Finished | None) -> Part:
+        return Part(
+            began=self._began,
+            seconds=round(time.monotonic() - self._clock, 3),
+            members=unclaimed(ensemble.members, self._earlier),
+            device=started.device,
+            precision=started.precision,
+            batch_size=finished.batch_size if finished is not None else None,
+            versions={"python": python_version(), **{name: _version(name) for name in _PACKAGES}},
+        )
 
 
 def _check_writable(folder: Path) -> None:

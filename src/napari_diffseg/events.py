@@ -67,7 +67,9 @@ class SegmentRequest(BaseModel):
         description="auto, cpu, cuda, cuda:1 or mps.",
     )
     precision: PrecisionName = Field(
-        "auto", title="Precision", description="Arithmetic of the network; auto: bf16 on a GPU that has it, else fp32."
+        "auto",
+        title="Precision",
+        description="Arithmetic of the network; auto: bf16 on a device that computes in it, else fp32.",
     )
     slices: Annotated[str | None, AfterValidator(_check_slices)] = Field(
         None, title="Slices", description="Half-open range A:B along the slice axis, source indices. Default: all."
@@ -77,6 +79,13 @@ class SegmentRequest(BaseModel):
     )
     batch_size: int | None = Field(
         None, ge=1, le=4096, title="Batch size", description="Slices evaluated at once. Default: from free memory."
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        title="Threads",
+        description="Processor threads. Default: one a core; beside the viewer one fewer, if there are three or more.",
     )
     reproducible: bool = Field(
         False, title="Reproducible", description="Fixed batch shape and one thread: the same bytes every time, slower."

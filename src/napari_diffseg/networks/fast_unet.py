@@ -29,7 +29,7 @@ class FastUNet:
     The same weights and, up to the order of sums, the same arithmetic as `UNet`: the time embedding is folded into
     normalisations and biases once a timestep, pixels are repeated after a convolution and not before it, and no pass
     over the features is made for a dtype alone. On a processor, rows do not touch each other's sums: in bfloat16 a row
-    is the same to the bit in any batch (the matrix products of float32 still choose their order by the batch).
+    is the same to the bit in any batch, and in float32 in any batch of two or more.
 
     Parameters
     ----------
@@ -45,7 +45,8 @@ class FastUNet:
         layers = [layer for block in (*self._down, self._middle, *self._up) for layer in block]
         self._blocks = [layer for layer in layers if isinstance(layer, FastResBlock)]
         self._times = TimeTable(network, self._blocks)
-        self._norm, self._head = expect(GroupNorm32, network.out[0]), network.out[2]
+        self._stem = expect(nn.Conv2d, expect(TimedLayers, network.input_blocks[0])[0])
+        self._norm, self._head = expect(GroupNorm32, network.out[0]), expect(nn.Conv2d, network.out[2])
         self._dtype = next(m for m in network.middle_block.modules() if isinstance(m, nn.Conv2d)).weight.dtype
 
     def conditioned_on(self, image: torch.Tensor) -> Callable[[torch.Tensor, float], torch.Tensor]:
@@ -79,7 +80,7 @@ class FastUNet:
 
     def _predict(self, x: torch.Tensor, entry: torch.Tensor) -> torch.Tensor:
         told = dict(zip(self._blocks, self._times.parts(entry), strict=True))
-        h = self.network.input_blocks[0](x.contiguous(memory_format=torch.channels_last), entry).to(self._dtype)
+        h = _convolve(self._stem, x.contiguous(memory_format=torch.channels_last)).to(self._dtype)
         skips = [h]
         for layers in self._down:
             h = _through(layers, h, told)
@@ -87,8 +88,7 @@ class FastUNet:
         h = _through(self._middle, h, told)
         for layers in self._up:
             h = _through(layers, torch.cat([h, skips.pop()], dim=1), told)
-        out: torch.Tensor = self._head(norm_silu(h.float(), self._norm.weight, self._norm.bias, eps=self._norm.eps))
-        return out
+        return _convolve(self._head, norm_silu(h.float(), self._norm.weight, self._norm.bias, eps=self._norm.eps))
 
 
 def _fast_layers(layers: nn.Module) -> list[Layer]:
@@ -101,6 +101,12 @@ def _fast(layer: nn.Module) -> Layer:
     if isinstance(layer, Upsample) and isinstance(layer.conv, nn.Conv2d):
         return PhasedUpsample(layer.conv)
     return layer
+
+
+def _convolve(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+    """A convolution in float32; PyTorch takes another algorithm for a single small row, so it is given two."""
+    out: torch.Tensor = conv(x) if len(x) > 1 else conv(x.expand(2, -1, -1, -1))[:1]
+    return out
 
 
 def _through(layers: list[Layer], x: torch.Tensor, told: dict[FastResBlock, torch.Tensor]) -> torch.Tensor:

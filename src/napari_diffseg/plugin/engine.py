@@ -45,7 +45,9 @@ class EngineCache:
         if self._engine is None or key is None or key != self._key:
             self._engine = None  # the old network goes before the new one comes
             checkpoint = load_checkpoint(path, **overrides)
-            self._engine = Engine(checkpoint, LocalSegmenter(checkpoint), tuple(describe(checkpoint)))
+            self._engine = Engine(
+                checkpoint, LocalSegmenter(checkpoint, beside_viewer=True), tuple(describe(checkpoint))
+            )
             self._key = key
         return self._engine
 

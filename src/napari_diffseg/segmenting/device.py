@@ -9,6 +9,8 @@ import torch
 from napari_diffseg.errors import BadRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_diffseg.events import PrecisionName
 
 
@@ -45,11 +47,23 @@ def _has_mps() -> bool:
 
 
 def resolve_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
-    """The arithmetic of the network: bfloat16 on a GPU that has it unless float32 is asked for, else float32."""
+    """The arithmetic of the network; `auto` is bfloat16 where the device computes in it, else float32.
+
+    Where it is emulated it is slower than float32, and no more exact.
+    """
     if name == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if fast else torch.float32
+        return torch.bfloat16 if _computes_in_bf16(device) else torch.float32
     return torch.bfloat16 if name == "bf16" else torch.float32
+
+
+def _computes_in_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        # Other processors, Arm's say, were not measured; a PyTorch that does not tell is taken to have none.
+        tell: Callable[[], dict[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)
+        return any(tell().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return False
 
 
 def precision_name(dtype: torch.dtype) -> str:

@@ -10,8 +10,8 @@ import torch
 if TYPE_CHECKING:
     from napari_diffseg.networks.config import UNetConfig
 
-_CPU_STEP_FLOP = 40e9
-"""Work of one step on a processor, so that a step stays about a second and a cancel is answered within it."""
+_CPU_STEP_FLOP = 24e9
+"""Work of one step on a processor: a cancel is answered within it, and the features stay near the cache."""
 _GPU_STEP_FLOP = 60e12
 _MAX_ROWS = 256
 _BYTES_PER_ACTIVATION = 4

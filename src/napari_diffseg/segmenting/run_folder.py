@@ -251,7 +251,7 @@ class RunFolder:
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for two runs' members to belong to one ensemble, as JSON gives it back."""
-        free = {"members", "device", "batch_size", "focus"}
+        free = {"members", "device", "batch_size", "focus", "threads"}
         request = {k: v for k, v in self.request.model_dump(mode="json").items() if k not in free}
         recipe = self.checkpoint.recipe
         request["sampler"] = request["sampler"] or recipe.sampler

@@ -15,9 +15,11 @@ from napari_diffseg.events import Finished, Started
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.unet import to_inference
 from napari_diffseg.segmenting.device import describe_device, precision_name, resolve_device, resolve_precision
+from napari_diffseg.segmenting.heap import freed_memory_kept
 from napari_diffseg.segmenting.memory import choose_batch_size
 from napari_diffseg.segmenting.reproducible import reproducibly
 from napari_diffseg.segmenting.run import Run, sample_run
+from napari_diffseg.segmenting.threads import resolve_threads, threads_used
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,10 +40,15 @@ class LocalSegmenter:
         What to sample with. The network stays on the device between runs.
     preview_interval_s : float or None
         Shortest time between two previews; 0 previews every step, None never.
+    beside_viewer : bool
+        Whether the processor draws a window meanwhile, which is left its share.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, preview_interval_s: float | None = 1 / 15) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, *, preview_interval_s: float | None = 1 / 15, beside_viewer: bool = False
+    ) -> None:
         self._checkpoint = checkpoint
+        self._beside_viewer = beside_viewer
         self._preview_interval_s = preview_interval_s
         self._loaded: tuple[torch.device, torch.dtype, FastUNet] | None = None
 
@@ -59,7 +66,8 @@ class LocalSegmenter:
         """
         began = time.monotonic()
         try:
-            with reproducibly(enabled=request.reproducible):
+            threads = resolve_threads(request.threads, beside_viewer=self._beside_viewer)
+            with threads_used(threads), reproducibly(enabled=request.reproducible), freed_memory_kept():
                 run = self._resolve(case, request)
                 yield _started(run, case)
                 batch_size = yield from sample_run(run)

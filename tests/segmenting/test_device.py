@@ -1,0 +1,100 @@
+"""Where and in which arithmetic a run computes, with how many threads, and what it leaves behind."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+
+import psutil
+import pytest
+import torch
+
+from napari_diffseg.events import SegmentRequest, Started
+from napari_diffseg.segmenting import threads as threads_module
+from napari_diffseg.segmenting.device import resolve_precision
+from napari_diffseg.segmenting.heap import freed_memory_kept
+from napari_diffseg.segmenting.segmenter import LocalSegmenter
+from napari_diffseg.segmenting.threads import resolve_threads, threads_used
+
+CPU = torch.device("cpu")
+needs_glibc = pytest.mark.skipif(
+    sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="another C library does as it likes"
+)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx512_f": True}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_a_processor_computes_in_bf16_where_it_has_the_instructions(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert resolve_precision("auto", CPU) == expected
+    assert resolve_precision("fp32", CPU) == torch.float32
+    assert resolve_precision("bf16", CPU) == torch.bfloat16
+
+
+def test_a_pytorch_that_does_not_tell_what_a_processor_has_computes_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert resolve_precision("auto", CPU) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("cores", "wanted", "beside_viewer", "expected"),
+    [
+        (8, None, False, 8),
+        (8, None, True, 7),
+        (3, None, True, 2),
+        (2, None, True, 2),
+        (8, 3, True, 3),
+        (2, 64, False, 2),
+    ],
+)
+def test_a_viewer_has_a_core_to_itself_where_there_are_three(monkeypatch, cores, wanted, beside_viewer, expected):
+    monkeypatch.setattr(threads_module, "_usable_cores", lambda: cores)
+    assert resolve_threads(wanted, beside_viewer=beside_viewer) == expected
+
+
+def fail_with(threads):
+    with threads_used(threads):
+        raise KeyError(torch.get_num_threads())
+
+
+def test_threads_are_as_before_even_after_a_failure():
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError, match=str(before + 1)):
+        fail_with(before + 1)
+    assert torch.get_num_threads() == before
+
+
+def test_a_run_computes_with_the_threads_asked_for(tiny_checkpoint, tiny_case):
+    outside = torch.get_num_threads()
+    run = LocalSegmenter(tiny_checkpoint).segment(tiny_case, SegmentRequest(device="cpu", threads=1))
+    assert isinstance(next(run), Started)
+    assert torch.get_num_threads() == 1
+    run.close()
+    assert torch.get_num_threads() == outside
+
+
+@needs_glibc
+def test_within_a_run_memory_is_taken_once_and_given_back_at_its_end():
+    def evaluation():
+        for tensor in [torch.empty(8 << 20, dtype=torch.uint8) for _ in range(6)]:
+            tensor.fill_(1)
+
+    def faults():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    process = psutil.Process()
+    with freed_memory_kept():
+        evaluation()
+        before, held = faults(), process.memory_info().rss
+        for _ in range(5):
+            evaluation()
+        assert faults() - before < 6000  # 61 440 pages are written
+    assert process.memory_info().rss < held - (30 << 20)

@@ -139,3 +139,27 @@ JOB_THREAD = "diffseg job"
 def run_in_thread(target, stop: threading.Event) -> None:
     """Launch a job in a thread of its own, without Qt."""
     threading.Thread(target=target, daemon=True, name=JOB_THREAD).start()
+
+
+def ready(session, layers, **values):
+    """Everything chosen that a run needs."""
+    session.choose_checkpoint("demo")
+    session.poll()
+    for name in MODALITIES:
+        session.assign(name, layers[name])
+    for name, value in values.items():
+        session.set_value(name, value)
+    assert session.why_not_run() is None
+    return session
+
+
+def record(session):
+    """Everything the session tells, by signal."""
+    heard = {"message": [], "failed": [], "sampled": [], "run_ended": [], "phase_changed": [], "progress": []}
+    session.message.connect(heard["message"].append)
+    session.failed.connect(lambda *told: heard["failed"].append(told))
+    session.sampled.connect(heard["sampled"].extend)
+    session.run_ended.connect(heard["run_ended"].append)
+    session.phase_changed.connect(heard["phase_changed"].append)
+    session.progress.connect(lambda *told: heard["progress"].append(told))
+    return heard

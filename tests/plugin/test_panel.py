@@ -15,8 +15,9 @@ from napari_diffseg.events import SegmentRequest
 from napari_diffseg.plugin.controls import make_control
 from napari_diffseg.plugin.panel import DiffsegPanel
 from napari_diffseg.plugin.run_box import describe_seconds
-from napari_diffseg.plugin.session import Phase, Session
+from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.settings_box import ADVANCED, FIRST, FROM_SCREEN
+from napari_diffseg.plugin.task import Phase
 from napari_diffseg.plugin.worker import launch
 from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member, write_images
 
@@ -76,6 +77,37 @@ def test_a_run_from_the_buttons_shows_and_keeps_exact_results(ready, viewer, qtb
     np.testing.assert_array_equal(mask.affine, nib.load(case_folder / "case_1_t1.nii.gz").affine)
     assert status(ready).startswith("3 members in 1 s.")
     assert find(ready, "progress").value() == find(ready, "progress").maximum()
+
+
+def test_more_members_are_added_to_the_run_on_screen(ready, viewer, qtbot, segmenter):
+    assert not find(ready, "more").isVisible()
+    click(ready, "run", qtbot)
+    wait_idle(ready, qtbot)
+    find(ready, "more_count").setValue(2)
+    find(ready, "shown").setValue(1)
+    click(ready, "more", qtbot)
+    wait_idle(ready, qtbot)
+    stack = np.stack([fake_member(SHAPE, k) for k in range(5)])
+    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
+    assert "diffseg 2 | mean" not in viewer.layers
+    assert find(ready, "shown").value() == find(ready, "shown").maximum() == 5
+    assert segmenter.seen[1].member_numbers == (3, 4)
+    assert status(ready) == "2 members in 1 s, 5 in all."
+
+
+def test_a_cancelled_run_can_be_finished(ready, viewer, qtbot, segmenter):
+    segmenter.pause = 0.02
+    click(ready, "run", qtbot)
+    qtbot.waitUntil(lambda: "diffseg 1 | mask" in viewer.layers, timeout=5000)
+    click(ready, "cancel", qtbot)
+    wait_idle(ready, qtbot)
+    segmenter.pause = 0.0
+    click(ready, "finish", qtbot)
+    wait_idle(ready, qtbot)
+    assert not find(ready, "finish").isVisible()
+    assert nib.load(ready.session.last_results / "mask.nii.gz").shape == SHAPE
+    stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
+    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
 
 
 def test_the_slice_on_screen_is_sampled_first(ready, viewer, qtbot, segmenter):

@@ -10,32 +10,10 @@ import pytest
 
 from napari_diffseg.errors import BadCase, BadRequest, RunFailed
 from napari_diffseg.plugin.mailbox import Ending
-from napari_diffseg.plugin.session import Phase, Session, seconds_left
-from plugin_fakes import JOB_THREAD, MODALITIES, SHAPE, FakeLoader, fake_member, run_in_thread
-
-
-def ready(session, layers, **values):
-    """Everything chosen that a run needs."""
-    session.choose_checkpoint("demo")
-    session.poll()
-    for name in MODALITIES:
-        session.assign(name, layers[name])
-    for name, value in values.items():
-        session.set_value(name, value)
-    assert session.why_not_run() is None
-    return session
-
-
-def record(session):
-    """Everything the session tells, by signal."""
-    heard = {"message": [], "failed": [], "sampled": [], "run_ended": [], "phase_changed": [], "progress": []}
-    session.message.connect(heard["message"].append)
-    session.failed.connect(lambda *told: heard["failed"].append(told))
-    session.sampled.connect(heard["sampled"].extend)
-    session.run_ended.connect(heard["run_ended"].append)
-    session.phase_changed.connect(heard["phase_changed"].append)
-    session.progress.connect(lambda *told: heard["progress"].append(told))
-    return heard
+from napari_diffseg.plugin.progress import seconds_left
+from napari_diffseg.plugin.session import Session
+from napari_diffseg.plugin.task import Phase
+from plugin_fakes import JOB_THREAD, MODALITIES, SHAPE, FakeLoader, fake_member, ready, record, run_in_thread
 
 
 def poll_until(session, condition, seconds=5.0):

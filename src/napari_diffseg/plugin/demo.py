@@ -11,7 +11,8 @@ import numpy as np
 
 from napari_diffseg.errors import DiffsegError, RunFailed
 from napari_diffseg.plugin.samples import demo_case_folder
-from napari_diffseg.plugin.session import Phase, Session
+from napari_diffseg.plugin.session import Session
+from napari_diffseg.plugin.task import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -135,6 +135,20 @@ class Frame:
         }
 
 
+def with_member_axis(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a 3-D layer for one with the members as an axis in front."""
+    affine = np.eye(5)
+    affine[1:, 1:] = attributes["affine"]
+    return {
+        **attributes,
+        "scale": (1.0, *attributes["scale"]),
+        "translate": (0.0, *attributes["translate"]),
+        "affine": affine,
+        "units": ("pixel", *attributes["units"]),
+        "axis_labels": ("member", *attributes["axis_labels"]),
+    }
+
+
 def _upright_world(volume: Volume, axes: tuple[int, ...], flips: tuple[bool, ...]) -> npt.NDArray[np.float64]:
     """Display voxel to (I, P, L) mm: spacings on the diagonal, and where the first display voxel's centre lies."""
     spacing = [volume.spacing_mm[axis] for axis in axes]

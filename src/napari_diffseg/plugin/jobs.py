@@ -49,6 +49,8 @@ class RunPlan:
         The settings, with the slice on the screen as its focus.
     folder : Path
         Where results are kept.
+    resume : bool
+        Whether members that are in the folder are taken over and only the others sampled.
     """
 
     case: Case
@@ -57,6 +59,7 @@ class RunPlan:
     overrides: Mapping[str, Any]
     request: SegmentRequest
     folder: Path
+    resume: bool = False
 
 
 def run_guarded(job: Job, mailbox: Mailbox, stop: threading.Event) -> None:
@@ -115,7 +118,7 @@ def segment_job(load_engine: LoadEngine, plan: RunPlan) -> Job:
         _check_modalities(plan, engine)
         folder = RunFolder(plan.folder, plan.case, engine.checkpoint, plan.request)
         mailbox.put(Saved(plan.folder))
-        events = keep_run(engine.segmenter, folder)
+        events = keep_run(engine.segmenter, folder, resume=plan.resume)
         try:
             for event in events:
                 mailbox.put(event)

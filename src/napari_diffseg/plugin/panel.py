@@ -18,14 +18,17 @@ from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.result_box import ResultBox
 from napari_diffseg.plugin.result_layers import ResultLayers, bare
 from napari_diffseg.plugin.run_box import RunBox
-from napari_diffseg.plugin.session import Phase, Session
+from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.settings_box import SettingsBox
+from napari_diffseg.plugin.task import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import napari
     from napari.layers import Layer
 
-    from napari_diffseg.events import Stepped
+    from napari_diffseg.events import Started, Stepped
     from napari_diffseg.plugin.frame import Frame
     from napari_diffseg.plugin.reader import LayerData
     from napari_diffseg.segmenting.summary import Summary
@@ -97,6 +100,7 @@ class DiffsegPanel(QWidget):
         self.settings.changed.connect(self.session.set_value)
         self.result.changed.connect(self._summarise)
         self.run_box.run_asked.connect(self._run)
+        self.run_box.more_asked.connect(self._add_members)
         self.run_box.cancel_asked.connect(self.session.cancel)
         self.run_box.export_asked.connect(self._export)
 
@@ -110,6 +114,7 @@ class DiffsegPanel(QWidget):
         session.checkpoint_loaded.connect(self._follow_checkpoint)
         session.case_read.connect(self._add_case)
         session.started.connect(self._begin_results)
+        session.extended.connect(self._extend_results)
         session.sampled.connect(self.results.show_sampled)
         session.previewed.connect(self._show_preview)
         session.run_ended.connect(self._end_results)
@@ -134,8 +139,15 @@ class DiffsegPanel(QWidget):
         self.run_box.show_status(" ".join([f"Opened {len(added)} images.", *dict.fromkeys(notes)]))
 
     def _run(self) -> None:
+        self._try(lambda: self.session.start(self.viewer.dims.point))
+
+    def _add_members(self, count: int) -> None:
+        self._try(lambda: self.session.add_members(count, self.viewer.dims.point))
+
+    def _try(self, action: Callable[[], None]) -> None:
+        """Do what was asked for, and say why where it cannot be done."""
         try:
-            self.session.start(self.viewer.dims.point)
+            action()
         except DiffsegError as err:
             self._show_failure(str(err), type(err).__name__)
 
@@ -147,15 +159,18 @@ class DiffsegPanel(QWidget):
         self._start_export(self._export_folder)
 
     def _start_export(self, folder: Path, *, overwrite: bool = False) -> None:
-        try:
-            self.session.export(folder, overwrite=overwrite)
-        except DiffsegError as err:
-            self._show_failure(str(err), type(err).__name__)
+        self._try(lambda: self.session.export(folder, overwrite=overwrite))
 
     def _begin_results(self, started: Any, frame: Frame) -> None:
         self.run_box.show_progress(0, started.evaluations, None)
         self.result.set_count(0)
         self.results.begin(started, frame)
+
+    def _extend_results(self, started: Started) -> None:
+        self.run_box.show_progress(0, started.evaluations, None)
+        self.result.set_count(0)
+        self.results.extend(started)
+        self._catch_up_timer.start(0)
 
     def _summarise(self, summary: Summary, first: int | None) -> None:
         self.results.summarise(summary, first=first)
@@ -218,6 +233,11 @@ class DiffsegPanel(QWidget):
 
     def _show_reason(self) -> None:
         self.run_box.show_reason(self.session.why_not_run())
+        last = self.session.last_run
+        reason = self.session.why_not_add()
+        self.run_box.show_more(
+            offered=last is not None, reason=reason, unfinished=last is not None and last.is_cut_short
+        )
 
     def event(self, event: QEvent | None) -> bool:
         """Stop the run when the dock is closed: napari then sends no close event, only takes the parent away."""

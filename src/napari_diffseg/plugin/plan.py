@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_diffseg.errors import BadCase, BadRequest, GridMismatch
+from napari_diffseg.events import make_request
 from napari_diffseg.plugin.jobs import RunPlan
 from napari_diffseg.plugin.layer_volume import frame_of_layer
 
@@ -61,6 +65,30 @@ def make_plan(
         request=_focused(request, recipe, frame, None if point is None else _voxel(first, point)),
         folder=_new_folder(runs_folder, case.id),
     )
+
+
+def extend_plan(plan: RunPlan, count: int, *, slice_axis: int, point: Sequence[float] | None) -> RunPlan:
+    """The plan that adds `count` members to what `plan` was to make, with the slice at `point` first.
+
+    Parameters
+    ----------
+    plan, count :
+        The run so far, and how many members to add; with none it is only finished.
+    slice_axis : int
+        The source axis along which its slices are counted.
+    point : sequence of float or None
+        In world coordinates; None keeps the focus.
+
+    Raises
+    ------
+    BadRequest
+        If a run cannot have so many members.
+    """
+    request = make_request(plan.request.model_dump() | {"members": plan.request.members + count})
+    if point is not None:
+        voxel = np.linalg.inv(plan.frame.world) @ [*tuple(point)[-3:], 1.0]
+        request = request.model_copy(update={"focus": plan.frame.source_index(tuple(voxel), slice_axis)})
+    return replace(plan, request=request, resume=True)
 
 
 def _focused(request: SegmentRequest, recipe: Recipe, frame: Frame, voxel: tuple[float, ...] | None) -> SegmentRequest:

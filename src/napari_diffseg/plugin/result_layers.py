@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_diffseg.plugin.frame import METADATA_KEY
+from napari_diffseg.plugin.frame import METADATA_KEY, with_member_axis
 from napari_diffseg.plugin.result_style import label_colors, live_style, mean_style, uncertainty_style
 from napari_diffseg.plugin.result_view import ResultView
 from napari_diffseg.segmenting.ensemble import Ensemble
@@ -93,6 +93,14 @@ class ResultLayers:
             stack = np.zeros((len(started.members), *shape), np.uint8)
             self._together = self._add_labels("members", stack, visible=False)
         self._begun = True
+
+    def extend(self, started: Started) -> None:
+        """Let the run on the screen go on with members that are added to it; all of them are shown again."""
+        assert self._started is not None  # only a run that has begun can go on
+        members = sorted({*self._started.members, *started.members})
+        self._started = replace(started, members=tuple(members))
+        self._make_room(len(members))
+        self.summarise(self._summary)
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -234,6 +242,23 @@ class ResultLayers:
             if len(data) != len(self._together.layer.data):
                 self._together.layer.data = data
 
+    def _make_room(self, count: int) -> None:
+        """Bring the members into one layer when there are many, and make it as long as they are."""
+        if count <= MOST_MEMBER_LAYERS:
+            return
+        assert self._started is not None  # extend has seen to it
+        stack = np.zeros((count, *self._started.source_shape), np.uint8)
+        if self._together is not None:
+            stack[: len(self._together.array)] = self._together.array
+            self._together.array, self._together.layer.data = stack, self._frame.to_display(stack)
+            return
+        alone, self._members = self._members, {}
+        for k, shown in alone.items():
+            stack[self._started.members.index(k)] = shown.array
+            if self._is_there(shown.layer):
+                self._viewer.layers.remove(shown.layer)
+        self._together = self._add_labels("members", stack, visible=False)
+
     def _uncertainty_names(self, summary: Summary) -> list[str]:
         """Names of the uncertainty layers; the variance, which is also what is written to disk, needs no addition."""
         assert self._started is not None
@@ -304,7 +329,7 @@ class ResultLayers:
 
         attributes = self._attributes()
         if data.ndim == 4:
-            attributes = _with_member_axis(attributes)
+            attributes = with_member_axis(attributes)
         selection = self._viewer.layers.selection
         selected, active = set(selection), bare(selection.active)
         layer = Layer.create(data, attributes | style, kind)
@@ -366,17 +391,3 @@ def _numbered(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     for c, channel in enumerate(mask, start=1):
         number[channel] = c
     return number
-
-
-def _with_member_axis(attributes: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a 3-D layer for one with the members as an axis in front."""
-    affine = np.eye(5)
-    affine[1:, 1:] = attributes["affine"]
-    return {
-        **attributes,
-        "scale": (1.0, *attributes["scale"]),
-        "translate": (0.0, *attributes["translate"]),
-        "affine": affine,
-        "units": ("pixel", *attributes["units"]),
-        "axis_labels": ("member", *attributes["axis_labels"]),
-    }

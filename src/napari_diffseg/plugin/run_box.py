@@ -10,13 +10,17 @@ from qtpy.QtWidgets import (
     QMessageBox,
     QProgressBar,
     QPushButton,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_diffseg.plugin.checkpoint_box import breakable
+from napari_diffseg.plugin.controls import guard_from_wheel
 
 _BAR_STEPS = 1000
+_MORE, _MOST_MORE = 5, 999
+_MORE_TIP = "Add members to the last run, with its own settings; those it has are not sampled again."
 
 
 class RunBox(QWidget):
@@ -24,6 +28,8 @@ class RunBox(QWidget):
 
     run_asked = Signal()
     cancel_asked = Signal()
+    more_asked = Signal(int)
+    """How many members to add to the last run; 0 to finish one that was stopped."""
     export_asked = Signal(str)
     """The folder to export to."""
 
@@ -46,9 +52,31 @@ class RunBox(QWidget):
         for button in (self.run, self.cancel, self.export):
             buttons.addWidget(button)
         layout.addLayout(buttons)
+        self.more_row = self._make_more_row()
+        layout.addWidget(self.more_row)
         for widget in (self.reason, self.bar, self.status):
             layout.addWidget(widget)
         self.show_progress(0, 1, None)
+
+    def _make_more_row(self) -> QWidget:
+        self.more_count = QSpinBox()
+        self.more_count.setObjectName("diffseg_more_count")
+        self.more_count.setToolTip("How many members to add.")
+        self.more_count.setRange(1, _MOST_MORE)
+        self.more_count.setValue(_MORE)
+        self.more_count.setPrefix("+ ")
+        guard_from_wheel(self.more_count)
+        self.more = _button("more", "More members", _MORE_TIP)
+        self.more.clicked.connect(lambda: self.more_asked.emit(self.more_count.value()))
+        self.finish = _button("finish", "Finish", "Sample what the stopped run still lacks.")
+        self.finish.clicked.connect(lambda: self.more_asked.emit(0))
+        row = QWidget()
+        row.setVisible(False)
+        inside = QHBoxLayout(row)
+        inside.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.more_count, self.more, self.finish):
+            inside.addWidget(widget)
+        return row
 
     def _ask_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for the results")
@@ -68,6 +96,24 @@ class RunBox(QWidget):
         self.run.setToolTip(reason or "Sample the ensemble, the slice on the screen first.")
         self.reason.setText(breakable(reason or ""))
         self.reason.setVisible(bool(reason))
+
+    def show_more(self, *, offered: bool, reason: str | None, unfinished: bool) -> None:
+        """Offer more members once there is a run to add to, and to finish one that was stopped.
+
+        Parameters
+        ----------
+        offered : bool
+            Whether there is a run.
+        reason : str or None
+            Why nothing can be added to it now.
+        unfinished : bool
+            Whether it was stopped.
+        """
+        self.more_row.setVisible(offered)
+        self.more.setEnabled(reason is None)
+        self.more.setToolTip(reason or _MORE_TIP)
+        self.finish.setEnabled(reason is None)
+        self.finish.setVisible(unfinished)
 
     def show_status(self, text: str) -> None:
         """Say what is going on."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,54 +13,28 @@ from napari_diffseg.errors import BadCase, BadCheckpoint, BadRequest, DiffsegErr
 from napari_diffseg.events import Finished, Sampled, Started, Stepped, make_request
 from napari_diffseg.plugin.engine import EngineCache
 from napari_diffseg.plugin.jobs import RunPlan, export_job, load_job, read_job, run_guarded, segment_job
-from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Mailbox, Saved, Told
-from napari_diffseg.plugin.plan import make_plan
+from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Saved, Told
+from napari_diffseg.plugin.plan import extend_plan, make_plan
+from napari_diffseg.plugin.progress import describe_finish, describe_start, seconds_left
+from napari_diffseg.plugin.run_record import RunRecord
+from napari_diffseg.plugin.task import BUSY, Phase, Task
 from napari_diffseg.recipe import PAPER
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from napari.layers import Layer
 
     from napari_diffseg.plugin.engine import Engine
-    from napari_diffseg.plugin.jobs import Job, LoadEngine
+    from napari_diffseg.plugin.jobs import LoadEngine
     from napari_diffseg.recipe import Recipe
 
     Launcher = Callable[[Callable[[], None], threading.Event], None]
 
 
-class Phase(Enum):
-    """What the session is doing: IDLE -> LOADING -> IDLE; IDLE -> RUNNING (-> CANCELLING) -> IDLE."""
-
-    IDLE = "idle"
-    LOADING = "loading"
-    RUNNING = "running"
-    CANCELLING = "cancelling"
-
-
 _NO_CHECKPOINT = "Choose a checkpoint, or Demo for the shipped one."
-_BUSY = {
-    Phase.LOADING: "Wait until loading has ended.",
-    Phase.RUNNING: "A run is going on: wait for it, or cancel it.",
-    Phase.CANCELLING: "The last run is stopping.",
-}
-
-
-@dataclass(eq=False)
-class _Task:
-    """A job under way. Only the present task's mailbox is read, so nothing of an earlier run can be taken for it."""
-
-    job: Job
-    phase: Phase
-    done: Callable[[Any], None]
-    refused: Callable[[str], None] | None = None
-    plan: RunPlan | None = None
-    mailbox: Mailbox = field(default_factory=Mailbox)
-    stop: threading.Event = field(default_factory=threading.Event)
-    started: Started | None = None
-    saved: Path | None = None
-    first_step: tuple[float, int] | None = None
 
 
 class Session:
@@ -95,6 +66,8 @@ class Session:
     """Layer data of a case that was asked for with `open_case`."""
     started: ClassVar[Signal] = Signal(object, object)
     """The run's Started and the Frame of its case."""
+    extended: ClassVar[Signal] = Signal(object)
+    """The last run goes on: the Started of the members that are added to it."""
     sampled: ClassVar[Signal] = Signal(list)
     """The Sampled events since the last poll."""
     previewed: ClassVar[Signal] = Signal(object)
@@ -113,8 +86,8 @@ class Session:
         self._load_engine = load_engine or EngineCache()
         self._runs_folder = runs_folder
         self._phase = Phase.IDLE
-        self._task: _Task | None = None
-        self._waiting: deque[_Task] = deque()
+        self._task: Task | None = None
+        self._waiting: deque[Task] = deque()
         self._engine: Engine | None = None
         self._checkpoint = ""
         self._checkpoint_error = _NO_CHECKPOINT
@@ -122,6 +95,7 @@ class Session:
         self._inputs: dict[str, Layer] = {}
         self._values: dict[str, object] = {}
         self._last_results: Path | None = None
+        self._runs: list[RunRecord] = []
 
     @property
     def phase(self) -> Phase:
@@ -149,6 +123,11 @@ class Session:
         return dict(self._values)
 
     @property
+    def last_run(self) -> RunRecord | None:
+        """The last run that has started, once there is one; its results are on the screen."""
+        return self._runs[-1] if self._runs else None
+
+    @property
     def last_results(self) -> Path | None:
         """The folder that the last run's results are kept in, once there are any."""
         return self._last_results
@@ -168,7 +147,7 @@ class Session:
 
     def open_case(self, paths: Sequence[str]) -> None:
         """Read a folder or files; `case_read` tells when the layers are there."""
-        self._begin(_Task(read_job(paths), Phase.LOADING, self.case_read.emit))
+        self._begin(Task(read_job(paths), Phase.LOADING, self.case_read.emit))
 
     def choose_checkpoint(self, text: str, overrides: Mapping[str, Any] | None = None) -> None:
         """Load a checkpoint, by its path or `demo`; `checkpoint_loaded` or `failed` tells how it went."""
@@ -177,7 +156,7 @@ class Session:
         if text:
             job = load_job(self._load_engine, text, self._overrides)
             take = partial(self._take_engine, text)
-            self._begin(_Task(job, Phase.LOADING, take, refused=self._refuse_checkpoint))
+            self._begin(Task(job, Phase.LOADING, take, refused=self._refuse_checkpoint))
 
     def _take_engine(self, text: str, engine: Engine) -> None:
         if text != self._checkpoint:
@@ -194,7 +173,7 @@ class Session:
     def why_not_run(self) -> str | None:
         """The reason why a run cannot start now, as a sentence; None when it can."""
         if self._phase is not Phase.IDLE:
-            return _BUSY[self._phase]
+            return BUSY[self._phase]
         try:
             self._plan(None)
         except DiffsegError as err:
@@ -216,8 +195,37 @@ class Session:
         """
         if self._phase is not Phase.IDLE:
             return
-        plan = self._plan(point)
-        self._begin(_Task(segment_job(self._load_engine, plan), Phase.RUNNING, lambda _: None, plan=plan))
+        self._begin_run(self._plan(point))
+
+    def why_not_add(self) -> str | None:
+        """The reason why no members can be added to the last run now, as a sentence; None when they can."""
+        if self._phase is not Phase.IDLE:
+            return BUSY[self._phase]
+        return None if self._runs else "There is no run to add members to: run first."
+
+    def add_members(self, count: int, point: Sequence[float] | None = None) -> None:
+        """Add members to the last run, with its settings, whatever is chosen now; those it has are not sampled again.
+
+        Parameters
+        ----------
+        count : int
+            How many more than it was to have; 0 finishes a run that was cut short.
+        point : sequence of float, optional
+            The point on the screen in world coordinates; its slice is sampled first.
+
+        Raises
+        ------
+        BadRequest
+            If it cannot start, with the sentence of `why_not_add`, or it would have too many members.
+        """
+        reason = self.why_not_add()
+        if reason is not None:
+            raise BadRequest(reason)
+        last = self._runs[-1]
+        self._begin_run(extend_plan(last.plan, count, slice_axis=last.started.slice_axis, point=point))
+
+    def _begin_run(self, plan: RunPlan) -> None:
+        self._begin(Task(segment_job(self._load_engine, plan), Phase.RUNNING, lambda _: None, plan=plan))
 
     def _plan(self, point: Sequence[float] | None) -> RunPlan:
         if self._engine is None:
@@ -253,11 +261,11 @@ class Session:
             If there are none, or something else is going on.
         """
         if self._phase is not Phase.IDLE:
-            raise BadRequest(_BUSY[self._phase])
+            raise BadRequest(BUSY[self._phase])
         if self._last_results is None:
             raise BadRequest("There are no results yet: run first.")
         job = export_job(self._last_results, folder, overwrite=overwrite)
-        self._begin(_Task(job, Phase.LOADING, self._tell_exported))
+        self._begin(Task(job, Phase.LOADING, self._tell_exported))
 
     def _tell_exported(self, folder: Path) -> None:
         self.message.emit(f"Exported to {folder}.")
@@ -271,7 +279,7 @@ class Session:
         self._waiting.clear()
         self._phase = Phase.IDLE
 
-    def _begin(self, task: _Task) -> None:
+    def _begin(self, task: Task) -> None:
         """Start a task, or let it wait until what is going on has ended."""
         if self._task is not None:
             self._waiting.append(task)
@@ -304,7 +312,7 @@ class Session:
         elif task.started is not None:
             self._show_step(task, task.started, step, preview)
 
-    def _hear(self, task: _Task, item: Item) -> None:
+    def _hear(self, task: Task, item: Item) -> None:
         match item:
             case Told(text):
                 self.message.emit(text)
@@ -314,12 +322,18 @@ class Session:
                 assert task.plan is not None  # only a run tells of one
                 task.started = item
                 self._last_results = task.saved
-                self.started.emit(item, task.plan.frame)
-                self.message.emit(_describe_start(item))
+                if task.plan.resume:
+                    self._runs[-1].take_up(task.plan, item)
+                    self.extended.emit(item)
+                else:
+                    self._runs.append(RunRecord(len(self._runs) + 1, task.plan, item))
+                    self.started.emit(item, task.plan.frame)
+                self.message.emit(describe_start(item))
             case Finished():
-                self.message.emit(_describe_finish(item))
+                assert task.plan is not None
+                self.message.emit(describe_finish(item, task.plan.request.members))
 
-    def _show_step(self, task: _Task, started: Started, step: Stepped | None, preview: Stepped | None) -> None:
+    def _show_step(self, task: Task, started: Started, step: Stepped | None, preview: Stepped | None) -> None:
         if step is not None:
             now = time.monotonic()
             if task.first_step is None:
@@ -328,10 +342,12 @@ class Session:
         if preview is not None and self._phase is Phase.RUNNING:
             self.previewed.emit(preview)
 
-    def _end(self, task: _Task, ended: Ended) -> None:
+    def _end(self, task: Task, ended: Ended) -> None:
         self._task = None
         self._set_phase(Phase.IDLE)
         if task.plan is not None:
+            if task.started is not None:
+                self._runs[-1].ending = ended.ending
             self.run_ended.emit(ended.ending)
         match ended.ending:
             case Ending.FAILED:
@@ -346,22 +362,3 @@ class Session:
         self.changed.emit()
         if self._waiting and self._task is None:
             self._begin(self._waiting.popleft())
-
-
-def seconds_left(first: tuple[float, int], now: tuple[float, int], started: Started) -> float | None:
-    """Seconds until all evaluations are done at the speed so far, from two (time, evaluations done); None at first."""
-    seconds, done = now[0] - first[0], now[1] - first[1]
-    if done <= 0 or seconds <= 0:
-        return None
-    return (started.evaluations - now[1]) * seconds / done
-
-
-def _describe_start(started: Started) -> str:
-    members = len(started.members)
-    text = f"Sampling {members} mask{'s' if members > 1 else ''} of {len(started.sampled)} slices on {started.device}."
-    return " ".join([text, *started.warnings])
-
-
-def _describe_finish(finished: Finished) -> str:
-    text = f"{len(finished.members)} members in {finished.seconds:.0f} s."
-    return " ".join([text, *finished.notes])

@@ -1,0 +1,43 @@
+"""One run of a session: what it was made of, and how it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_diffseg.plugin.mailbox import Ending
+
+if TYPE_CHECKING:
+    from napari_diffseg.events import Started
+    from napari_diffseg.plugin.jobs import RunPlan
+
+
+@dataclass(eq=False)
+class RunRecord:
+    """A run that has started; members can be added to it.
+
+    Attributes
+    ----------
+    number : int
+        Its place among the session's runs, from 1: the one in the names of its layers.
+    plan : RunPlan
+        What it is made of; after an extension, with all its members.
+    started : Started
+        How it was begun, or taken up the last time.
+    ending : Ending or None
+        How it ended; None while it goes on.
+    """
+
+    number: int
+    plan: RunPlan
+    started: Started
+    ending: Ending | None = None
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether it ended before its last member."""
+        return self.ending not in (None, Ending.DONE)
+
+    def take_up(self, plan: RunPlan, started: Started) -> None:
+        """Go on with a plan that has more members, or the same."""
+        self.plan, self.started, self.ending = plan, started, None

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea, QWidget
+from superqt import QCollapsible
 
+from napari_diffseg.plugin.going import slice_on_screen
 from napari_diffseg.plugin.panel import DiffsegPanel
 from napari_diffseg.plugin.session import Phase, Session
 from napari_diffseg.plugin.worker import launch
@@ -81,3 +83,90 @@ def test_a_closed_panel_leaves_keys_and_status_alone(shown, viewer, qtbot):
     assert not viewer.keymap
     point_at(viewer, view.point_of(voxel_with(2)))
     assert "members" not in str(viewer.status)
+
+
+def explored(panel, qtbot):
+    """The explore box, unfolded, once it shows what was measured."""
+    qtbot.waitUntil(lambda: panel.exploring.measuring.findings is not None, timeout=10_000)
+    for fold in panel.exploring.box.findChildren(QCollapsible):
+        fold.expand(animate=False)
+    QApplication.processEvents()
+    return panel.exploring.box
+
+
+def visible_members(viewer):
+    return [layer.name for layer in viewer.layers if "| member " in layer.name and layer.visible]
+
+
+def test_after_a_run_the_panel_says_volume_and_lesions(shown, qtbot):
+    explored(shown, qtbot)
+    mean = f"{np.mean([fake_member(SHAPE, k).sum() for k in range(4)]) / 1000:.2f}"
+    assert find(shown, "findings").text().startswith(f"{mean} ml (95 % of members: ")
+    table = find(shown, "lesions")
+    assert [table.item(0, column).text() for column in (0, 1)] == ["4/4", mean]
+
+
+def test_a_click_on_a_brick_shows_its_member_and_a_second_one_hides_it(shown, viewer, qtbot):
+    explored(shown, qtbot)
+    histogram = find(shown, "histogram")
+    bricks = histogram.bricks()
+    assert set(bricks) == {0, 1, 2, 3}
+    for expected in (["diffseg 1 | member 3"], []):
+        qtbot.mouseClick(histogram, Qt.MouseButton.LeftButton, pos=bricks[2].center().toPoint())
+        assert visible_members(viewer) == expected
+
+
+def test_smallest_median_and_largest_are_one_click_away(shown, viewer, qtbot):
+    explored(shown, qtbot)
+    volumes = shown.exploring.measuring.findings.volumes
+    for name, member in (("smallest", volumes.smallest), ("medoid", volumes.medoid), ("largest", volumes.largest)):
+        find(shown, f"member_{name}").click()
+        assert visible_members(viewer) == [f"diffseg 1 | member {member + 1}"]
+    find(shown, "member_none").click()
+    assert visible_members(viewer) == []
+
+
+def test_a_click_on_a_lesion_goes_there(shown, viewer, qtbot):
+    explored(shown, qtbot)
+    find(shown, "lesions").cellClicked.emit(0, 0)
+    view = shown.results.view
+    stack = np.sum([fake_member(SHAPE, k) for k in range(4)], axis=0)
+    assert stack[view.voxel_at(viewer.dims.point)] == 4
+
+
+def test_keys_go_to_the_next_lesion_and_the_next_uncertain_slice(shown, viewer, qtbot):
+    explored(shown, qtbot)
+    press(viewer, qtbot, Qt.Key.Key_N)
+    variance = shown.results.ensemble.variance()[0].sum(axis=(0, 1))
+    assert slice_on_screen(viewer, shown.results.view) == int(np.argmax(variance))
+    press(viewer, qtbot, Qt.Key.Key_N, Qt.KeyboardModifier.ShiftModifier)
+    assert find(shown, "lesions").selectedItems()[0].row() == 0
+
+
+def test_fewer_members_are_measured_anew(shown, qtbot):
+    explored(shown, qtbot)
+    find(shown, "shown").setValue(2)
+    qtbot.waitUntil(lambda: find(shown, "lesions").item(0, 0).text() == "2/2", timeout=10_000)
+
+
+def test_a_new_run_forgets_what_was_measured(shown, qtbot):
+    explored(shown, qtbot)
+    find(shown, "run").click()
+    qtbot.waitUntil(lambda: find(shown, "lesions").rowCount() == 0, timeout=10_000)
+    assert find(shown, "findings").text().startswith("Run first")
+    assert not find(shown, "member_largest").isEnabled()
+    wait_idle(shown, qtbot)
+
+
+def test_nothing_is_cut_off_in_the_explore_box_at_the_least_width(shown, qtbot):
+    box = explored(shown, qtbot)
+    shown.resize(320, 1200)
+    QApplication.processEvents()
+    for button in box.findChildren(QPushButton):
+        assert button.width() >= button.fontMetrics().horizontalAdvance(button.text()) + 4, button.text()
+    table = find(shown, "lesions")
+    for column in range(table.columnCount()):
+        text = table.item(0, column).text()
+        assert table.columnWidth(column) > table.fontMetrics().horizontalAdvance(text), text
+    scroll = shown.findChild(QScrollArea)
+    assert scroll.widget().minimumSizeHint().width() <= scroll.viewport().width()

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from qtpy.QtCore import QTimer
+
+from napari_diffseg.plugin.explore_box import ExploreBox
+from napari_diffseg.plugin.going import go_to_slice, go_to_voxel, show_member, slice_on_screen
 from napari_diffseg.plugin.keys import Keys
+from napari_diffseg.plugin.measuring import Measuring
 from napari_diffseg.plugin.pointer import Pointer
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
     from napari.components import ViewerModel
 
+    from napari_diffseg.plugin.measuring import Launcher
     from napari_diffseg.plugin.result_box import ResultBox
     from napari_diffseg.plugin.result_layers import ResultLayers
+    from napari_diffseg.segmenting.lesions import Lesion
+
+_POLL_MS: Final = 100
 
 
 class Exploring:
@@ -25,17 +37,73 @@ class Exploring:
         The result.
     result_box : ResultBox
         Shows the votes under the cursor.
+    launch : callable (target, stop), optional
+        Replaces napari's threads, for a test.
     """
 
-    def __init__(self, viewer: ViewerModel, results: ResultLayers, result_box: ResultBox) -> None:
+    def __init__(
+        self, viewer: ViewerModel, results: ResultLayers, result_box: ResultBox, *, launch: Launcher | None = None
+    ) -> None:
+        self._viewer = viewer
+        self._results = results
+        self.box = ExploreBox()
+        self.measuring = Measuring(launch=launch or _napari_launch)
+        self.measuring.measured.connect(self.box.show_findings)
+        self.measuring.failed.connect(self.box.show_failure)
         self.pointer = Pointer(viewer, results)
         self.pointer.told.connect(result_box.show_cursor)
-        self.keys = Keys(viewer, {"U": lambda: toggle_uncertainty(results)})
+        self.box.volume.picked.connect(self._show_member)
+        self.box.lesions.picked.connect(self._go_to_lesion)
+        actions = {
+            "U": lambda: toggle_uncertainty(results),
+            "N": self._next_slice,
+            "Shift-N": self.box.lesions.next,
+        }
+        self.keys = Keys(viewer, actions)
+        self._timer = QTimer(self.box)
+        self._timer.setInterval(_POLL_MS)
+        self._timer.timeout.connect(self._poll)
+
+    def begin(self) -> None:
+        """A new run has taken the screen."""
+        self.measuring.forget()
+
+    def measure(self) -> None:
+        """Measure what is on the screen now; the box shows it when it is known."""
+        self.measuring.ask(self._results.view)
+        self._timer.start()
 
     def close(self) -> None:
-        """Take callbacks and keys back from the viewer."""
+        """Take callbacks and keys back from the viewer, and end what is being measured."""
+        self._timer.stop()
+        self.measuring.close()
         self.pointer.close()
         self.keys.close()
+
+    def _poll(self) -> None:
+        self.measuring.poll()
+        if not self.measuring.is_busy:
+            self._timer.stop()
+
+    def _show_member(self, member: int | None) -> None:
+        view = self._results.view
+        if view is not None:
+            show_member(self._viewer, view, member)
+
+    def _go_to_lesion(self, lesion: Lesion) -> None:
+        view = self._results.view
+        if view is not None:
+            go_to_voxel(self._viewer, view, lesion.voxel)
+
+    def _next_slice(self) -> None:
+        """Go to the most uncertain slice, and from there to the next most uncertain of those above their neighbours."""
+        view, findings = self._results.view, self.measuring.findings
+        if view is None or findings is None or not findings.uncertain_slices:
+            return
+        peaks = findings.uncertain_slices
+        here = slice_on_screen(self._viewer, view)
+        place = (peaks.index(here) + 1) % len(peaks) if here in peaks else 0
+        go_to_slice(self._viewer, view, peaks[place])
 
 
 def toggle_uncertainty(results: ResultLayers) -> None:
@@ -46,3 +114,10 @@ def toggle_uncertainty(results: ResultLayers) -> None:
     shown = any(layer.visible for layer in view.uncertainty)
     for layer in view.uncertainty:
         layer.visible = not shown
+
+
+def _napari_launch(target: Callable[[], None], stop: threading.Event) -> None:
+    """Run in napari's threads; they are imported when there is something to run."""
+    from napari_diffseg.plugin.worker import launch
+
+    launch(target, stop)

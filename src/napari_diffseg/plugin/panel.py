@@ -81,7 +81,7 @@ class DiffsegPanel(QWidget):
         self.setMinimumWidth(_MIN_WIDTH)
         inner = QWidget()
         column = QVBoxLayout(inner)
-        for box in (self.case, self.checkpoint, self.settings, self.result):
+        for box in (self.case, self.checkpoint, self.settings, self.result, self.exploring.box):
             column.addWidget(box)
         column.addStretch(1)
         scroll = QScrollArea()
@@ -165,6 +165,7 @@ class DiffsegPanel(QWidget):
         self.run_box.show_progress(0, started.evaluations, None)
         self.result.set_count(0)
         self.results.begin(started, frame)
+        self.exploring.begin()
 
     def _extend_results(self, started: Started) -> None:
         self.run_box.show_progress(0, started.evaluations, None)
@@ -175,6 +176,7 @@ class DiffsegPanel(QWidget):
     def _summarise(self, summary: Summary, first: int | None) -> None:
         self.results.summarise(summary, first=first)
         self._catch_up_timer.start(0)
+        self.exploring.measure()
 
     def _catch_up(self) -> None:
         if self.results.catch_up(_CATCH_UP_S):
@@ -186,6 +188,7 @@ class DiffsegPanel(QWidget):
 
     def _end_results(self, ending: Ending) -> None:
         self.results.end()
+        self.exploring.measure()
         self.result.set_count(len(self.results.members))
         if ending is Ending.DONE:
             self.run_box.show_progress(1, 1, None)

@@ -127,6 +127,8 @@ class ResultLayers:
             mean=tuple(shown.layer for shown in self._mean),
             uncertainty=tuple(shown.layer for shown in self._uncertainty),
             mask=self._mask.layer,
+            members={k: shown.layer for k, shown in self._members.items()},
+            together=None if self._together is None else self._together.layer,
         )
 
     def show_preview(self, preview: Preview) -> None:

@@ -9,6 +9,9 @@ import numpy as np
 _OPAQUE_FROM: Final = 0.2
 """Share of a map's range from which its colours cover the image."""
 
+MASK_COLOR: Final = "#00e676"
+"""Colour of the first label's mask."""
+
 
 def map_style(colormap: str, highest: float, *, visible: bool) -> dict[str, Any]:
     """A map that is clear where it is zero, so that the image below stays as it is."""
@@ -44,7 +47,7 @@ def label_colors() -> Any:
     """Colours of labels 1, 2, 3 ...: no hue of the maps, and told apart by people who see red and green alike."""
     from napari.utils.colormaps import direct_colormap
 
-    names = ("#00e676", "#40a0ff", "#ffd740", "#ff80ab", "#b388ff", "#ffffff")
+    names = (MASK_COLOR, "#40a0ff", "#ffd740", "#ff80ab", "#b388ff", "#ffffff")
     colors: dict[int | None, str] = {n: names[(n - 1) % len(names)] for n in range(1, 17)}
     colors[None] = colors[0] = "transparent"
     return direct_colormap(colors)

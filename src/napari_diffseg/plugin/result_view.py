@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari.layers import Layer
 
@@ -42,6 +42,10 @@ class ResultView:
         The maps, one for each label; the user may have removed them from the viewer.
     mask : Layer
         The consensus.
+    members : mapping of int to Layer
+        The layer of each member that has come, by its number; empty where they share one.
+    together : Layer or None
+        The layer that they share.
     """
 
     prefix: str
@@ -53,6 +57,8 @@ class ResultView:
     mean: tuple[Layer, ...]
     uncertainty: tuple[Layer, ...]
     mask: Layer
+    members: Mapping[int, Layer]
+    together: Layer | None
 
     @property
     def voxel_mm3(self) -> float:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.segmenting.whole_members import WholeMembers
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -125,6 +127,17 @@ class Ensemble:
         for k in self.members:
             whole.add(k, self.slices, self._unpacked(k))
         return whole
+
+    def whole_members(self, *, first: int | None = None) -> WholeMembers:
+        """The members that are final on all slices now, for a long reading; what comes later does not reach it.
+
+        Parameters
+        ----------
+        first : int, optional
+            Only those among so many members with the lowest numbers, as in `votes_slice`. All by default.
+        """
+        bits = {k: self._bits[k] for k in self.begun[:first] if self.is_complete(k)}
+        return WholeMembers(self.source_shape, self.slice_axis, tuple(self.slices), bits)
 
     def counts(self) -> npt.NDArray[np.int64]:
         """Members that are final on each slice, (S,); on a slice without brain, all that have begun."""

@@ -1,0 +1,69 @@
+"""The part of the panel that says what is in the ensemble: one line at first, more in folded boxes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_diffseg.plugin.lesion_table import LesionTable, in_ml
+from napari_diffseg.plugin.volume_box import VolumeBox
+
+if TYPE_CHECKING:
+    from napari_diffseg.segmenting.findings import Findings
+
+_NOTHING = "Run first: then the volume and the lesions are here."
+
+
+class ExploreBox(QGroupBox):
+    """Volume with its spread in a line; members by volume, and lesions, folded away."""
+
+    def __init__(self) -> None:
+        super().__init__("Explore")
+        self.line = QLabel(_NOTHING)
+        self.line.setObjectName("diffseg_findings")
+        self.line.setTextFormat(Qt.TextFormat.PlainText)
+        self.line.setWordWrap(True)
+        self.line.setToolTip("Volume: the mean over the members, and where the middle 95 % of them lie.")
+        self.volume, self.lesions = VolumeBox(), LesionTable()
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.line)
+        for name, title, content, tip in (
+            ("volume_fold", "Members by volume", self.volume, "Each member's volume; click one to see it."),
+            ("lesions_fold", "Lesions", self.lesions, "What hangs together, and how many members see it."),
+        ):
+            layout.addWidget(_folded(name, title, content, tip))
+
+    def show_findings(self, findings: Findings | None) -> None:
+        """Show what was measured, or that nothing has been."""
+        self.line.setText(_NOTHING if findings is None else describe_findings(findings))
+        self.volume.show_volumes(None if findings is None else findings.volumes)
+        self.lesions.show_lesions(() if findings is None else findings.lesions)
+
+    def show_failure(self, sentence: str) -> None:
+        """Say why nothing could be measured."""
+        self.line.setText(sentence)
+
+
+def describe_findings(findings: Findings) -> str:
+    """Volume and lesions in one line."""
+    volumes = findings.volumes
+    low, high = volumes.interval_ml
+    count = len(findings.lesions)
+    sure = sum(lesion.holders == lesion.asked for lesion in findings.lesions)
+    lesions = f"{count} lesion{'' if count == 1 else 's'}, {sure} of them seen by all members"
+    if len(volumes.by_member) == 1:
+        return f"{in_ml(volumes.mean_ml)} ml in the one member; {count} lesion{'' if count == 1 else 's'}."
+    return f"{in_ml(volumes.mean_ml)} ml (95 % of members: {in_ml(low)} to {in_ml(high)}); {lesions}."
+
+
+def _folded(name: str, title: str, content: QWidget, tip: str) -> QCollapsible:
+    box = QCollapsible(title)
+    box.setObjectName(f"diffseg_{name}")
+    box.setToolTip(tip)
+    box.setDuration(0)
+    box.setContent(content)
+    box.collapse(animate=False)
+    return box

@@ -1,0 +1,94 @@
+"""How the consensus settles as members come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.segmenting.volumes import MM3_PER_ML
+
+if TYPE_CHECKING:
+    from napari_diffseg.segmenting.whole_members import WholeMembers
+
+PATIENCE: Final = 3
+"""Members in a row that must leave the consensus as it is, before it is called settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """The majority of the first 1, 2, 3 ... members, in the order of their numbers; all labels count as lesion.
+
+    Attributes
+    ----------
+    dice : tuple of float, one fewer than members
+        Dice between the majority of the first k members and that of the first k + 1; 1 when both are empty. An even
+        number of members makes ties, which are no majority, so it goes up and down by turns.
+    volume_ml : tuple of float, one for each member
+        Volume of the majority of the first k members.
+    """
+
+    dice: tuple[float, ...]
+    volume_ml: tuple[float, ...]
+
+    def settled_at(self, tolerance: float) -> int | None:
+        """After how many members the last `PATIENCE` of them had changed the majority by no more than a tolerance.
+
+        Parameters
+        ----------
+        tolerance : float
+            Largest 1 - Dice that is called no change.
+
+        Returns
+        -------
+        int or None
+            The smallest such number, None while there is none.
+        """
+        quiet = 0
+        for members, dice in enumerate(self.dice, start=2):
+            quiet = quiet + 1 if dice >= 1 - tolerance else 0
+            if quiet == PATIENCE:
+                return members
+        return None
+
+
+def follow_votes(members: WholeMembers, *, voxel_mm3: float) -> tuple[npt.NDArray[np.integer[Any]], Convergence]:
+    """Count the votes of members one by one, and follow the majority.
+
+    Parameters
+    ----------
+    members : WholeMembers
+        At least one.
+    voxel_mm3 : float
+        Volume of one voxel of the source in mm3.
+
+    Returns
+    -------
+    votes : ndarray, (X, Y, Z), int32
+        Members that mark each voxel with any label.
+    convergence : Convergence
+
+    Raises
+    ------
+    BadRequest
+        If there is no member.
+    """
+    if not members.members:
+        raise BadRequest("No member is finished on all slices: let the run go on, then ask what they agree on.")
+    votes = np.zeros(members.source_shape, np.int32)
+    before = np.zeros(members.source_shape, np.bool_)
+    dices: list[float] = []
+    sizes: list[int] = []
+    for count, number in enumerate(members.members, start=1):
+        votes += members.lesion(number)
+        majority = 2 * votes > count
+        sizes.append(int(majority.sum()))
+        if count > 1:
+            both = int((majority & before).sum())
+            total = sizes[-1] + sizes[-2]
+            dices.append(2 * both / total if total else 1.0)
+        before = majority
+    return votes, Convergence(tuple(dices), tuple(size * voxel_mm3 / MM3_PER_ML for size in sizes))

@@ -1,0 +1,215 @@
+"""Measuring in another thread, driven without a screen: the newest question wins, and nothing stale is heard."""
+
+import threading
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from test_result_layers import SHAPE, events_of, play
+
+from napari_diffseg.plugin.brick_histogram import bins_of
+from napari_diffseg.plugin.explore_box import describe_findings
+from napari_diffseg.plugin.going import go_to_slice, go_to_voxel, show_member, slice_on_screen
+from napari_diffseg.plugin.lesion_table import in_ml
+from napari_diffseg.plugin.measuring import Measuring
+from napari_diffseg.plugin.result_layers import ResultLayers
+from napari_diffseg.segmenting.summary import Summary
+from plugin_fakes import fake_member
+
+
+class Held:
+    """Launches nothing until it is let go."""
+
+    def __init__(self):
+        self.targets = []
+
+    def __call__(self, target, stop):
+        self.targets.append(target)
+
+    def go(self):
+        for target in self.targets:
+            target()
+        self.targets = []
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def results(viewer):
+    made = ResultLayers(viewer)
+    play(made, events_of(members=4))
+    return made
+
+
+@pytest.fixture
+def held():
+    return Held()
+
+
+@pytest.fixture
+def measuring(held):
+    return Measuring(launch=held)
+
+
+def volume_ml(member):
+    return fake_member(SHAPE, member).sum() * 3.0 / 1000
+
+
+def test_volumes_are_those_of_the_members_on_the_screen(results, measuring, held):
+    measuring.ask(results.view)
+    held.go()
+    measuring.poll()
+    volumes = measuring.findings.volumes
+    assert volumes.by_member == pytest.approx({k: volume_ml(k) for k in range(4)})
+    assert not measuring.is_busy
+    results.summarise(Summary(), first=2)
+    measuring.ask(results.view)
+    held.go()
+    measuring.poll()
+    assert set(measuring.findings.volumes.by_member) == {0, 1}
+
+
+def test_of_questions_asked_meanwhile_only_the_last_is_answered(results, measuring, held):
+    heard = []
+    measuring.measured.connect(heard.append)
+    for first in (4, 3, 2, 1):
+        results.summarise(Summary(), first=first)
+        measuring.ask(results.view)
+    assert len(held.targets) == 1
+    held.go()
+    measuring.ask(results.view)
+    measuring.poll()
+    held.go()
+    measuring.poll()
+    assert [len(findings.volumes.by_member) for findings in heard] == [4, 1]
+
+
+def test_an_answer_to_a_result_that_is_gone_is_not_heard(results, measuring, held):
+    heard = []
+    measuring.measured.connect(heard.append)
+    measuring.ask(results.view)
+    measuring.forget()
+    held.go()
+    measuring.poll()
+    assert heard == []
+    assert measuring.findings is None
+
+
+def test_while_a_run_goes_on_it_rests_between_measurements(results, measuring, held):
+    measuring.ask(results.view)
+    held.go()
+    measuring.poll()
+    measuring._rest_until += 1000
+    measuring.ask(results.view, at_once=False)
+    assert held.targets == []
+    assert measuring.is_busy
+    measuring.ask(results.view)
+    assert len(held.targets) == 1
+
+
+def test_a_failure_is_a_sentence(results, measuring, held, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("napari_diffseg.segmenting.findings.measure", fail)
+    failed = []
+    measuring.failed.connect(failed.append)
+    measuring.ask(results.view)
+    held.go()
+    measuring.poll()
+    assert failed[0].startswith("Unexpected error (MemoryError: no room)")
+
+
+def test_closing_stops_it_before_the_next_member(results, held, monkeypatch):
+    from napari_diffseg.segmenting.whole_members import WholeMembers
+
+    read = []
+    plain = WholeMembers.member
+    monkeypatch.setattr(WholeMembers, "member", lambda self, k: (read.append(k), plain(self, k))[1])
+    stops = []
+    measuring = Measuring(launch=lambda target, stop: stops.append((target, stop)))
+    measuring.ask(results.view)
+    measuring.close()
+    ((target, stop),) = stops
+    assert isinstance(stop, threading.Event)
+    assert stop.is_set()
+    target()
+    assert len(read) == 1  # unpacking begins with asking whether to stop
+    assert measuring.findings is None
+
+
+def test_without_a_whole_member_there_is_nothing_to_measure(viewer, measuring, held):
+    results = ResultLayers(viewer)
+    measuring.ask(results.view)
+    results.begin(events_of(members=2)[0], results_frame())
+    measuring.ask(results.view)
+    assert held.targets == []
+
+
+def results_frame():
+    from test_result_layers import volume
+
+    from napari_diffseg.plugin.frame import Frame
+
+    return Frame.of_volume(volume())
+
+
+def test_the_line_says_volume_spread_and_lesions(results, measuring, held):
+    measuring.ask(results.view)
+    held.go()
+    measuring.poll()
+    volumes = [volume_ml(k) for k in range(4)]
+    low, high = np.quantile(volumes, (0.025, 0.975))
+    expected = f"{np.mean(volumes):.2f} ml (95 % of members: {low:.2f} to {high:.2f}); 1 lesion, 1 of them seen by all"
+    assert describe_findings(measuring.findings) == f"{expected} members."
+
+
+@pytest.mark.parametrize(
+    ("ml", "text"), [(0, "0.00"), (0.001, "<0.01"), (0.039, "0.04"), (2.345, "2.35"), (63.28, "63.3"), (123.4, "123")]
+)
+def test_a_volume_has_three_digits_at_most(ml, text):
+    assert in_ml(ml) == text
+
+
+def test_each_member_is_in_one_bin_and_bins_are_in_order():
+    values = {3: 1.0, 5: 2.0, 1: 9.0, 0: 10.0}
+    bins = bins_of(values, most=24)
+    assert (bins.low, bins.high) == (1.0, 10.0)
+    assert bins.stacks == ((3, 5), (), (), (1, 0))
+    assert bins_of({2: 4.0, 7: 4.0}, most=24).stacks == ((2, 7),)
+    assert len(bins_of({k: float(k) for k in range(1000)}, most=24).stacks) == 24
+
+
+def test_going_to_a_voxel_puts_it_on_the_screen_and_in_the_middle(viewer, results):
+    view = results.view
+    for voxel in [(0, 0, 0), (6, 5, 4), (3, 2, 1)]:
+        go_to_voxel(viewer, view, voxel)
+        assert view.voxel_at(viewer.dims.point) == voxel
+        np.testing.assert_allclose(viewer.scene.camera.center[1:], viewer.dims.point[1:])
+
+
+def test_going_to_a_slice_leaves_the_other_axes(viewer, results):
+    view = results.view
+    go_to_voxel(viewer, view, (3, 2, 1))
+    for s in range(SHAPE[2]):
+        go_to_slice(viewer, view, s)
+        assert slice_on_screen(viewer, view) == s
+        assert view.voxel_at(viewer.dims.point) == (3, 2, s)
+
+
+def test_a_member_is_shown_alone_as_a_layer_of_its_own_or_at_its_place_on_the_slider(viewer, results):
+    show_member(viewer, results.view, 2)
+    names = [f"diffseg 1 | member {k}" for k in range(1, 5)]
+    assert [viewer.layers[name].visible for name in names] == [False, False, True, False]
+    show_member(viewer, results.view, None)
+    assert not any(viewer.layers[name].visible for name in names)
+    play(results, events_of(members=13, first_member=2))
+    show_member(viewer, results.view, 7)
+    layer = viewer.layers["diffseg 2 | members"]
+    assert layer.visible
+    assert round(layer.world_to_data(viewer.dims.point)[0]) == 5
+    show_member(viewer, results.view, None)
+    assert not layer.visible

@@ -14,7 +14,7 @@ SCREEN := $(if $(HAS_SCREEN),,env -u QT_QPA_PLATFORM xvfb-run -a -s "-screen 0 1
 PYTEST := $(SCREEN) $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo checkpoint test slow cov lint format types contracts check bench-quality setup setup-dev system clean
+.PHONY: help demo checkpoint test slow cov lint format types contracts check bench bench-gpu bench-quality setup setup-dev system clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,7 +69,20 @@ system:
 # CHECKPOINT=file measures another one, CASES=folder real cases, too; a second call goes on where a first was stopped.
 CHECKPOINT ?= demo
 CASES ?=
+WHOLE ?=
 BENCH := $(BIN)/python benchmarks
+bench: setup ## figures of docs/performance.md on the processor: a quarter of an hour (WHOLE=--whole: more; CASES=... real ones, too)
+	$(BENCH)/speed.py --device cpu $(ARGS)
+	$(BENCH)/speed_runs.py --device cpu $(WHOLE)
+	$(BENCH)/speed_agreement.py --device cpu $(if $(CASES),--cases $(CASES))
+	$(BIN)/python benchmarks/speed_tables.py
+
+bench-gpu: setup ## the same on a GPU, where PyTorch finds one
+	$(BENCH)/speed.py --device cuda $(ARGS)
+	$(BENCH)/speed_runs.py --device cuda --whole
+	$(BENCH)/speed_agreement.py --device cuda --out benchmarks/results/speed_agreement_gpu.json $(if $(CASES),--cases $(CASES))
+	$(BIN)/python benchmarks/speed_tables.py
+
 bench-quality: setup ## figures of docs/evaluation.md; hours on a processor (ARGS="--phantoms 2 --budget-s 300" for less)
 	$(BENCH)/phantom_ensemble.py --checkpoint $(CHECKPOINT) $(ARGS)
 	$(BENCH)/baseline_unet.py --checkpoint $(CHECKPOINT) $(ARGS)

@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from napari_diffseg.networks.config import UNetConfig
 
-_CPU_STEP_FLOP = 24e9
+_CPU_STEP_FLOP = 15e9
 """Work of one step on a processor: a cancel is answered within it, and the features stay near the cache."""
 _GPU_STEP_FLOP = 60e12
 _MAX_ROWS = 256

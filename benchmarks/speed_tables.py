@@ -1,0 +1,170 @@
+"""The figures of docs/performance.md, from benchmarks/results/speed*.json.
+
+    python benchmarks/speed_tables.py [--check]
+
+Replaces what lies between the two marks in the page. `--check` changes nothing and fails where the page differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- figures: begin (python benchmarks/speed_tables.py) -->", "<!-- figures: end -->"
+
+Record = dict[str, Any]
+
+_MOST_MIB = 1536
+_MOST_EXPONENT = 1.05
+
+
+def main() -> None:
+    """Write or check the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    page = PAGE.read_text("utf-8")
+    made = put(page, figures(options.results))
+    if options.check:
+        if page != made:
+            raise SystemExit("docs/performance.md is not what the results say: run python benchmarks/speed_tables.py.")
+        return
+    PAGE.write_text(made, "utf-8")
+
+
+def put(page: str, text: str) -> str:
+    """The page with the text between its marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"docs/performance.md lacks {BEGIN} or {END}: put them back.")
+    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+
+
+def figures(results: Path) -> str:
+    """All sections in Markdown; what has not been measured is said to be so."""
+    sections = (
+        ("Against the method as published", "speed", _rates),
+        ("The same on a GPU", "speed_gpu", _rates),
+        ("Waiting, growth, memory and start", "speed_runs", _runs),
+        ("The same on a GPU", "speed_runs_gpu", _runs),
+        ("Whether the masks are the same", "speed_agreement", _agreement),
+        ("The same on a GPU", "speed_agreement_gpu", _agreement),
+    )
+    parts = []
+    for title, name, render in sections:
+        path = results / f"{name}.json"
+        body = "Not measured yet.\n"
+        if path.exists():
+            record = json.loads(path.read_text("utf-8"))
+            body = f"{render(record)}\n{_source(record)}"
+        parts.append(f"## {title}\n\n{body}")
+    return "\n".join(parts)
+
+
+def _source(record: Record) -> str:
+    versions = ", ".join(f"{name} {value}" for name, value in record["versions"].items())
+    digest = record["checkpoint"]["sha256"][:12]
+    return f"`{record['command']}`; {record['date']}; {record['device']}; {versions}; checkpoint sha256 {digest}.\n"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _rates(record: Record) -> str:
+    rows = []
+    for network in record["networks"]:
+        size = " x ".join(map(str, network["size"]))
+        name = f"{network['network']}, {size}, {network['gflop_a_member_step']:g} GFLOP"
+        rows.append(_rate(name, "reference, fp32", network["reference"]))
+        rows += [
+            _rate("", f"engine, {row['precision']}" + (" (its own batch)" if row["default"] else ""), row)
+            for row in network["engine"]
+        ]
+        rows.append(_rate("", "engine, fp32", network["engine_fp32"]))
+    products = "; ".join(
+        f"{network['network']}: " + ", ".join(f"{rate:g} in {name}" for name, rate in network["matmul_gflops"].items())
+        for network in record["networks"]
+    )
+    head = ["network", "way", "slices at once", "member-steps a second", "times the reference", "share of matmul"]
+    return (
+        "A member-step is one evaluation of one slice with noise and arithmetic of the sampler. The reference is batch "
+        "1, float32, default memory format, one member after another. The share is the plain network's operations a "
+        "second over those of a large matrix product in the same precision, timed in the same rounds (GFLOP/s: "
+        f"{products}). Other processes took {record['busy']:.0%} of the processor at the end.\n\n" + _table(head, rows)
+    )
+
+
+def _rate(network: str, way: str, row: Record) -> list[str]:
+    times = f"{row['times_reference']:.2f}" if "times_reference" in row else "1"
+    rate = row["member_steps_a_second"]
+    return [network, way, str(row["batch"]), f"{rate:.3g}", times, f"{row['share_of_matmul']:.0%}"]
+
+
+def _runs(record: Record) -> str:
+    shape = " x ".join(map(str, record["case"]["shape"]))
+    waits = [
+        [
+            name,
+            str(w["slices"]),
+            str(w["steps"]),
+            *(_seconds(w.get(k)) for k in ("first_preview_s", "first_member_s", "all_s")),
+        ]
+        for name, w in record["waits"].items()
+    ]
+    growth = [
+        [name, ", ".join(map(str, g["counts"])), ", ".join(_seconds(s) for s in g["seconds"]), f"{g['exponent']:.2f}"]
+        for name, g in record["growth"].items()
+    ]
+    memory = [[str(m["members"]), str(m["loaded_mib"]), str(m["above_loaded_mib"])] for m in record["memory"]]
+    start = [[f"`{name}`", _seconds(s)] for name, s in record["start"].items()]
+    return "\n".join(
+        (
+            f"The shipped case ({shape}), the network loaded; seconds from the request on.\n",
+            _table(["run", "slices", "steps", "first preview", "first member", "all"], waits),
+            f"How the time grows; an exponent of 1 is in proportion, the most wanted {_MOST_EXPONENT}.\n",
+            _table(["number of", "", "seconds", "exponent"], growth),
+            "Peak memory of a process above the loaded model in MiB, every map of an ensemble of 240 x 240 x 155 "
+            f"voxels included; wanted: 50 members within {_MOST_MIB}.\n",
+            _table(["members", "loaded model", "above it"], memory),
+            "A fresh process, files in the system's cache.\n",
+            _table(["start", "seconds"], start),
+        )
+    )
+
+
+def _agreement(record: Record) -> str:
+    rows = [
+        [
+            f"{row['cases']} ({row['count']})",
+            str(row["slices"]),
+            row["path"],
+            f"{row['lowest_consensus_dice']:.4f}",
+            f"{row['members_changed']:.1e}",
+            f"{row['mean_largest']:.2f}",
+            f"{row['variance_largest']:.2f}",
+            f"{row['variance_average']:.1e}",
+        ]
+        for row in record["rows"]
+    ]
+    head = ["cases", "slices", "engine in", "consensus Dice, lowest", "voxels of members that differ"]
+    head += ["mean map, largest", "variance map, largest", "variance map, average"]
+    return (
+        f"{record['members']} members of the default steps, the same seeds, against the plain network in float32.\n\n"
+        + _table(head, rows)
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    main()

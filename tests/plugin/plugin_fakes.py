@@ -54,7 +54,8 @@ def fake_member(shape: tuple[int, int, int], member: int) -> np.ndarray:
 class FakeSegmenter:
     """Yields Started, then for each member and slice `steps` steps and a Sampled, then Finished.
 
-    `pause` seconds pass in every step; `fail_at` raises `error` before that step; `hold` blocks until it is set.
+    `pause` seconds pass in every step; `fail_at` raises `error` before that step; `alike` makes all members equal to
+    member 0, and lets each be whole before the next begins.
     """
 
     recipe: Recipe
@@ -62,6 +63,7 @@ class FakeSegmenter:
     pause: float = 0.0
     fail_at: int | None = None
     error: Exception | None = None
+    alike: bool = False
     seen: list[SegmentRequest] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
     closed: int = 0
@@ -81,18 +83,18 @@ class FakeSegmenter:
                 case.shape, self.recipe.labels, total,
             )  # fmt: skip
             done = 0
-            for s in order:
-                for member in members:
-                    mask = fake_member(case.shape, member)[..., s]
-                    for step in range(self.steps):
-                        if done == self.fail_at and self.error is not None:
-                            raise self.error
-                        time.sleep(self.pause)
-                        done += 1
-                        preview = Preview(member, s, mask.astype(np.float32), mask.astype(np.float32))
-                        yield Stepped(run_id, step, self.steps, self.steps - 1 - step, done, preview)
-                    channels = np.stack([mask] * len(self.recipe.labels))[:, None]
-                    yield Sampled(run_id, member, (s,), channels)
+            rows = [(s, m) for m in members for s in order] if self.alike else [(s, m) for s in order for m in members]
+            for s, member in rows:
+                mask = fake_member(case.shape, 0 if self.alike else member)[..., s]
+                for step in range(self.steps):
+                    if done == self.fail_at and self.error is not None:
+                        raise self.error
+                    time.sleep(self.pause)
+                    done += 1
+                    preview = Preview(member, s, mask.astype(np.float32), mask.astype(np.float32))
+                    yield Stepped(run_id, step, self.steps, self.steps - 1 - step, done, preview)
+                channels = np.stack([mask] * len(self.recipe.labels))[:, None]
+                yield Sampled(run_id, member, (s,), channels)
             yield Finished(run_id, members, 1.0, 1)
         finally:
             self.closed += 1

@@ -170,3 +170,24 @@ def test_nothing_is_cut_off_in_the_explore_box_at_the_least_width(shown, qtbot):
         assert table.columnWidth(column) > table.fontMetrics().horizontalAdvance(text), text
     scroll = shown.findChild(QScrollArea)
     assert scroll.widget().minimumSizeHint().width() <= scroll.viewport().width()
+
+
+def test_convergence_is_plotted_and_says_whether_it_has_settled(shown, qtbot):
+    box = explored(shown, qtbot).convergence
+    found = shown.exploring.measuring.findings.convergence
+    assert box.dice.points == tuple(enumerate(found.dice, start=2))
+    assert box.volume.points == tuple(enumerate(found.volume_ml, start=1))
+    assert find(shown, "settled").text().startswith("Not settled")
+
+
+def test_a_run_ends_by_itself_when_asked_to_stop_when_stable(shown, qtbot, segmenter):
+    segmenter.alike = True
+    segmenter.pause = 0.005
+    shown.settings.controls["members"].set_value(300)
+    find(shown, "stop_when_stable").setChecked(True)
+    find(shown, "run").click()
+    wait_idle(shown, qtbot)
+    assert 4 <= shown.results.ensemble.count < 300
+    assert "kept" in find(shown, "status").text()
+    qtbot.waitUntil(lambda: find(shown, "settled").text() == "Settled since 1 member.", timeout=10_000)
+    assert find(shown, "stop_when_stable").isChecked()

@@ -115,11 +115,12 @@ def test_votes_and_consensus_are_followed_member_by_member():
     assert found.dice == (1.0, pytest.approx(40 / 50), pytest.approx(40 / 50))
 
 
-def test_a_consensus_is_settled_when_three_members_in_a_row_leave_it():
+def test_a_consensus_is_settled_since_the_last_member_that_changed_it():
     found = Convergence((0.5, 0.99, 0.98, 0.95, 0.99, 0.995, 1.0), (1.0,) * 8)
-    assert found.settled_at(0.02) == 8
-    assert found.settled_at(0.05) == 5
-    assert found.settled_at(0.001) is None
+    assert found.settled_since(0.02) == 5
+    assert found.settled_since(0.05) == 2
+    assert found.settled_since(0.001) is None
+    assert Convergence((), (1.0,)).settled_since(0.5) is None
 
 
 def test_uncertain_slices_are_peaks_and_each_hill_is_visited_once():

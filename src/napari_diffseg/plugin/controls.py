@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 _SLIDER_STEPS = 1000
-_BOX_WIDTH = 92
+BOX_WIDTH = 92
 _LARGEST_SPIN = 2**31 - 1
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -60,7 +60,7 @@ class SliderControl(Control):
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, _SLIDER_STEPS)
         self.box = QSpinBox()
-        self.box.setFixedWidth(_BOX_WIDTH)
+        self.box.setFixedWidth(BOX_WIDTH)
         self._hold(self.slider, self.box)
         self.set_range(low, high)
         self.set_value(value)

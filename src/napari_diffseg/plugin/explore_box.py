@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
+from napari_diffseg.plugin.convergence_box import ConvergenceBox
 from napari_diffseg.plugin.lesion_table import LesionTable, in_ml
 from napari_diffseg.plugin.volume_box import VolumeBox
 
@@ -18,7 +19,7 @@ _NOTHING = "Run first: then the volume and the lesions are here."
 
 
 class ExploreBox(QGroupBox):
-    """Volume with its spread in a line; members by volume, and lesions, folded away."""
+    """Volume with its spread in a line; members by volume, lesions and convergence, folded away."""
 
     def __init__(self) -> None:
         super().__init__("Explore")
@@ -27,12 +28,13 @@ class ExploreBox(QGroupBox):
         self.line.setTextFormat(Qt.TextFormat.PlainText)
         self.line.setWordWrap(True)
         self.line.setToolTip("Volume: the mean over the members, and where the middle 95 % of them lie.")
-        self.volume, self.lesions = VolumeBox(), LesionTable()
+        self.volume, self.lesions, self.convergence = VolumeBox(), LesionTable(), ConvergenceBox()
         layout = QVBoxLayout(self)
         layout.addWidget(self.line)
         for name, title, content, tip in (
             ("volume_fold", "Members by volume", self.volume, "Each member's volume; click one to see it."),
             ("lesions_fold", "Lesions", self.lesions, "What hangs together, and how many members see it."),
+            ("convergence_fold", "Convergence", self.convergence, "Whether further members change the majority."),
         ):
             layout.addWidget(_folded(name, title, content, tip))
 
@@ -41,6 +43,7 @@ class ExploreBox(QGroupBox):
         self.line.setText(_NOTHING if findings is None else describe_findings(findings))
         self.volume.show_volumes(None if findings is None else findings.volumes)
         self.lesions.show_lesions(() if findings is None else findings.lesions)
+        self.convergence.show_convergence(None if findings is None else findings.convergence)
 
     def show_failure(self, sentence: str) -> None:
         """Say why nothing could be measured."""
@@ -64,6 +67,10 @@ def _folded(name: str, title: str, content: QWidget, tip: str) -> QCollapsible:
     box.setObjectName(f"diffseg_{name}")
     box.setToolTip(tip)
     box.setDuration(0)
+    layout = box.layout()
+    assert layout is not None  # it is made with one
+    layout.setContentsMargins(0, 0, 0, 0)  # folded boxes lie close together
+    layout.setSpacing(2)
     box.setContent(content)
     box.collapse(animate=False)
     return box

@@ -46,6 +46,7 @@ class Exploring:
     ) -> None:
         self._viewer = viewer
         self._results = results
+        self._whole = 0
         self.box = ExploreBox()
         self.measuring = Measuring(launch=launch or _napari_launch)
         self.measuring.measured.connect(self.box.show_findings)
@@ -66,7 +67,17 @@ class Exploring:
 
     def begin(self) -> None:
         """A new run has taken the screen."""
+        self._whole = 0
         self.measuring.forget()
+
+    def follow(self, _sampled: object = None) -> None:
+        """Members have come: measure anew, now and then, once another one is whole."""
+        view = self._results.view
+        whole = 0 if view is None else view.ensemble.count
+        if whole > self._whole:
+            self._whole = whole
+            self.measuring.ask(view, at_once=False)
+            self._timer.start()
 
     def measure(self) -> None:
         """Measure what is on the screen now; the box shows it when it is known."""

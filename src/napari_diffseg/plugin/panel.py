@@ -99,6 +99,7 @@ class DiffsegPanel(QWidget):
         self.checkpoint.chosen.connect(self.session.choose_checkpoint)
         self.settings.changed.connect(self.session.set_value)
         self.result.changed.connect(self._summarise)
+        self.exploring.box.convergence.settled.connect(self._stop_settled)
         self.run_box.run_asked.connect(self._run)
         self.run_box.more_asked.connect(self._add_members)
         self.run_box.cancel_asked.connect(self.session.cancel)
@@ -116,6 +117,7 @@ class DiffsegPanel(QWidget):
         session.started.connect(self._begin_results)
         session.extended.connect(self._extend_results)
         session.sampled.connect(self.results.show_sampled)
+        session.sampled.connect(self.exploring.follow)
         session.previewed.connect(self._show_preview)
         session.run_ended.connect(self._end_results)
 
@@ -181,6 +183,11 @@ class DiffsegPanel(QWidget):
     def _catch_up(self) -> None:
         if self.results.catch_up(_CATCH_UP_S):
             self._catch_up_timer.start(0)
+
+    def _stop_settled(self, since: int) -> None:
+        if self.session.phase is Phase.RUNNING:
+            self.session.cancel()
+            self.run_box.show_status(f"Stopping: the majority has settled since {since} members.")
 
     def _show_preview(self, step: Stepped) -> None:
         assert step.preview is not None  # the session only tells of steps that have one

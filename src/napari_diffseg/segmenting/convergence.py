@@ -34,25 +34,25 @@ class Convergence:
     dice: tuple[float, ...]
     volume_ml: tuple[float, ...]
 
-    def settled_at(self, tolerance: float) -> int | None:
-        """After how many members the last `PATIENCE` of them had changed the majority by no more than a tolerance.
+    def settled_since(self, tolerance: float) -> int | None:
+        """After how many members the majority stayed as it was, to a tolerance, whatever member came.
 
         Parameters
         ----------
         tolerance : float
-            Largest 1 - Dice that is called no change.
+            Largest 1 - Dice between two majorities in a row that is called no change.
 
         Returns
         -------
         int or None
-            The smallest such number, None while there is none.
+            None unless at least `PATIENCE` members have come since.
         """
         quiet = 0
-        for members, dice in enumerate(self.dice, start=2):
-            quiet = quiet + 1 if dice >= 1 - tolerance else 0
-            if quiet == PATIENCE:
-                return members
-        return None
+        for dice in reversed(self.dice):
+            if dice < 1 - tolerance:
+                break
+            quiet += 1
+        return len(self.volume_ml) - quiet if quiet >= PATIENCE else None
 
 
 def follow_votes(members: WholeMembers, *, voxel_mm3: float) -> tuple[npt.NDArray[np.integer[Any]], Convergence]:

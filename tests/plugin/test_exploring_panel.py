@@ -87,7 +87,8 @@ def test_a_closed_panel_leaves_keys_and_status_alone(shown, viewer, qtbot):
 
 def explored(panel, qtbot):
     """The explore box, unfolded, once it shows what was measured."""
-    qtbot.waitUntil(lambda: panel.exploring.measuring.findings is not None, timeout=10_000)
+    measuring = panel.exploring.measuring
+    qtbot.waitUntil(lambda: measuring.findings is not None and not measuring.is_busy, timeout=10_000)
     for fold in panel.exploring.box.findChildren(QCollapsible):
         fold.expand(animate=False)
     QApplication.processEvents()

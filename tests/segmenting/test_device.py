@@ -57,7 +57,14 @@ def test_a_pytorch_that_does_not_tell_what_a_processor_has_computes_in_float32(m
 )
 def test_a_viewer_has_a_core_to_itself_where_there_are_three(monkeypatch, cores, wanted, beside_viewer, expected):
     monkeypatch.setattr(threads_module, "_usable_cores", lambda: cores)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     assert resolve_threads(wanted, beside_viewer=beside_viewer) == expected
+
+
+def test_what_pytorch_was_told_before_is_not_exceeded(monkeypatch):
+    monkeypatch.setattr(threads_module, "_usable_cores", lambda: 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert [resolve_threads(None, beside_viewer=viewer) for viewer in (False, True)] == [3, 3]
 
 
 def fail_with(threads):

@@ -28,7 +28,8 @@ def resolve_threads(wanted: int | None, *, beside_viewer: bool) -> int:
     cores = _usable_cores()
     if wanted is not None:
         return min(wanted, cores)
-    return cores - 1 if beside_viewer and cores >= _CORES_TO_SPARE_ONE else cores
+    told = torch.get_num_threads()  # one a core, unless OMP_NUM_THREADS or the program itself says otherwise
+    return min(told, cores - 1) if beside_viewer and cores >= _CORES_TO_SPARE_ONE else told
 
 
 @contextmanager

@@ -74,11 +74,16 @@ class FastUNet:
         @torch.no_grad()
         def predict(x_t: torch.Tensor, timestep: float) -> torch.Tensor:
             self.network.check_channels(image.shape[1] + x_t.shape[1])
-            return self._predict(torch.cat([image, x_t], dim=1), self._times(timestep))
+            return self.evaluate(torch.cat([image, x_t], dim=1), self.entry(timestep))
 
         return predict
 
-    def _predict(self, x: torch.Tensor, entry: torch.Tensor) -> torch.Tensor:
+    def entry(self, timestep: float) -> torch.Tensor:
+        """What the timestep tells all blocks, one vector of float32, for `evaluate`; the same object every time."""
+        return self._times(timestep)
+
+    def evaluate(self, x: torch.Tensor, entry: torch.Tensor) -> torch.Tensor:
+        """From image and noisy mask (B, in_channels, H, W) to (B, out_channels, H, W), float32; on the device alone."""
         told = dict(zip(self._blocks, self._times.parts(entry), strict=True))
         h = _convolve(self._stem, x.contiguous(memory_format=torch.channels_last)).to(self._dtype)
         skips = [h]

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import gc
 import logging
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from napari_diffseg.decode import decode_masks, decode_preview
+from napari_diffseg.decode import decode_masks
 from napari_diffseg.diffusion.ddim import sample_ddim
 from napari_diffseg.diffusion.ddpm import sample_ddpm
 from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.dpmpp import sample_dpmpp
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.errors import RunFailed
-from napari_diffseg.events import Preview, Sampled, Stepped
+from napari_diffseg.events import Sampled, Stepped
 from napari_diffseg.segmenting.memory import is_out_of_memory
+from napari_diffseg.segmenting.pacing import Pace, marker_of
+from napari_diffseg.segmenting.previews import Previews
 from napari_diffseg.segmenting.rows import Row, order_rows
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from napari_diffseg.encode import Conditioning
     from napari_diffseg.events import SegmentRequest
     from napari_diffseg.networks.fast_unet import FastUNet
+    from napari_diffseg.networks.graphed_unet import GraphedUNet
     from napari_diffseg.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ class Run:
     request: SegmentRequest
     recipe: Recipe
     conditioning: Conditioning
-    network: FastUNet
+    network: FastUNet | GraphedUNet
     device: torch.device
     dtype: torch.dtype
     schedule: Schedule
@@ -62,10 +64,11 @@ class Run:
 
 @dataclass(slots=True)
 class _Progress:
-    """What a run has behind it: evaluations done, and when the last preview was made."""
+    """What a run has behind it, and what is on its way: evaluations done, steps in the device's queue, a preview."""
 
+    previews: Previews
+    pace: Pace
     done: int = 0
-    previewed: float = field(default=-np.inf)
 
 
 def sample_run(run: Run) -> Generator[Stepped | Sampled, None, int]:
@@ -73,7 +76,7 @@ def sample_run(run: Run) -> Generator[Stepped | Sampled, None, int]:
     if not run.conditioning.sampled:
         yield from _empty_members(run)
     rows = order_rows(run.request.member_numbers, run.conditioning.sampled, focus=run.request.focus)
-    progress, size = _Progress(), run.batch_size
+    progress, size = _begin(run), run.batch_size
     while rows:
         batch = rows[:size]
         if (yield from _batch_fits(run, batch, progress)):
@@ -85,6 +88,12 @@ def sample_run(run: Run) -> Generator[Stepped | Sampled, None, int]:
         _free_memory()
         logger.warning("Memory ran out: going on with %d slices at once.", size)
     return size
+
+
+def _begin(run: Run) -> _Progress:
+    mark = marker_of(run.device)
+    previews = Previews(run.conditioning.grid, run.recipe, interval_s=run.preview_interval_s, mark=mark)
+    return _Progress(previews, Pace(mark))
 
 
 def _empty_members(run: Run) -> Iterator[Sampled]:
@@ -122,7 +131,8 @@ def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepp
     steps = len(run.schedule.timesteps)
     for n, step in enumerate(_chain(run, batch)):
         progress.done += len(batch)
-        yield Stepped(run.id, n, steps, step.timestep, progress.done, _preview(run, batch[0], step, progress))
+        progress.pace.step()
+        yield Stepped(run.id, n, steps, step.timestep, progress.done, progress.previews(batch[0], step))
         last = step
     assert last is not None  # a schedule has at least one timestep
     yield from _members(run, batch, last)
@@ -160,18 +170,6 @@ def _sampler(run: Run, denoiser: ConditionedDenoiser, noise: SeededNoise) -> Ite
             return sample_ddim(denoiser, run.schedule, noise, eta=run.request.eta)
         case "dpmpp":
             return sample_dpmpp(denoiser, run.schedule, noise)
-
-
-def _preview(run: Run, row: Row, step: Step, progress: _Progress) -> Preview | None:
-    """The first row of a batch on the source's voxels, when one is due."""
-    now = time.monotonic()
-    if run.preview_interval_s is None or now - progress.previewed < run.preview_interval_s:
-        return None
-    progress.previewed = now
-    grid = run.conditioning.grid
-    x0, sample = (t[0, 0].float().cpu().numpy() for t in (step.x0, step.x))
-    mask = decode_preview(x0, grid, run.recipe)
-    return Preview(row.member, row.slice_index, mask, grid.to_source(sample[None], fill=0.0)[0])
 
 
 def _members(run: Run, batch: Batch, last: Step) -> Iterator[Sampled]:

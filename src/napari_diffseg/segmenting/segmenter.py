@@ -13,6 +13,7 @@ from napari_diffseg.encode import encode
 from napari_diffseg.errors import BadRequest, DiffsegError, RunFailed
 from napari_diffseg.events import Finished, Started
 from napari_diffseg.networks.fast_unet import FastUNet
+from napari_diffseg.networks.graphed_unet import GraphedUNet
 from napari_diffseg.networks.unet import to_inference
 from napari_diffseg.segmenting.device import describe_device, precision_name, resolve_device, resolve_precision
 from napari_diffseg.segmenting.heap import freed_memory_kept
@@ -50,7 +51,7 @@ class LocalSegmenter:
         self._checkpoint = checkpoint
         self._beside_viewer = beside_viewer
         self._preview_interval_s = preview_interval_s
-        self._loaded: tuple[torch.device, torch.dtype, FastUNet] | None = None
+        self._loaded: tuple[torch.device, torch.dtype, FastUNet | GraphedUNet] | None = None
 
     def segment(self, case: Case, request: SegmentRequest) -> Iterator[SamplingEvent]:
         """Sample the ensemble that `request` describes; see `napari_diffseg.events.Segmenter`.
@@ -105,11 +106,11 @@ class LocalSegmenter:
             preview_interval_s=self._preview_interval_s,
         )
 
-    def _network(self, device: torch.device, dtype: torch.dtype) -> FastUNet:
+    def _network(self, device: torch.device, dtype: torch.dtype) -> FastUNet | GraphedUNet:
         if self._loaded is None or self._loaded[:2] != (device, dtype):
             self._loaded = None  # the old copy goes before the new one comes
-            network = to_inference(self._checkpoint.network(), dtype=dtype).to(device)
-            self._loaded = (device, dtype, FastUNet(network))
+            network = FastUNet(to_inference(self._checkpoint.network(), dtype=dtype).to(device))
+            self._loaded = (device, dtype, GraphedUNet(network) if device.type == "cuda" else network)
         return self._loaded[2]
 
 

@@ -1,0 +1,57 @@
+"""One slice of a batch on its way to the screen, now and then."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from napari_diffseg.decode import decode_preview
+from napari_diffseg.events import Preview
+from napari_diffseg.segmenting.pacing import HostCopy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_diffseg.diffusion.step import Step
+    from napari_diffseg.imaging.grid import Grid
+    from napari_diffseg.recipe import Recipe
+    from napari_diffseg.segmenting.pacing import Mark
+    from napari_diffseg.segmenting.rows import Row
+
+
+class Previews:
+    """Previews of a run, at most one in an interval; a GPU's come some steps late, and no step waits for them.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the case.
+    recipe : Recipe
+        Says what the numbers mean.
+    interval_s : float or None
+        Shortest time between two; None for none at all.
+    mark : callable or None
+        As `marker_of` gives it for the device.
+    """
+
+    def __init__(
+        self, grid: Grid, recipe: Recipe, *, interval_s: float | None, mark: Callable[[], Mark] | None
+    ) -> None:
+        self._grid, self._recipe, self._interval_s, self._mark = grid, recipe, interval_s, mark
+        self._begun = -float("inf")
+        self._coming: tuple[Row, HostCopy] | None = None
+
+    def __call__(self, row: Row, step: Step) -> Preview | None:
+        """After a step whose first row is `row`: the preview that is ready, if one is."""
+        if self._coming is None and self._is_due():
+            self._begun = time.monotonic()
+            self._coming = row, HostCopy([step.x0[0, 0], step.x[0, 0]], self._mark)
+        if self._coming is None or not self._coming[1].is_ready():
+            return None
+        (row, copy), self._coming = self._coming, None
+        x0, sample = copy.arrays()
+        mask = decode_preview(x0, self._grid, self._recipe)
+        return Preview(row.member, row.slice_index, mask, self._grid.to_source(sample[None], fill=0.0)[0])
+
+    def _is_due(self) -> bool:
+        return self._interval_s is not None and time.monotonic() - self._begun >= self._interval_s

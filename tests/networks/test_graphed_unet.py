@@ -1,0 +1,130 @@
+"""A recording reads and writes fixed buffers; what is played from it is what the network would say."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.networks.config import UNetConfig
+from napari_diffseg.networks.fast_unet import FastUNet
+from napari_diffseg.networks.graphed_unet import GraphedUNet
+from napari_diffseg.networks.unet import UNet, to_inference
+
+CONFIG = UNetConfig(
+    in_channels=3, model_channels=32, out_channels=1, num_res_blocks=1, attention_factors=(), channel_mult=(1, 1)
+)
+
+
+class Recorder:
+    """A device that records: a work is done once, then played into the same buffer."""
+
+    def __init__(self) -> None:
+        self.recorded, self.played = 0, 0
+
+    def __call__(self, work):
+        self.recorded += 1
+        buffer = work().clone().fill_(float("nan"))  # what a graph captured has not been computed yet
+
+        def replay():
+            self.played += 1
+            buffer.copy_(work())
+
+        return replay, buffer
+
+
+@pytest.fixture(scope="module")
+def fast() -> FastUNet:
+    torch.manual_seed(0)
+    network = UNet(CONFIG)
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return FastUNet(to_inference(network))
+
+
+def noise(rows: int, channels: int, seed: int) -> torch.Tensor:
+    return torch.randn(rows, channels, 16, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def test_what_is_played_is_what_the_network_says_at_every_timestep(fast):
+    recorder, image = Recorder(), noise(2, 2, 0)
+    played, plain = GraphedUNet(fast, capture=recorder).conditioned_on(image), fast.conditioned_on(image)
+    for seed, timestep in ((1, 999.0), (2, 500.0), (3, 0.0)):
+        torch.testing.assert_close(played(noise(2, 1, seed), timestep), plain(noise(2, 1, seed), timestep))
+    assert (recorder.recorded, recorder.played) == (1, 3)
+
+
+def test_two_batches_in_turn_each_see_their_own_image(fast):
+    graphed, images = GraphedUNet(fast, capture=Recorder()), [noise(2, 2, 4), noise(2, 2, 5)]
+    predicts = [graphed.conditioned_on(image) for image in images]
+    for _ in range(2):
+        for image, predict in zip(images, predicts, strict=True):
+            expected = fast.conditioned_on(image)(noise(2, 1, 6), 7.0)
+            torch.testing.assert_close(predict(noise(2, 1, 6), 7.0), expected)
+
+
+def test_a_prediction_stays_when_the_next_is_played(fast):
+    predict = GraphedUNet(fast, capture=Recorder()).conditioned_on(noise(1, 2, 7))
+    first = predict(noise(1, 1, 8), 3.0)
+    kept = first.clone()
+    predict(noise(1, 1, 9), 3.0)
+    assert torch.equal(first, kept)
+
+
+def test_two_batch_sizes_are_kept_and_a_third_takes_the_place_of_the_oldest(fast):
+    recorder = Recorder()
+    graphed = GraphedUNet(fast, capture=recorder)
+    for rows in (4, 2, 4, 2, 3, 2, 4):
+        graphed.conditioned_on(noise(rows, 2, 0))(noise(rows, 1, 1), 5.0)
+    assert recorder.recorded == 4  # 4, 2, 3, and 4 again
+    assert recorder.played == 7
+
+
+def test_a_device_that_cannot_record_evaluates_and_says_so_once(fast, caplog):
+    asked = []
+
+    def refuse(work):
+        asked.append(1)
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    image = noise(2, 2, 0)
+    predict = GraphedUNet(fast, capture=refuse).conditioned_on(image)
+    with caplog.at_level(logging.WARNING):
+        for seed in (1, 2):
+            assert torch.equal(predict(noise(2, 1, seed), 5.0), fast.conditioned_on(image)(noise(2, 1, seed), 5.0))
+    assert len(asked) == len(caplog.records) == 1
+    assert "not permitted" in caplog.text
+
+
+def test_memory_that_runs_out_while_recording_is_for_the_engine_to_hear(fast):
+    def full(work):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        GraphedUNet(fast, capture=full).conditioned_on(noise(2, 2, 0))(noise(2, 1, 1), 5.0)
+
+
+def test_wrong_channels_are_refused_before_anything_is_recorded(fast):
+    recorder = Recorder()
+    with pytest.raises(BadRequest, match="takes 3 channels, but was given 4"):
+        GraphedUNet(fast, capture=recorder).conditioned_on(noise(1, 3, 0))(noise(1, 1, 0), 0.0)
+    assert not recorder.recorded
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_on_a_gpu_a_graph_says_what_the_network_says(dtype):
+    torch.manual_seed(0)
+    network = UNet(CONFIG)
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.1)
+    fast = FastUNet(to_inference(network, dtype).cuda())
+    image = noise(2, 2, 0).cuda()
+    played, plain = GraphedUNet(fast).conditioned_on(image), fast.conditioned_on(image)
+    for seed, timestep in ((1, 999.0), (2, 5.0)):
+        x = noise(2, 1, seed).cuda()
+        torch.testing.assert_close(played(x, timestep), plain(x, timestep), rtol=1e-3, atol=1e-3)

@@ -98,7 +98,8 @@ def _rates(record: Record) -> str:
         "A member-step is one evaluation of one slice with noise and arithmetic of the sampler. The reference is batch "
         "1, float32, default memory format, one member after another. The share is the plain network's operations a "
         "second over those of a large matrix product in the same precision, timed in the same rounds (GFLOP/s: "
-        f"{products}). Other processes took {record['busy']:.0%} of the processor at the end.\n\n" + _table(head, rows)
+        f"{products}). Other processes took {record['busy']:.0%} of the processor at the end. "
+        f"{record.get('note', '')}\n\n" + _table(head, rows)
     )
 
 

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 _UNEVEN = np.array([0.04, 0.03, 0.02, 0.16, 0.06, 0.17, 0.13, 0.1, 0.1, 0.35], np.float32)
 _UNEVEN_RIM_T1CE = np.float32(0.22)
 _LARGEST = 32_000
+# Behind the eyes (template LPS mm), where stripping most often leaves fat and muscle on.
+_ORBITS_MM = ((-32.0, -52.0, -32.0), (32.0, -52.0, -32.0))
+_ORBIT_RADIUS_MM = 16.0
+_ORBITS_KEPT_MM = (4.0, 16.0)
+# Fresh blood brightens the lowest slices: from which height (template mm), over what length, by what share.
+_INFLOW_BELOW_MM = (-55.0, -25.0)
+_INFLOW_LENGTH_MM = 20.0
+_INFLOW = 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +42,8 @@ class Scan:
         the brain, and at times some of what surrounds it.
     texture : ndarray, float32
         Unevenness of tissue common to all modalities, of variance 1.
+    height_mm : ndarray, float32
+        Height of each voxel in the template.
     spacing_mm : tuple of float
     artefacts : float
         0..1, as in `PhantomSettings`.
@@ -41,6 +51,7 @@ class Scan:
 
     margin_mm: Float32Array
     texture: Float32Array
+    height_mm: Float32Array
     spacing_mm: tuple[float, float, float]
     artefacts: float
 
@@ -63,7 +74,21 @@ def prepare_scan(
         # Here the stripping failed: a patch of scalp stays on, or a bite of brain is missing.
         patch = np.clip(surface - np.float32(1.0), 0, 1)
         shift += np.float32(6.0 if leak < 0.6 else -9.0) * patch
-    return Scan(anatomy.depth_mm + shift, texture / np.float32(np.hypot(1, 0.7)), spacing_mm, artefacts)
+    orbits, how_much = rng.random(2)
+    if orbits < 0.5 * artefacts:
+        low, high = _ORBITS_KEPT_MM
+        shift += np.float32(low + (high - low) * how_much) * _orbits(anatomy.coords_mm)
+    margin = anatomy.depth_mm + shift
+    return Scan(margin, texture / np.float32(np.hypot(1, 0.7)), anatomy.coords_mm[2], spacing_mm, artefacts)
+
+
+def _orbits(coords_mm: Float32Array) -> Float32Array:
+    """1 in the orbits, falling to 0 around them."""
+    inside = np.zeros(coords_mm.shape[1:], np.float32)
+    for centre in _ORBITS_MM:
+        away = coords_mm - np.reshape(centre, (3, 1, 1, 1)).astype(np.float32)
+        inside += np.exp(-((away / np.float32(_ORBIT_RADIUS_MM)) ** 2).sum(axis=0))
+    return inside
 
 
 def acquire(
@@ -104,6 +129,7 @@ def acquire(
     image += np.tensordot(uneven, fractions, 1) * (0.75 * scan.texture + 0.65 * own)
     image = _misplaced(rng, image, scan=scan)
     image = ndi.gaussian_filter(image, _blur(rng, scan))
+    image *= _inflow(rng, scan)
     bias = rng.uniform(0.03, 0.10 + 0.12 * scan.artefacts)
     image *= np.exp(bias * smooth_field(rng, image.shape, length_mm=90, spacing_mm=spacing))
     # Stripped images were interpolated: the outermost voxels are part background.
@@ -114,6 +140,15 @@ def acquire(
     seen = scan.kept & _field_of_view(rng, scan)
     counts = np.clip(np.round(image * np.float32(scale)), 1, _LARGEST)
     return np.where(seen, counts, 0).astype(np.int16)
+
+
+def _inflow(rng: np.random.Generator, scan: Scan) -> Float32Array:
+    """Factor on the image: above 1 towards the lowest slices, at times."""
+    there, below, amount = rng.random(3)
+    low, high = _INFLOW_BELOW_MM
+    share = np.clip((low + (high - low) * below - scan.height_mm) / _INFLOW_LENGTH_MM, 0, 1)
+    factor: Float32Array = 1 + np.float32(_INFLOW * amount if there < 0.5 * scan.artefacts else 0) * share
+    return factor.astype(np.float32)
 
 
 def _misplaced(rng: np.random.Generator, image: Float32Array, *, scan: Scan) -> Float32Array:

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 # Relative to white matter:           csf   grey  white core  cyst  enh.  oedema vessel cap  other
 _MEANS: dict[ModalityName, tuple[float, ...]] = {
-    "t1": (0.52, 0.80, 1.00, 0.66, 0.56, 0.86, 0.88, 0.85, 0.92, 0.80),
+    "t1": (0.52, 0.80, 1.00, 0.66, 0.56, 0.86, 0.88, 0.85, 0.92, 1.00),
     "t1ce": (0.55, 0.85, 1.00, 0.68, 0.56, 1.50, 0.90, 1.80, 0.93, 1.20),
     "t2": (2.20, 1.38, 1.00, 2.00, 2.35, 1.70, 1.55, 0.85, 1.30, 1.20),
-    "flair": (0.52, 1.08, 1.00, 1.75, 1.00, 1.85, 1.75, 0.80, 1.35, 1.10),
+    "flair": (0.52, 1.08, 1.00, 1.75, 1.00, 1.85, 1.75, 0.80, 1.35, 1.25),
 }
 
 # Spread (of the logarithm) between scans, by tissue.
 _SPREAD: dict[ModalityName, tuple[float, ...]] = {
-    "t1": (0.20, 0.06, 0, 0.15, 0.20, 0.12, 0.10, 0.2, 0.05, 0.4),
-    "t1ce": (0.18, 0.06, 0, 0.18, 0.20, 0.22, 0.10, 0.3, 0.05, 0.4),
-    "t2": (0.12, 0.08, 0, 0.18, 0.12, 0.18, 0.12, 0.3, 0.08, 0.4),
-    "flair": (0.20, 0.08, 0, 0.20, 0.30, 0.20, 0.15, 0.3, 0.10, 0.4),
+    "t1": (0.20, 0.06, 0, 0.15, 0.20, 0.12, 0.10, 0.2, 0.05, 0.5),
+    "t1ce": (0.18, 0.06, 0, 0.18, 0.20, 0.22, 0.10, 0.3, 0.05, 0.5),
+    "t2": (0.12, 0.08, 0, 0.18, 0.12, 0.18, 0.12, 0.3, 0.08, 0.5),
+    "flair": (0.20, 0.08, 0, 0.20, 0.30, 0.20, 0.15, 0.3, 0.10, 0.5),
 }
 
 # Exponent that a wetter or drier lesion puts on its contrast to white matter.
@@ -34,7 +34,7 @@ _GAMMA: dict[ModalityName, tuple[float, float]] = {
     "t1": (1.0, 0.30),
     "t1ce": (1.0, 0.20),
     "t2": (1.1, 0.30),
-    "flair": (0.95, 0.35),
+    "flair": (0.95, 0.30),
 }
 
 _WATERY = (Tissue.CORE, Tissue.ENHANCING, Tissue.OEDEMA)
@@ -42,6 +42,7 @@ _WET = 0.3
 # Spread of the exponent that each part of a lesion has of its own, in all modalities and in each: a bright core may
 # have a faint oedema, and a lesion that is plain in T2 may hardly be seen in FLAIR.
 _PART, _PART_IN_MODALITY = 0.25, 0.3
+_FAINTEST = -0.4  # a lesion without contrast in any modality teaches nothing
 _RANDOM_SPREAD = 0.30
 _FORGOTTEN_ABOVE = 0.5
 _FORGOTTEN_RANGE = (0.1, 2.0)
@@ -58,7 +59,7 @@ def draw_contrasts(rng: np.random.Generator, settings: PhantomSettings) -> dict[
     for modality in MODALITIES:
         means = np.array(_MEANS[modality]) * np.exp(rng.normal(0, 1, len(Tissue)) * _SPREAD[modality])
         own = wet + rng.normal(0, _PART_IN_MODALITY, len(_WATERY))
-        means[list(_WATERY)] = means[list(_WATERY)] ** np.exp(own)
+        means[list(_WATERY)] = means[list(_WATERY)] ** np.exp(np.maximum(own, _FAINTEST))
         centre, spread = _GAMMA[modality]
         means = means ** (centre * np.exp(rng.normal(0, spread)))
         means *= np.exp(rng.normal(0, _RANDOM_SPREAD * settings.randomise, len(Tissue)))

@@ -18,6 +18,8 @@ PhantomKind = Literal["glioma", "lowgrade", "ms", "healthy"]
 ModalityName = Literal["t1", "t1ce", "t2", "flair"]
 MODALITIES: tuple[ModalityName, ...] = get_args(ModalityName)
 
+_LOST_AT_TIGHT = 0.4
+
 SLAB_MM = 120.0
 """A volume thinner than this is a slab: it is placed on the lesion; a thicker one holds the whole head."""
 
@@ -27,8 +29,8 @@ class ReaderModel:
     """How readers disagree on a boundary.
 
     A reader is tight or generous: the boundary is drawn at the relative radius 1 + delta, with delta from a mixture of
-    two Gaussians. The image fades over the same range, so an ambiguous boundary looks ambiguous. By default one reader
-    in four is tight: a minority opinion, and pairs that agree about as well as people do (Dice 0.85).
+    two Gaussians. The image fades at the same two places (`visibility`), so an ambiguous boundary looks ambiguous.
+    One reader in four is tight unless told: a minority, and pairs agree about as well as people do (Dice 0.85).
 
     Parameters
     ----------
@@ -63,19 +65,26 @@ class ReaderModel:
 
     def probability(self, boundary: float | npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
         """P(delta > boundary), the share of readers who mark voxels of these levels; the shape of `boundary`."""
+        return self._beyond(boundary, self.tight_weight)
+
+    def visibility(self, boundary: float | npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+        """Share of the lesion's contrast that is left at these levels; the shape of `boundary`.
+
+        It falls where tight readers stop, and to nothing where generous ones do.
+        """
+        return self._beyond(boundary, _LOST_AT_TIGHT)
+
+    def _beyond(
+        self, boundary: float | npt.NDArray[np.floating[Any]], tight_weight: float
+    ) -> npt.NDArray[np.floating[Any]]:
         tight, generous = (ndtr((mean - boundary) / self.sd) for mean in (self.tight, self.generous))
-        return np.asarray(self.tight_weight * tight + (1 - self.tight_weight) * generous)
+        return np.asarray(tight_weight * tight + (1 - tight_weight) * generous)
 
     @property
     def median(self) -> float:
         """Median delta: half of the readers draw a boundary farther out."""
         low, high = self.tight - 9 * self.sd, self.generous + 9 * self.sd
         return float(brentq(lambda delta: float(self.probability(delta)) - 0.5, low, high))
-
-    @property
-    def visible_range(self) -> tuple[float, float]:
-        """The deltas between which the image fades from lesion to tissue."""
-        return self.tight - self.sd, self.generous + self.sd
 
     def scaled(self, factor: float) -> ReaderModel:
         """The same readers on a boundary that is `factor` times as wide."""

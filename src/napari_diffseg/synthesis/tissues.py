@@ -71,10 +71,7 @@ def _put_lesion(
     spacing_mm: tuple[float, ...],
 ) -> Float32Array:
     """Write the lesion's parts into the fractions; returns how much of each voxel is lesion."""
-    # The image fades over the range of boundaries that readers draw, so that doubt is visible where there is doubt.
-    low, high = model.visible_range
-    fade = np.clip((high - lesions.boundary) / (high - low), 0, 1)
-    whole = (fade * fade * (3 - 2 * fade)) ** np.float32(rng.lognormal(0, 0.25))
+    whole = model.visibility(lesions.boundary).astype(np.float32) ** np.float32(rng.lognormal(0, 0.25))
     wide = np.float32(_CORE_EDGE if lesions.enhancing.any() else 0.3)
     core = np.clip((1 - lesions.core) / wide + 0.5, 0, 1) * whole
     dead = np.clip((1 - lesions.necrosis) / _CORE_EDGE + 0.5, 0, 1)

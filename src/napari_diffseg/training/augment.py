@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from monai import transforms
+from monai.data import get_track_meta, set_track_meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Float = npt.NDArray[np.float32]
 
@@ -49,16 +54,29 @@ class Augmentation:
             In [0, 2**32).
         """
         rng = np.random.default_rng(seed)
-        moved = self._seeded(self._geometry, rng)({"image": torch.from_numpy(image), "mask": torch.from_numpy(mask)})
-        still = moved["image"].as_tensor()
-        brain = still != 0
-        drawn = [self._seeded(self._intensity, rng)(channel[None]).as_tensor() for channel in still]
-        changed = torch.where(brain, torch.cat(drawn), 0.0).numpy()
-        return drop_modalities(changed, rng, missing=self._missing), (moved["mask"].as_tensor() > 0.5).float().numpy()
+        with _plain_tensors():
+            moved = self._seeded(self._geometry, rng)(
+                {"image": torch.from_numpy(image), "mask": torch.from_numpy(mask)}
+            )
+            still = moved["image"]
+            drawn = [self._seeded(self._intensity, rng)(channel[None]) for channel in still]
+        changed = torch.where(still != 0, torch.cat(drawn), 0.0).numpy()
+        return drop_modalities(changed, rng, missing=self._missing), (moved["mask"] > 0.5).float().numpy()
 
     @staticmethod
     def _seeded(transform: transforms.Compose, rng: np.random.Generator) -> transforms.Compose:
         return transform.set_random_state(seed=int(rng.integers(2**32)))
+
+
+@contextmanager
+def _plain_tensors() -> Iterator[None]:
+    """MONAI without its record of what was done to each tensor, which takes 40 % of the time."""
+    tracked = get_track_meta()
+    set_track_meta(False)
+    try:
+        yield
+    finally:
+        set_track_meta(tracked)
 
 
 def drop_modalities(image: Float, rng: np.random.Generator, *, missing: float) -> Float:

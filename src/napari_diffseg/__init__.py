@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_diffseg.checkpoint import load_checkpoint
     from napari_diffseg.errors import DiffsegError
-    from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started, Stepped
+    from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
     from napari_diffseg.imaging.case import read_case
     from napari_diffseg.imaging.save import write_nifti
     from napari_diffseg.segmenting.ensemble import Ensemble
+    from napari_diffseg.segmenting.expected import ExpectedMask
     from napari_diffseg.segmenting.keep import keep_run
     from napari_diffseg.segmenting.run_folder import RunFolder
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _HOME = {
     "DiffsegError": "errors",
     "Ensemble": "segmenting.ensemble",
+    "Expected": "events",
+    "ExpectedMask": "segmenting.expected",
     "Finished": "events",
     "LocalSegmenter": "segmenting.segmenter",
     "RunFolder": "segmenting.run_folder",
@@ -39,6 +42,8 @@ _HOME = {
 __all__ = [
     "DiffsegError",
     "Ensemble",
+    "Expected",
+    "ExpectedMask",
     "Finished",
     "LocalSegmenter",
     "RunFolder",

@@ -36,6 +36,12 @@ def decode_masks(x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe) -> npt
     return np.stack(labels)
 
 
+def decode_probability(x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe) -> npt.NDArray[np.float32]:
+    """Expected x_0 (S, labels, rows, columns) as probabilities (labels, S, U, V) on the source's voxels, float32."""
+    values = recipe.decode_values(x0)
+    return np.stack([grid.to_source(values[:, c], fill=0.0) for c in range(x0.shape[1])])
+
+
 def decode_preview(x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe) -> npt.NDArray[np.float32]:
     """One predicted channel (rows, columns) on the source's voxels (U, V), 0 background and 1 lesion, float32."""
     values: npt.NDArray[np.float32] = grid.to_source(recipe.decode_values(x0)[None], fill=0.0)[0]

@@ -189,6 +189,22 @@ class Sampled:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """The mean that many members would have on some slices, as the run's first member's first evaluation predicts it.
+
+    Before the first step a mask is pure noise, so the clean mask that a network expects there is the posterior mean:
+    a probability a voxel, from one evaluation. It comes where the checkpoint predicts x_0 or v; one that predicts
+    epsilon has no such answer.
+
+    `probability` is float32 (labels, S, U, V) in [0, 1]: S along `slices`, U and V the source's other two axes.
+    """
+
+    run_id: str
+    slices: tuple[int, ...]
+    probability: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """All members of the request are final on all its slices."""
 
@@ -199,14 +215,14 @@ class Finished:
     notes: tuple[str, ...] = field(default=())
 
 
-SamplingEvent = Started | Stepped | Sampled | Finished
+SamplingEvent = Started | Stepped | Expected | Sampled | Finished
 
 
 class Segmenter(Protocol):
     """Whatever turns a case and a request into events. Closing the iterator cancels the run within one step."""
 
     def segment(self, case: Case, request: SegmentRequest) -> Iterator[SamplingEvent]:
-        """Sample the ensemble; yields Started, then Stepped and Sampled as they come, then Finished.
+        """Sample the ensemble; yields Started, then Stepped, Expected and Sampled as they come, then Finished.
 
         Raises
         ------

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from napari_diffseg.events import Finished, Sampled, Started, Stepped
+from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ class Ended:
     error: str = ""
 
 
-Item = Told | Saved | Started | Sampled | Finished | Ended
+Item = Told | Saved | Started | Expected | Sampled | Finished | Ended
 
 
 class Mailbox:

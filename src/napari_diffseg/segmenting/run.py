@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_diffseg.decode import decode_masks
+from napari_diffseg.decode import decode_masks, decode_probability
 from napari_diffseg.diffusion.ddim import sample_ddim
 from napari_diffseg.diffusion.ddpm import sample_ddpm
 from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.dpmpp import sample_dpmpp
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.errors import RunFailed
-from napari_diffseg.events import Sampled, Stepped
+from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.segmenting.memory import is_out_of_memory
 from napari_diffseg.segmenting.pacing import Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
@@ -71,7 +71,7 @@ class _Progress:
     done: int = 0
 
 
-def sample_run(run: Run) -> Generator[Stepped | Sampled, None, int]:
+def sample_run(run: Run) -> Generator[Stepped | Expected | Sampled, None, int]:
     """Sample all rows of a run, first wanted first; returns the batch size that memory allowed."""
     if not run.conditioning.sampled:
         yield from _empty_members(run)
@@ -104,7 +104,7 @@ def _empty_members(run: Run) -> Iterator[Sampled]:
         yield Sampled(run.id, member, (), np.zeros((len(run.recipe.labels), 0, *plane), np.bool_))
 
 
-def _batch_fits(run: Run, batch: Batch, progress: _Progress) -> Generator[Stepped | Sampled, None, bool]:
+def _batch_fits(run: Run, batch: Batch, progress: _Progress) -> Generator[Stepped | Expected | Sampled, None, bool]:
     """Sample one batch; False when memory ran out, with nothing of it kept.
 
     The handler only notes the failure: the traceback holds the tensors until the handler is left.
@@ -126,13 +126,15 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepped | Sampled]:
+def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepped | Expected | Sampled]:
     last: Step | None = None
     steps = len(run.schedule.timesteps)
     for n, step in enumerate(_chain(run, batch)):
         progress.done += len(batch)
         progress.pace.step()
         yield Stepped(run.id, n, steps, step.timestep, progress.done, progress.previews(batch[0], step))
+        if last is None:
+            yield from _expected(run, batch, step)
         last = step
     assert last is not None  # a schedule has at least one timestep
     yield from _members(run, batch, last)
@@ -170,6 +172,17 @@ def _sampler(run: Run, denoiser: ConditionedDenoiser, noise: SeededNoise) -> Ite
             return sample_ddim(denoiser, run.schedule, noise, eta=run.request.eta)
         case "dpmpp":
             return sample_dpmpp(denoiser, run.schedule, noise)
+
+
+def _expected(run: Run, batch: Batch, first: Step) -> Iterator[Expected]:
+    """What the first member's first evaluation expects, where that says anything."""
+    if run.recipe.prediction == "epsilon":  # divided by the little signal there is, its error is all that is left
+        return
+    index = [i for i, row in enumerate(batch) if row.member == run.request.first_member]
+    if index:
+        x0 = first.x0[index].float().cpu().numpy()
+        slices = tuple(batch[i].slice_index for i in index)
+        yield Expected(run.id, slices, decode_probability(x0, run.conditioning.grid, run.recipe))
 
 
 def _members(run: Run, batch: Batch, last: Step) -> Iterator[Sampled]:

@@ -1,0 +1,68 @@
+"""The mask that a run expects before it has sampled one: a probability a voxel, from one evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_diffseg.events import Started
+
+Float = npt.NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class ExpectedMask:
+    """The posterior mean of one run's mask, slice by slice as its first member is begun, on the source's voxels.
+
+    It is what the mean of very many members comes near, and p (1 - p) their variance, without the coarse levels that
+    few members have: five that agree on an error call it certain, the expected mask seldom does. A slice that holds no
+    brain, or was not asked for, is zero. See `napari_diffseg.events.Expected` for which checkpoints have one.
+
+    Parameters
+    ----------
+    started : Started
+        The run.
+    """
+
+    started: Started
+    _probability: Float = field(init=False, repr=False)
+    _missing: set[int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._probability = np.zeros((len(self.started.labels), *self.started.source_shape), np.float32)
+        self._missing = set(self.started.sampled)
+
+    def add(self, slices: Sequence[int], probability: Float) -> None:
+        """Take in some slices; those that are there already stay as they are.
+
+        Parameters
+        ----------
+        slices : sequence of int
+            Source slice indices, all of the run's.
+        probability : ndarray, (labels, len(slices), U, V), float32
+            In [0, 1].
+        """
+        view = np.moveaxis(self._probability, self.started.slice_axis + 1, 1)
+        for i, s in enumerate(slices):
+            if s in self._missing:
+                view[:, s] = probability[:, i]
+                self._missing.discard(s)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all slices that are sampled are there."""
+        return not self._missing
+
+    def probability(self) -> Float:
+        """P(lesion), (labels, X, Y, Z), float32, 0 where it has not come yet."""
+        return self._probability
+
+    def variance(self) -> Float:
+        """The variance that very many members would have, p (1 - p), (labels, X, Y, Z), float32."""
+        return np.asarray(self._probability * (1 - self._probability), np.float32)

@@ -27,17 +27,19 @@ from napari_diffseg.evaluation.distribution import dice_by_members
 from napari_diffseg.evaluation.error_detection import auroc
 from napari_diffseg.evaluation.overlap import dice
 from napari_diffseg.evaluation.region import brain_of_images
-from napari_diffseg.events import Sampled, SegmentRequest, Started
+from napari_diffseg.events import Expected, Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.atomic import write_json
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.imaging.naming import find_case_files
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.segmenting.ensemble import Ensemble
+from napari_diffseg.segmenting.expected import ExpectedMask
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint
 
+_MEANS = ("dice", "single", "ece", "auroc", "expected_dice", "expected_ece", "expected_auroc")
 RESULTS = Path(__file__).resolve().parent / "results" / "real_cases.json"
 
 
@@ -59,7 +61,8 @@ def main() -> None:
         rows.append(_evaluate(folder, segmenter, request, checkpoint.recipe.modalities))
         row = rows[-1]
         print(
-            f"{row['case']}  Dice {row['dice']:.3f}  single {row['single']:.3f}  AUROC {row['auroc']}  "
+            f"{row['case']}  Dice {row['dice']:.3f}  single {row['single']:.3f}  AUROC {row['auroc']}, "
+            f"of the expected mask {row.get('expected_auroc', '-')}  "
             f"ECE {row['ece']:.4f}  {row['seconds']:.0f} s",
             flush=True,
         )
@@ -93,12 +96,16 @@ def _evaluate(
     for event in segmenter.segment(case, request):
         match event:
             case Started():
-                ensemble = Ensemble.for_run(event)
+                ensemble, expected = Ensemble.for_run(event), ExpectedMask(event)
+            case Expected():
+                expected.add(event.slices, event.probability)
             case Sampled():
                 ensemble.add(event.member, event.slices, event.mask)
+    brain = brain_of_images(case).mask
     return {
         "case": folder.name,
-        **_figures(ensemble, truth, brain_of_images(case).mask),
+        **_figures(ensemble, truth, brain),
+        **(_expected_figures(expected.probability()[0], ensemble, truth, brain) if expected.is_complete else {}),
         "seconds": round(time.monotonic() - began, 1),
     }
 
@@ -107,15 +114,30 @@ def _figures(ensemble: Ensemble, truth: np.ndarray, brain: np.ndarray) -> dict[s
     """Masks against the whole tumour; calibration and uncertainty within the brain."""
     members = np.stack([ensemble.member(k)[0] for k in ensemble.members])
     consensus, mean = ensemble.consensus()[0] > 0, ensemble.mean()[0]
-    detected = auroc((mean * (1 - mean))[brain], (consensus != truth)[brain])
     return {
         "dice": round(dice(consensus, truth), 4),
         "single": round(float(np.mean([dice(m, truth) for m in members])), 4),
         "dice_by_members": [round(float(d), 4) for d in dice_by_members(members, truth)],
-        "auroc": None if np.isnan(detected) else round(detected, 4),
+        "auroc": _detected(mean, consensus != truth, brain),
         "ece": round(reliability(mean[brain], truth[brain].astype(np.float32), bins=10).ece, 5),
         "volume_ratio": round(float(consensus.sum() / max(1, truth.sum())), 3),
     }
+
+
+def _expected_figures(p: np.ndarray, ensemble: Ensemble, truth: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
+    """The expected mask, of one evaluation: its own Dice and ECE; its uncertainty against the consensus' errors."""
+    consensus = ensemble.consensus()[0] > 0
+    return {
+        "expected_dice": round(dice(p > 0.5, truth), 4),
+        "expected_ece": round(reliability(p[brain], truth[brain].astype(np.float32), bins=10).ece, 5),
+        "expected_auroc": _detected(p, consensus != truth, brain),
+    }
+
+
+def _detected(probability: np.ndarray, wrong: np.ndarray, brain: np.ndarray) -> float | None:
+    """AUROC of p (1 - p) for wrong voxels of the brain; None where there is none."""
+    found = auroc((probability * (1 - probability))[brain], wrong[brain])
+    return None if np.isnan(found) else round(found, 4)
 
 
 def _settings(options: argparse.Namespace, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -140,7 +162,6 @@ def _earlier(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _write(options: argparse.Namespace, settings: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    known = [row["auroc"] for row in rows if row["auroc"] is not None]
     record = {
         "command": f"python benchmarks/real_cases.py --cases DIR --checkpoint {Path(options.checkpoint).name} "
         f"--members {options.members}"
@@ -152,12 +173,16 @@ def _write(options: argparse.Namespace, settings: dict[str, Any], rows: list[dic
         else options.device,
         "versions": {name: version(name) for name in ("napari-diffseg", "torch", "numpy")},
         **settings,
-        **{f"mean_{name}": round(float(np.mean([r[name] for r in rows])), 4) for name in ("dice", "single", "ece")},
-        "mean_auroc": round(float(np.mean(known)), 4) if known else None,
+        **{f"mean_{name}": _mean(rows, name) for name in _MEANS},
         "cases": rows,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.out, record, overwrite=True)
+
+
+def _mean(rows: list[dict[str, Any]], name: str) -> float | None:
+    known = [row[name] for row in rows if row.get(name) is not None]
+    return round(float(np.mean(known)), 4) if known else None
 
 
 if __name__ == "__main__":

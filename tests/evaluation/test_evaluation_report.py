@@ -163,6 +163,18 @@ def test_images_say_where_the_brain_is(folders):
     assert case["region_voxels"] == 20 * 16 * 6
 
 
+def test_the_expected_mask_is_measured_where_there_is_one(folders):
+    doubtful = np.where(box(10) ^ box(8), 0.4, box(9).astype(np.float64)).astype(np.float32)
+    write(folders / "runs" / "moved" / "expected.nii.gz", doubtful)
+    assert run(folders) == 0
+    _, cases = cases_of(folders)
+    assert cases["perfect"]["expected"] is None
+    found = cases["moved"]["expected"]
+    assert found["error_auroc"] == 1  # all errors of the mask, and no other voxel, are in doubt
+    assert found["dice"] == pytest.approx(2 * 6 / (6 + 8))  # the sure part against the truth
+    assert found["ece"] > 0
+
+
 def test_a_mask_alone_is_measured_without_what_it_has_not(folders):
     for path in (folders / "runs" / "moved").rglob("*.nii.gz"):
         if path.name != "mask.nii.gz":

@@ -40,6 +40,7 @@ def test_a_run_leaves_mask_mean_uncertainty_members_and_record(tiny_case, tiny_c
     keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
     names = sorted(p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").rglob("*") if p.is_file())
     assert names == [
+        "expected.nii.gz",
         "mask.nii.gz",
         "mean.nii.gz",
         "members/member-001.nii.gz",
@@ -52,6 +53,21 @@ def test_a_run_leaves_mask_mean_uncertainty_members_and_record(tiny_case, tiny_c
     np.testing.assert_allclose(load(tmp_path / "run" / "mean.nii.gz"), stack.mean(0), atol=1e-6)
     np.testing.assert_allclose(load(tmp_path / "run" / "uncertainty.nii.gz"), stack.var(0, ddof=1), atol=1e-6)
     np.testing.assert_array_equal(load(tmp_path / "run" / "mask.nii.gz"), stack.mean(0) > 0.5)
+
+
+def test_the_expected_mask_is_there_before_a_member_is_and_the_same_whatever_the_resume(
+    tiny_case, tiny_checkpoint, tmp_path
+):
+    keep(make_folder(tmp_path / "once", tiny_case, tiny_checkpoint), tiny_checkpoint)
+    whole = load(tmp_path / "once" / "expected.nii.gz")
+    cut = make_folder(tmp_path / "cut", tiny_case, tiny_checkpoint, members=1)
+    keep(cut, tiny_checkpoint, stop_after=2)  # started, first step, what it expects
+    assert not cut.finished_members()
+    np.testing.assert_allclose(load(tmp_path / "cut" / "expected.nii.gz"), whole, atol=1e-5)
+    before = (tmp_path / "once" / "expected.nii.gz").read_bytes()
+    keep(make_folder(tmp_path / "once", tiny_case, tiny_checkpoint, members=5), tiny_checkpoint, resume=True)
+    assert (tmp_path / "once" / "expected.nii.gz").read_bytes() == before
+    assert 0 < whole.max() <= 1
 
 
 @pytest.mark.parametrize("codes", [("L", "P", "S"), ("R", "A", "S"), ("P", "S", "R"), ("S", "L", "A")])
@@ -134,13 +150,13 @@ def test_one_member_has_no_uncertainty_file(tiny_case, tiny_checkpoint, tmp_path
 def test_a_full_disk_is_one_sentence_and_finished_members_stay(tiny_case, tiny_checkpoint, tmp_path, monkeypatch):
     original, calls = save.write_nifti, []
 
-    def full_at_the_second(path, array, like, *, overwrite=False):
+    def full_at_the_third(path, array, like, *, overwrite=False):  # after the expected mask and a member
         calls.append(path)
-        if len(calls) > 1:
+        if len(calls) > 2:
             raise OutputFailed("Disk full.")
         original(path, array, like, overwrite=overwrite)
 
-    monkeypatch.setattr(run_folder_module, "write_nifti", full_at_the_second)
+    monkeypatch.setattr(run_folder_module, "write_nifti", full_at_the_third)
     with pytest.raises(OutputFailed, match="Disk full"):
         keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
     monkeypatch.undo()
@@ -259,7 +275,7 @@ def test_what_was_added_in_parts_is_byte_for_byte_what_one_run_makes(tiny_case, 
         folder = make_folder(tmp_path / "grown", tiny_case, tiny_checkpoint, members=members, focus=members)
         keep(folder, tiny_checkpoint, resume=True)
     files = sorted(p.relative_to(tmp_path / "once") for p in (tmp_path / "once").rglob("*.nii.gz"))
-    assert len(files) == 8
+    assert len(files) == 9
     for name in files:
         assert (tmp_path / "grown" / name).read_bytes() == (tmp_path / "once" / name).read_bytes(), name
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari_diffseg.evaluation.calibration import Reliability, brier, reliability
 from napari_diffseg.evaluation.distribution import Distribution, compare_distributions, dice_by_members
 from napari_diffseg.evaluation.error_detection import RiskCoverage, auroc, risk_coverage
-from napari_diffseg.evaluation.overlap import Overlap, compare
+from napari_diffseg.evaluation.overlap import Overlap, compare, dice
 from napari_diffseg.evaluation.qu_brats import QuBrats, qu_brats
 
 if TYPE_CHECKING:
@@ -52,6 +52,15 @@ class ErrorDetection:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedScores:
+    """The expected mask: its Dice above a half, its ECE, and its p (1 - p) against errors of the members' mask."""
+
+    dice: float
+    ece: float
+    error_auroc: float
+
+
+@dataclass(frozen=True, slots=True)
 class CaseScores:
     """One case against its truth.
 
@@ -77,6 +86,8 @@ class CaseScores:
         None without a mean map.
     errors : ErrorDetection or None
         None without an uncertainty map.
+    expected : ExpectedScores or None
+        None without an expected mask.
     notes : tuple of str
         What a reader should know.
     """
@@ -91,6 +102,7 @@ class CaseScores:
     region_voxels: int
     calibration: Calibration | None
     errors: ErrorDetection | None
+    expected: ExpectedScores | None
     notes: tuple[str, ...]
 
     def row(self) -> dict[str, float]:
@@ -105,6 +117,8 @@ class CaseScores:
             e = self.errors
             row |= {"error_auroc": e.auroc, "aurc": e.risk_coverage.aurc, "excess_aurc": e.risk_coverage.excess}
             row |= {"qu_brats": e.qu_brats.score, "uncertainty_levels": e.qu_brats.levels}
+        if self.expected is not None:
+            row |= {f"expected_{name}": value for name, value in asdict(self.expected).items()}
         return row
 
 
@@ -138,6 +152,7 @@ def score_case(predicted: Predicted, truth: Truth, region: Region, *, bins: int)
         region_voxels=int(inside.sum()),
         calibration=_calibration(predicted, truth, inside, bins),
         errors=_error_detection(predicted, mask, majority, inside),
+        expected=_expected_scores(predicted, truth, inside, bins),
         notes=predicted.notes,
     )
 
@@ -172,13 +187,25 @@ def _error_detection(predicted: Predicted, mask: Bool, majority: Bool, inside: B
     )
 
 
+def _expected_scores(predicted: Predicted, truth: Truth, inside: Bool, bins: int) -> ExpectedScores | None:
+    if predicted.expected is None or not inside.any():
+        return None
+    p, majority = predicted.covered(predicted.expected), predicted.covered(truth.majority)
+    wrong = predicted.covered(predicted.mask) != majority
+    return ExpectedScores(
+        dice=dice(p > 0.5, majority),
+        ece=reliability(p[inside], predicted.covered(truth.share)[inside], bins=bins).ece,
+        error_auroc=auroc((p * (1 - p))[inside], wrong[inside]),
+    )
+
+
 def _slice_row(slices: tuple[SliceScores, ...]) -> dict[str, float]:
     """Means over slices, of all and of those with lesion: leaving empty ones out hides false alarms."""
-    dice = [s.overlap.dice for s in slices]
+    all_dice = [s.overlap.dice for s in slices]
     lesion = [s.overlap.dice for s in slices if s.overlap.truth_volume_ml > 0]
     return {
         "slices": len(slices),
-        "slice_dice": float(np.mean(dice)),
+        "slice_dice": float(np.mean(all_dice)),
         "slice_dice_with_lesion": float(np.mean(lesion)) if lesion else float("nan"),
         "slices_false_alarm": sum(s.overlap.truth_volume_ml == 0 < s.overlap.volume_ml for s in slices),
         "slices_missed": sum(s.overlap.volume_ml == 0 < s.overlap.truth_volume_ml for s in slices),

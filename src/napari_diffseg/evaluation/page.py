@@ -31,6 +31,7 @@ _TABLE = {
     "ece": "ECE",
     "brier": "Brier",
     "error_auroc": "AUROC of errors",
+    "expected_error_auroc": "AUROC, expected mask",
     "aurc": "AURC",
     "qu_brats": "QU-BraTS",
 }

@@ -37,6 +37,8 @@ class Predicted:
         The consensus.
     mean, uncertainty : ndarray, (X, Y, Z), float32, or None
         Share of the members that see lesion, and their variance; None where the folder has no such file.
+    expected : ndarray, (X, Y, Z), float32, or None
+        The probability after one evaluation; None where the folder has no such file.
     members : ndarray, (K, X, Y, Z), bool
         In the order of their numbers; K may be 0.
     member_count : int
@@ -54,6 +56,7 @@ class Predicted:
     mask: Bool
     mean: Float | None
     uncertainty: Float | None
+    expected: Float | None
     members: Bool
     member_count: int
     slice_axis: int
@@ -95,7 +98,8 @@ def read_prediction(folder: Path, *, case_id: str, channel: str | None = None) -
     Parameters
     ----------
     folder : Path
-        With mask.nii.gz and, where there are, mean.nii.gz, uncertainty.nii.gz, members and run.json.
+        With mask.nii.gz and, where there are, mean.nii.gz, uncertainty.nii.gz, expected.nii.gz, members
+        and run.json.
     case_id : str
         Its name in the report.
     channel : str, optional
@@ -130,6 +134,7 @@ def read_prediction(folder: Path, *, case_id: str, channel: str | None = None) -
         mask=grid.data > 0,
         mean=_read_map(folder / f"mean{tail}.nii.gz", grid, case_id),
         uncertainty=_read_map(folder / f"uncertainty{tail}.nii.gz", grid, case_id),
+        expected=_read_map(folder / f"expected{tail}.nii.gz", grid, case_id),
         members=np.stack(members) if members else np.zeros((0, *grid.shape), np.bool_),
         member_count=len(members) or (len(stated) if isinstance(stated, list) else 0),
         slice_axis=axis,

@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started
     from napari_diffseg.imaging.case import Case
+    from napari_diffseg.segmenting.expected import ExpectedMask
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
+_MAPS = ("mask", "mean", "uncertainty", "expected")
 _PACKAGES = ("napari-diffseg", "torch", "numpy", "nibabel", "scipy")
 
 
@@ -46,9 +48,10 @@ class RunFolder:
     FOLDER/mask.nii.gz  mean.nii.gz  uncertainty.nii.gz  run.json  members/member-001.nii.gz ...
     ```
 
-    With several mask channels each file has the channel in its name, as in `mask_tumour-core.nii.gz`. Member number k
-    (from 0) is `member-{k + 1:03d}`. `run.json` says `running` from the first moment and `complete` at the very end,
-    so a run that was cut short is recognised and can be resumed.
+    With checkpoints that tell one, `expected.nii.gz` is the probability of each voxel after one evaluation. With
+    several mask channels each file has the channel in its name, as in `mask_tumour-core.nii.gz`. Member number k (from
+    0) is `member-{k + 1:03d}`. `run.json` says `running` from the first moment and `complete` at the very end, so a
+    run that was cut short is recognised and can be resumed.
 
     Parameters
     ----------
@@ -155,6 +158,11 @@ class RunFolder:
         if ensemble.is_complete(event.member):
             self._write("members/member", ensemble.member(event.member), number=event.member)
 
+    def keep_expected(self, expected: ExpectedMask) -> None:
+        """Write the expected mask once it is complete; what an earlier part of the run wrote stays."""
+        if expected.is_complete and not all(p.exists() for p in self._paths("expected")):
+            self._write("expected", expected.probability())
+
     def finish(self, finished: Finished | None, ensemble: Ensemble) -> None:
         """Write the maps of the whole members and `run.json`, which stays 'running' without `finished`.
 
@@ -193,7 +201,7 @@ class RunFolder:
     def _own_files(self) -> list[Path]:
         """Files of an earlier run here, `run.json` first; what people keep beside them is not among them."""
         channels = dict.fromkeys((*_channel_tails(self.checkpoint.recipe.labels), *_channel_tails(self._old_labels())))
-        patterns = ["run.json", *(f"{stem}{c}.nii.gz" for stem in ("mask", "mean", "uncertainty") for c in channels)]
+        patterns = ["run.json", *(f"{stem}{c}.nii.gz" for stem in _MAPS for c in channels)]
         patterns += [f"members/member{c}-[0-9]*.nii.gz" for c in channels]
         return [p for pattern in patterns for p in sorted(self.folder.glob(pattern))]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QGroupBox, QLabel, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
+from napari_diffseg.plugin.contours import COLOR_NAMES, LEVELS
 from napari_diffseg.plugin.convergence_box import ConvergenceBox
 from napari_diffseg.plugin.lesion_table import LesionTable, in_ml
 from napari_diffseg.plugin.volume_box import VolumeBox
@@ -29,8 +30,13 @@ class ExploreBox(QGroupBox):
         self.line.setWordWrap(True)
         self.line.setToolTip("Volume: the mean over the members, and where the middle 95 % of them lie.")
         self.volume, self.lesions, self.convergence = VolumeBox(), LesionTable(), ConvergenceBox()
+        self.agreement = QCheckBox("Outline 5, 50 and 95 % agreement")
+        self.agreement.setObjectName("diffseg_agreement")
+        colors = ", ".join(f"{level:.0%} {name}" for level, name in zip(LEVELS, COLOR_NAMES, strict=True))
+        self.agreement.setToolTip(f"Around what that share of the members holds: {colors}. Surfaces in 3-D.")
         layout = QVBoxLayout(self)
         layout.addWidget(self.line)
+        layout.addWidget(self.agreement)
         for name, title, content, tip in (
             ("volume_fold", "Members by volume", self.volume, "Each member's volume; click one to see it."),
             ("lesions_fold", "Lesions", self.lesions, "What hangs together, and how many members see it."),

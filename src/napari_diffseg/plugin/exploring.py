@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import QTimer
 
+from napari_diffseg.plugin.agreement import Agreement
 from napari_diffseg.plugin.explore_box import ExploreBox
 from napari_diffseg.plugin.going import go_to_slice, go_to_voxel, show_member, slice_on_screen
 from napari_diffseg.plugin.keys import Keys
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-    from napari_diffseg.plugin.measuring import Launcher
+    from napari_diffseg.plugin.newest import Launcher
     from napari_diffseg.plugin.result_box import ResultBox
     from napari_diffseg.plugin.result_layers import ResultLayers
     from napari_diffseg.segmenting.lesions import Lesion
@@ -51,6 +52,8 @@ class Exploring:
         self.measuring = Measuring(launch=launch or _napari_launch)
         self.measuring.measured.connect(self.box.show_findings)
         self.measuring.failed.connect(self.box.show_failure)
+        self.agreement = Agreement(viewer, results, launch=launch or _napari_launch)
+        self.box.agreement.toggled.connect(self.agreement.show)
         self.pointer = Pointer(viewer, results)
         self.pointer.told.connect(result_box.show_cursor)
         self.box.volume.picked.connect(self._show_member)
@@ -78,6 +81,11 @@ class Exploring:
             self._whole = whole
             self.measuring.ask(view, at_once=False)
             self._timer.start()
+            self.agreement.draw()
+
+    def redraw(self) -> None:
+        """The layers show the result in another way."""
+        self.agreement.draw()
 
     def measure(self) -> None:
         """Measure what is on the screen now; the box shows it when it is known."""
@@ -87,6 +95,7 @@ class Exploring:
     def close(self) -> None:
         """Take callbacks and keys back from the viewer, and end what is being measured."""
         self._timer.stop()
+        self.agreement.close()
         self.measuring.close()
         self.pointer.close()
         self.keys.close()

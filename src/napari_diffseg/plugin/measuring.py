@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from psygnal import Signal
 
-from napari_diffseg.plugin.jobs import Stopped, run_guarded
-from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox
+from napari_diffseg.plugin.newest import Newest, job_of, raise_if
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import threading
 
+    from napari_diffseg.plugin.newest import Launcher
     from napari_diffseg.plugin.result_view import ResultView
     from napari_diffseg.segmenting.findings import Findings
     from napari_diffseg.segmenting.whole_members import WholeMembers
 
-    Launcher = Callable[[Callable[[], None], threading.Event], None]
-
-_REST: Final = 4
-"""Time between measurements, in multiples of what the last one took: the sampler gets the rest."""
-
-
-@dataclass(eq=False)
-class _Measurement:
-    """One under way; its mailbox is its own, so a stale answer cannot be taken for a new one."""
-
-    members: WholeMembers
-    voxel_mm3: float
-    at_once: bool
-    began: float = field(default_factory=time.monotonic)
-    mailbox: Mailbox = field(default_factory=Mailbox)
-    stop: threading.Event = field(default_factory=threading.Event)
-
 
 class Measuring:
-    """Answers the newest question: one measurement at a time, and while it goes on only the last question waits.
-
-    All methods are called on the GUI thread; `poll` by a timer, or by a test.
+    """The findings of what is on the screen, as soon as they are known.
 
     Parameters
     ----------
@@ -55,10 +34,9 @@ class Measuring:
     """The sentence of an error."""
 
     def __init__(self, *, launch: Launcher) -> None:
-        self._launch = launch
-        self._now: _Measurement | None = None
-        self._next: _Measurement | None = None
-        self._rest_until = 0.0
+        self._newest = Newest(launch=launch)
+        self._newest.answered.connect(self._take)
+        self._newest.failed.connect(self.failed.emit)
         self._findings: Findings | None = None
 
     @property
@@ -69,7 +47,7 @@ class Measuring:
     @property
     def is_busy(self) -> bool:
         """Whether `poll` has to be called again."""
-        return self._now is not None or self._next is not None
+        return self._newest.is_busy
 
     def ask(self, view: ResultView | None, *, at_once: bool = True) -> None:
         """Measure the whole members of a result as they are now; without any, forget what was measured.
@@ -85,60 +63,29 @@ class Measuring:
         if view is None or members is None or not members.members:
             self.forget()
             return
-        hurry = at_once or (self._next is not None and self._next.at_once)
-        self._next = _Measurement(members, view.voxel_mm3, hurry)
-        self._begin()
+        self._newest.ask(job_of(partial(_measure, members, view.voxel_mm3)), at_once=at_once)
 
     def forget(self) -> None:
         """What was measured, or is being measured, is of a result that is no longer on the screen."""
-        self._stop()
+        self._newest.forget()
         if self._findings is not None:
-            self._findings = None
-            self.measured.emit(None)
+            self._take(None)
+
+    def poll(self) -> None:
+        """Take the findings in when they are there."""
+        self._newest.poll()
 
     def close(self) -> None:
         """End for good: nothing more is heard."""
-        self._stop()
+        self._newest.forget()
 
-    def _stop(self) -> None:
-        if self._now is not None:
-            self._now.stop.set()
-        self._now = self._next = None
-
-    def _begin(self) -> None:
-        if self._now is not None or self._next is None:
-            return
-        if not self._next.at_once and time.monotonic() < self._rest_until:
-            return
-        self._now, self._next = self._next, None
-        self._now.began = time.monotonic()
-        job = partial(_measure, self._now.members, self._now.voxel_mm3)
-        self._launch(partial(run_guarded, job, self._now.mailbox, self._now.stop), self._now.stop)
-
-    def poll(self) -> None:
-        """Take the answer in when it is there, tell the listeners, and begin with what waits."""
-        if self._now is not None:
-            ended = next((item for item in self._now.mailbox.take_items() if isinstance(item, Ended)), None)
-            if ended is not None:
-                self._rest_until = time.monotonic() + _REST * (time.monotonic() - self._now.began)
-                self._now = None
-                self._take(ended)
-        self._begin()
-
-    def _take(self, ended: Ended) -> None:
-        if ended.ending is Ending.DONE:
-            self._findings = ended.result
-            self.measured.emit(ended.result)
-        elif ended.ending is Ending.FAILED:
-            self.failed.emit(ended.text)
+    def _take(self, findings: Findings | None) -> None:
+        self._findings = findings
+        self.measured.emit(findings)
 
 
-def _measure(members: WholeMembers, voxel_mm3: float, _mailbox: Mailbox, stop: threading.Event) -> Findings:
-    """The job: measure, but stop before the next member when asked to."""
+def _measure(members: WholeMembers, voxel_mm3: float, stop: threading.Event) -> Findings:
+    """Measure, but stop before the next member when asked to."""
     from napari_diffseg.segmenting.findings import measure
 
-    def check() -> None:
-        if stop.is_set():
-            raise Stopped
-
-    return measure(replace(members, before_read=check), voxel_mm3=voxel_mm3)
+    return measure(replace(members, before_read=partial(raise_if, stop)), voxel_mm3=voxel_mm3)

@@ -183,6 +183,8 @@ class DiffsegPanel(QWidget):
     def _catch_up(self) -> None:
         if self.results.catch_up(_CATCH_UP_S):
             self._catch_up_timer.start(0)
+        else:
+            self.exploring.redraw()
 
     def _stop_settled(self, since: int) -> None:
         if self.session.phase is Phase.RUNNING:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.plugin.adding import add_quietly, is_there
+from napari_diffseg.plugin.adding import bare as bare  # where its users look for it
 from napari_diffseg.plugin.frame import METADATA_KEY, with_member_axis
 from napari_diffseg.plugin.result_style import label_colors, live_style, mean_style, uncertainty_style
 from napari_diffseg.plugin.result_view import ResultView
@@ -139,7 +141,7 @@ class ResultLayers:
         slab = np.clip(np.expand_dims(preview.mask, axis), 0.0, 1.0)
         data = self._frame.to_display(slab)
         spot = (self._runs, preview.slice_index)
-        if self._live is None or not self._is_there(self._live):
+        if self._live is None or not is_there(self._viewer, self._live):
             self._live, self._live_spot = self._add_live(data), None
         if self._live.data.shape != data.shape:
             self._live.data = data.copy()
@@ -257,7 +259,7 @@ class ResultLayers:
         alone, self._members = self._members, {}
         for k, shown in alone.items():
             stack[self._started.members.index(k)] = shown.array
-            if self._is_there(shown.layer):
+            if is_there(self._viewer, shown.layer):
                 self._viewer.layers.remove(shown.layer)
         self._together = self._add_labels("members", stack, visible=False)
 
@@ -280,7 +282,7 @@ class ResultLayers:
         ]
         if self._together is not None:
             shown.append(self._together)
-        return [s for s in shown if self._is_there(s.layer)]
+        return [s for s in shown if is_there(self._viewer, s.layer)]
 
     def _write_member(self, event: Sampled) -> None:
         assert self._started is not None  # show_sampled has seen to it
@@ -326,20 +328,13 @@ class ResultLayers:
         return self._add(data.copy(), "image", {**live_style(), "name": "diffseg | live"})
 
     def _add(self, data: npt.NDArray[Any], kind: str, style: dict[str, Any]) -> Layer:
-        """Add a layer without taking the selection away from the one that the user is working with."""
         from napari.layers import Layer
 
         attributes = self._attributes()
         if data.ndim == 4:
             attributes = with_member_axis(attributes)
-        selection = self._viewer.layers.selection
-        selected, active = set(selection), bare(selection.active)
         layer = Layer.create(data, attributes | style, kind)
-        self._viewer.add_layer(layer)
-        if selected:
-            selection.clear()
-            selection.update(selected)
-            selection.active = active
+        add_quietly(self._viewer, layer)
         return layer
 
     def _place_live(self, slice_index: int) -> None:
@@ -367,15 +362,6 @@ class ResultLayers:
         """
         for layer in self._outlines:
             layer.contour = 0 if self._viewer.dims.ndisplay == 3 else 1
-
-    def _is_there(self, layer: Layer) -> bool:
-        return any(bare(other) is layer for other in self._viewer.layers)
-
-
-def bare(layer: Any) -> Layer:
-    """The layer itself: the viewer that napari hands to plugins gives out proxies, which are never identical."""
-    inner: Layer = getattr(layer, "__wrapped__", layer)
-    return inner
 
 
 def _redraw(layer: Layer) -> None:

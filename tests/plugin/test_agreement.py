@@ -118,6 +118,10 @@ def test_in_3d_there_is_a_surface_for_each_share_and_the_selection_stays(viewer,
     assert all(viewer.layers[name].visible for name in names)
     assert not viewer.layers[NAME].visible
     assert viewer.layers.selection.active is viewer.layers["diffseg 1 | mask"]
+    mean, surface = viewer.layers["diffseg 1 | mean"], viewer.layers[names[1]]
+    places = np.array([mean.data_to_world(v) for v in mesh_of(np.asarray(mean.data), 0.5)[0]])
+    np.testing.assert_allclose(surface.data[0], places)
+    assert (np.asarray(surface.scale) > 0).all()  # a mirrored surface is lit from within
     viewer.dims.ndisplay = 2
     assert not any(viewer.layers[name].visible for name in names)
     assert viewer.layers[NAME].visible

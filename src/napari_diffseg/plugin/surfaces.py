@@ -66,36 +66,37 @@ class Surfaces:
                 if there:
                     layer.visible = False
                 continue
-            if _mirrors(self._view):
-                faces = faces[:, ::-1]
+            placed = (_in_world(vertices, self._view), faces)
             if there:
-                layer.data = (vertices, faces)
+                layer.data = placed
             else:
-                layer = self._layers[level] = self._add(level, vertices, faces, self._view)
-            for name, value in self._view.frame.placement().items():
-                setattr(layer, name, value)
+                layer = self._layers[level] = self._add(level, placed, self._view)
             layer.visible = True
 
-    def _add(
-        self, level: float, vertices: npt.NDArray[np.float64], faces: npt.NDArray[np.int64], view: ResultView
-    ) -> Layer:
+    def _add(self, level: float, mesh: Mesh, view: ResultView) -> Layer:
         from napari.layers import Surface
         from napari.utils.colormaps import Colormap
 
         name = f"diffseg | surface {level:.0%}".replace("%", " %")
-        attributes = view.frame.layer_attributes()
-        attributes["metadata"] = {**attributes["metadata"], RESULT_KEY: name}
         color = Colormap([LEVELS[level]] * 2, name=f"agreement {level}")
         layer = Surface(
-            (vertices, faces), name=name, colormap=color, opacity=_OPACITY[level], shading="smooth", **attributes
+            mesh,
+            name=name,
+            colormap=color,
+            opacity=_OPACITY[level],
+            shading="smooth",
+            units=view.frame.units,
+            axis_labels=view.frame.axis_labels,
+            metadata={RESULT_KEY: name},
         )
         add_quietly(self._viewer, layer)
         return layer
 
 
-def _mirrors(view: ResultView) -> bool:
-    """Whether voxels lie in napari's world as in a mirror: then the light would fall on the faces' inner side."""
-    return bool(np.linalg.det(view.frame.world[:3, :3]) < 0)
+def _in_world(vertices: npt.NDArray[np.float64], view: ResultView) -> npt.NDArray[np.float64]:
+    """Display voxels as points of napari's world: a layer whose scale mirrors it is lit from the wrong side."""
+    world = view.frame.world
+    return vertices @ world[:3, :3].T + world[:3, 3]
 
 
 def _meshes(mean: npt.NDArray[np.floating[Any]], stop: threading.Event) -> dict[float, Mesh]:

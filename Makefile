@@ -22,7 +22,7 @@ help: ## show this list
 demo: setup ## the shipped case and checkpoint in napari; without a screen, segment it and leave pictures in demo/ (OUT=...)
 	$(BIN)/napari-diffseg demo --out $(OUT)
 
-checkpoint: setup ## train the shipped checkpoint anew by scripts/shipped.toml: hours; goes on where it was (WORK=...)
+checkpoint: setup ## train the shipped checkpoint anew by scripts/shipped-1.toml and -2: hours; goes on where it was (WORK=...)
 	$(BIN)/python scripts/make_checkpoint.py --work $(WORK)
 
 test: setup ## the default tests (ARGS=... goes to pytest)

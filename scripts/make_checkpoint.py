@@ -1,8 +1,9 @@
-"""Make the shipped checkpoint: `napari-diffseg train` with scripts/shipped.toml, its result put into the package.
+"""Make the shipped checkpoint: `napari-diffseg train` in two halves, the last weights put into the package.
 
-    python scripts/make_checkpoint.py --work DIR [--stop-after STEP]
+    python scripts/make_checkpoint.py --work DIR
 
-DIR is the run's folder, so the command may be stopped and given again; it goes on where it was. No patient is involved.
+The second half fine-tunes the first on fresh phantoms. DIR holds both runs, so the command may be stopped and given
+again; it goes on where it was. No patient is involved.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from napari_diffseg.cli import main as napari_diffseg
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = ROOT / "scripts/shipped.toml"
+HALVES = ("shipped-1", "shipped-2")
 TARGET = ROOT / "src/napari_diffseg/data/demo.safetensors"
 RESULT = ROOT / "benchmarks/results/make_checkpoint.json"
 
@@ -31,13 +32,13 @@ RESULT = ROOT / "benchmarks/results/make_checkpoint.json"
 def main() -> int:
     """Train, put the last weights into the package, and write down what it took."""
     options = _options()
-    words = ["train", "--data", "phantoms", "--config", str(options.config), "--out", str(options.work)]
-    words += ["--workers", str(options.workers)]
-    words += ["--resume"] if (options.work / "config.toml").exists() else []
-    words += ["--stop-after", str(options.stop_after)] if options.stop_after else []
-    if code := napari_diffseg(words):
-        return code
-    shutil.copyfile(options.work / "last.safetensors", options.out)
+    begun: Path | None = None
+    for name in HALVES:
+        if code := _train(name, options, begun=begun):
+            return code
+        begun = options.work / name / "last.safetensors"
+    assert begun is not None
+    shutil.copyfile(begun, options.out)
     record = _record(options)
     options.result.write_text(json.dumps(record, indent=1) + "\n")
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, sha256 {record['sha256']}")
@@ -46,29 +47,42 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of the run; gone on with when given again")
-    parser.add_argument("--stop-after", type=int, help="stop after this step of the schedule")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs; gone on with when given again")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--out", type=Path, default=TARGET)
     parser.add_argument("--result", type=Path, default=RESULT)
     return parser.parse_args()
 
 
+def _train(name: str, options: argparse.Namespace, *, begun: Path | None) -> int:
+    folder = options.work / name
+    words = ["train", "--data", "phantoms", "--config", str(ROOT / "scripts" / f"{name}.toml"), "--out", str(folder)]
+    words += ["--workers", str(options.workers)]
+    words += ["--start-from", str(begun)] if begun is not None else []
+    words += ["--resume"] if (folder / "config.toml").exists() else []
+    return napari_diffseg(words)
+
+
 def _record(options: argparse.Namespace) -> dict[str, object]:
-    with (options.work / "log.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["loss"]]
-    every = int(rows[0]["step"])
+    halves = {name: _rows(options.work / name) for name in HALVES}
+    seconds = sum(float(row["seconds_a_step"]) * int(rows[0]["step"]) for rows in halves.values() for row in rows)
     return {
-        "command": "python scripts/make_checkpoint.py --work DIR"
-        + (f" --stop-after {options.stop_after}" if options.stop_after else ""),
+        "command": "python scripts/make_checkpoint.py --work DIR",
         "date": datetime.now(UTC).date().isoformat(),
         "device": f"{os.cpu_count()} cores, {platform.machine()}",
         "torch": torch.__version__,
-        "hours": round(sum(float(row["seconds_a_step"]) for row in rows) * every / 3600, 2),
+        "hours": round(seconds / 3600, 2),
         "sha256": hashlib.sha256(options.out.read_bytes()).hexdigest(),
-        "loss": [[int(row["step"]), round(float(row["loss"]), 4)] for row in rows[::5]],
+        "loss": {
+            name: [[int(row["step"]), round(float(row["loss"]), 4)] for row in rows[::5]]
+            for name, rows in halves.items()
+        },
     }
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["loss"]]
 
 
 if __name__ == "__main__":

@@ -158,5 +158,5 @@ def draw_deltas(model, *, count):
 def test_the_lesion_loses_contrast_where_tight_readers_stop_and_the_rest_where_generous_ones_do():
     model = ReaderModel(tight_weight=0.25, tight=-0.2, generous=0.2, sd=0.01)
 
-    assert model.visibility(np.array([-0.5, 0.0, 0.5])) == pytest.approx([1, 0.6, 0], abs=1e-6)
-    assert model.visibility(model.median) == pytest.approx(0.6 * (1 - 1 / 3), abs=1e-3)  # half mark more, of 3 in 4
+    assert model.visibility(np.array([-0.5, 0.0, 0.5])) == pytest.approx([1, 0.4, 0], abs=1e-6)
+    assert model.visibility(model.median) == pytest.approx(0.4 * (1 - 1 / 3), abs=1e-3)  # half mark more, of 3 in 4

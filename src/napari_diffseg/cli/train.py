@@ -28,6 +28,7 @@ def train(
     out: Path,
     preset: str | None = None,
     config: Path | None = None,
+    start_from: str | None = None,
     resume: Flag = False,
     steps: int | None = None,
     batch_size: int | None = None,
@@ -56,6 +57,8 @@ def train(
         default: good in few steps. paper: Wolleb et al. 2022. tiny: a trial of a minute.
     config
         TOML file of settings that replace the preset's; the run's config.toml shows all there are.
+    start_from
+        Checkpoint whose weights the training begins with, to fine-tune it: a file, or demo.
     resume
         Go on with the run in --out.
     steps
@@ -93,7 +96,7 @@ def train(
     recipe = {"modalities": _names(modalities)}
     optimiser = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     cases = {"channels": _names(channels), "slices": slices, "held_out": held_out, "phantoms": phantoms}
-    asked = {"seed": seed, "recipe": recipe, "optimiser": optimiser, "data": cases}
+    asked = {"seed": seed, "start_from": start_from, "recipe": recipe, "optimiser": optimiser, "data": cases}
     settings = _settings(out, preset, config, _given(asked), resume=resume)
     outcome = run_training(
         out,

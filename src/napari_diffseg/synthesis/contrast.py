@@ -41,8 +41,9 @@ _WATERY = (Tissue.CORE, Tissue.ENHANCING, Tissue.OEDEMA)
 _WET = 0.3
 # Spread of the exponent that each part of a lesion has of its own, in all modalities and in each: a bright core may
 # have a faint oedema, and a lesion that is plain in T2 may hardly be seen in FLAIR.
-_PART, _PART_IN_MODALITY = 0.25, 0.3
-_FAINTEST = -0.4  # a lesion without contrast in any modality teaches nothing
+_PART, _PART_IN_MODALITY = np.array([0.25, 0.25, 0.40]), 0.3
+# A lesion without contrast in any modality teaches nothing; oedema about a core that is seen may be faint.
+_FAINTEST = np.array([-0.4, -0.4, -0.9])
 _RANDOM_SPREAD = 0.30
 _FORGOTTEN_ABOVE = 0.5
 _FORGOTTEN_RANGE = (0.1, 2.0)
@@ -54,7 +55,7 @@ def draw_contrasts(rng: np.random.Generator, settings: PhantomSettings) -> dict[
     How watery the lesions are is common to all modalities; contrast (a power of the intensities), tissue means and,
     towards `randomise` = 1, the whole table differ between them.
     """
-    wet = rng.normal(0, _WET) + rng.normal(0, _PART, len(_WATERY))
+    wet = rng.normal(0, _WET) + rng.normal(0, 1, len(_WATERY)) * _PART
     contrasts = {}
     for modality in MODALITIES:
         means = np.array(_MEANS[modality]) * np.exp(rng.normal(0, 1, len(Tissue)) * _SPREAD[modality])

@@ -18,7 +18,7 @@ PhantomKind = Literal["glioma", "lowgrade", "ms", "healthy"]
 ModalityName = Literal["t1", "t1ce", "t2", "flair"]
 MODALITIES: tuple[ModalityName, ...] = get_args(ModalityName)
 
-_LOST_AT_TIGHT = 0.4
+_LOST_AT_TIGHT = 0.6
 
 SLAB_MM = 120.0
 """A volume thinner than this is a slab: it is placed on the lesion; a thicker one holds the whole head."""

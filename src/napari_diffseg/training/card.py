@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.training.config import TrainingConfig
     from napari_diffseg.training.split import Split
     from napari_diffseg.training.validate import Figures
@@ -22,6 +23,8 @@ _PAPER_GUESSES = (
     "percentile = 99.5: the exact one cannot be told from the example files",
     "split: the original's list of patients is unpublished",
 )
+
+_LONGEST = 2000  # characters of `Recipe.trained_on`; of a long history the oldest goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +41,15 @@ class Provenance:
         Slices that there were to train on.
     split : Split
         Who was trained on and who held out.
+    start : Checkpoint, optional
+        What the training began with, as it lies in the run's folder.
     """
 
     config: TrainingConfig
     data: str
     slices: int
     split: Split
+    start: Checkpoint | None = None
 
 
 def write_weights(
@@ -75,10 +81,12 @@ def write_weights(
     """
     config = told.config
     sentence = f"{told.data}; {told.slices} slices, {step} steps of batch {config.optimiser.batch_size}."
+    if told.start is not None and told.start.recipe.trained_on:
+        sentence += f" Before: {told.start.recipe.trained_on}"
     return save_checkpoint(
         path,
         state,
-        recipe=config.recipe.model_copy(update={"trained_on": sentence}),
+        recipe=config.recipe.model_copy(update={"trained_on": sentence[:_LONGEST]}),
         config=config.network.unet_config(config.recipe),
         card=_card(told, step, figures),
         guesses=_PAPER_GUESSES if config.preset == "paper" else (),
@@ -97,6 +105,8 @@ def _card(told: Provenance, step: int, figures: Figures | None) -> dict[str, str
         "steps": f"{step} of {config.optimiser.steps}, batch {config.optimiser.batch_size}, seed {config.seed}",
         "licence": config.recipe.licence or "not stated by who trained it; that of the data may bind",
     }
+    if told.start is not None:
+        card["began with"] = f"weights of sha256 {told.start.digest}"
     if figures is not None:
         v = config.validation
         where = "whole volumes" if v.slices is None else f"{v.slices} slices about each lesion"

@@ -115,6 +115,9 @@ class TrainingConfig(_Section):
 
     preset: str = Field("default", max_length=32, description="The preset that it started from.")
     seed: int = Field(1000, ge=0, lt=2**31, description="Of weights, draws and split; the first phantom's.")
+    start_from: str | None = Field(
+        None, max_length=4096, description="Checkpoint whose weights the training begins with; none: drawn ones."
+    )
     save_every: int = Field(100, ge=1, description="Steps between two saved states: the most that a crash can cost.")
     log_every: int = Field(20, ge=1, description="Steps whose mean loss makes a row of log.csv.")
     deterministic: bool = Field(True, description="Same device, same bytes; a little slower on a GPU.")

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from accelerate.utils import gather_object
 
+from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.errors import BadRequest, OutputExists
 from napari_diffseg.training.card import Provenance, write_weights
 from napari_diffseg.training.config_file import first_difference, read_config, write_config
 from napari_diffseg.training.journal import Journal
 from napari_diffseg.training.pool import build_pool, open_pool
+from napari_diffseg.training.start import keep_start
 from napari_diffseg.training.state import load_state, save_state
 from napari_diffseg.training.stopping import deterministic, stop_between_steps
 from napari_diffseg.training.trainer import StepReport, Trainer, make_accelerator
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from napari_diffseg.training.config import TrainingConfig
     from napari_diffseg.training.source import CaseSource
 
-CONFIG, POOL, STATE = "config.toml", "pool", "state.pt"
+CONFIG, POOL, STATE, START = "config.toml", "pool", "state.pt", "start.safetensors"
 BEST, LAST = "best.safetensors", "last.safetensors"
 
 
@@ -66,10 +68,10 @@ def train(
 ) -> Outcome:
     """Train, or go on training, in a run folder.
 
-    The folder gets config.toml, pool/ (the encoded slices), log.csv, events/ (TensorBoard), state.pt,
-    best.safetensors (of the best validation) and last.safetensors. Each is whole at every moment, so that a process
-    that is killed loses the steps since the last saved state and nothing else. A first interrupt or SIGTERM stops
-    after the step, with the state saved.
+    The folder gets config.toml, start.safetensors (weights to begin with, if any), pool/ (the encoded slices), log.csv,
+    events/ (TensorBoard), state.pt, best.safetensors (of the best validation) and last.safetensors. Each is whole at
+    every moment, so that a process that is killed loses the steps since the last saved state and nothing else. A first
+    interrupt or SIGTERM stops after the step, with the state saved.
 
     Parameters
     ----------
@@ -133,6 +135,8 @@ def _prepare(folder: Path, config: TrainingConfig, *, resume: bool) -> None:
             raise BadRequest(f"{folder} was trained with other settings ({difference}): resume without changing any.")
         return
     folder.mkdir(parents=True, exist_ok=True)
+    if config.start_from is not None:
+        keep_start(folder / START, config)
     write_config(folder / CONFIG, config)
 
 
@@ -167,11 +171,15 @@ class _Run:
         self._folder, self._config, self._source, self._accelerator = folder, config, source, accelerator
         self._say = say
         pool, self._split = open_pool(folder / POOL)
-        self._told = Provenance(config, source.describe(self._split), len(pool), self._split)
+        start = load_checkpoint(folder / START) if config.start_from is not None else None
+        self._told = Provenance(config, source.describe(self._split), len(pool), self._split, start)
         self.trainer = Trainer(config, pool, accelerator, workers)
         if (folder / STATE).exists():
             self.trainer.resume(load_state(folder / STATE))
             say(f"Going on after step {self.trainer.step}.")
+        elif start is not None:
+            self.trainer.begin_with(start.network().state_dict())
+            say(f"Beginning with the weights of {config.start_from}.")
 
     def until(self, last: int, journal: Journal | None) -> Outcome:
         """Train to a step, or until a signal comes; leaves state and weights behind."""

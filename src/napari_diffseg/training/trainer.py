@@ -24,7 +24,7 @@ from napari_diffseg.training.examples import BatchNumbers, Example, Examples
 from napari_diffseg.training.loss import TrainingLoss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from napari_diffseg.training.config import OptimiserSettings, TrainingConfig
     from napari_diffseg.training.pool import Pool
@@ -132,6 +132,12 @@ class Trainer:
             "best_step": self.best_step,
             "validated": self.validated,
         }
+
+    def begin_with(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Replace the drawn weights, and their average, by these; a fresh optimizer goes on from them."""
+        self.network.load_state_dict(weights)
+        for name, value in weights.items():
+            self.average[name].copy_(value)
 
     def resume(self, state: TrainingState) -> None:
         """Go on where a state was taken."""

@@ -1,0 +1,78 @@
+"""A training that begins with the weights of another one: fine-tuning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint, save_checkpoint
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.imaging.naming import shown_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_diffseg.checkpoint import Checkpoint
+    from napari_diffseg.training.config import TrainingConfig
+
+_SAME: Final = (
+    "modalities",
+    "size",
+    "spacing_mm",
+    "normalisation",
+    "mask_low",
+    "mask_high",
+    "schedule",
+    "train_timesteps",
+    "prediction",
+    "variance",
+)
+"""Of a recipe, what weights have been trained for: with another value they would have to unlearn it."""
+
+
+def keep_start(path: Path, config: TrainingConfig) -> None:
+    """Put the weights that `config.start_from` names into a run's folder, so that nothing else is needed to resume it.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    config : TrainingConfig
+        With a `start_from`; the checkpoint must fit its network and recipe.
+
+    Raises
+    ------
+    BadCheckpoint
+        If the checkpoint cannot be used.
+    BadRequest
+        If it is one of another network, or was trained for other images or another kind of prediction.
+    OutputFailed
+        If there is no room.
+    """
+    assert config.start_from is not None  # the caller has looked
+    checkpoint = load_checkpoint(resolve_checkpoint(config.start_from))
+    _check_fit(checkpoint, config)
+    save_checkpoint(
+        path,
+        checkpoint.state,
+        recipe=checkpoint.recipe,
+        config=checkpoint.config,
+        card=checkpoint.card,
+        guesses=checkpoint.guesses,
+        overwrite=True,
+    )
+
+
+def _check_fit(checkpoint: Checkpoint, config: TrainingConfig) -> None:
+    name = shown_name(checkpoint.path)
+    for field in _SAME:
+        theirs, ours = getattr(checkpoint.recipe, field), getattr(config.recipe, field)
+        if theirs != ours:
+            raise BadRequest(
+                f"{name} was trained with {field} {theirs}, this training has {ours}: begin with another checkpoint, "
+                f"or set recipe.{field} in a --config file."
+            )
+    if checkpoint.config != config.network.unet_config(config.recipe):
+        raise BadRequest(
+            f"{name} is of another network than this training's ({checkpoint.parameters / 1e6:.1f} M weights): "
+            "begin with another checkpoint, or describe its network in a --config file."
+        )

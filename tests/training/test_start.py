@@ -1,0 +1,56 @@
+"""Fine-tuning: a training that begins with the weights of another."""
+
+import pytest
+import torch
+
+from napari_diffseg.checkpoint import load_checkpoint
+
+
+@pytest.fixture
+def first(train, tmp_path):
+    assert train(tmp_path / "first") == 0
+    return tmp_path / "first" / "last.safetensors"
+
+
+def test_a_training_of_no_rate_gives_the_weights_it_began_with(first, train, tmp_path):
+    assert train(tmp_path / "second", "--start-from", str(first), "--learning-rate", "1e-30") == 0
+    before, after = load_checkpoint(first), load_checkpoint(tmp_path / "second" / "last.safetensors")
+    for name, value in before.state.items():
+        torch.testing.assert_close(after.state[name], value, atol=1e-6, rtol=1e-6)
+    assert after.recipe.trained_on.endswith(f"Before: {before.recipe.trained_on}")
+    assert "began with" in after.card
+
+
+def test_one_that_drew_its_weights_is_elsewhere(first, train, tmp_path):
+    assert train(tmp_path / "second", "--learning-rate", "1e-30", "--seed", "5") == 0
+    before, after = load_checkpoint(first), load_checkpoint(tmp_path / "second" / "last.safetensors")
+    assert any((after.state[name] - value).abs().max() > 0.01 for name, value in before.state.items())
+    assert "began with" not in after.card
+
+
+def test_it_is_resumed_without_the_file_it_began_with_and_ends_in_the_same_bytes(first, train, tmp_path):
+    begin = ("--start-from", str(first))
+    assert train(tmp_path / "whole", *begin) == 0
+    assert train(tmp_path / "parts", *begin, "--stop-after", "2") == 0
+    first.unlink()
+    assert train(tmp_path / "parts", *begin, "--resume") == 0
+    assert (tmp_path / "parts/last.safetensors").read_bytes() == (tmp_path / "whole/last.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--modalities", "t1"), "was trained with modalities"),
+        (("--start-from", "nowhere.safetensors"), "nowhere.safetensors"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_any_work(first, train, tmp_path, capsys, words, message):
+    assert train(tmp_path / "second", "--start-from", str(first), *words) != 0
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "second" / "pool").exists()
+
+
+def test_another_network_is_refused(first, train, settings, tmp_path, capsys):
+    settings.write_text(settings.read_text("utf-8").replace("channel_mult = [1]", "channel_mult = [1, 2]"), "utf-8")
+    assert train(tmp_path / "second", "--start-from", str(first)) == 2
+    assert "of another network" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from napari_diffseg.errors import DiffsegError, OutputExists
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.checkpoint_box import CheckpointBox
+from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.exploring import Exploring
 from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.result_box import ResultBox
@@ -58,6 +59,7 @@ class DiffsegPanel(QWidget):
         self.viewer = napari_viewer
         self.session = session or _new_session()
         self.results = ResultLayers(napari_viewer)
+        self.expected = ExpectedLayers(napari_viewer, self.results)
         self.case, self.checkpoint, self.settings, self.run_box = CaseBox(), CheckpointBox(), SettingsBox(), RunBox()
         self.result = ResultBox()
         self.exploring = Exploring(napari_viewer, self.results, self.result)
@@ -116,6 +118,7 @@ class DiffsegPanel(QWidget):
         session.case_read.connect(self._add_case)
         session.started.connect(self._begin_results)
         session.extended.connect(self._extend_results)
+        session.expected.connect(self.expected.show)
         session.sampled.connect(self.results.show_sampled)
         session.sampled.connect(self.exploring.follow)
         session.previewed.connect(self._show_preview)
@@ -167,6 +170,7 @@ class DiffsegPanel(QWidget):
         self.run_box.show_progress(0, started.evaluations, None)
         self.result.set_count(0)
         self.results.begin(started, frame)
+        self.expected.begin()
         self.exploring.begin()
 
     def _extend_results(self, started: Started) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from psygnal import Signal
 
 from napari_diffseg.errors import BadCase, BadCheckpoint, BadRequest, DiffsegError
-from napari_diffseg.events import Finished, Sampled, Started, Stepped, make_request
+from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped, make_request
 from napari_diffseg.plugin.engine import EngineCache
 from napari_diffseg.plugin.jobs import RunPlan, export_job, load_job, read_job, run_guarded, segment_job
 from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Saved, Told
@@ -68,6 +68,8 @@ class Session:
     """The run's Started and the Frame of its case."""
     extended: ClassVar[Signal] = Signal(object)
     """The last run goes on: the Started of the members that are added to it."""
+    expected: ClassVar[Signal] = Signal(object)
+    """An Expected event."""
     sampled: ClassVar[Signal] = Signal(list)
     """The Sampled events since the last poll."""
     previewed: ClassVar[Signal] = Signal(object)
@@ -329,6 +331,8 @@ class Session:
                     self._runs.append(RunRecord(len(self._runs) + 1, task.plan, item))
                     self.started.emit(item, task.plan.frame)
                 self.message.emit(describe_start(item))
+            case Expected():
+                self.expected.emit(item)
             case Finished():
                 assert task.plan is not None
                 self.message.emit(describe_finish(item, task.plan.request.members))

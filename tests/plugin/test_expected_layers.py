@@ -1,0 +1,72 @@
+"""What a run expects, as a layer: the right slices of the right run, and only where there is something to expect."""
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_diffseg.events import Expected, Started
+from napari_diffseg.imaging.volume import Volume
+from napari_diffseg.plugin.expected_layers import ExpectedLayers
+from napari_diffseg.plugin.frame import METADATA_KEY, Frame
+from napari_diffseg.plugin.result_layers import RESULT_KEY, ResultLayers
+
+SHAPE = (7, 6, 5)
+AFFINE = np.array([[0, 2.0, 0, -5], [0, 0, -1.5, 4], [1.0, 0, 0, 3], [0, 0, 0, 1]])
+STARTED = Started("run", "case", "cpu", "fp32", "ddim", 2, (0, 1), (1, 2, 3), (1, 2), 2, SHAPE, ("lesion",), 8)
+NAME = "diffseg 1 | expected uncertainty"
+
+
+def expecting(*slices, p):
+    return Expected("run", slices, np.full((1, len(slices), *SHAPE[:2]), p, np.float32))
+
+
+@pytest.fixture
+def shown():
+    viewer = ViewerModel()
+    results = ResultLayers(viewer)
+    expected = ExpectedLayers(viewer, results)
+    begin(results, expected)
+    return viewer, results, expected
+
+
+def begin(results, expected):
+    volume = Volume(data=np.zeros(SHAPE, np.float32), affine=AFFINE, header=None, path=None, notes=())
+    results.begin(STARTED, Frame.of_volume(volume))
+    expected.begin()
+
+
+def source(layer):
+    return layer.metadata[METADATA_KEY].to_source(np.asarray(layer.data))
+
+
+def test_a_slice_is_shown_where_it_belongs_with_the_variance_of_a_coin(shown):
+    viewer, _, expected = shown
+    expected.show(expecting(2, p=0.1))
+    expected.show(expecting(1, p=0.5))
+    values = source(viewer.layers[NAME])
+    assert values[..., 1] == pytest.approx(0.25)
+    assert values[..., 2] == pytest.approx(0.09)
+    assert not values[..., [0, 3, 4]].any()
+
+
+def test_the_layer_is_hidden_until_it_is_wanted_and_never_an_input(shown):
+    viewer, _, expected = shown
+    expected.show(expecting(1, p=0.5))
+    assert not viewer.layers[NAME].visible
+    assert viewer.layers[NAME].metadata[RESULT_KEY] == "diffseg 1"
+
+
+def test_a_run_that_expects_nothing_has_no_layer(shown):
+    viewer, _, _ = shown
+    assert NAME not in viewer.layers
+
+
+def test_a_removed_layer_stays_removed_and_the_next_run_has_its_own(shown):
+    viewer, results, expected = shown
+    expected.show(expecting(1, p=0.5))
+    viewer.layers.remove(NAME)
+    expected.show(expecting(2, p=0.5))
+    assert NAME not in viewer.layers
+    begin(results, expected)
+    expected.show(expecting(1, p=0.2))
+    assert source(viewer.layers["diffseg 2 | expected uncertainty"])[..., 1] == pytest.approx(0.16)

@@ -28,6 +28,7 @@ from sampling import Chain, Model
 from scoring import RULES, Score, by_phantom, curve, score, summary
 
 from napari_diffseg.decode import decode_preview
+from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.unet import to_inference
 from napari_diffseg.segmenting.device import precision_name, resolve_precision
 
@@ -57,7 +58,7 @@ def _compare(options: argparse.Namespace, *, until: float | None) -> None:
     networks = _train(options, checkpoint, slices, until=until)
     dtype = resolve_precision(options.precision, model.device)
     small = Model(
-        to_inference(networks.pop("diffusion"), dtype=dtype).to(model.device),
+        FastUNet(to_inference(networks.pop("diffusion"), dtype=dtype).to(model.device)),
         model.recipe,
         model.device,
         f"trained {_key(_budget(options), checkpoint, slices)}/{precision_name(dtype)}",

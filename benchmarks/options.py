@@ -11,6 +11,7 @@ from cells import WORK
 from sampling import Model
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
+from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.unet import to_inference
 from napari_diffseg.segmenting.device import precision_name, resolve_device, resolve_precision
 
@@ -39,6 +40,6 @@ def read_model(options: argparse.Namespace) -> tuple[Model, Checkpoint]:
     checkpoint = load_checkpoint(resolve_checkpoint(options.checkpoint))
     device = resolve_device(options.device)
     dtype = resolve_precision(options.precision, device)
-    network = to_inference(checkpoint.network(), dtype=dtype).to(device)
+    network = FastUNet(to_inference(checkpoint.network(), dtype=dtype).to(device))
     digest = f"{checkpoint.digest}/{precision_name(dtype)}"
     return Model(network, checkpoint.recipe, torch.device(device), digest, options.batch), checkpoint

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from held_out import HeldOut
 
     from napari_diffseg.diffusion.noise import NoiseSource
-    from napari_diffseg.networks.unet import UNet
+    from napari_diffseg.networks.fast_unet import FastUNet
     from napari_diffseg.recipe import Recipe
 
 Bool = npt.NDArray[np.bool_]
@@ -68,7 +68,7 @@ class Model:
 
     Attributes
     ----------
-    network : UNet
+    network : FastUNet
         On its device.
     recipe : Recipe
         How it is used.
@@ -80,7 +80,7 @@ class Model:
         Rows evaluated at once.
     """
 
-    network: UNet
+    network: FastUNet
     recipe: Recipe
     device: torch.device
     digest: str

@@ -12,6 +12,15 @@ from napari_diffseg.recipe import Recipe
 from plugin_fakes import FakeLoader, FakeSegmenter, run_here, write_images
 
 
+@pytest.fixture(autouse=True)
+def remembered_path(tmp_path, monkeypatch):
+    """The panel's settings file: each test has its own, so none remembers what another chose."""
+    path = tmp_path / "settings" / "panel.ini"
+    for module in ("remembered", "panel", "demo"):
+        monkeypatch.setattr(f"napari_diffseg.plugin.{module}.settings_path", lambda: path)
+    return path
+
+
 @pytest.fixture
 def recipe():
     return Recipe(modalities=("t1", "t1ce", "t2", "flair"), timesteps=4, train_timesteps=8)

@@ -111,7 +111,7 @@ def fake_engine(segmenter: FakeSegmenter) -> Engine:
     checkpoint = SimpleNamespace(
         path=Path("fake.safetensors"), recipe=segmenter.recipe, config=FakeConfig(), digest="0" * 64, guesses=()
     )
-    return Engine(checkpoint, segmenter, ROWS)
+    return Engine(checkpoint, segmenter, ROWS, unload=lambda: None)
 
 
 class FakeLoader:
@@ -120,6 +120,7 @@ class FakeLoader:
     def __init__(self, segmenter: FakeSegmenter) -> None:
         self.segmenter = segmenter
         self.asked: list[str] = []
+        self.forgotten = 0
 
     def __call__(self, text: str, overrides: Mapping[str, object]) -> Engine:
         from napari_diffseg.errors import BadCheckpoint
@@ -128,6 +129,9 @@ class FakeLoader:
         if text == "bad":
             raise BadCheckpoint("bad: this is a picture, not a checkpoint: choose another file.")
         return fake_engine(self.segmenter)
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
 
 def run_here(target, stop: threading.Event) -> None:

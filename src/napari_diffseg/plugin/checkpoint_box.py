@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
@@ -12,6 +15,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
+    QMenu,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -21,6 +25,8 @@ from superqt import QCollapsible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+DEMO = "demo"
+"""The name of the checkpoint that is shipped."""
 _FILTER = "Checkpoints (*.safetensors *.pt *.pth);;All files (*)"
 
 
@@ -29,6 +35,7 @@ class CheckpointBox(QGroupBox):
 
     chosen = Signal(str)
     """Path of a checkpoint, `demo`, or nothing."""
+    unload_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__("Checkpoint")
@@ -63,7 +70,28 @@ class CheckpointBox(QGroupBox):
             button.setToolTip(tip)
             button.clicked.connect(slot)
             row.addWidget(button)
+        self.recent = QPushButton("Recent")
+        self.recent.setObjectName("diffseg_checkpoint_recent")
+        self.recent.setToolTip("Checkpoints that were loaded before.")
+        self._recent_menu = QMenu(self.recent)
+        self._recent_menu.setToolTipsVisible(True)
+        self.recent.setMenu(self._recent_menu)
+        self.show_recent(())
+        row.addWidget(self.recent)
         return row
+
+    def show_recent(self, checkpoints: Sequence[str]) -> None:
+        """Offer checkpoints that were loaded before, by the names of their files."""
+        self._recent_menu.clear()
+        for text in checkpoints:
+            action = QAction(PurePath(text).name.replace("&", "&&"), self._recent_menu)
+            action.setToolTip(text)
+            action.triggered.connect(partial(self._choose_recent, text))
+            self._recent_menu.addAction(action)
+        self.recent.setEnabled(bool(checkpoints))
+
+    def _choose_recent(self, text: str, _checked: object = None) -> None:
+        self.choose(text)
 
     def _ask_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Checkpoint", filter=_FILTER)
@@ -71,7 +99,7 @@ class CheckpointBox(QGroupBox):
             self.choose(path)
 
     def _choose_demo(self) -> None:
-        self.choose("demo")
+        self.choose(DEMO)
 
     def choose(self, text: str) -> None:
         """Fill in a checkpoint and tell of it, even if it is the same: its file may be another by now."""
@@ -92,6 +120,11 @@ class CheckpointBox(QGroupBox):
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapAllRows)
         for name, value in rows:
             form.addRow(_plain(name, dim=True), _plain(value, dim=False))
+        unload = QPushButton("Unload")
+        unload.setObjectName("diffseg_unload")
+        unload.setToolTip("Free the network's memory; the next run loads it again.")
+        unload.clicked.connect(self.unload_asked)
+        form.addRow(unload)
         self.card.setContent(card)
         self.card.setVisible(bool(rows))
         if self.card.isExpanded():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_diffseg.errors import DiffsegError, RunFailed
+from napari_diffseg.plugin.remembered import Remembered, settings_path
 from napari_diffseg.plugin.samples import demo_case_folder
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.task import Phase
@@ -43,7 +44,7 @@ def open_demo(out_dir: Path | None) -> None:
     import napari
 
     folder = demo_case_folder()
-    _open(folder, _session(out_dir))
+    _open(folder, _session(out_dir), Remembered(settings_path()))
     napari.run()
 
 
@@ -77,7 +78,7 @@ def screenshot_demo(out_dir: Path, *, session: Session | None = None, case: Path
     failures: list[str] = []
     session.failed.connect(lambda sentence, _: failures.append(sentence))
     with notification_manager:  # without it, PyQt6 ends the process at an error in a slot
-        viewer, panel = _open(case, session)
+        viewer, panel = _open(case, session, Remembered(None))
         try:
             return _drive(viewer, panel, out_dir, failures)
         finally:
@@ -91,14 +92,14 @@ def _session(runs_folder: Path | None) -> Session:
     return Session(launch=launch, runs_folder=runs_folder)
 
 
-def _open(case: Path, session: Session) -> tuple[napari.Viewer, DiffsegPanel]:
+def _open(case: Path, session: Session, remembered: Remembered) -> tuple[napari.Viewer, DiffsegPanel]:
     import napari
 
     from napari_diffseg.plugin.panel import DiffsegPanel
 
     viewer = napari.Viewer(title="napari-diffseg")
     viewer.window.resize(*_WINDOW)
-    panel = DiffsegPanel(viewer, session=session)
+    panel = DiffsegPanel(viewer, session=session, remembered=remembered)
     viewer.window.add_dock_widget(panel, name="Diffusion ensemble", area="right")
     panel.case.opened.emit([str(case)])
     panel.checkpoint.choose("demo")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from napari_diffseg.checkpoint import Checkpoint
@@ -20,6 +20,8 @@ class Engine:
     checkpoint: Checkpoint
     segmenter: Segmenter
     rows: tuple[tuple[str, str], ...]
+    unload: Callable[[], None]
+    """Frees what the segmenter holds on the device."""
 
 
 class EngineCache:
@@ -45,11 +47,16 @@ class EngineCache:
         if self._engine is None or key is None or key != self._key:
             self._engine = None  # the old network goes before the new one comes
             checkpoint = load_checkpoint(path, **overrides)
-            self._engine = Engine(
-                checkpoint, LocalSegmenter(checkpoint, beside_viewer=True), tuple(describe(checkpoint))
-            )
+            segmenter = LocalSegmenter(checkpoint, beside_viewer=True)
+            self._engine = Engine(checkpoint, segmenter, tuple(describe(checkpoint)), segmenter.unload)
             self._key = key
         return self._engine
+
+    def forget(self) -> None:
+        """Free the network's memory, on the device as well; the next call loads it again."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.unload()
 
 
 def _fingerprint(path: Path, overrides: Mapping[str, Any]) -> tuple[Any, ...] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from napari_diffseg.errors import BadRequest, DiffsegError, OutputExists
 from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Saved, Told
@@ -21,10 +21,21 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.frame import Frame
     from napari_diffseg.plugin.reader import LayerData
 
-    LoadEngine = Callable[[str, Mapping[str, Any]], Engine]
     Job = Callable[[Mailbox, threading.Event], Any]
 
 logger = logging.getLogger(__name__)
+
+
+class LoadEngine(Protocol):
+    """What loads checkpoints; it may keep what it has loaded."""
+
+    def __call__(self, text: str, overrides: Mapping[str, Any], /) -> Engine:
+        """The engine of a checkpoint's path, or of `demo`, with what the user says of it against its recipe."""
+        ...
+
+    def forget(self) -> None:
+        """Free what is kept."""
+        ...
 
 
 class Stopped(Exception):

@@ -12,10 +12,11 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_diffseg.errors import DiffsegError, OutputExists
 from napari_diffseg.plugin.case_box import CaseBox
-from napari_diffseg.plugin.checkpoint_box import CheckpointBox
+from napari_diffseg.plugin.checkpoint_box import DEMO, CheckpointBox
 from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.exploring import Exploring
 from napari_diffseg.plugin.mailbox import Ending
+from napari_diffseg.plugin.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
 from napari_diffseg.plugin.result_box import ResultBox
 from napari_diffseg.plugin.result_layers import ResultLayers, bare
 from napari_diffseg.plugin.run_box import RunBox
@@ -52,11 +53,19 @@ class DiffsegPanel(QWidget):
         Whose layers are the inputs and get the results.
     session : Session, optional
         Replaces the session of its own, for a test.
+    remembered : Remembered, optional
+        Replaces what the user's settings file remembers.
     """
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
+    def __init__(
+        self,
+        napari_viewer: napari.viewer.Viewer,
+        session: Session | None = None,
+        remembered: Remembered | None = None,
+    ) -> None:
         super().__init__()
         self.viewer = napari_viewer
+        self.remembered = remembered or Remembered(settings_path())
         self.session = session or _new_session()
         self.results = ResultLayers(napari_viewer)
         self.expected = ExpectedLayers(napari_viewer, self.results)
@@ -74,6 +83,7 @@ class DiffsegPanel(QWidget):
         self._lay_out()
         self._connect_widgets()
         self._connect_session()
+        self._restore()
         self.reset_choices()
         self._follow_checkpoint()
         self._show_phase()
@@ -99,7 +109,9 @@ class DiffsegPanel(QWidget):
         self.case.opened.connect(self.session.open_case)
         self.case.assigned.connect(self.session.assign)
         self.checkpoint.chosen.connect(self.session.choose_checkpoint)
+        self.checkpoint.unload_asked.connect(lambda: self._try(self.session.unload))
         self.settings.changed.connect(self.session.set_value)
+        self.settings.keep_seed_changed.connect(partial(setattr, self.session, "keep_seed"))
         self.result.changed.connect(self._summarise)
         self.exploring.box.convergence.settled.connect(self._stop_settled)
         self.run_box.run_asked.connect(self._run)
@@ -115,6 +127,7 @@ class DiffsegPanel(QWidget):
         session.progress.connect(self.run_box.show_progress)
         session.failed.connect(self._show_failure)
         session.checkpoint_loaded.connect(self._follow_checkpoint)
+        session.seed_drawn.connect(self.settings.controls["seed"].set_value)
         session.case_read.connect(self._add_case)
         session.started.connect(self._begin_results)
         session.extended.connect(self._extend_results)
@@ -124,6 +137,23 @@ class DiffsegPanel(QWidget):
         session.previewed.connect(self._show_preview)
         session.run_ended.connect(self._end_results)
 
+    def _restore(self) -> None:
+        """Set what the user chose the last time, and remember what is chosen from now on."""
+        for name, value in self.remembered.values.items():
+            self.settings.controls[name].set_value(value)
+        self.settings.keep_seed.setChecked(self.remembered.keep_seed)
+        self.result.set_summary(self.remembered.summary)
+        self.results.summarise(self.result.summary)
+        self.settings.changed.connect(self._remember)
+        self.settings.keep_seed_changed.connect(self.remembered.remember_keep_seed)
+        self.result.changed.connect(lambda summary, _: self.remembered.remember_summary(summary))
+
+    def _remember(self, name: str, value: object) -> None:
+        if name != OF_THE_CHECKPOINT:
+            self.remembered.remember_value(name, value)
+        elif self.session.checkpoint_rows and isinstance(value, int):
+            self.remembered.remember_checkpoint(self.session.checkpoint, value)
+
     def reset_choices(self, _event: object = None) -> None:
         """Offer the layers that there are now; napari calls this when one comes, goes, moves or is renamed."""
         self.case.set_layers(self.viewer.layers)
@@ -132,7 +162,12 @@ class DiffsegPanel(QWidget):
     def _follow_checkpoint(self) -> None:
         self.checkpoint.show_rows(self.session.checkpoint_rows)
         self.case.set_modalities(self.session.recipe.modalities)
-        self.settings.follow(self.session.recipe)
+        checkpoint = self.session.checkpoint
+        if self.session.checkpoint_rows:
+            self.remembered.remember_checkpoint(checkpoint)
+        recent = [entry.text for entry in self.remembered.checkpoints if entry.text != DEMO]  # it has its own button
+        self.checkpoint.show_recent(recent)
+        self.settings.follow(self.session.recipe, self.remembered.timesteps_of(checkpoint))
         self._show_reason()
 
     def _add_case(self, layers: list[LayerData]) -> None:

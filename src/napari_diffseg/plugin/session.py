@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import deque
 from functools import partial
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     Launcher = Callable[[Callable[[], None], threading.Event], None]
 
 
+_SEEDS = 10**6
+"""Seeds that are drawn are below this: six digits can be read out and typed."""
 _NO_CHECKPOINT = "Choose a checkpoint, or Demo for the shipped one."
 
 
@@ -78,6 +81,8 @@ class Session:
     """Evaluations done, of all, and the seconds left (None while unknown)."""
     run_ended: ClassVar[Signal] = Signal(object)
     """The run's Ending."""
+    seed_drawn: ClassVar[Signal] = Signal(object)
+    """The seed that the run now starting has drawn."""
     exported: ClassVar[Signal] = Signal(object)
     """The folder that results were exported to."""
 
@@ -90,12 +95,15 @@ class Session:
         self._phase = Phase.IDLE
         self._task: Task | None = None
         self._waiting: deque[Task] = deque()
-        self._engine: Engine | None = None
+        self._recipe: Recipe | None = None
+        self._rows: tuple[tuple[str, str], ...] = ()
         self._checkpoint = ""
         self._checkpoint_error = _NO_CHECKPOINT
         self._overrides: dict[str, Any] = {}
         self._inputs: dict[str, Layer] = {}
         self._values: dict[str, object] = {}
+        self.keep_seed = True
+        """Whether runs have the seed that is set; otherwise each draws a new one."""
         self._last_results: Path | None = None
         self._runs: list[RunRecord] = []
 
@@ -107,12 +115,17 @@ class Session:
     @property
     def recipe(self) -> Recipe:
         """What the chosen checkpoint promises; the paper's recipe while there is none."""
-        return self._engine.checkpoint.recipe if self._engine is not None else PAPER
+        return self._recipe or PAPER
 
     @property
     def checkpoint_rows(self) -> tuple[tuple[str, str], ...]:
         """The description of the chosen checkpoint, empty while there is none."""
-        return self._engine.rows if self._engine is not None else ()
+        return self._rows
+
+    @property
+    def checkpoint(self) -> str:
+        """The path of the checkpoint chosen, or `demo`; empty while none is."""
+        return self._checkpoint
 
     @property
     def inputs(self) -> Mapping[str, Layer]:
@@ -163,14 +176,27 @@ class Session:
     def _take_engine(self, text: str, engine: Engine) -> None:
         if text != self._checkpoint:
             return  # another has been chosen since
-        self._engine = engine
+        self._recipe, self._rows = engine.checkpoint.recipe, engine.rows  # not the engine, which would keep its weights
         self.message.emit("The checkpoint is loaded.")
         self.checkpoint_loaded.emit()
 
     def _refuse_checkpoint(self, reason: str) -> None:
-        self._engine = None
+        self._recipe, self._rows = None, ()
         self._checkpoint_error = reason
         self.checkpoint_loaded.emit()
+
+    def unload(self) -> None:
+        """Free the memory of the checkpoint's network; the next run loads it again.
+
+        Raises
+        ------
+        BadRequest
+            If something is going on.
+        """
+        if self._phase is not Phase.IDLE:
+            raise BadRequest(BUSY[self._phase])
+        self._load_engine.forget()
+        self.message.emit("The checkpoint's memory is free. The next run loads it again.")
 
     def why_not_run(self) -> str | None:
         """The reason why a run cannot start now, as a sentence; None when it can."""
@@ -197,6 +223,9 @@ class Session:
         """
         if self._phase is not Phase.IDLE:
             return
+        if not self.keep_seed:
+            self.set_value("seed", secrets.randbelow(_SEEDS))
+            self.seed_drawn.emit(self._values["seed"])
         self._begin_run(self._plan(point))
 
     def why_not_add(self) -> str | None:
@@ -230,7 +259,7 @@ class Session:
         self._begin(Task(segment_job(self._load_engine, plan), Phase.RUNNING, lambda _: None, plan=plan))
 
     def _plan(self, point: Sequence[float] | None) -> RunPlan:
-        if self._engine is None:
+        if self._recipe is None:
             raise BadCheckpoint(self._checkpoint_error)
         missing = [name for name in self.recipe.modalities if name not in self._inputs]
         if missing:

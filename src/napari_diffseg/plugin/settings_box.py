@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_diffseg.events import SegmentRequest
@@ -28,10 +28,17 @@ class SettingsBox(QGroupBox):
 
     changed = Signal(str, object)
     """A setting's name and its new value."""
+    keep_seed_changed = Signal(bool)
+    """Whether runs have the seed that is shown, or each draws a new one."""
 
     def __init__(self) -> None:
         super().__init__("Run")
         self.controls: dict[str, Control] = {}
+        self.keep_seed = QCheckBox("keep")
+        self.keep_seed.setObjectName("diffseg_keep_seed")
+        self.keep_seed.setToolTip("Ticked: every run has this seed, so the same masks. Else each draws a new one.")
+        self.keep_seed.setChecked(True)
+        self.keep_seed.toggled.connect(self.keep_seed_changed)
         layout = QVBoxLayout(self)
         layout.addLayout(self._grid(FIRST))
         inner = QWidget()
@@ -56,13 +63,26 @@ class SettingsBox(QGroupBox):
             label.setToolTip(field.description or "")
             label.setBuddy(control)
             grid.addWidget(label, row, 0)
-            grid.addWidget(control, row, 1)
+            grid.addWidget(_beside(control, self.keep_seed) if name == "seed" else control, row, 1)
             self.controls[name] = control
         return grid
 
-    def follow(self, recipe: Recipe) -> None:
-        """Bound the timesteps by those that the checkpoint was trained with, and start from its own number."""
+    def follow(self, recipe: Recipe, timesteps_before: int | None = None) -> None:
+        """Bound the timesteps by those that the checkpoint was trained with, and start from its own number.
+
+        `timesteps_before`, those it was last run with, come first if they are within the bounds.
+        """
         timesteps = self.controls["timesteps"]
         assert isinstance(timesteps, SliderControl)  # it is among SLIDERS
         timesteps.set_range(1, recipe.train_timesteps)
-        timesteps.set_value(recipe.timesteps)
+        before = timesteps_before or recipe.timesteps
+        timesteps.set_value(before if before <= recipe.train_timesteps else recipe.timesteps)
+
+
+def _beside(control: QWidget, box: QWidget) -> QWidget:
+    both = QWidget()
+    row = QHBoxLayout(both)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.addWidget(control, 1)
+    row.addWidget(box)
+    return both

@@ -67,12 +67,12 @@ def test_a_stopped_run_is_finished_with_the_members_it_lacks(session, layers, se
     segmenter.fail_at, segmenter.error = 3, RuntimeError("power")
     session.start()
     session.poll()
-    assert session.last_run.is_cut_short
+    assert session.runs.last.is_cut_short
     segmenter.fail_at = None
     more(session, 0)
     assert segmenter.seen[1].member_numbers == (1, 2)
     assert heard["run_ended"] == [Ending.FAILED, Ending.DONE]
-    assert not session.last_run.is_cut_short
+    assert not session.runs.last.is_cut_short
     assert heard["message"][-1] == "2 members in 1 s, 3 in all."
 
 

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_diffseg.errors import DiffsegError, OutputExists
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.checkpoint_box import DEMO, CheckpointBox
+from napari_diffseg.plugin.command_line import command_line
 from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.exploring import Exploring
 from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
 from napari_diffseg.plugin.result_box import ResultBox
-from napari_diffseg.plugin.result_layers import ResultLayers, bare
+from napari_diffseg.plugin.result_layers import RESULT_KEY, ResultLayers, bare
 from napari_diffseg.plugin.run_box import RunBox
+from napari_diffseg.plugin.runs_box import RunsBox
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.settings_box import SettingsBox
 from napari_diffseg.plugin.task import Phase
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from napari_diffseg.events import Started, Stepped
     from napari_diffseg.plugin.frame import Frame
     from napari_diffseg.plugin.reader import LayerData
+    from napari_diffseg.plugin.run_record import RunRecord
     from napari_diffseg.segmenting.summary import Summary
 
 POLL_MS = 66
@@ -70,7 +73,7 @@ class DiffsegPanel(QWidget):
         self.results = ResultLayers(napari_viewer)
         self.expected = ExpectedLayers(napari_viewer, self.results)
         self.case, self.checkpoint, self.settings, self.run_box = CaseBox(), CheckpointBox(), SettingsBox(), RunBox()
-        self.result = ResultBox()
+        self.result, self.runs_box = ResultBox(), RunsBox()
         self.exploring = Exploring(napari_viewer, self.results, self.result)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -83,6 +86,7 @@ class DiffsegPanel(QWidget):
         self._lay_out()
         self._connect_widgets()
         self._connect_session()
+        self._connect_runs()
         self._restore()
         self.reset_choices()
         self._follow_checkpoint()
@@ -93,7 +97,7 @@ class DiffsegPanel(QWidget):
         self.setMinimumWidth(_MIN_WIDTH)
         inner = QWidget()
         column = QVBoxLayout(inner)
-        for box in (self.case, self.checkpoint, self.settings, self.result, self.exploring.box):
+        for box in (self.case, self.checkpoint, self.settings, self.result, self.exploring.box, self.runs_box):
             column.addWidget(box)
         column.addStretch(1)
         scroll = QScrollArea()
@@ -118,6 +122,27 @@ class DiffsegPanel(QWidget):
         self.run_box.more_asked.connect(self._add_members)
         self.run_box.cancel_asked.connect(self.session.cancel)
         self.run_box.export_asked.connect(self._export)
+
+    def _connect_runs(self) -> None:
+        runs, box = self.session.runs, self.runs_box
+        runs.changed.connect(lambda: box.show_runs(runs.records))
+        runs.removed.connect(self._forget_run)
+        box.rerun_asked.connect(lambda record: self._try(lambda: self.session.rerun(record)))
+        box.remove_asked.connect(lambda record: self._try(lambda: runs.remove(record)))
+        box.copy_asked.connect(lambda record: self._try(lambda: self._copy_command(record)))
+
+    def _copy_command(self, record: RunRecord) -> None:
+        line = command_line(record)
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None  # every platform of Qt has one
+        clipboard.setText(line)
+        self.run_box.show_status(f"Copied: {line}")
+
+    def _forget_run(self, record: RunRecord) -> None:
+        for layer in [layer for layer in self.viewer.layers if layer.metadata.get(RESULT_KEY) == record.layer_prefix]:
+            self.viewer.layers.remove(layer)
+        self.run_box.show_status(f"Run {record.number} is gone from the list. Its files are in {record.plan.folder}.")
+        self._show_reason()
 
     def _connect_session(self) -> None:
         session = self.session
@@ -284,7 +309,7 @@ class DiffsegPanel(QWidget):
 
     def _show_reason(self) -> None:
         self.run_box.show_reason(self.session.why_not_run())
-        last = self.session.last_run
+        last = self.session.runs.last
         reason = self.session.why_not_add()
         self.run_box.show_more(
             offered=last is not None, reason=reason, unfinished=last is not None and last.is_cut_short

@@ -91,6 +91,11 @@ def extend_plan(plan: RunPlan, count: int, *, slice_axis: int, point: Sequence[f
     return replace(plan, request=request, resume=True)
 
 
+def again_plan(plan: RunPlan) -> RunPlan:
+    """The same run once more, into a folder of its own."""
+    return replace(plan, folder=_new_folder(plan.folder.parent, plan.case.id), resume=False)
+
+
 def _focused(request: SegmentRequest, recipe: Recipe, frame: Frame, voxel: tuple[float, ...] | None) -> SegmentRequest:
     """The request with the slice of a display voxel as its focus, once its bounds are seen to hold for this case."""
     if request.timesteps is not None and request.timesteps > recipe.train_timesteps:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from napari_diffseg.events import Started
     from napari_diffseg.plugin.jobs import RunPlan
 
+_ENDINGS = {None: "; going on", Ending.DONE: "", Ending.CANCELLED: "; stopped", Ending.FAILED: "; failed"}
+
 
 @dataclass(eq=False)
 class RunRecord:
@@ -32,6 +34,18 @@ class RunRecord:
     plan: RunPlan
     started: Started
     ending: Ending | None = None
+
+    @property
+    def layer_prefix(self) -> str:
+        """How the names of its layers begin."""
+        return f"diffseg {self.number}"
+
+    @property
+    def line(self) -> str:
+        """The run in a list: its number, its settings, how it ended."""
+        members, steps = self.plan.request.members, self.started.timesteps
+        what = f"{members} member{'s' if members > 1 else ''} x {steps} {self.started.sampler}"
+        return f"{self.number}: {what}, seed {self.plan.request.seed}{_ENDINGS[self.ending]}"
 
     @property
     def is_cut_short(self) -> bool:

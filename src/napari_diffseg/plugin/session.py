@@ -15,9 +15,9 @@ from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped,
 from napari_diffseg.plugin.engine import EngineCache
 from napari_diffseg.plugin.jobs import RunPlan, export_job, load_job, read_job, run_guarded, segment_job
 from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Saved, Told
-from napari_diffseg.plugin.plan import extend_plan, make_plan
+from napari_diffseg.plugin.plan import again_plan, extend_plan, make_plan
 from napari_diffseg.plugin.progress import describe_finish, describe_start, seconds_left
-from napari_diffseg.plugin.run_record import RunRecord
+from napari_diffseg.plugin.run_log import RunLog
 from napari_diffseg.plugin.task import BUSY, Phase, Task
 from napari_diffseg.recipe import PAPER
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.plugin.engine import Engine
     from napari_diffseg.plugin.jobs import LoadEngine
+    from napari_diffseg.plugin.run_record import RunRecord
     from napari_diffseg.recipe import Recipe
 
     Launcher = Callable[[Callable[[], None], threading.Event], None]
@@ -105,7 +106,7 @@ class Session:
         self.keep_seed = True
         """Whether runs have the seed that is set; otherwise each draws a new one."""
         self._last_results: Path | None = None
-        self._runs: list[RunRecord] = []
+        self.runs = RunLog()
 
     @property
     def phase(self) -> Phase:
@@ -136,11 +137,6 @@ class Session:
     def values(self) -> Mapping[str, object]:
         """Settings of the next run that are not left at their defaults."""
         return dict(self._values)
-
-    @property
-    def last_run(self) -> RunRecord | None:
-        """The last run that has started, once there is one; its results are on the screen."""
-        return self._runs[-1] if self._runs else None
 
     @property
     def last_results(self) -> Path | None:
@@ -232,7 +228,7 @@ class Session:
         """The reason why no members can be added to the last run now, as a sentence; None when they can."""
         if self._phase is not Phase.IDLE:
             return BUSY[self._phase]
-        return None if self._runs else "There is no run to add members to: run first."
+        return None if self.runs.last is not None else "There is no run to add members to: run first."
 
     def add_members(self, count: int, point: Sequence[float] | None = None) -> None:
         """Add members to the last run, with its settings, whatever is chosen now; those it has are not sampled again.
@@ -249,11 +245,22 @@ class Session:
         BadRequest
             If it cannot start, with the sentence of `why_not_add`, or it would have too many members.
         """
-        reason = self.why_not_add()
-        if reason is not None:
+        reason, last = self.why_not_add(), self.runs.last
+        if reason is not None or last is None:
             raise BadRequest(reason)
-        last = self._runs[-1]
         self._begin_run(extend_plan(last.plan, count, slice_axis=last.started.slice_axis, point=point))
+
+    def rerun(self, record: RunRecord) -> None:
+        """Do a run once more, with its own images and settings, whatever is chosen now.
+
+        Raises
+        ------
+        BadRequest
+            If something else is going on.
+        """
+        if self._phase is not Phase.IDLE:
+            raise BadRequest(BUSY[self._phase])
+        self._begin_run(again_plan(record.plan))
 
     def _begin_run(self, plan: RunPlan) -> None:
         self._begin(Task(segment_job(self._load_engine, plan), Phase.RUNNING, lambda _: None, plan=plan))
@@ -353,11 +360,10 @@ class Session:
                 assert task.plan is not None  # only a run tells of one
                 task.started = item
                 self._last_results = task.saved
+                self.runs.started(task.plan, item)
                 if task.plan.resume:
-                    self._runs[-1].take_up(task.plan, item)
                     self.extended.emit(item)
                 else:
-                    self._runs.append(RunRecord(len(self._runs) + 1, task.plan, item))
                     self.started.emit(item, task.plan.frame)
                 self.message.emit(describe_start(item))
             case Expected():
@@ -380,7 +386,7 @@ class Session:
         self._set_phase(Phase.IDLE)
         if task.plan is not None:
             if task.started is not None:
-                self._runs[-1].ending = ended.ending
+                self.runs.ended(ended.ending)
             self.run_ended.emit(ended.ending)
         match ended.ending:
             case Ending.FAILED:

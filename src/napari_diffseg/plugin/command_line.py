@@ -1,0 +1,93 @@
+"""The words on the command line that make a run of the panel again."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from napari_diffseg.errors import BadCase, BadRequest
+from napari_diffseg.events import SegmentRequest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_diffseg.imaging.case import Case
+    from napari_diffseg.plugin.run_record import RunRecord
+
+OUT: Final = "results"
+"""Folder of the command's results, where it is run; they are the panel's, so its own folder must not be overwritten."""
+_OF_THE_SCREEN: Final = ("focus",)
+"""Settings that change the order of the work and nothing of the result."""
+
+
+def predict_words(record: RunRecord) -> list[str]:
+    """The command `napari-diffseg predict ...` that makes the masks of a run again.
+
+    What the run took from its checkpoint, the sampler and the timesteps, is written out.
+
+    Raises
+    ------
+    BadRequest
+        If the images are not files that the command would find: layers of other plugins, files of several folders, or
+        files whose names state another modality than they were chosen for.
+    """
+    plan, started = record.plan, record.started
+    said = {"sampler": started.sampler, "timesteps": started.timesteps, "seed": plan.request.seed}
+    settings = plan.request.model_copy(update=said)
+    words = ["napari-diffseg", "predict", *_case_words(plan.case), "--checkpoint", plan.checkpoint, "--out", OUT]
+    words += ["--members", str(settings.members)]
+    for name, field in SegmentRequest.model_fields.items():
+        value = getattr(settings, name)
+        if name not in ("members", *_OF_THE_SCREEN) and (name in said or value != field.default):
+            words += _option(name, value)
+    return words + [word for name, value in plan.overrides.items() for word in _option(name, value)]
+
+
+def command_line(record: RunRecord) -> str:
+    """`predict_words` as a line for this machine's shell.
+
+    Raises
+    ------
+    BadRequest
+        As `predict_words`.
+    """
+    words = predict_words(record)
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def _option(name: str, value: Any) -> list[str]:
+    option = f"--{name.replace('_', '-')}"
+    if value is True:
+        return [option]
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return [f"{option}={text}"] if text.startswith("-") else [option, text]
+
+
+def _case_words(case: Case) -> list[str]:
+    """The folder in which `predict` finds these very files, or the one file."""
+    paths = {name: volume.path for name, volume in case.volumes.items()}
+    files = {name: path for name, path in paths.items() if path is not None}
+    if len(files) < len(paths):
+        raise BadRequest("The images of this run do not come from files: save them for the command line to read.")
+    if len(files) == 1:
+        ((name, path),) = files.items()
+        return [str(path), "--channels", name]
+    folders = {path.parent for path in files.values()}
+    if len(folders) == 1 and _holds(folder := folders.pop(), files):
+        return [str(folder)]
+    raise BadRequest(
+        "The command line would not find the images of this run by their names: put them into a folder of their own, "
+        "named by modality, such as patient_t1.nii.gz."
+    )
+
+
+def _holds(folder: Path, files: dict[str, Path]) -> bool:
+    from napari_diffseg.imaging.naming import find_case_files
+
+    try:
+        found = find_case_files(folder)
+    except BadCase:
+        return False
+    return all(found.get(name) == path for name, path in files.items())

@@ -1,0 +1,70 @@
+"""The runs of a session, numbered as their layers are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from psygnal import Signal
+
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.plugin.run_record import RunRecord
+
+if TYPE_CHECKING:
+    from napari_diffseg.events import Started
+    from napari_diffseg.plugin.jobs import RunPlan
+    from napari_diffseg.plugin.mailbox import Ending
+
+
+class RunLog:
+    """What was run, in order; a run that is removed leaves its number unused and its files where they are."""
+
+    changed: ClassVar[Signal] = Signal()
+    removed: ClassVar[Signal] = Signal(object)
+    """The record that was taken from the list."""
+
+    def __init__(self) -> None:
+        self._last: RunRecord | None = None
+        self._listed: list[RunRecord] = []
+        self._count = 0
+
+    @property
+    def records(self) -> tuple[RunRecord, ...]:
+        """The runs that are listed, oldest first."""
+        return tuple(self._listed)
+
+    @property
+    def last(self) -> RunRecord | None:
+        """The run whose results are on the screen, if it is listed; members can be added to it."""
+        return self._last
+
+    def started(self, plan: RunPlan, started: Started) -> None:
+        """A run has begun; one whose plan resumes is the last one, taken up again."""
+        if plan.resume and self._last is not None:
+            self._last.take_up(plan, started)
+        else:
+            self._count += 1
+            self._last = RunRecord(self._count, plan, started)
+            self._listed.append(self._last)
+        self.changed.emit()
+
+    def ended(self, ending: Ending) -> None:
+        """The last run has ended."""
+        if self._last is not None:
+            self._last.ending = ending
+            self.changed.emit()
+
+    def remove(self, record: RunRecord) -> None:
+        """Take a run from the list.
+
+        Raises
+        ------
+        BadRequest
+            If it is going on.
+        """
+        if record.ending is None:
+            raise BadRequest(f"Run {record.number} is going on: wait for it, or cancel it, before it is removed.")
+        self._listed.remove(record)
+        if record is self._last:
+            self._last = None
+        self.changed.emit()
+        self.removed.emit(record)

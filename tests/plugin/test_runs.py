@@ -1,0 +1,163 @@
+"""The list of runs: their lines, doing one again, taking one away, and the command that makes one again."""
+
+import shlex
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_diffseg.cli import app
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.plugin.command_line import command_line, predict_words
+from napari_diffseg.plugin.mailbox import Ending
+from napari_diffseg.plugin.panel import DiffsegPanel
+from napari_diffseg.plugin.run_log import RunLog
+from napari_diffseg.plugin.session import Session
+from napari_diffseg.plugin.task import Phase
+from napari_diffseg.plugin.worker import launch
+from plugin_fakes import FakeLoader, ready
+
+
+def run(session, **values):
+    for name, value in values.items():
+        session.set_value(name, value)
+    session.start()
+    session.poll()
+    return session.runs.records[-1]
+
+
+def understood(words):
+    """What the command line makes of the words."""
+    _, bound, _ = app.parse_args(words[1:], exit_on_error=False, print_error=False)
+    return bound.arguments
+
+
+def test_each_run_has_a_number_and_a_line_that_says_what_it_is(session, layers, segmenter):
+    ready(session, layers, members=1)
+    first = run(session)
+    segmenter.fail_at, segmenter.error = 1, RuntimeError("power")
+    second = run(session, members=3, seed=7)
+    assert first.line == "1: 1 member x 2 ddim, seed 0"
+    assert second.line == "2: 3 members x 2 ddim, seed 7; failed"
+    segmenter.fail_at = None
+    session.add_members(1)
+    session.poll()
+    assert [record.line for record in session.runs.records] == [first.line, "2: 4 members x 2 ddim, seed 7"]
+
+
+def test_a_rerun_has_the_images_and_settings_of_the_run_and_files_of_its_own(session, layers, segmenter):
+    first = run(ready(session, layers), members=2, seed=3)
+    session.set_value("seed", 9)
+    session.assign("t1", None)
+    session.rerun(first)
+    session.poll()
+    assert (segmenter.seen[1].seed, segmenter.seen[1].members) == (3, 2)
+    assert segmenter.cases[1] is segmenter.cases[0]
+    second = session.runs.records[1]
+    assert second.plan.folder != first.plan.folder
+    for name in ("mask.nii.gz", "members/member-002.nii.gz"):
+        assert (first.plan.folder / name).read_bytes() == (second.plan.folder / name).read_bytes()
+
+
+def test_a_removed_run_leaves_its_files_and_its_number_and_cannot_be_added_to(session, layers):
+    ready(session, layers, members=1)
+    run(session)
+    second = run(session)
+    session.runs.remove(second)
+    assert (second.plan.folder / "mask.nii.gz").exists()
+    assert session.why_not_add() == "There is no run to add members to: run first."
+    assert run(session).number == 3
+    assert [record.number for record in session.runs.records] == [1, 3]
+
+
+def test_a_run_that_is_going_on_is_not_removed():
+    log = RunLog()
+    log.started(SimpleNamespace(resume=False), None)
+    with pytest.raises(BadRequest, match="Run 1 is going on"):
+        log.remove(log.last)
+    log.ended(Ending.DONE)
+    log.remove(log.records[0])
+    assert log.records == ()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"members": 3},
+        {"members": 7, "seed": 11, "slices": "1:4", "batch_size": 2, "device": "cpu", "precision": "fp32"},
+        {"members": 2, "first_member": 3, "eta": 0.5, "reproducible": True, "timesteps": 4, "sampler": "ddpm"},
+    ],
+)
+def test_the_command_line_is_understood_as_the_same_run(session, layers, case_folder, values):
+    record = run(ready(session, layers, **values))
+    arguments = understood(predict_words(record))
+    said = {"sampler": record.started.sampler, "timesteps": record.started.timesteps, "focus": None}
+    assert arguments["request"] == record.plan.request.model_copy(update=said)
+    assert arguments["checkpoint"] == "demo"
+    assert arguments["cases"] == (case_folder,)
+    assert shlex.split(command_line(record)) == predict_words(record)
+
+
+def test_what_the_user_said_of_the_checkpoint_is_in_the_command_line(session, layers):
+    session.choose_checkpoint("net.pt", {"clip": "-1,1", "normalisation": "zscore"})
+    session.poll()
+    arguments = understood(predict_words(run(ready_images(session, layers), members=1)))
+    assert arguments["overrides"].given()["normalisation"] == "zscore"
+
+
+def ready_images(session, layers):
+    for name, layer in layers.items():
+        session.assign(name, layer)
+    return session
+
+
+def test_images_that_are_no_files_have_no_command_line(session, layers):
+    record = run(ready(session, layers, members=1))
+    case = record.plan.case
+    volumes = {name: replace(volume, path=None) for name, volume in case.volumes.items()}
+    record.plan = replace(record.plan, case=replace(case, volumes=volumes))
+    with pytest.raises(BadRequest, match="do not come from files"):
+        command_line(record)
+
+
+def test_images_chosen_against_their_names_have_no_command_line(session, layers):
+    ready(session, layers, members=1)
+    session.assign("t1", layers["t2"])
+    session.assign("t2", layers["t1"])
+    with pytest.raises(BadRequest, match="would not find the images"):
+        command_line(run(session))
+
+
+def find(panel, name):
+    return panel.findChild(QWidget, f"diffseg_{name}")
+
+
+def test_the_list_in_the_panel_reruns_copies_and_removes(viewer, segmenter, case_folder, tmp_path, qtbot):
+    session = Session(launch=launch, load_engine=FakeLoader(segmenter), runs_folder=tmp_path / "runs")
+    panel = DiffsegPanel(viewer, session=session)
+    viewer.window.add_dock_widget(panel, name="Diffusion ensemble", area="right")
+    panel.case.opened.emit([str(case_folder)])
+    panel.checkpoint.choose("demo")
+
+    def wait():
+        qtbot.waitUntil(lambda: session.phase is Phase.IDLE, timeout=20_000)
+
+    wait()
+    assert not panel.runs_box.isVisible()
+    panel.run_box.run.click()
+    wait()
+    panel.runs_box.expand(animate=False)
+    qtbot.mouseClick(find(panel, "rerun"), Qt.MouseButton.LeftButton)
+    wait()
+    assert find(panel, "runs").count() == 2
+    qtbot.mouseClick(find(panel, "copy_command"), Qt.MouseButton.LeftButton)
+    assert QApplication.clipboard().text() == command_line(session.runs.records[0])
+    find(panel, "runs").setCurrentRow(1)
+    qtbot.mouseClick(find(panel, "remove_run"), Qt.MouseButton.LeftButton)
+    names = [layer.name for layer in viewer.layers]
+    assert "diffseg 1 | mean" in names
+    assert not [name for name in names if name.startswith("diffseg 2")]
+    assert not find(panel, "more").isVisible()
+    session.close()

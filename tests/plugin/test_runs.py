@@ -142,7 +142,7 @@ def test_the_list_in_the_panel_reruns_copies_and_removes(viewer, segmenter, case
     panel.checkpoint.choose("demo")
 
     def wait():
-        qtbot.waitUntil(lambda: session.phase is Phase.IDLE, timeout=20_000)
+        qtbot.waitUntil(lambda: session.phase is Phase.IDLE, timeout=90_000)
 
     wait()
     assert not panel.runs_box.isVisible()

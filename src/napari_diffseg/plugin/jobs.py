@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_GLANCE_S = 0.05
+"""How often a resting job looks whether it is to stop."""
+
 
 class LoadEngine(Protocol):
     """What loads checkpoints; it may keep what it has loaded."""
@@ -117,8 +120,11 @@ def load_job(load_engine: LoadEngine, checkpoint: str, overrides: Mapping[str, A
     return job
 
 
-def segment_job(load_engine: LoadEngine, plan: RunPlan) -> Job:
-    """Sample an ensemble. Every event is on disk before it is in the mailbox; a stop is answered within one step."""
+def segment_job(load_engine: LoadEngine, plan: RunPlan, going: threading.Event) -> Job:
+    """Sample an ensemble. Every event is on disk before it is in the mailbox; a stop is answered within one step.
+
+    While `going` is not set the job rests between two steps, and still answers a stop.
+    """
 
     def job(mailbox: Mailbox, stop: threading.Event) -> None:
         from napari_diffseg.segmenting.keep import keep_run
@@ -133,6 +139,8 @@ def segment_job(load_engine: LoadEngine, plan: RunPlan) -> Job:
         try:
             for event in events:
                 mailbox.put(event)
+                while not (going.is_set() or stop.is_set()):
+                    going.wait(_GLANCE_S)
                 if stop.is_set():
                     raise Stopped
         finally:

@@ -120,6 +120,8 @@ class DiffsegPanel(QWidget):
         self.exploring.box.convergence.settled.connect(self._stop_settled)
         self.run_box.run_asked.connect(self._run)
         self.run_box.more_asked.connect(self._add_members)
+        self.run_box.pause_asked.connect(self.session.pause)
+        self.run_box.resume_asked.connect(self.session.resume)
         self.run_box.cancel_asked.connect(self.session.cancel)
         self.run_box.export_asked.connect(self._export)
 
@@ -283,7 +285,7 @@ class DiffsegPanel(QWidget):
         phase = self.session.phase
         for box in (self.case.buttons, self.checkpoint):
             box.setEnabled(phase in (Phase.IDLE, Phase.LOADING))
-        self.run_box.cancel.setEnabled(phase in (Phase.RUNNING, Phase.LOADING))
+        self.run_box.show_phase(phase)
         self.run_box.export.setEnabled(phase is Phase.IDLE and self.session.last_results is not None)
         if phase is Phase.IDLE:
             self._timer.stop()

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_diffseg.plugin.checkpoint_box import breakable
 from napari_diffseg.plugin.controls import guard_from_wheel
+from napari_diffseg.plugin.task import Phase
 
 _BAR_STEPS = 1000
 _MORE, _MOST_MORE = 5, 999
@@ -28,6 +29,8 @@ class RunBox(QWidget):
 
     run_asked = Signal()
     cancel_asked = Signal()
+    pause_asked = Signal()
+    resume_asked = Signal()
     more_asked = Signal(int)
     """How many members to add to the last run; 0 to finish one that was stopped."""
     export_asked = Signal(str)
@@ -36,9 +39,15 @@ class RunBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.run = _button("run", "Run", "Sample the ensemble, the slice on the screen first.")
+        self.pause = _button("pause", "Pause", "Rest after the present step; the run keeps its place and its memory.")
+        self.pause.setVisible(False)
+        self.resume = _button("resume", "Resume", "Go on where the run was paused.")
+        self.resume.setVisible(False)
         self.cancel = _button("cancel", "Cancel", "Stop after the present step; finished members are kept.")
         self.export = _button("export", "Export…", "Copy what is on disk: majority, mean, variance, members, run.json.")
         self.run.clicked.connect(self.run_asked)
+        self.pause.clicked.connect(self.pause_asked)
+        self.resume.clicked.connect(self.resume_asked)
         self.cancel.clicked.connect(self.cancel_asked)
         self.export.clicked.connect(self._ask_folder)
         self.bar = QProgressBar()
@@ -49,7 +58,7 @@ class RunBox(QWidget):
         self.status = _line("status", "What is going on, or how it ended.")
         layout = QVBoxLayout(self)
         buttons = QHBoxLayout()
-        for button in (self.run, self.cancel, self.export):
+        for button in (self.run, self.pause, self.resume, self.cancel, self.export):
             buttons.addWidget(button)
         layout.addLayout(buttons)
         self.more_row = self._make_more_row()
@@ -89,6 +98,13 @@ class RunBox(QWidget):
         box.setTextFormat(Qt.TextFormat.PlainText)
         box.setStandardButtons(QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No)
         return bool(box.exec() == QMessageBox.StandardButton.Yes)
+
+    def show_phase(self, phase: Phase) -> None:
+        """Offer what can be done now: Run gives its place to Pause, and Pause to Resume."""
+        self.run.setVisible(phase not in (Phase.RUNNING, Phase.PAUSED))
+        self.pause.setVisible(phase is Phase.RUNNING)
+        self.resume.setVisible(phase is Phase.PAUSED)
+        self.cancel.setEnabled(phase in (Phase.RUNNING, Phase.PAUSED, Phase.LOADING))
 
     def show_reason(self, reason: str | None) -> None:
         """Enable Run, or say why it is disabled."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from psygnal import Signal
+from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.errors import BadCase, BadCheckpoint, BadRequest, DiffsegError
 from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped, make_request
@@ -18,11 +17,11 @@ from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Saved, Told
 from napari_diffseg.plugin.plan import again_plan, extend_plan, make_plan
 from napari_diffseg.plugin.progress import describe_finish, describe_start, seconds_left
 from napari_diffseg.plugin.run_log import RunLog
+from napari_diffseg.plugin.session_signals import SessionSignals
 from napari_diffseg.plugin.task import BUSY, Phase, Task
 from napari_diffseg.recipe import PAPER
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
@@ -41,7 +40,7 @@ _SEEDS = 10**6
 _NO_CHECKPOINT = "Choose a checkpoint, or Demo for the shipped one."
 
 
-class Session:
+class Session(SessionSignals):
     """Inputs, checkpoint and settings of the next run, and the run that is going on.
 
     All methods are called on the GUI thread. Jobs run where `launch` puts them and leave their messages in a mailbox;
@@ -56,36 +55,6 @@ class Session:
     runs_folder : Path, optional
         Where every run's results are kept; the user's data folder by default.
     """
-
-    phase_changed: ClassVar[Signal] = Signal(Phase)
-    message: ClassVar[Signal] = Signal(str)
-    """What is going on, in words."""
-    failed: ClassVar[Signal] = Signal(str, str)
-    """The sentence of an error, and the name of its class."""
-    changed: ClassVar[Signal] = Signal()
-    """An input, the checkpoint or a setting is another, so `why_not_run` may be."""
-    checkpoint_loaded: ClassVar[Signal] = Signal()
-    """The checkpoint is another, or there is none any more: `recipe` and `checkpoint_rows` tell."""
-    case_read: ClassVar[Signal] = Signal(list)
-    """Layer data of a case that was asked for with `open_case`."""
-    started: ClassVar[Signal] = Signal(object, object)
-    """The run's Started and the Frame of its case."""
-    extended: ClassVar[Signal] = Signal(object)
-    """The last run goes on: the Started of the members that are added to it."""
-    expected: ClassVar[Signal] = Signal(object)
-    """An Expected event."""
-    sampled: ClassVar[Signal] = Signal(list)
-    """The Sampled events since the last poll."""
-    previewed: ClassVar[Signal] = Signal(object)
-    """A Stepped that has a preview."""
-    progress: ClassVar[Signal] = Signal(int, int, object)
-    """Evaluations done, of all, and the seconds left (None while unknown)."""
-    run_ended: ClassVar[Signal] = Signal(object)
-    """The run's Ending."""
-    seed_drawn: ClassVar[Signal] = Signal(object)
-    """The seed that the run now starting has drawn."""
-    exported: ClassVar[Signal] = Signal(object)
-    """The folder that results were exported to."""
 
     def __init__(
         self, *, launch: Launcher, load_engine: LoadEngine | None = None, runs_folder: Path | None = None
@@ -263,7 +232,10 @@ class Session:
         self._begin_run(again_plan(record.plan))
 
     def _begin_run(self, plan: RunPlan) -> None:
-        self._begin(Task(segment_job(self._load_engine, plan), Phase.RUNNING, lambda _: None, plan=plan))
+        going = threading.Event()
+        going.set()
+        job = segment_job(self._load_engine, plan, going)
+        self._begin(Task(job, Phase.RUNNING, lambda _: None, plan=plan, going=going))
 
     def _plan(self, point: Sequence[float] | None) -> RunPlan:
         if self._recipe is None:
@@ -286,9 +258,24 @@ class Session:
         if self._task is None:
             return
         self._task.stop.set()
-        if self._phase is Phase.RUNNING:
+        if self._phase in (Phase.RUNNING, Phase.PAUSED):
             self._set_phase(Phase.CANCELLING)
             self.message.emit("Stopping after this step…")
+
+    def pause(self) -> None:
+        """Let a run rest after its present step, with all it has in memory; `resume` goes on. Else nothing happens."""
+        if self._task is not None and self._phase is Phase.RUNNING:
+            self._task.going.clear()
+            self._set_phase(Phase.PAUSED)
+            self.message.emit("Paused: the run keeps its place and its memory.")
+
+    def resume(self) -> None:
+        """Go on with a run that is paused. Else nothing happens."""
+        if self._task is not None and self._phase is Phase.PAUSED:
+            self._task.first_step = None  # the time left is not to count the rest
+            self._task.going.set()
+            self._set_phase(Phase.RUNNING)
+            self.message.emit("Going on.")
 
     def export(self, folder: Path, *, overwrite: bool = False) -> None:
         """Copy the last run's results to a folder.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_diffseg.events import SegmentRequest
@@ -20,6 +21,12 @@ SLIDERS: Final = ("members", "timesteps")
 FIRST: Final = (*SLIDERS, "seed", "device")
 FROM_SCREEN: Final = ("focus",)
 """Settings that have no control: the slice on the screen is the focus."""
+PRESETS: Final = {
+    "preview": (1, "One timestep a mask: the quickest look, and a rough one."),
+    "fast": (10, "Ten timesteps a mask."),
+    "paper": (1000, "A thousand timesteps a mask, as in the paper: the slowest."),
+}
+"""Timesteps that have a name."""
 ADVANCED: Final = tuple(name for name in SegmentRequest.model_fields if name not in FIRST + FROM_SCREEN)
 
 
@@ -40,6 +47,7 @@ class SettingsBox(QGroupBox):
         self.keep_seed.setChecked(True)
         self.keep_seed.toggled.connect(self.keep_seed_changed)
         layout = QVBoxLayout(self)
+        layout.addLayout(self._make_presets())
         layout.addLayout(self._grid(FIRST))
         inner = QWidget()
         grid = self._grid(ADVANCED)
@@ -51,6 +59,21 @@ class SettingsBox(QGroupBox):
         self.advanced.setContent(inner)
         self.advanced.collapse(animate=False)
         layout.addWidget(self.advanced)
+
+    def _make_presets(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        self._presets: dict[int, QPushButton] = {}
+        for name, (timesteps, tip) in PRESETS.items():
+            button = QPushButton(f"{name} {timesteps}")
+            button.setObjectName(f"diffseg_preset_{name}")
+            button.setToolTip(tip)
+            button.clicked.connect(partial(self._choose_timesteps, timesteps))
+            row.addWidget(button)
+            self._presets[timesteps] = button
+        return row
+
+    def _choose_timesteps(self, timesteps: int, _checked: object = None) -> None:
+        self.controls["timesteps"].set_value(timesteps)
 
     def _grid(self, names: Sequence[str]) -> QGridLayout:
         grid = QGridLayout()
@@ -75,6 +98,8 @@ class SettingsBox(QGroupBox):
         timesteps = self.controls["timesteps"]
         assert isinstance(timesteps, SliderControl)  # it is among SLIDERS
         timesteps.set_range(1, recipe.train_timesteps)
+        for count, button in self._presets.items():
+            button.setEnabled(count <= recipe.train_timesteps)
         before = timesteps_before or recipe.timesteps
         timesteps.set_value(before if before <= recipe.train_timesteps else recipe.timesteps)
 

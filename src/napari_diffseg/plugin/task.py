@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 
 
 class Phase(Enum):
-    """What the session is doing: IDLE -> LOADING -> IDLE; IDLE -> RUNNING (-> CANCELLING) -> IDLE."""
+    """What the session is doing: IDLE -> LOADING -> IDLE; IDLE -> RUNNING (<-> PAUSED) (-> CANCELLING) -> IDLE."""
 
     IDLE = "idle"
     LOADING = "loading"
     RUNNING = "running"
+    PAUSED = "paused"
     CANCELLING = "cancelling"
 
 
 BUSY: Final = {
     Phase.LOADING: "Wait until loading has ended.",
     Phase.RUNNING: "A run is going on: wait for it, or cancel it.",
+    Phase.PAUSED: "A run is paused: resume it, or cancel it.",
     Phase.CANCELLING: "The last run is stopping.",
 }
 """Why nothing else can be begun meanwhile, as a sentence."""
@@ -45,6 +47,7 @@ class Task:
     plan: RunPlan | None = None
     mailbox: Mailbox = field(default_factory=Mailbox)
     stop: threading.Event = field(default_factory=threading.Event)
+    going: threading.Event = field(default_factory=threading.Event)
     started: Started | None = None
     saved: Path | None = None
     first_step: tuple[float, int] | None = None

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class RunLog:
-    """What was run, in order; a run that is removed leaves its number unused and its files where they are."""
+    """What was run, in order; a run that is removed leaves its number unused and its files where they are.
+
+    A listed run keeps its images in memory, the layers' own arrays, so that it can be done again.
+    """
 
     changed: ClassVar[Signal] = Signal()
     removed: ClassVar[Signal] = Signal(object)

@@ -52,7 +52,7 @@ class RunsBox(QCollapsible):
         self._buttons = []
         for name, text, tip, signal in (
             ("rerun", "Rerun", "Do it once more, with its own images and settings.", self.rerun_asked),
-            ("copy_command", "Copy command", "Copy the command line that makes its masks again.", self.copy_asked),
+            ("copy_command", "Copy", "Copy the command line that makes its masks again.", self.copy_asked),
             ("remove_run", "Remove", "Take it and its layers away; its files stay on disk.", self.remove_asked),
         ):
             button = QPushButton(text)

@@ -22,10 +22,9 @@ from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.parts import Part, parts_of, unclaimed
+from napari_diffseg.segmenting.result_names import channel_tails
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy.typing as npt
 
     from napari_diffseg.checkpoint import Checkpoint
@@ -195,12 +194,12 @@ class RunFolder:
 
     def _paths(self, stem: str, *, number: int | None = None) -> list[Path]:
         tail = "" if number is None else f"-{number + 1:03d}"
-        channels = _channel_tails(self.checkpoint.recipe.labels)
+        channels = channel_tails(self.checkpoint.recipe.labels)
         return [self.folder / f"{stem}{channel}{tail}.nii.gz" for channel in channels]
 
     def _own_files(self) -> list[Path]:
         """Files of an earlier run here, `run.json` first; what people keep beside them is not among them."""
-        channels = dict.fromkeys((*_channel_tails(self.checkpoint.recipe.labels), *_channel_tails(self._old_labels())))
+        channels = dict.fromkeys((*channel_tails(self.checkpoint.recipe.labels), *channel_tails(self._old_labels())))
         patterns = ["run.json", *(f"{stem}{c}.nii.gz" for stem in _MAPS for c in channels)]
         patterns += [f"members/member{c}-[0-9]*.nii.gz" for c in channels]
         return [p for pattern in patterns for p in sorted(self.folder.glob(pattern))]
@@ -354,18 +353,6 @@ def _read_own(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
             f"{path} is {mask.shape} voxels, but the case is {shape}: delete it, and --resume samples it again."
         )
     return mask.astype(np.bool_)
-
-
-def _channel_tails(labels: Sequence[str]) -> list[str]:
-    """What the files of each mask channel have in their name: nothing for a single one; never the same for two."""
-    if len(labels) <= 1:
-        return [""] * len(labels)
-    slugs = [_slug(label) for label in labels]
-    return [f"_{s}" if s and slugs.count(s) == 1 else f"_{s or 'channel'}-{n}" for n, s in enumerate(slugs, 1)]
-
-
-def _slug(label: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in label.lower()).split())
 
 
 def _version(package: str) -> str | None:

@@ -1,0 +1,107 @@
+"""A run that is read back from its folder is the run that was; a broken folder is one sentence."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_diffseg.errors import BadCase
+from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started
+from napari_diffseg.imaging.case import Case
+from napari_diffseg.imaging.volume import Volume
+from napari_diffseg.recipe import Recipe
+from napari_diffseg.segmenting.run_folder import RunFolder
+from napari_diffseg.segmenting.stored_run import read_run
+
+SHAPE, AXIS, SLICES = (6, 5, 4), 1, (1, 2, 3)
+AFFINE = np.array([[-2.0, 0, 0, 3], [0, -1, 0, 4], [0, 0, 3, 5], [0, 0, 0, 1]])
+
+
+def mask_of(member):
+    """(1, slices, X, Z): another for each member."""
+    return np.random.default_rng(member).random((1, len(SLICES), 6, 4)) > 0.5
+
+
+@pytest.fixture
+def told(tmp_path):
+    """A finished run of three members in `run`, and the event with which it began."""
+    recipe = Recipe(modalities=("t1",), timesteps=4, train_timesteps=8)
+    volume = Volume(np.ones(SHAPE, np.float32), AFFINE, None, None, ())
+    config = SimpleNamespace(to_dict=lambda: {"in_channels": 2})
+    checkpoint = SimpleNamespace(path=Path("a.pt"), recipe=recipe, config=config, digest="0" * 64, guesses=())
+    folder = RunFolder(tmp_path / "run", Case("case_1", {"t1": volume}, None), checkpoint, SegmentRequest(members=3))
+    started = Started("r", "case_1", "cpu", "fp32", "ddim", 4, (0, 1, 2), SLICES, SLICES, AXIS, SHAPE, recipe.labels, 9)
+    ensemble = folder.begin(started)
+    for k in started.members:
+        ensemble.add(k, SLICES, mask_of(k))
+        folder.keep(Sampled("r", k, SLICES, mask_of(k)), ensemble)
+    folder.finish(Finished("r", started.members, 1.0, 1), ensemble)
+    return started
+
+
+def test_a_finished_run_is_read_back_to_the_last_voxel(told, tmp_path):
+    run = read_run(tmp_path / "run")
+    for name in ("case_id", "members", "slices", "sampled", "slice_axis", "source_shape", "labels", "timesteps"):
+        assert getattr(run.started, name) == getattr(told, name), name
+    assert run.is_complete
+    np.testing.assert_allclose(run.grid.affine, AFFINE)
+    for event in run.sampled:
+        np.testing.assert_array_equal(event.mask, mask_of(event.member))
+    mean = np.asanyarray(nib.load(tmp_path / "run" / "mean.nii.gz").dataobj)
+    np.testing.assert_array_equal(run.ensemble().mean()[0], mean)
+
+
+def test_a_run_that_was_killed_is_read_with_the_members_it_has(told, tmp_path):
+    folder = tmp_path / "run"
+    for name in ("mask.nii.gz", "mean.nii.gz", "uncertainty.nii.gz", "members/member-003.nii.gz"):
+        (folder / name).unlink()
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"status": "running", "members": []}))
+    run = read_run(folder)
+    assert not run.is_complete
+    assert tuple(run.members) == run.started.members == (0, 1)
+
+
+def test_a_damaged_member_is_left_out_and_named(told, tmp_path):
+    (tmp_path / "run" / "members" / "member-002.nii.gz").write_bytes(b"\x1f\x8b nothing")
+    run = read_run(tmp_path / "run")
+    assert tuple(run.members) == (0, 2)
+    assert run.notes[0].startswith("Member 2 is left out: member-002.nii.gz")
+
+
+def test_a_member_of_another_shape_is_left_out(told, tmp_path):
+    nib.save(nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4)), tmp_path / "run/members/member-003.nii.gz")
+    assert tuple(read_run(tmp_path / "run").members) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "holds no run.json"),
+        ("{", "is damaged"),
+        ("[]", "is not the record of a run"),
+        ('{"format": 9}', "is not the record of a run"),
+    ],
+)
+def test_a_folder_without_a_readable_record_is_one_sentence(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(BadCase, match=words):
+        read_run(tmp_path)
+
+
+def test_slices_that_the_members_do_not_have_are_refused(told, tmp_path):
+    path = tmp_path / "run" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"slices": [0, 999]}))
+    with pytest.raises(BadCase, match="slices that its members do not have"):
+        read_run(tmp_path / "run")
+
+
+def test_a_run_without_a_whole_member_is_one_sentence(told, tmp_path):
+    for path in (tmp_path / "run" / "members").iterdir():
+        path.unlink()
+    with pytest.raises(BadCase, match="without a whole member: run it again"):
+        read_run(tmp_path / "run")

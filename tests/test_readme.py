@@ -22,7 +22,7 @@ def test_the_python_lines_segment_a_case_and_save_it(tmp_path, monkeypatch):
 def test_every_verb_and_every_option_that_it_names_exists(capsys):
     from napari_diffseg.cli import main
 
-    for verb in ("predict", "info", "convert", "evaluate", "phantom", "demo"):
+    for verb in ("predict", "export", "info", "convert", "evaluate", "phantom", "demo"):
         assert main([verb, "--help"]) == 0
         text = capsys.readouterr().out
         line = re.search(rf"napari-diffseg {verb} .*?(?=\nnapari-diffseg|\n```|`)", README, re.DOTALL)

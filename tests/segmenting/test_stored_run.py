@@ -1,45 +1,20 @@
 """A run that is read back from its folder is the run that was; a broken folder is one sentence."""
 
 import json
-from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started
-from napari_diffseg.imaging.case import Case
-from napari_diffseg.imaging.volume import Volume
-from napari_diffseg.recipe import Recipe
-from napari_diffseg.segmenting.run_folder import RunFolder
 from napari_diffseg.segmenting.stored_run import read_run
-
-SHAPE, AXIS, SLICES = (6, 5, 4), 1, (1, 2, 3)
-AFFINE = np.array([[-2.0, 0, 0, 3], [0, -1, 0, 4], [0, 0, 3, 5], [0, 0, 0, 1]])
-
-
-def mask_of(member):
-    """(1, slices, X, Z): another for each member."""
-    return np.random.default_rng(member).random((1, len(SLICES), 6, 4)) > 0.5
+from stored_runs import AFFINE, mask_of, write_run
 
 
 @pytest.fixture
 def told(tmp_path):
     """A finished run of three members in `run`, and the event with which it began."""
-    recipe = Recipe(modalities=("t1",), timesteps=4, train_timesteps=8)
-    volume = Volume(np.ones(SHAPE, np.float32), AFFINE, None, None, ())
-    config = SimpleNamespace(to_dict=lambda: {"in_channels": 2})
-    checkpoint = SimpleNamespace(path=Path("a.pt"), recipe=recipe, config=config, digest="0" * 64, guesses=())
-    folder = RunFolder(tmp_path / "run", Case("case_1", {"t1": volume}, None), checkpoint, SegmentRequest(members=3))
-    started = Started("r", "case_1", "cpu", "fp32", "ddim", 4, (0, 1, 2), SLICES, SLICES, AXIS, SHAPE, recipe.labels, 9)
-    ensemble = folder.begin(started)
-    for k in started.members:
-        ensemble.add(k, SLICES, mask_of(k))
-        folder.keep(Sampled("r", k, SLICES, mask_of(k)), ensemble)
-    folder.finish(Finished("r", started.members, 1.0, 1), ensemble)
-    return started
+    return write_run(tmp_path / "run")
 
 
 def test_a_finished_run_is_read_back_to_the_last_voxel(told, tmp_path):

@@ -214,6 +214,11 @@ def read_record(folder: Path) -> StoredRecord:
         raise BadCase(f"{path} is damaged: choose another run.") from err
 
 
+def count_members(folder: Path, record: StoredRecord) -> int:
+    """How many members of a run have their files, by their names alone."""
+    return len(_member_files(folder, record.recipe.labels))
+
+
 def _member_files(folder: Path, labels: tuple[str, ...]) -> dict[int, list[Path]]:
     """Files of each member that has one for every channel, by its number from 0, increasing."""
     tails = channel_tails(labels)

@@ -74,6 +74,11 @@ class Summary:
                 f"Threshold {self.threshold} of the mean: give one from {LOWEST_THRESHOLD} to {HIGHEST_THRESHOLD}."
             )
 
+    @property
+    def words(self) -> str:
+        """The rule in words, such as `majority` or `mean above 0.3`."""
+        return self.rule.value if self.rule is Rule.MAJORITY else f"mean above {self.threshold:g}"
+
     def consensus(self, votes: Votes, count: int) -> Bool:
         """Voxels in the mask: those whose mean is above the threshold, strictly; half the members are no majority.
 

@@ -1,0 +1,83 @@
+"""`napari-diffseg export`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from napari_diffseg.errors import BadRequest, DiffsegError
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def export(
+    *runs: Path,
+    out: Path,
+    what: str = "mask,mean,uncertainty,members",
+    names: Literal["pattern", "bids"] = "pattern",
+    pattern: str = "{case}_{what}",
+    like: Path | None = None,
+    threshold: float | None = None,
+    measure: Literal["variance", "entropy", "disagreement"] = "variance",
+    overwrite: Flag = False,
+) -> int:
+    """Write results of finished or interrupted runs under names of your choice, or as a BIDS derivative.
+
+    Parameters
+    ----------
+    runs
+        Folders that `predict` or the panel left.
+    out
+        Folder to write to; made if it is not there.
+    what
+        Of mask, mean, uncertainty and members, with commas.
+    names
+        pattern, or bids: sub-X/anat/sub-X_desc-diffseg_dseg.nii.gz with sidecars.
+    pattern
+        File names, with {what} and {case}.
+    like
+        Image to resample to: masks by nearest neighbour, maps linearly. Default: the source's voxels.
+    threshold
+        Mean above which a voxel is in the mask. Default: the majority.
+    measure
+        What the uncertainty is.
+    overwrite
+        Replace files that are there.
+    """
+    from napari_diffseg.imaging.nifti import read_volume
+    from napari_diffseg.segmenting.export import EVERYTHING, ExportChoice, export_run
+    from napari_diffseg.segmenting.export_names import Style
+    from napari_diffseg.segmenting.stored_run import read_run
+    from napari_diffseg.segmenting.summary import MAJORITY, Measure, Rule, Summary
+
+    if not runs:
+        raise BadRequest("No run given: name at least one folder. See napari-diffseg export --help.")
+    asked = [word.strip() for word in what.split(",")]
+    unknown = [word for word in asked if word not in EVERYTHING]
+    if unknown:
+        raise BadRequest(f"--what {', '.join(unknown)} is not known: choose of {', '.join(EVERYTHING)}.")
+    rule = Rule.MAJORITY if threshold is None else Rule.MEAN
+    choice = ExportChoice(
+        what=tuple(word for word in EVERYTHING if word in asked),
+        style=Style(names),
+        pattern=pattern,
+        summary=Summary(rule, MAJORITY if threshold is None else threshold, Measure(measure)),
+        like=None if like is None else read_volume(like),
+        overwrite=overwrite,
+    )
+    failed = 0
+    for folder in runs:
+        try:
+            run = read_run(folder)
+            sys.stderr.writelines(f"{note}\n" for note in run.notes)
+            for path in export_run(run, out, choice):
+                sys.stdout.write(f"{path}\n")
+        except BadRequest:
+            raise
+        except DiffsegError as err:
+            sys.stderr.write(f"{folder}: {err}\n")
+            failed += 1
+    return 1 if failed else 0

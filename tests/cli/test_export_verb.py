@@ -1,0 +1,47 @@
+"""`napari-diffseg export`, as a user types it."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_diffseg.cli import main
+from stored_runs import SHAPE, write_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    write_run(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def export(*words):
+    return main(["export", *map(str, words)])
+
+
+def test_it_prints_every_file_that_it_writes(run, tmp_path, capsys):
+    assert export(run, "--out", tmp_path / "out", "--what", "mask,mean", "--threshold", "0.3") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [str(tmp_path / "out" / f"case_1_{name}") for name in ("mask.nii.gz", "mean.nii.gz", "run.json")]
+    mask, mean = (np.asanyarray(nib.load(path).dataobj) for path in printed[:2])
+    np.testing.assert_array_equal(mask, mean > 0.3)
+
+
+def test_it_resamples_to_an_image(run, tmp_path):
+    affine = nib.load(run / "mask.nii.gz").affine @ np.diag([0.5, 1, 1, 1])
+    nib.save(nib.Nifti1Image(np.ones((11, 5, 4), np.float32), affine), tmp_path / "fine.nii.gz")
+    assert export(run, "--out", tmp_path / "out", "--like", tmp_path / "fine.nii.gz", "--names", "bids") == 0
+    mask = nib.load(tmp_path / "out/sub-case1/anat/sub-case1_desc-diffseg_dseg.nii.gz")
+    assert mask.shape == (11, 5, 4)
+    np.testing.assert_array_equal(mask.dataobj[::2], nib.load(run / "mask.nii.gz").dataobj)
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_written(run, tmp_path, capsys):
+    assert export(tmp_path / "absent", run, "--out", tmp_path / "out") == 1
+    assert "absent holds no run.json" in capsys.readouterr().err
+    assert nib.load(tmp_path / "out" / "case_1_mask.nii.gz").shape == SHAPE
+
+
+@pytest.mark.parametrize("words", [["--what", "masks"], ["--pattern", "x"], ["--threshold", "2"]])
+def test_what_cannot_be_is_a_usage_error(run, tmp_path, words):
+    assert export(run, "--out", tmp_path / "out", *words) == 2
+    assert not (tmp_path / "out").exists()

@@ -9,6 +9,8 @@ from napari_diffseg.errors import BadImage
 from napari_diffseg.events import Preview, Stepped
 from napari_diffseg.plugin.jobs import Stopped, export_job, run_guarded
 from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Told
+from napari_diffseg.segmenting.export import ExportChoice
+from stored_runs import write_run
 
 
 def step(done, *, preview=False):
@@ -77,29 +79,36 @@ def test_no_exception_leaves_a_job_raw(error, ending, text):
 
 
 @pytest.fixture
-def results(tmp_path):
-    folder = tmp_path / "run"
-    (folder / "members").mkdir(parents=True)
-    (folder / "run.json").write_text("{}")
-    (folder / "members" / "member-001.nii.gz").write_bytes(b"voxels")
-    (folder / ".run.json.1.part").write_text("half")
-    return folder
+def run(tmp_path):
+    write_run(tmp_path / "run")
+    return tmp_path / "run"
 
 
-def test_an_export_is_a_copy_without_temporary_files(results, tmp_path):
-    ended = end_of(export_job(results, tmp_path / "out" / "case", overwrite=False))
-    assert ended == Ended(Ending.DONE, result=tmp_path / "out" / "case")
-    names = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file())
-    assert names == ["case/members/member-001.nii.gz", "case/run.json"]
-    assert (tmp_path / "out/case/members/member-001.nii.gz").read_bytes() == b"voxels"
+def test_an_export_says_how_far_it_is(run, tmp_path):
+    mailbox = Mailbox()
+    run_guarded(export_job(run, tmp_path / "out", ExportChoice(what=("mask",))), mailbox, threading.Event())
+    assert mailbox.take_items() == [
+        Told("Reading the run…"),
+        Told("Exporting: 1 of 2 files…"),
+        Told("Exporting: 2 of 2 files…"),
+        Ended(Ending.DONE, result=tmp_path / "out"),
+    ]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["case_1_mask.nii.gz", "case_1_run.json"]
 
 
-def test_an_export_never_overwrites_unasked(results, tmp_path):
-    target = tmp_path / "out"
-    target.mkdir()
-    (target / "run.json").write_text("mine")
-    ended = end_of(export_job(results, target, overwrite=False))
-    assert ended.error == "OutputExists"
-    assert (target / "run.json").read_text() == "mine"
-    assert end_of(export_job(results, target, overwrite=True)).ending is Ending.DONE
-    assert (target / "run.json").read_text() == "{}"
+def test_an_export_never_overwrites_unasked(run, tmp_path):
+    mine = tmp_path / "out" / "case_1_mask.nii.gz"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    assert end_of(export_job(run, mine.parent, ExportChoice())).error == "OutputExists"
+    assert mine.read_text() == "mine"
+    assert end_of(export_job(run, mine.parent, ExportChoice(overwrite=True))).ending is Ending.DONE
+    assert mine.read_bytes() != b"mine"
+
+
+def test_an_export_stops_when_asked_to(run, tmp_path):
+    mailbox, stop = Mailbox(), threading.Event()
+    stop.set()
+    run_guarded(export_job(run, tmp_path / "out", ExportChoice()), mailbox, stop)
+    assert mailbox.take_items()[-1].ending is Ending.CANCELLED
+    assert not (tmp_path / "out").exists()

@@ -13,12 +13,14 @@ from qtpy.QtWidgets import QApplication, QComboBox, QPushButton, QScrollArea, QW
 
 from napari_diffseg.events import SegmentRequest
 from napari_diffseg.plugin.controls import make_control
+from napari_diffseg.plugin.export_dialog import ExportDialog
 from napari_diffseg.plugin.panel import DiffsegPanel
 from napari_diffseg.plugin.run_box import describe_seconds
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.settings_box import ADVANCED, FIRST, FROM_SCREEN
 from napari_diffseg.plugin.task import Phase
 from napari_diffseg.plugin.worker import launch
+from napari_diffseg.segmenting.summary import Rule, Summary
 from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member, write_images
 
 
@@ -213,23 +215,56 @@ def test_removing_and_renaming_inputs_during_a_run_is_harmless(ready, viewer, qt
     assert find(ready, "reason").text() == "Choose an image for t2."
 
 
-def test_export_copies_the_run_and_asks_before_replacing(ready, qtbot, tmp_path, monkeypatch):
+def test_export_writes_what_is_on_screen_and_asks_before_replacing(ready, qtbot, tmp_path, monkeypatch):
+    def agree(dialog):
+        dialog.folder.setText(str(tmp_path / "out"))
+        dialog.boxes["members"].setChecked(False)
+        return dialog.DialogCode.Accepted
+
+    monkeypatch.setattr(ExportDialog, "exec", agree)
     click(ready, "run", qtbot)
     wait_idle(ready, qtbot)
-    ready.run_box.export_asked.emit(str(tmp_path / "out"))
+    ready.result.rule.setCurrentIndex(ready.result.rule.findData(Rule.MEAN))
+    ready.result.threshold.setValue(30)
+    click(ready, "export", qtbot)
     wait_idle(ready, qtbot)
-    exported = tmp_path / "out" / "case_1"
-    assert (exported / "mask.nii.gz").read_bytes() == (ready.session.last_results / "mask.nii.gz").read_bytes()
-    (exported / "mask.nii.gz").write_bytes(b"mine")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "case_1_mask.nii.gz", "case_1_mean.nii.gz", "case_1_run.json", "case_1_uncertainty.nii.gz"
+    ]  # fmt: skip
+    mask = tmp_path / "out" / "case_1_mask.nii.gz"
+    mean = np.stack([fake_member(SHAPE, k) for k in range(3)]).mean(0)
+    np.testing.assert_array_equal(np.asanyarray(nib.load(mask).dataobj), mean > 0.3)
+    mask.write_bytes(b"mine")
     asked = []
     monkeypatch.setattr(ready.run_box, "ask_to_replace", lambda text: bool(asked.append(text)))
-    ready.run_box.export_asked.emit(str(tmp_path / "out"))
+    click(ready, "export", qtbot)
     qtbot.waitUntil(lambda: len(asked) == 1, timeout=5000)
-    assert (exported / "mask.nii.gz").read_bytes() == b"mine"
+    assert mask.read_bytes() == b"mine"
     monkeypatch.setattr(ready.run_box, "ask_to_replace", lambda text: True)
-    ready.run_box.export_asked.emit(str(tmp_path / "out"))
-    qtbot.waitUntil(lambda: (exported / "mask.nii.gz").read_bytes() != b"mine", timeout=5000)
+    click(ready, "export", qtbot)
+    qtbot.waitUntil(lambda: mask.read_bytes() != b"mine", timeout=5000)
     wait_idle(ready, qtbot)
+
+
+def test_the_export_window_shows_a_name_and_refuses_what_cannot_be(screen, qtbot, tmp_path):
+    dialog = ExportDialog("case_1", summary=Summary(), layers=[], folder=tmp_path)
+    qtbot.addWidget(dialog)
+    save = dialog.buttons.button(dialog.buttons.StandardButton.Save)
+
+    def example():
+        return dialog.example.text().replace("\u200b", "")
+
+    assert example() == "As in case_1_mask.nii.gz. Mask: majority. Uncertainty: variance."
+    dialog.pattern.setText("{case}")
+    assert "needs {what}" in example()
+    assert not save.isEnabled()
+    dialog.style_choice.setCurrentIndex(1)
+    assert example().startswith("As in sub-case1/anat/sub-case1_desc-diffseg_dseg.nii.gz.")
+    assert save.isEnabled()
+    for box in dialog.boxes.values():
+        box.setChecked(False)
+    assert example() == "Choose what to export."
+    assert not save.isEnabled()
 
 
 def test_a_refused_checkpoint_is_said_beside_run(panel, qtbot):

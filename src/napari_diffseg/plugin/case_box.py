@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLa
 
 from napari_diffseg.imaging.naming import modality_of
 from napari_diffseg.plugin.layer_combo import LayerCombo
+from napari_diffseg.plugin.reopen_button import ReopenButton
 from napari_diffseg.plugin.result_layers import RESULT_KEY, bare
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
-_FILTER = "NIfTI images (*.nii *.nii.gz)"
+    from napari_diffseg.plugin.run_store import RunStore
+
+_FILTER = "Brain images (*.nii *.nii.gz *.mgz *.mgh *.hdr)"
 
 
 class CaseBox(QGroupBox):
@@ -24,11 +27,15 @@ class CaseBox(QGroupBox):
 
     opened = Signal(list)
     """Paths of a folder or of files that the user wants to open."""
+    reopen_asked = Signal(str)
+    """The folder of a kept run."""
     assigned = Signal(str, object)
     """A modality and its layer, or None."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: RunStore) -> None:
         super().__init__("Case")
+        self.reopen = ReopenButton(store)
+        self.reopen.asked.connect(self.reopen_asked)
         self.combos: dict[str, LayerCombo] = {}
         self._layers: list[Layer] = []
         self._grid = QGridLayout()
@@ -51,6 +58,7 @@ class CaseBox(QGroupBox):
             button.setToolTip(tip)
             button.clicked.connect(slot)
             row.addWidget(button)
+        row.addWidget(self.reopen)
         return buttons
 
     def _ask_folder(self) -> None:
@@ -93,6 +101,11 @@ class CaseBox(QGroupBox):
         self._layers = [layer for layer in map(bare, layers) if _can_be_input(layer)]
         for combo in self.combos.values():
             combo.set_layers(self._layers)
+
+    @property
+    def candidates(self) -> Sequence[Layer]:
+        """The layers that are offered."""
+        return tuple(self._layers)
 
     def guess(self, layers: Iterable[Layer], *, replace: bool = False) -> None:
         """Choose layers by the modality in their names; one that is chosen already stays, unless `replace`."""

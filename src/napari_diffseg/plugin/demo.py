@@ -126,8 +126,10 @@ def _drive(viewer: Any, panel: DiffsegPanel, out_dir: Path, failures: list[str])
     _settle()
     viewer.window.screenshot(str(pictures[1]), flash=False)
     viewer.screenshot(str(pictures[2]), canvas_only=True, flash=False)
+    from napari_diffseg.segmenting.export import ExportChoice
+
     results = out_dir / "results"
-    session.export(results, overwrite=True)
+    session.export(results, ExportChoice(pattern="{what}", overwrite=True))
     _wait(is_idle, _LOAD_SECONDS, "exporting", failures)
     return [*pictures, results]
 

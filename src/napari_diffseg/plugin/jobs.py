@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from napari_diffseg.errors import BadRequest, DiffsegError, OutputExists
-from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Saved, Told
+from napari_diffseg.errors import BadRequest, DiffsegError
+from napari_diffseg.events import Started
+from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Told
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from napari_diffseg.events import SegmentRequest
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.engine import Engine
     from napari_diffseg.plugin.frame import Frame
     from napari_diffseg.plugin.reader import LayerData
+    from napari_diffseg.segmenting.export import ExportChoice
 
     Job = Callable[[Mailbox, threading.Event], Any]
 
@@ -120,10 +121,13 @@ def load_job(load_engine: LoadEngine, checkpoint: str, overrides: Mapping[str, A
     return job
 
 
-def segment_job(load_engine: LoadEngine, plan: RunPlan, going: threading.Event) -> Job:
+def segment_job(
+    load_engine: LoadEngine, plan: RunPlan, going: threading.Event, *, open_runs: Collection[Path] = ()
+) -> Job:
     """Sample an ensemble. Every event is on disk before it is in the mailbox; a stop is answered within one step.
 
-    While `going` is not set the job rests between two steps, and still answers a stop.
+    While `going` is not set the job rests between two steps, and still answers a stop. Once a new run has begun, the
+    oldest kept ones give way, except `open_runs`.
     """
 
     def job(mailbox: Mailbox, stop: threading.Event) -> None:
@@ -134,11 +138,12 @@ def segment_job(load_engine: LoadEngine, plan: RunPlan, going: threading.Event) 
         engine = load_engine(plan.checkpoint, plan.overrides)
         _check_modalities(plan, engine)
         folder = RunFolder(plan.folder, plan.case, engine.checkpoint, plan.request)
-        mailbox.put(Saved(plan.folder))
         events = keep_run(engine.segmenter, folder, resume=plan.resume)
         try:
             for event in events:
                 mailbox.put(event)
+                if isinstance(event, Started) and not plan.resume:
+                    _make_room(plan, open_runs)
                 while not (going.is_set() or stop.is_set()):
                     going.wait(_GLANCE_S)
                 if stop.is_set():
@@ -149,6 +154,17 @@ def segment_job(load_engine: LoadEngine, plan: RunPlan, going: threading.Event) 
     return job
 
 
+def _make_room(plan: RunPlan, open_runs: Collection[Path]) -> None:
+    """Write down where the run comes from, so that it can be opened again, and let the oldest runs go."""
+    from napari_diffseg.plugin.run_origin import write_origin
+    from napari_diffseg.plugin.run_store import RunStore
+
+    write_origin(plan)
+    removed = RunStore(plan.folder.parent).prune({plan.folder, *open_runs})
+    if removed:
+        logger.info("%d old runs were removed from %s.", removed, plan.folder.parent)
+
+
 def _check_modalities(plan: RunPlan, engine: Engine) -> None:
     wanted = engine.checkpoint.recipe.modalities
     if tuple(plan.case.volumes) != wanted:
@@ -157,39 +173,23 @@ def _check_modalities(plan: RunPlan, engine: Engine) -> None:
         )
 
 
-def export_job(source: Path, target: Path, *, overwrite: bool) -> Job:
-    """Copy a run's results; the result is the folder they are in now."""
+def export_job(source: Path, target: Path, choice: ExportChoice) -> Job:
+    """Write a run's results as they were chosen; the result is the folder they are in now."""
 
     def job(mailbox: Mailbox, stop: threading.Event) -> Path:
-        from napari_diffseg.imaging.atomic import atomic_write
+        from napari_diffseg.segmenting.export import count_files, export_run
+        from napari_diffseg.segmenting.stored_run import read_run
 
-        files = sorted(p for p in source.rglob("*") if p.is_file() and not p.name.startswith("."))
-        if not overwrite and target.exists() and any(target.iterdir()):
-            raise OutputExists(f"{target} holds files already: choose another folder, or allow them to be replaced.")
-        for n, path in enumerate(files, start=1):
+        def check_stop() -> None:
             if stop.is_set():
                 raise Stopped
-            mailbox.put(Told(f"Exporting file {n} of {len(files)}…"))
-            place = target / path.relative_to(source)
-            _make_folder(place.parent)
-            atomic_write(place, _copier(path), overwrite=overwrite)
+
+        mailbox.put(Told("Reading the run…"))
+        run = read_run(source, check_stop=check_stop)
+        count = count_files(run, choice)
+        for n, _ in enumerate(export_run(run, target, choice), start=1):
+            mailbox.put(Told(f"Exporting: {n} of {count} files…"))
+            check_stop()
         return target
 
     return job
-
-
-def _copier(path: Path) -> Callable[[BinaryIO], None]:
-    def copy(out: BinaryIO) -> None:
-        with path.open("rb") as data:
-            shutil.copyfileobj(data, out)
-
-    return copy
-
-
-def _make_folder(folder: Path) -> None:
-    from napari_diffseg.errors import OutputFailed
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise OutputFailed(f"{folder} cannot be made: {err.strerror}: choose another folder.") from err

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Ending(Enum):
@@ -29,13 +26,6 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """The folder that a run's results are being kept in."""
-
-    folder: Path
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     """The last item of every job. `text` is a whole sentence where it failed, `result` what the job was for.
 
@@ -48,7 +38,7 @@ class Ended:
     error: str = ""
 
 
-Item = Told | Saved | Started | Expected | Sampled | Finished | Ended
+Item = Told | Started | Expected | Sampled | Finished | Ended
 
 
 class Mailbox:

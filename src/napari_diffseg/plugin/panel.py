@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_diffseg.errors import DiffsegError, OutputExists
 from napari_diffseg.plugin.case_box import CaseBox
@@ -16,8 +16,10 @@ from napari_diffseg.plugin.checkpoint_box import DEMO, CheckpointBox
 from napari_diffseg.plugin.command_line import command_line
 from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.exploring import Exploring
+from napari_diffseg.plugin.export_dialog import ExportDialog, ExportWish
 from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
+from napari_diffseg.plugin.reopening import without_open
 from napari_diffseg.plugin.result_box import ResultBox
 from napari_diffseg.plugin.result_layers import RESULT_KEY, ResultLayers, bare
 from napari_diffseg.plugin.run_box import RunBox
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from napari_diffseg.events import Started, Stepped
     from napari_diffseg.plugin.frame import Frame
     from napari_diffseg.plugin.reader import LayerData
+    from napari_diffseg.plugin.reopening import ReopenedRun
     from napari_diffseg.plugin.run_record import RunRecord
     from napari_diffseg.segmenting.summary import Summary
 
@@ -72,7 +75,8 @@ class DiffsegPanel(QWidget):
         self.session = session or _new_session()
         self.results = ResultLayers(napari_viewer)
         self.expected = ExpectedLayers(napari_viewer, self.results)
-        self.case, self.checkpoint, self.settings, self.run_box = CaseBox(), CheckpointBox(), SettingsBox(), RunBox()
+        self.case, self.checkpoint = CaseBox(self.session.store), CheckpointBox()
+        self.settings, self.run_box = SettingsBox(), RunBox()
         self.result, self.runs_box = ResultBox(), RunsBox()
         self.exploring = Exploring(napari_viewer, self.results, self.result)
         self._timer = QTimer(self)
@@ -83,6 +87,9 @@ class DiffsegPanel(QWidget):
         self._catch_up_timer.setSingleShot(True)
         self._catch_up_timer.timeout.connect(self._catch_up)
         self._export_folder: Path | None = None
+        self._wish: ExportWish | None = None
+        self._timesteps: int | None = None
+        """Those of a reopened run, until its checkpoint is loaded."""
         self._lay_out()
         self._connect_widgets()
         self._connect_session()
@@ -112,6 +119,7 @@ class DiffsegPanel(QWidget):
     def _connect_widgets(self) -> None:
         self.case.opened.connect(self.session.open_case)
         self.case.assigned.connect(self.session.assign)
+        self.case.reopen_asked.connect(lambda folder: self.session.reopen(Path(folder)))
         self.checkpoint.chosen.connect(self.session.choose_checkpoint)
         self.checkpoint.unload_asked.connect(lambda: self._try(self.session.unload))
         self.settings.changed.connect(self.session.set_value)
@@ -144,7 +152,7 @@ class DiffsegPanel(QWidget):
         for layer in [layer for layer in self.viewer.layers if layer.metadata.get(RESULT_KEY) == record.layer_prefix]:
             self.viewer.layers.remove(layer)
         self.run_box.show_status(f"Run {record.number} is gone from the list. Its files are in {record.plan.folder}.")
-        self._show_reason()
+        self._show_phase()
 
     def _connect_session(self) -> None:
         session = self.session
@@ -156,6 +164,7 @@ class DiffsegPanel(QWidget):
         session.checkpoint_loaded.connect(self._follow_checkpoint)
         session.seed_drawn.connect(self.settings.controls["seed"].set_value)
         session.case_read.connect(self._add_case)
+        session.reopened.connect(self._show_reopened)
         session.started.connect(self._begin_results)
         session.extended.connect(self._extend_results)
         session.expected.connect(self.expected.show)
@@ -195,6 +204,9 @@ class DiffsegPanel(QWidget):
         recent = [entry.text for entry in self.remembered.checkpoints if entry.text != DEMO]  # it has its own button
         self.checkpoint.show_recent(recent)
         self.settings.follow(self.session.recipe, self.remembered.timesteps_of(checkpoint))
+        if self.session.checkpoint_rows and self._timesteps is not None:
+            self.settings.controls["timesteps"].set_value(self._timesteps)
+            self._timesteps = None
         self._show_reason()
 
     def _add_case(self, layers: list[LayerData]) -> None:
@@ -204,6 +216,20 @@ class DiffsegPanel(QWidget):
         self.case.guess(added, replace=True)
         notes = [note for layer in added for note in _notes(layer)]
         self.run_box.show_status(" ".join([f"Opened {len(added)} images.", *dict.fromkeys(notes)]))
+
+    def _show_reopened(self, run: ReopenedRun) -> None:
+        """Images, settings, checkpoint and ensemble of a kept run, as if it had just been made."""
+        if run.layers:
+            self._add_case(without_open(run.layers, self.viewer.layers))
+        if run.plan.checkpoint:
+            self.checkpoint.choose(run.plan.checkpoint)
+        self._timesteps = run.started.timesteps
+        for name, control in self.settings.controls.items():
+            control.set_value(self._timesteps if name == "timesteps" else getattr(run.plan.request, name))
+        self._begin_results(run.started, run.frame)
+        self.results.show_sampled(run.sampled)
+        self.exploring.follow(list(run.sampled))
+        self._end_results(run.ending)
 
     def _run(self) -> None:
         self._try(lambda: self.session.start(self.viewer.dims.point))
@@ -218,15 +244,23 @@ class DiffsegPanel(QWidget):
         except DiffsegError as err:
             self._show_failure(str(err), type(err).__name__)
 
-    def _export(self, folder: str) -> None:
-        results = self.session.last_results
-        if results is None:
+    def _export(self) -> None:
+        last = self.session.runs.last
+        if last is None:
             return
-        self._export_folder = Path(folder) / results.name.partition("_")[2]
-        self._start_export(self._export_folder)
+        dialog = ExportDialog(
+            last.plan.case.id,
+            summary=self.result.summary,
+            layers=map(bare, self.case.candidates),
+            folder=self._export_folder or Path.home(),
+            parent=self,
+        )
+        if dialog.exec() == QDialog.DialogCode.Accepted:
+            self._start_export(dialog.wish)
 
-    def _start_export(self, folder: Path, *, overwrite: bool = False) -> None:
-        self._try(lambda: self.session.export(folder, overwrite=overwrite))
+    def _start_export(self, wish: ExportWish, *, overwrite: bool = False) -> None:
+        self._wish, self._export_folder = wish, wish.folder
+        self._try(lambda: self.session.export(wish.folder, wish.choice(self.result.summary, overwrite=overwrite)))
 
     def _begin_results(self, started: Any, frame: Frame) -> None:
         self.run_box.show_progress(0, started.evaluations, None)
@@ -270,23 +304,23 @@ class DiffsegPanel(QWidget):
 
     def _show_failure(self, sentence: str, error: str) -> None:
         self.run_box.show_status(sentence)
-        if error == OutputExists.__name__ and self._export_folder is not None:
-            QTimer.singleShot(0, partial(self._offer_to_replace, sentence, self._export_folder))
+        if error == OutputExists.__name__ and self._wish is not None:
+            QTimer.singleShot(0, partial(self._offer_to_replace, sentence, self._wish))
             return
         from napari.utils.notifications import show_error
 
         show_error(sentence)
 
-    def _offer_to_replace(self, sentence: str, folder: Path) -> None:
+    def _offer_to_replace(self, sentence: str, wish: ExportWish) -> None:
         if self.run_box.ask_to_replace(sentence):
-            self._start_export(folder, overwrite=True)
+            self._start_export(wish, overwrite=True)
 
     def _show_phase(self, _phase: Phase | None = None) -> None:
         phase = self.session.phase
         for box in (self.case.buttons, self.checkpoint):
             box.setEnabled(phase in (Phase.IDLE, Phase.LOADING))
         self.run_box.show_phase(phase)
-        self.run_box.export.setEnabled(phase is Phase.IDLE and self.session.last_results is not None)
+        self.run_box.export.setEnabled(phase is Phase.IDLE and self.session.runs.last is not None)
         if phase is Phase.IDLE:
             self._timer.stop()
         elif not self._timer.isActive():

@@ -33,7 +33,7 @@ def make_plan(
     request: SegmentRequest,
     recipe: Recipe,
     point: Sequence[float] | None,
-    runs_folder: Path | None,
+    runs_folder: Path,
 ) -> RunPlan:
     """Freeze a run; the layers' arrays are held, not copied, so that removing a layer does no harm.
 
@@ -42,7 +42,7 @@ def make_plan(
     layers, checkpoint, overrides, request, recipe :
         The layer of each modality, in the recipe's order; what to run, and how.
     point, runs_folder :
-        The point on the screen in world coordinates; where runs are kept (None: in the user's data folder).
+        The point on the screen in world coordinates; where runs are kept.
 
     Raises
     ------
@@ -148,11 +148,8 @@ def _case_id(volumes: Mapping[str, Volume]) -> str:
     return (case_id_of(paths) if paths else "") or "case"
 
 
-def _new_folder(runs_folder: Path | None, case_id: str) -> Path:
+def _new_folder(runs_folder: Path, case_id: str) -> Path:
     """A name that no run has had; the folder is made when its first file is written."""
-    from platformdirs import user_data_path
-
-    root = runs_folder or user_data_path("napari-diffseg", appauthor=False) / "runs"
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 1_000_000_000 // 1000:06d}"
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in case_id)
-    return root / f"{stamp}_{safe}"
+    return runs_folder / f"{stamp}_{safe}"

@@ -13,6 +13,7 @@ from napari_diffseg.imaging.naming import (
     looks_like_case,
     modality_of,
 )
+from napari_diffseg.plugin.run_layers import looks_like_run, run_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,8 @@ _UPPER_PERCENTILE = 99.5
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """The reader of these paths, or None at once where one of them is not ours.
 
-    Ours are NIfTI and FreeSurfer volumes by their name, and folders that hold the images of one case.
+    Ours are NIfTI and FreeSurfer volumes by their name, and folders that hold the images of one case, or that a run
+    left.
     """
     paths = [Path(p) for p in _listed(path)]
     return read_layers if paths and all(_is_ours(p) for p in paths) else None
@@ -39,7 +41,7 @@ def _listed(path: Paths) -> list[str]:
 
 
 def _is_ours(path: Path) -> bool:
-    return looks_like_case(path) if path.is_dir() else is_image_name(path.name)
+    return looks_like_run(path) or looks_like_case(path) if path.is_dir() else is_image_name(path.name)
 
 
 def read_layers(path: Paths) -> list[LayerData]:
@@ -53,11 +55,14 @@ def read_layers(path: Paths) -> list[LayerData]:
     BadImage
         If a file is damaged, too large, or no image.
     BadCase
-        If a folder holds no case, or several.
+        If a folder holds no case, or several, or a run that cannot be read.
     """
+    paths = [Path(p) for p in _listed(path)]
+    runs = [p for p in paths if looks_like_run(p)]
     files: list[Path] = []
-    for p in map(Path, _listed(path)):
-        files += find_case_files(p).values() if p.is_dir() else [p]
+    for p in paths:
+        if p not in runs:
+            files += find_case_files(p).values() if p.is_dir() else [p]
     layers = [layer for file in files for layer in _read_file(file)]
     images = [attributes for _, attributes, kind in layers if kind == "image"]
     for attributes in images[:-1]:
@@ -65,7 +70,7 @@ def read_layers(path: Paths) -> list[LayerData]:
     for _, attributes, kind in layers:
         if kind == "labels" and images:  # a reference would lie over the image, and over what is to be found
             attributes["visible"] = False
-    return layers
+    return [*layers, *(layer for run in runs for layer in run_layers(run))]
 
 
 def _read_file(path: Path) -> list[LayerData]:

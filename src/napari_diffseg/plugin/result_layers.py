@@ -289,7 +289,7 @@ class ResultLayers:
         volume = self._member_volume(event.member)
         planes = np.moveaxis(volume, self._started.slice_axis, 0)
         for i, s in enumerate(event.slices):
-            planes[s] = _numbered(event.mask[:, i])
+            planes[s] = numbered(event.mask[:, i])
 
     def _member_volume(self, member: int) -> npt.NDArray[np.uint8]:
         assert self._started is not None  # show_sampled has seen to it
@@ -309,7 +309,7 @@ class ResultLayers:
         for c in range(len(self._started.labels)):
             np.moveaxis(self._mean[c].array, axis, 0)[s] = mean[c]
             np.moveaxis(self._uncertainty[c].array, axis, 0)[s] = uncertainty[c]
-        np.moveaxis(self._mask.array, axis, 0)[s] = _numbered(self._summary.consensus(votes, count))
+        np.moveaxis(self._mask.array, axis, 0)[s] = numbered(self._summary.consensus(votes, count))
 
     def _add_map(self, name: str, shape: tuple[int, ...], style: dict[str, Any]) -> _Shown:
         array = np.zeros(shape, np.float32)
@@ -373,7 +373,7 @@ def _tag(labels: Sequence[str], c: int) -> str:
     return f" {labels[c]}" if len(labels) > 1 else ""
 
 
-def _numbered(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+def numbered(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """Mask channels (labels, U, V) as label numbers (U, V): channel c is c + 1, a later one lies on top."""
     number: npt.NDArray[np.uint8] = np.zeros(mask.shape[1:], np.uint8)
     for c, channel in enumerate(mask, start=1):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QMessageBox,
@@ -33,8 +32,7 @@ class RunBox(QWidget):
     resume_asked = Signal()
     more_asked = Signal(int)
     """How many members to add to the last run; 0 to finish one that was stopped."""
-    export_asked = Signal(str)
-    """The folder to export to."""
+    export_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,12 +42,12 @@ class RunBox(QWidget):
         self.resume = _button("resume", "Resume", "Go on where the run was paused.")
         self.resume.setVisible(False)
         self.cancel = _button("cancel", "Cancel", "Stop after the present step; finished members are kept.")
-        self.export = _button("export", "Export…", "Copy what is on disk: majority, mean, variance, members, run.json.")
+        self.export = _button("export", "Export…", "Write mask, mean, uncertainty and members as NIfTI files.")
         self.run.clicked.connect(self.run_asked)
         self.pause.clicked.connect(self.pause_asked)
         self.resume.clicked.connect(self.resume_asked)
         self.cancel.clicked.connect(self.cancel_asked)
-        self.export.clicked.connect(self._ask_folder)
+        self.export.clicked.connect(self.export_asked)
         self.bar = QProgressBar()
         self.bar.setObjectName("diffseg_progress")
         self.bar.setToolTip("Network evaluations done, and the time left at the speed so far.")
@@ -86,11 +84,6 @@ class RunBox(QWidget):
         for widget in (self.more_count, self.more, self.finish):
             inside.addWidget(widget)
         return row
-
-    def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Folder for the results")
-        if folder:
-            self.export_asked.emit(folder)
 
     def ask_to_replace(self, sentence: str) -> bool:
         """Whether the user allows files in the folder to be replaced."""

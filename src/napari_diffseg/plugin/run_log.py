@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_diffseg.events import Started
     from napari_diffseg.plugin.jobs import RunPlan
     from napari_diffseg.plugin.mailbox import Ending
+    from napari_diffseg.plugin.reopening import ReopenedRun
 
 
 class RunLog:
@@ -45,10 +46,18 @@ class RunLog:
         if plan.resume and self._last is not None:
             self._last.take_up(plan, started)
         else:
-            self._count += 1
-            self._last = RunRecord(self._count, plan, started)
-            self._listed.append(self._last)
+            self._add(RunRecord(self._count + 1, plan, started))
         self.changed.emit()
+
+    def reopened(self, run: ReopenedRun) -> None:
+        """A kept run has been brought back."""
+        self._add(RunRecord(self._count + 1, run.plan, run.started, run.ending, run.missing))
+        self.changed.emit()
+
+    def _add(self, record: RunRecord) -> None:
+        self._count = record.number
+        self._last = record
+        self._listed.append(record)
 
     def ended(self, ending: Ending) -> None:
         """The last run has ended."""

@@ -28,12 +28,15 @@ class RunRecord:
         How it was begun, or taken up the last time.
     ending : Ending or None
         How it ended; None while it goes on.
+    missing : str
+        Why it can neither go on nor be done again, as a sentence; empty where it can.
     """
 
     number: int
     plan: RunPlan
     started: Started
     ending: Ending | None = None
+    missing: str = ""
 
     @property
     def layer_prefix(self) -> str:

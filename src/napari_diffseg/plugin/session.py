@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-import time
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,12 @@ from napari_diffseg.errors import BadCase, BadCheckpoint, BadRequest, DiffsegErr
 from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped, make_request
 from napari_diffseg.plugin.engine import EngineCache
 from napari_diffseg.plugin.jobs import RunPlan, export_job, load_job, read_job, run_guarded, segment_job
-from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Saved, Told
+from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Told
 from napari_diffseg.plugin.plan import again_plan, extend_plan, make_plan
-from napari_diffseg.plugin.progress import describe_finish, describe_start, seconds_left
+from napari_diffseg.plugin.progress import describe_finish, describe_start
+from napari_diffseg.plugin.reopening import reopen_job
 from napari_diffseg.plugin.run_log import RunLog
+from napari_diffseg.plugin.run_store import RunStore
 from napari_diffseg.plugin.session_signals import SessionSignals
 from napari_diffseg.plugin.task import BUSY, Phase, Task
 from napari_diffseg.recipe import PAPER
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 
     from napari_diffseg.plugin.engine import Engine
     from napari_diffseg.plugin.jobs import LoadEngine
+    from napari_diffseg.plugin.reopening import ReopenedRun
     from napari_diffseg.plugin.run_record import RunRecord
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.segmenting.export import ExportChoice
 
     Launcher = Callable[[Callable[[], None], threading.Event], None]
 
@@ -61,7 +64,8 @@ class Session(SessionSignals):
     ) -> None:
         self._launch = launch
         self._load_engine = load_engine or EngineCache()
-        self._runs_folder = runs_folder
+        self.store = RunStore(runs_folder) if runs_folder is not None else RunStore.of_user()
+        """Where the runs are kept."""
         self._phase = Phase.IDLE
         self._task: Task | None = None
         self._waiting: deque[Task] = deque()
@@ -74,7 +78,6 @@ class Session(SessionSignals):
         self._values: dict[str, object] = {}
         self.keep_seed = True
         """Whether runs have the seed that is set; otherwise each draws a new one."""
-        self._last_results: Path | None = None
         self.runs = RunLog()
 
     @property
@@ -110,7 +113,7 @@ class Session(SessionSignals):
     @property
     def last_results(self) -> Path | None:
         """The folder that the last run's results are kept in, once there are any."""
-        return self._last_results
+        return self.runs.last.plan.folder if self.runs.last is not None else None
 
     def assign(self, modality: str, layer: Layer | None) -> None:
         """Choose the layer of a modality, or none."""
@@ -128,6 +131,15 @@ class Session(SessionSignals):
     def open_case(self, paths: Sequence[str]) -> None:
         """Read a folder or files; `case_read` tells when the layers are there."""
         self._begin(Task(read_job(paths), Phase.LOADING, self.case_read.emit))
+
+    def reopen(self, folder: Path) -> None:
+        """Bring a kept run back; `reopened` or `failed` tells how it went."""
+        self._begin(Task(reopen_job(folder), Phase.LOADING, self._take_reopened))
+
+    def _take_reopened(self, run: ReopenedRun) -> None:
+        self.runs.reopened(run)
+        self.reopened.emit(run)
+        self.message.emit(run.words)
 
     def choose_checkpoint(self, text: str, overrides: Mapping[str, Any] | None = None) -> None:
         """Load a checkpoint, by its path or `demo`; `checkpoint_loaded` or `failed` tells how it went."""
@@ -197,7 +209,9 @@ class Session(SessionSignals):
         """The reason why no members can be added to the last run now, as a sentence; None when they can."""
         if self._phase is not Phase.IDLE:
             return BUSY[self._phase]
-        return None if self.runs.last is not None else "There is no run to add members to: run first."
+        if self.runs.last is None:
+            return "There is no run to add members to: run first."
+        return self.runs.last.missing or None
 
     def add_members(self, count: int, point: Sequence[float] | None = None) -> None:
         """Add members to the last run, with its settings, whatever is chosen now; those it has are not sampled again.
@@ -225,16 +239,18 @@ class Session(SessionSignals):
         Raises
         ------
         BadRequest
-            If something else is going on.
+            If something else is going on, or its images are not there any more.
         """
         if self._phase is not Phase.IDLE:
             raise BadRequest(BUSY[self._phase])
+        if record.missing:
+            raise BadRequest(record.missing)
         self._begin_run(again_plan(record.plan))
 
     def _begin_run(self, plan: RunPlan) -> None:
+        open_runs = {run.plan.folder for run in self.runs.records}
         going = threading.Event()
-        going.set()
-        job = segment_job(self._load_engine, plan, going)
+        job = segment_job(self._load_engine, plan, going, open_runs=open_runs)
         self._begin(Task(job, Phase.RUNNING, lambda _: None, plan=plan, going=going))
 
     def _plan(self, point: Sequence[float] | None) -> RunPlan:
@@ -250,7 +266,7 @@ class Session(SessionSignals):
             request=make_request(self._values),
             recipe=self.recipe,
             point=point,
-            runs_folder=self._runs_folder,
+            runs_folder=self.store.root,
         )
 
     def cancel(self) -> None:
@@ -265,20 +281,19 @@ class Session(SessionSignals):
     def pause(self) -> None:
         """Let a run rest after its present step, with all it has in memory; `resume` goes on. Else nothing happens."""
         if self._task is not None and self._phase is Phase.RUNNING:
-            self._task.going.clear()
+            self._task.rest()
             self._set_phase(Phase.PAUSED)
             self.message.emit("Paused: the run keeps its place and its memory.")
 
     def resume(self) -> None:
         """Go on with a run that is paused. Else nothing happens."""
         if self._task is not None and self._phase is Phase.PAUSED:
-            self._task.first_step = None  # the time left is not to count the rest
-            self._task.going.set()
+            self._task.go_on()
             self._set_phase(Phase.RUNNING)
             self.message.emit("Going on.")
 
-    def export(self, folder: Path, *, overwrite: bool = False) -> None:
-        """Copy the last run's results to a folder.
+    def export(self, folder: Path, choice: ExportChoice) -> None:
+        """Write the last run's results to a folder, as chosen.
 
         Raises
         ------
@@ -287,10 +302,10 @@ class Session(SessionSignals):
         """
         if self._phase is not Phase.IDLE:
             raise BadRequest(BUSY[self._phase])
-        if self._last_results is None:
+        source = self.last_results
+        if source is None:
             raise BadRequest("There are no results yet: run first.")
-        job = export_job(self._last_results, folder, overwrite=overwrite)
-        self._begin(Task(job, Phase.LOADING, self._tell_exported))
+        self._begin(Task(export_job(source, folder, choice), Phase.LOADING, self._tell_exported))
 
     def _tell_exported(self, folder: Path) -> None:
         self.message.emit(f"Exported to {folder}.")
@@ -341,12 +356,9 @@ class Session(SessionSignals):
         match item:
             case Told(text):
                 self.message.emit(text)
-            case Saved(folder):
-                task.saved = folder
             case Started():
                 assert task.plan is not None  # only a run tells of one
                 task.started = item
-                self._last_results = task.saved
                 self.runs.started(task.plan, item)
                 if task.plan.resume:
                     self.extended.emit(item)
@@ -361,10 +373,7 @@ class Session(SessionSignals):
 
     def _show_step(self, task: Task, started: Started, step: Stepped | None, preview: Stepped | None) -> None:
         if step is not None:
-            now = time.monotonic()
-            if task.first_step is None:
-                task.first_step = (now, step.done)
-            self.progress.emit(step.done, started.evaluations, seconds_left(task.first_step, (now, step.done), started))
+            self.progress.emit(step.done, started.evaluations, task.seconds_left(step.done))
         if preview is not None and self._phase is Phase.RUNNING:
             self.previewed.emit(preview)
 

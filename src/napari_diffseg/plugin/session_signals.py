@@ -23,6 +23,8 @@ class SessionSignals:
     """The checkpoint is another, or there is none any more: `recipe` and `checkpoint_rows` tell."""
     case_read: ClassVar[Signal] = Signal(list)
     """Layer data of a case that was asked for with `open_case`."""
+    reopened: ClassVar[Signal] = Signal(object)
+    """A ReopenedRun: it is the last run now, and is on nobody's screen yet."""
     started: ClassVar[Signal] = Signal(object, object)
     """The run's Started and the Frame of its case."""
     extended: ClassVar[Signal] = Signal(object)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from napari_diffseg.plugin.mailbox import Mailbox
+from napari_diffseg.plugin.progress import seconds_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from napari_diffseg.events import Started
     from napari_diffseg.plugin.jobs import Job, RunPlan
@@ -49,5 +50,24 @@ class Task:
     stop: threading.Event = field(default_factory=threading.Event)
     going: threading.Event = field(default_factory=threading.Event)
     started: Started | None = None
-    saved: Path | None = None
-    first_step: tuple[float, int] | None = None
+    _first_step: tuple[float, int] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.going.set()
+
+    def rest(self) -> None:
+        """Let a run rest after its present step."""
+        self.going.clear()
+
+    def go_on(self) -> None:
+        """End the rest; the estimate begins anew, as it is not to count the rest."""
+        self._first_step = None
+        self.going.set()
+
+    def seconds_left(self, done: int) -> float | None:
+        """The estimate after so many evaluations; None while it is unknown."""
+        if self.started is None:
+            return None
+        now = (time.monotonic(), done)
+        self._first_step = self._first_step or now
+        return seconds_left(self._first_step, now, self.started)

@@ -1,0 +1,169 @@
+"""Brings a kept run back: its images as layers, its ensemble, and the plan with which it can go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_diffseg.errors import DiffsegError
+from napari_diffseg.events import SegmentRequest, make_request
+from napari_diffseg.plugin.frame import METADATA_KEY, Frame
+from napari_diffseg.plugin.jobs import RunPlan, Stopped
+from napari_diffseg.plugin.mailbox import Ending, Told
+from napari_diffseg.plugin.run_origin import content_digest, read_origin
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from napari.layers import Layer
+
+    from napari_diffseg.events import Sampled, Started
+    from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.plugin.jobs import Job
+    from napari_diffseg.plugin.mailbox import Mailbox
+    from napari_diffseg.plugin.reader import LayerData
+    from napari_diffseg.plugin.run_origin import RunOrigin
+    from napari_diffseg.segmenting.stored_run import StoredRun
+
+
+@dataclass(frozen=True, eq=False)
+class ReopenedRun:
+    """A kept run, read from its folder.
+
+    Attributes
+    ----------
+    started : Started
+        The event with which it began.
+    sampled : tuple of Sampled
+        Its members.
+    ending : Ending
+        CANCELLED for one that was cut short, else DONE.
+    plan : RunPlan
+        With which it can go on; where images are missing, only its frame, request and folder mean something.
+    layers : list of LayerData
+        Its images, as far as they are found.
+    missing : str
+        Why it cannot go on, as a sentence; empty where it can.
+    words : str
+        What has been opened, in sentences.
+    """
+
+    started: Started
+    sampled: tuple[Sampled, ...]
+    ending: Ending
+    plan: RunPlan
+    layers: list[LayerData]
+    missing: str
+    words: str
+
+    @property
+    def frame(self) -> Frame:
+        """How its grid lies on the screen."""
+        return self.plan.frame
+
+
+def reopen_job(folder: Path) -> Job:
+    """Read a kept run; the result is a `ReopenedRun`."""
+
+    def job(mailbox: Mailbox, stop: threading.Event) -> ReopenedRun:
+        from napari_diffseg.segmenting.stored_run import read_run
+
+        def check_stop() -> None:
+            if stop.is_set():
+                raise Stopped
+
+        mailbox.put(Told("Reading the run…"))
+        run = read_run(folder, check_stop=check_stop)
+        check_stop()
+        mailbox.put(Told("Reading its images…"))
+        origin = read_origin(folder)
+        found, notes = _find_images(run, origin)
+        return _reopened(run, origin, found, notes)
+
+    return job
+
+
+def _reopened(run: StoredRun, origin: RunOrigin, found: Mapping[str, LayerData], notes: Sequence[str]) -> ReopenedRun:
+    from napari_diffseg.imaging.case import Case
+
+    wanted = run.record.inputs or run.record.files
+    lacking = [name for name in wanted if name not in found]
+    missing = ""
+    if lacking or not wanted:
+        missing = f"The reopened run's {', '.join(lacking) or 'images'} cannot be found unchanged: start a new run."
+    volumes = {name: volume_of(found[name]) for name in wanted if name in found} or {"mask": run.grid}
+    plan = RunPlan(
+        case=Case(run.record.case, volumes, None),
+        frame=Frame.of_volume(run.grid),
+        checkpoint=origin.checkpoint,
+        overrides=origin.overrides,
+        request=_request(run),
+        folder=run.folder,
+        resume=True,
+    )
+    state = "" if run.is_complete else " It was cut short."
+    words = f"Reopened {run.record.case}: {len(run.members)} members.{state}"
+    return ReopenedRun(
+        started=run.started,
+        sampled=run.sampled,
+        ending=Ending.DONE if run.is_complete else Ending.CANCELLED,
+        plan=plan,
+        layers=list(found.values()),
+        missing=missing,
+        words=" ".join([words, *run.notes, *notes]),
+    )
+
+
+def _request(run: StoredRun) -> SegmentRequest:
+    """The settings of the run; of one that a newer version made, what can be told from its files."""
+    try:
+        return make_request(run.record.request)
+    except DiffsegError:
+        first = min(run.members)
+        return SegmentRequest(members=max(run.members) + 1 - first, first_member=first)
+
+
+def _find_images(run: StoredRun, origin: RunOrigin) -> tuple[dict[str, LayerData], list[str]]:
+    """Layers of the run's images by modality, and what is said of those that are not there any more, or others now."""
+    from napari_diffseg.imaging.naming import modality_of, shown_name
+    from napari_diffseg.plugin.reader import read_layers
+
+    by_content: dict[str, LayerData] = {}
+    notes = []
+    for path in dict.fromkeys(image.path for image in origin.images.values()):
+        try:
+            layers = read_layers(str(path))
+        except (DiffsegError, OSError) as err:
+            notes.append(str(err) if isinstance(err, DiffsegError) else f"{shown_name(path)} cannot be read.")
+            continue
+        by_content.update({content_digest(volume_of(layer)): layer for layer in layers})
+    found: dict[str, LayerData] = {}
+    for name, image in origin.images.items():
+        if image.content in by_content:
+            data, attributes, kind = by_content[image.content]
+            if modality_of(attributes["name"]) != name:  # a channel of a 4-D file does not say what it is
+                attributes = {**attributes, "name": f"{run.record.case} {name}"}
+            found[name] = (data, {**attributes, "visible": False}, kind)
+        elif not notes:
+            notes.append(f"{shown_name(image.path)} is not what it was when the run was made.")
+    if not origin.images:
+        notes.append("Its images are not known here: open them to see it on them.")
+    if found:
+        next(reversed(found.values()))[1]["visible"] = True
+    return found, notes
+
+
+def without_open(layers: Sequence[LayerData], there: Iterable[Layer]) -> list[LayerData]:
+    """Those of the layers that are not open already, of the same file and under the same name."""
+    frames = [(layer.name, layer.metadata.get(METADATA_KEY)) for layer in there]
+    known = {(name, frame.volume.path) for name, frame in frames if isinstance(frame, Frame)}
+    return [layer for layer in layers if (layer[1]["name"], volume_of(layer).path) not in known]
+
+
+def volume_of(layer: LayerData) -> Volume:
+    """The volume behind a layer that our reader has made."""
+    attributes: dict[str, Any] = layer[1]
+    volume: Volume = attributes["metadata"][METADATA_KEY].volume
+    return volume

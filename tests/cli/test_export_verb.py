@@ -28,7 +28,7 @@ def test_it_prints_every_file_that_it_writes(run, tmp_path, capsys):
 
 def test_it_resamples_to_an_image(run, tmp_path):
     affine = nib.load(run / "mask.nii.gz").affine @ np.diag([0.5, 1, 1, 1])
-    nib.save(nib.Nifti1Image(np.ones((11, 5, 4), np.float32), affine), tmp_path / "fine.nii.gz")
+    nib.save(nib.Nifti1Image(np.arange(220, dtype=np.float32).reshape(11, 5, 4), affine), tmp_path / "fine.nii.gz")
     assert export(run, "--out", tmp_path / "out", "--like", tmp_path / "fine.nii.gz", "--names", "bids") == 0
     mask = nib.load(tmp_path / "out/sub-case1/anat/sub-case1_desc-diffseg_dseg.nii.gz")
     assert mask.shape == (11, 5, 4)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_diffseg.errors import BadRequest, DiffsegError
-from napari_diffseg.events import Started
+from napari_diffseg.events import Sampled
 from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Told
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def segment_job(
 ) -> Job:
     """Sample an ensemble. Every event is on disk before it is in the mailbox; a stop is answered within one step.
 
-    While `going` is not set the job rests between two steps, and still answers a stop. Once a new run has begun, the
+    While `going` is not set the job rests between two steps, and still answers a stop. Once a new run has a result, the
     oldest kept ones give way, except `open_runs`.
     """
 
@@ -139,10 +139,12 @@ def segment_job(
         _check_modalities(plan, engine)
         folder = RunFolder(plan.folder, plan.case, engine.checkpoint, plan.request)
         events = keep_run(engine.segmenter, folder, resume=plan.resume)
+        is_new = not plan.resume
         try:
             for event in events:
                 mailbox.put(event)
-                if isinstance(event, Started) and not plan.resume:
+                if is_new and isinstance(event, Sampled):  # before it there is nothing to open again
+                    is_new = False
                     _make_room(plan, open_runs)
                 while not (going.is_set() or stop.is_set()):
                     going.wait(_GLANCE_S)

@@ -101,7 +101,6 @@ def _reopened(run: StoredRun, origin: RunOrigin, found: Mapping[str, LayerData],
         overrides=origin.overrides,
         request=_request(run),
         folder=run.folder,
-        resume=True,
     )
     state = "" if run.is_complete else " It was cut short."
     words = f"Reopened {run.record.case}: {len(run.members)} members.{state}"

@@ -98,7 +98,7 @@ def test_more_members_are_added_to_the_run_on_screen(ready, viewer, qtbot, segme
 
 
 def test_a_cancelled_run_can_be_finished(ready, viewer, qtbot, segmenter):
-    segmenter.pause = 0.02
+    segmenter.pause = 0.1
     click(ready, "run", qtbot)
     qtbot.waitUntil(lambda: "diffseg 1 | mask" in viewer.layers, timeout=5000)
     click(ready, "cancel", qtbot)

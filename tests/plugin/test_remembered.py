@@ -213,5 +213,6 @@ def test_unload_is_a_button_in_the_checkpoints_card(make_panel, qtbot):
     load(panel, "demo", qtbot)
     panel.checkpoint.card.expand(animate=False)
     button = panel.checkpoint.card.content().findChild(QWidget, "diffseg_unload")
+    qtbot.waitUntil(lambda: button.height() > 0)
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     assert panel.run_box.status.text() == "The checkpoint's memory is free. The next run loads it again."

@@ -149,6 +149,7 @@ def test_the_list_in_the_panel_reruns_copies_and_removes(viewer, segmenter, case
     panel.run_box.run.click()
     wait()
     panel.runs_box.expand(animate=False)
+    qtbot.waitUntil(lambda: find(panel, "rerun").height() > 0)
     qtbot.mouseClick(find(panel, "rerun"), Qt.MouseButton.LeftButton)
     wait()
     assert find(panel, "runs").count() == 2

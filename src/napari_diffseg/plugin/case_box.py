@@ -50,8 +50,8 @@ class CaseBox(QGroupBox):
         row = QHBoxLayout(buttons)
         row.setContentsMargins(0, 0, 0, 0)
         for name, text, tip, slot in (
-            ("folder", "Open folder…", "A folder with one case's NIfTI images, named by modality.", self._ask_folder),
-            ("files", "Open files…", "The NIfTI images of one case.", self._ask_files),
+            ("folder", "Folder…", "Open a folder with one case's NIfTI images, named by modality.", self._ask_folder),
+            ("files", "Files…", "Open the NIfTI images of one case.", self._ask_files),
         ):
             button = QPushButton(text)
             button.setObjectName(f"diffseg_open_{name}")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QComboBox, QPushButton, QScrollArea, QWidget
+from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QPushButton, QScrollArea, QWidget
 
 from napari_diffseg.events import SegmentRequest
 from napari_diffseg.plugin.controls import make_control
@@ -354,6 +354,18 @@ def test_nothing_is_cut_off_at_the_least_width(ready, qtbot):
         assert combo.fontMetrics().horizontalAdvance(combo.currentText()) < combo.width(), combo.objectName()
     content = ready.findChild(QScrollArea)
     assert content.widget().minimumSizeHint().width() <= content.viewport().width()
+
+
+def test_a_card_with_digests_and_long_words_stays_as_narrow_as_the_panel(ready):
+    digest = "98b8df2e6fcf4193" * 4
+    ready.checkpoint.show_rows([("began with", f"weights of sha256 {digest}"), ("title", "W" * 200)])
+    ready.checkpoint.card.expand(animate=False)
+    ready.resize(320, 1200)
+    QApplication.processEvents()
+    content = ready.findChild(QScrollArea)
+    assert content.widget().minimumSizeHint().width() <= content.viewport().width()
+    [label] = [label for label in ready.checkpoint.findChildren(QLabel) if "98b8df2e6fcf…" in label.text()]
+    assert label.toolTip() == digest
 
 
 def test_every_control_has_a_tooltip(ready):

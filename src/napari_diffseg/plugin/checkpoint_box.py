@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 DEMO = "demo"
 """The name of the checkpoint that is shipped."""
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
+_LONG_WORD = re.compile("([^\\s\u200b]{16})(?=[^\\s\u200b])")
 _FILTER = "Checkpoints (*.safetensors *.pt *.pth);;All files (*)"
 
 
@@ -134,8 +137,12 @@ class CheckpointBox(QGroupBox):
 
 
 def _plain(text: str, *, dim: bool) -> QLabel:
-    """A label of plain text, never read as HTML, that breaks within long names and can be copied."""
-    label = QLabel(breakable(text))
+    """A label of plain text, never read as HTML, that breaks within long names and can be copied.
+
+    Digests are shortened as everywhere; the whole ones are in the tooltip.
+    """
+    label = QLabel(breakable(_DIGEST.sub(r"\1…", text)))
+    label.setToolTip("\n".join(match[0] for match in _DIGEST.finditer(text)))
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -144,7 +151,7 @@ def _plain(text: str, *, dim: bool) -> QLabel:
 
 
 def breakable(text: str) -> str:
-    """The text with invisible places to break after the signs that join long names and paths."""
+    """The text with invisible places to break after the signs that join long names and paths, and in longer words."""
     for sign in "/\\_-":
         text = text.replace(sign, f"{sign}\u200b")
-    return text
+    return _LONG_WORD.sub("\\1\u200b", text)

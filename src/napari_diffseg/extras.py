@@ -16,6 +16,11 @@ LIBRARIES: Final[dict[ExtraName, tuple[str, ...]]] = {
 """What is imported of each extra, by the names of `import`."""
 
 
+def has_extra(extra: ExtraName) -> bool:
+    """Whether an extra is installed whole."""
+    return not _missing(extra)
+
+
 def check_extra(extra: ExtraName) -> None:
     """Refuse early where a library of an extra is missing.
 
@@ -24,9 +29,13 @@ def check_extra(extra: ExtraName) -> None:
     BadRequest
         If the extra is not installed whole.
     """
-    missing = [name for name in LIBRARIES[extra] if find_spec(name) is None]
+    missing = _missing(extra)
     if missing:
         raise BadRequest(
             f"{extra.capitalize()} needs {', '.join(missing)}, which this environment lacks: "
             f"install the extra, pip install 'napari-diffseg[{extra}]'."
         )
+
+
+def _missing(extra: ExtraName) -> list[str]:
+    return [name for name in LIBRARIES[extra] if find_spec(name) is None]

@@ -192,3 +192,14 @@ def test_a_run_ends_by_itself_when_asked_to_stop_when_stable(shown, qtbot, segme
     assert "kept" in find(shown, "status").text()
     qtbot.waitUntil(lambda: find(shown, "settled").text() == "Settled since 1 member.", timeout=10_000)
     assert find(shown, "stop_when_stable").isChecked()
+
+
+def test_a_mask_drawn_over_the_images_is_offered_as_reference_and_judged(shown, viewer, qtbot):
+    box = explored(shown, qtbot).reference
+    viewer.layers.selection.active = viewer.layers["case_1 flair"]
+    viewer._new_labels()
+    drawn = viewer.layers.selection.active
+    drawn.data[...] = viewer.layers["diffseg 1 | member 1"].data
+    box.layer.setCurrentText(drawn.name)
+    qtbot.waitUntil(lambda: box.line.text().startswith("Dice "), timeout=10_000)
+    assert "to 1.00)" in box.line.text()  # member 1 itself

@@ -121,7 +121,6 @@ def dice(a: Bool, b: Bool) -> float:
 def _distances(prediction: Bool, truth: Bool, spacing_mm: Sequence[float]) -> tuple[float, float, float, float]:
     """HD95 by the two conventions, NSD at 1 mm and at 2 mm."""
     import surface_distance
-    from medpy.metric import binary
 
     ours, theirs = bool(prediction.any()), bool(truth.any())
     if not (ours and theirs):
@@ -136,11 +135,34 @@ def _distances(prediction: Bool, truth: Bool, spacing_mm: Sequence[float]) -> tu
         )
         surfaces = surface_distance.compute_surface_distances(t, p, spacing_mm)
     return (
-        float(binary.hd95(p, t, voxelspacing=tuple(spacing_mm))),
+        hd95_of(p, t, spacing_mm=spacing_mm),
         float(surface_distance.compute_robust_hausdorff(surfaces, 95)),
         float(surface_distance.compute_surface_dice_at_tolerance(surfaces, 1.0)),
         float(surface_distance.compute_surface_dice_at_tolerance(surfaces, 2.0)),
     )
+
+
+def hd95_of(a: Bool, b: Bool, *, spacing_mm: Sequence[float]) -> float:
+    """95th percentile, in mm, of the distances between the border voxels of two masks, both directions pooled.
+
+    Parameters
+    ----------
+    a, b : ndarray of bool, of one shape
+        In space, or on one slice.
+    spacing_mm : sequence of float
+        Distance between voxels along each axis.
+
+    Returns
+    -------
+    float
+        NaN where one of them is empty, or both are.
+    """
+    from medpy.metric import binary
+
+    if not (a.any() and b.any()):
+        return math.nan
+    box = bounding_box(a | b)
+    return float(binary.hd95(np.pad(a[box], 1), np.pad(b[box], 1), voxelspacing=tuple(spacing_mm)))
 
 
 def bounding_box(mask: Bool) -> tuple[slice, ...]:

@@ -11,6 +11,7 @@ from superqt import QCollapsible
 from napari_diffseg.plugin.contours import COLOR_NAMES, LEVELS
 from napari_diffseg.plugin.convergence_box import ConvergenceBox
 from napari_diffseg.plugin.lesion_table import LesionTable, in_ml
+from napari_diffseg.plugin.reference_box import ReferenceBox
 from napari_diffseg.plugin.volume_box import VolumeBox
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _NOTHING = "Run first: then the volume and the lesions are here."
 
 
 class ExploreBox(QGroupBox):
-    """Volume with its spread in a line; members by volume, lesions and convergence, folded away."""
+    """Volume with its spread in a line; members, lesions, convergence and a reference, folded away."""
 
     def __init__(self) -> None:
         super().__init__("Explore")
@@ -30,6 +31,7 @@ class ExploreBox(QGroupBox):
         self.line.setWordWrap(True)
         self.line.setToolTip("Volume: the mean over the members, and where the middle 95 % of them lie.")
         self.volume, self.lesions, self.convergence = VolumeBox(), LesionTable(), ConvergenceBox()
+        self.reference = ReferenceBox()
         self.agreement = QCheckBox("Outline 5, 50 and 95 % agreement")
         self.agreement.setObjectName("diffseg_agreement")
         colors = ", ".join(f"{level:.0%} {name}" for level, name in zip(LEVELS, COLOR_NAMES, strict=True))
@@ -41,6 +43,7 @@ class ExploreBox(QGroupBox):
             ("volume_fold", "Members by volume", self.volume, "Each member's volume; click one to see it."),
             ("lesions_fold", "Lesions", self.lesions, "What hangs together, and how many members see it."),
             ("convergence_fold", "Convergence", self.convergence, "Whether further members change the majority."),
+            ("reference_fold", "Against a reference", self.reference, "Dice, HD95, errors, and how sure they were."),
         ):
             layout.addWidget(_folded(name, title, content, tip))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import QTimer
 
+from napari_diffseg.plugin.against_reference import AgainstReference
 from napari_diffseg.plugin.agreement import Agreement
 from napari_diffseg.plugin.explore_box import ExploreBox
 from napari_diffseg.plugin.going import go_to_slice, go_to_voxel, show_member, slice_on_screen
@@ -54,6 +55,7 @@ class Exploring:
         self.measuring.failed.connect(self.box.show_failure)
         self.agreement = Agreement(viewer, results, launch=launch or _napari_launch)
         self.box.agreement.toggled.connect(self.agreement.show)
+        self.reference = AgainstReference(viewer, results, self.box.reference, launch=launch or _napari_launch)
         self.pointer = Pointer(viewer, results)
         self.pointer.told.connect(result_box.show_cursor)
         self.box.volume.picked.connect(self._show_member)
@@ -72,6 +74,7 @@ class Exploring:
         """A new run has taken the screen."""
         self._whole = 0
         self.measuring.forget()
+        self.reference.judging.forget()
 
     def follow(self, _sampled: object = None) -> None:
         """Members have come: measure anew, now and then, once another one is whole."""
@@ -91,11 +94,13 @@ class Exploring:
         """Measure what is on the screen now; the box shows it when it is known."""
         self.measuring.ask(self._results.view)
         self._timer.start()
+        self.reference.judge()
 
     def close(self) -> None:
         """Take callbacks and keys back from the viewer, and end what is being measured."""
         self._timer.stop()
         self.agreement.close()
+        self.reference.close()
         self.measuring.close()
         self.pointer.close()
         self.keys.close()

@@ -37,7 +37,7 @@ def frame_of_layer(layer: Layer) -> Frame:
     frame = layer.metadata.get(METADATA_KEY)
     if isinstance(frame, Frame) and tuple(layer.data.shape) == frame.shape:
         present = replace(frame, volume=_present_volume(layer, frame))
-        world = _matrix(layer)
+        world = matrix_of(layer)
         return present if np.allclose(world, frame.world) else _moved(present, world)
     return _foreign_frame(layer)
 
@@ -83,7 +83,7 @@ def _present_volume(layer: Layer, frame: Frame) -> Volume:
 def _foreign_frame(layer: Layer) -> Frame:
     from napari_diffseg.imaging.volume import Volume
 
-    world = _matrix(layer)
+    world = matrix_of(layer)
     codes = tuple(layer.axis_labels)
     known = {_TO_RAS[c][0] for c in codes if c in _TO_RAS} == {0, 1, 2}
     notes = () if known else (f"directions are assumed: no file of ours lies behind layer {layer.name}",)
@@ -100,7 +100,7 @@ def _mm_per(unit: Any) -> float:
     return float(quantity.to("mm").magnitude) if quantity.check("[length]") else 1.0
 
 
-def _matrix(layer: Any) -> np.ndarray:
+def matrix_of(layer: Any) -> np.ndarray:
     """The layer's voxel to world transform, (4, 4)."""
     origin = np.asarray(layer.data_to_world((0.0, 0.0, 0.0)))
     world = np.eye(4)

@@ -194,6 +194,7 @@ class DiffsegPanel(QWidget):
         """Offer the layers that there are now; napari calls this when one comes, goes, moves or is renamed."""
         self.case.set_layers(self.viewer.layers)
         self.case.guess(self.viewer.layers)
+        self.exploring.box.reference.set_layers(self.viewer.layers)
 
     def _follow_checkpoint(self) -> None:
         self.checkpoint.show_rows(self.session.checkpoint_rows)
@@ -214,6 +215,7 @@ class DiffsegPanel(QWidget):
 
         added = [bare(self.viewer.add_layer(Layer.create(*data))) for data in layers]
         self.case.guess(added, replace=True)
+        self.exploring.box.reference.guess(added)
         notes = [note for layer in added for note in _notes(layer)]
         self.run_box.show_status(" ".join([f"Opened {len(added)} images.", *dict.fromkeys(notes)]))
 

@@ -15,7 +15,8 @@ def keep_run(root, day, *, status="complete", members=2, began=LONG_AGO):
     (folder / "members").mkdir(parents=True)
     for n in range(1, members + 1):
         (folder / "members" / f"member-{n:03d}.nii.gz").touch()
-    (folder / "mask.nii.gz").touch()
+    for stem in ("mask", "mean", "uncertainty", "expected"):
+        (folder / f"{stem}.nii.gz").touch()
     record = {"format": 1, "status": status, "case": f"case_{day}", "recipe": {"labels": ["lesion"]}}
     (folder / "run.json").write_text(json.dumps(record | {"slice_axis": 2, "slices": [0], "began": began}))
     return folder

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
+from napari_diffseg.errors import BadImage, BadRequest, OutputExists, OutputFailed
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.segmenting.export import ExportChoice, count_files, export_run
 from napari_diffseg.segmenting.export_names import Names, Style
@@ -160,3 +160,22 @@ def test_a_case_name_with_a_point_or_a_slash_stays_one_name():
 def test_nothing_at_all_is_no_export():
     with pytest.raises(BadRequest, match="Nothing to export"):
         ExportChoice(what=())
+
+
+def test_the_expected_mask_goes_along_where_the_run_has_it(run, tmp_path):
+    choice = ExportChoice(what=("mask", "expected"), style=Style.BIDS)
+    assert not any("Expected" in path.name for path in export_run(run, tmp_path / "without", choice))
+    expected = np.linspace(0, 1, np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    nib.save(nib.Nifti1Image(expected, AFFINE), run.folder / "expected.nii.gz")
+    assert len(list(export_run(run, tmp_path / "out", choice))) == count_files(run, choice) == 3
+    out = tmp_path / "out/sub-case1/anat/sub-case1_desc-diffsegExpected_probseg.nii.gz"
+    np.testing.assert_allclose(load(out), expected)
+
+
+def test_an_expected_mask_of_another_grid_is_refused(run, tmp_path):
+    nib.save(
+        nib.Nifti1Image(np.eye(4, dtype=np.float32)[None] + np.zeros((3, 4, 4), np.float32), AFFINE),
+        run.folder / "expected.nii.gz",
+    )
+    with pytest.raises(BadImage, match=r"expected\.nii\.gz has another shape"):
+        list(export_run(run, tmp_path / "out", ExportChoice(what=("expected",))))

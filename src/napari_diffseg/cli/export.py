@@ -16,7 +16,7 @@ Flag = Annotated[bool, Parameter(negative="")]
 def export(
     *runs: Path,
     out: Path,
-    what: str = "mask,mean,uncertainty,members",
+    what: str = "mask,mean,uncertainty,expected,members",
     names: Literal["pattern", "bids"] = "pattern",
     pattern: str = "{case}_{what}",
     like: Path | None = None,
@@ -33,7 +33,7 @@ def export(
     out
         Folder to write to; made if it is not there.
     what
-        Of mask, mean, uncertainty and members, with commas.
+        Of mask, mean, uncertainty, expected and members, with commas; a map that a run does not have is left out.
     names
         pattern, or bids: sub-X/anat/sub-X_desc-diffseg_dseg.nii.gz with sidecars.
     pattern

@@ -39,6 +39,7 @@ _WHAT: Final = (
     ("mask", "Mask", "One mask of all members, by the rule of the result box."),
     ("mean", "Mean", "The share of the members that hold each voxel."),
     ("uncertainty", "Uncertainty", "The measure of the result box."),
+    ("expected", "Expected", "The probability of each voxel after one evaluation, where the run has it."),
     ("members", "Members", "Each sampled mask in a file of its own."),
 )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.segmenting.result_names import MAPS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -26,7 +27,7 @@ KEEP_CHOICES: Final = (10, 50, 200, 0)
 
 _OURS = re.compile(r"\d{8}-\d{6}-\d{6}_")
 _SETTING = "keep.json"
-_FILES = ("members/member*.nii.gz", "mask*.nii.gz", "mean*.nii.gz", "uncertainty*.nii.gz", ".origin.json", "run.json")
+_FILES = ("members/member*.nii.gz", *(f"{stem}*.nii.gz" for stem in MAPS), ".origin.json", "run.json")
 _YOUNG_S = 24 * 3600.0
 
 

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from napari_diffseg.imaging.volume import Volume
     from napari_diffseg.segmenting.stored_run import StoredRun
 
-What = Literal["mask", "mean", "uncertainty", "members"]
-EVERYTHING: Final[tuple[What, ...]] = ("mask", "mean", "uncertainty", "members")
+What = Literal["mask", "mean", "uncertainty", "expected", "members"]
+EVERYTHING: Final[tuple[What, ...]] = ("mask", "mean", "uncertainty", "expected", "members")
 _TITLES = {
     "mask": "Consensus of the ensemble",
     "mean": "Share of the members that hold a voxel",
     "uncertainty": "Uncertainty of the ensemble",
+    "expected": "Probability of a voxel after one evaluation",
     "member": "One member of the ensemble",
 }
 
@@ -44,7 +45,7 @@ class ExportChoice:
     Attributes
     ----------
     what : tuple of str
-        Of mask, mean, uncertainty and members.
+        Of mask, mean, uncertainty, expected and members; a map that the run does not have is left out.
     style, pattern :
         How files are named, see `Names`.
     summary : Summary
@@ -131,12 +132,9 @@ def count_files(run: StoredRun, choice: ExportChoice) -> int:
 
 
 def _wanted(run: StoredRun, choice: ExportChoice) -> list[tuple[str, int | None]]:
-    """Maps and members to write; the uncertainty of fewer than two members does not exist."""
-    maps: list[tuple[str, int | None]] = [
-        (what, None)
-        for what in EVERYTHING[:3]
-        if what in choice.what and (what != "uncertainty" or len(run.members) > 1)
-    ]
+    """Maps and members to write; the uncertainty of fewer than two members does not exist, nor each expected mask."""
+    there = {"mask": True, "mean": True, "uncertainty": len(run.members) > 1, "expected": bool(run.expected_files)}
+    maps: list[tuple[str, int | None]] = [(what, None) for what, ok in there.items() if ok and what in choice.what]
     return maps + ([("member", k) for k in run.members] if "members" in choice.what else [])
 
 
@@ -144,6 +142,8 @@ def _maps(run: StoredRun, summary: Summary, what: str, number: int | None) -> np
     """(labels, X, Y, Z): uint8 for masks, float32 for maps."""
     if number is not None:
         return run.members[number].astype(np.uint8)
+    if what == "expected":
+        return run.expected()
     votes: npt.NDArray[np.uint16] = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
     count = len(run.members)
     match what:

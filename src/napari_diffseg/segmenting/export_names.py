@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 DEFAULT_PATTERN: Final = "{case}_{what}"
 _FIELDS: Final = ("case", "what")
 _FORBIDDEN: Final = '/\\:*?"<>|'
-_BIDS: Final = {"mask": "dseg", "member": "dseg", "mean": "probseg", "uncertainty": "uncertainty"}
+_BIDS: Final = {
+    "mask": "dseg",
+    "member": "dseg",
+    "mean": "probseg",
+    "expected": "probseg",
+    "uncertainty": "uncertainty",
+}
 
 
 class Style(Enum):
@@ -67,7 +73,7 @@ class Names:
         Parameters
         ----------
         what : str
-            mask, mean, uncertainty or member.
+            mask, mean, uncertainty, expected or member.
         number : int, optional
             The member's, from 0.
         """
@@ -91,6 +97,7 @@ class Names:
     def _bids(self, what: str, tail: str, number: int | None) -> PurePosixPath:
         label = f"_label-{_alphanumeric(tail)}" if tail else ""
         desc = "diffseg" if number is None else f"diffseg{number + 1:03d}"
+        desc += "Expected" if what == "expected" else ""
         return self._folder / f"{self._entities}{label}_desc-{desc}_{_BIDS[what]}"
 
     @property

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+MAPS: Final = ("mask", "mean", "uncertainty", "expected")
+"""Stems of the files of a whole ensemble."""
 
 
 def channel_tails(labels: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.parts import Part, parts_of, unclaimed
-from napari_diffseg.segmenting.result_names import channel_tails
+from napari_diffseg.segmenting.result_names import MAPS, channel_tails
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-_MAPS = ("mask", "mean", "uncertainty", "expected")
 _PACKAGES = ("napari-diffseg", "torch", "numpy", "nibabel", "scipy")
 
 
@@ -200,7 +199,7 @@ class RunFolder:
     def _own_files(self) -> list[Path]:
         """Files of an earlier run here, `run.json` first; what people keep beside them is not among them."""
         channels = dict.fromkeys((*channel_tails(self.checkpoint.recipe.labels), *channel_tails(self._old_labels())))
-        patterns = ["run.json", *(f"{stem}{c}.nii.gz" for stem in _MAPS for c in channels)]
+        patterns = ["run.json", *(f"{stem}{c}.nii.gz" for stem in MAPS for c in channels)]
         patterns += [f"members/member{c}-[0-9]*.nii.gz" for c in channels]
         return [p for pattern in patterns for p in sorted(self.folder.glob(pattern))]
 

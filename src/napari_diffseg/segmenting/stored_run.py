@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_diffseg.errors import BadCase, BadImage
 from napari_diffseg.events import Sampled, Started
 from napari_diffseg.imaging.naming import shown_name
-from napari_diffseg.imaging.nifti import read_mask
+from napari_diffseg.imaging.nifti import read_mask, read_volume
 from napari_diffseg.recipe import describe_validation
 from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.result_names import channel_tails
@@ -151,6 +151,26 @@ class StoredRun:
         for event in self.sampled:
             ensemble.add(event.member, event.slices, event.mask)
         return ensemble
+
+    @property
+    def expected_files(self) -> tuple[Path, ...]:
+        """The files of the expected mask, one a channel; none where the run has none."""
+        paths = tuple(self.folder / f"expected{tail}.nii.gz" for tail in channel_tails(self.labels))
+        return paths if all(p.exists() for p in paths) else ()
+
+    def expected(self) -> npt.NDArray[np.float32]:
+        """The probability of each voxel after one evaluation, (labels, X, Y, Z), in the voxel order of the grid.
+
+        Raises
+        ------
+        BadImage
+            If a file of it is damaged, or not on the grid.
+        """
+        volumes = [read_volume(p) for p in self.expected_files]
+        for path, volume in zip(self.expected_files, volumes, strict=True):
+            if volume.shape != self.grid.shape:
+                raise BadImage(f"{shown_name(path)} has another shape than the members: delete it.")
+        return np.stack([v.data.astype(np.float32) for v in volumes])
 
 
 def read_run(folder: Path | str, *, check_stop: Callable[[], None] = lambda: None) -> StoredRun:

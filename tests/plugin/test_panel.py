@@ -368,12 +368,21 @@ def test_a_card_with_digests_and_long_words_stays_as_narrow_as_the_panel(ready):
     assert label.toolTip() == digest
 
 
+def test_an_open_card_shows_the_new_checkpoint_alone(ready, qtbot):
+    ready.checkpoint.card.expand(animate=False)
+    for title in ("one", "two"):
+        ready.checkpoint.show_rows([("title", title)])
+    assert ready.checkpoint.card.isExpanded()
+
+    def titles():
+        return [label.text() for label in ready.checkpoint.findChildren(QLabel) if label.text() in ("one", "two")]
+
+    qtbot.waitUntil(lambda: titles() == ["two"])
+
+
 def test_every_control_has_a_tooltip(ready):
     for widget in ready.findChildren(QWidget):
-        if widget.objectName().startswith("diffseg_") and widget.objectName() not in (
-            "diffseg_card",
-            "diffseg_advanced",
-        ):
+        if widget.objectName().startswith("diffseg_"):
             assert widget.toolTip(), widget.objectName()
 
 

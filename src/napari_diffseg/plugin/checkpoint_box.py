@@ -21,7 +21,8 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
+
+from napari_diffseg.plugin.fold import Fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +49,7 @@ class CheckpointBox(QGroupBox):
         self.line.setToolTip("The trained network: a .safetensors or .pt file, or demo for the shipped one.")
         self.line.editingFinished.connect(self._tell_if_new)
         self._told = ""
-        self.card = QCollapsible("What it is")
-        self.card.setObjectName("diffseg_card")
-        self.card.setDuration(0)
+        self.card = Fold("card", "What it is", tip="What the checkpoint says of itself, and what was guessed.")
         self.card.setVisible(False)
         layout = QVBoxLayout(self)
         layout.addWidget(self.line)
@@ -128,12 +127,8 @@ class CheckpointBox(QGroupBox):
         unload.setToolTip("Free the network's memory; the next run loads it again.")
         unload.clicked.connect(self.unload_asked)
         form.addRow(unload)
-        self.card.setContent(card)
+        self.card.replace_content(card)
         self.card.setVisible(bool(rows))
-        if self.card.isExpanded():
-            self.card.expand(animate=False)
-        else:
-            self.card.collapse(animate=False)
 
 
 def _plain(text: str, *, dim: bool) -> QLabel:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QGroupBox, QLabel, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QCheckBox, QGroupBox, QLabel, QVBoxLayout
 
 from napari_diffseg.plugin.contours import COLOR_NAMES, LEVELS
 from napari_diffseg.plugin.convergence_box import ConvergenceBox
+from napari_diffseg.plugin.fold import Fold
 from napari_diffseg.plugin.lesion_table import LesionTable, in_ml
 from napari_diffseg.plugin.reference_box import ReferenceBox
 from napari_diffseg.plugin.volume_box import VolumeBox
@@ -45,7 +45,7 @@ class ExploreBox(QGroupBox):
             ("convergence_fold", "Convergence", self.convergence, "Whether further members change the majority."),
             ("reference_fold", "Against a reference", self.reference, "Dice, HD95, errors, and how sure they were."),
         ):
-            layout.addWidget(_folded(name, title, content, tip))
+            layout.addWidget(Fold(name, title, tip=tip, content=content))
 
     def show_findings(self, findings: Findings | None) -> None:
         """Show what was measured, or that nothing has been."""
@@ -69,17 +69,3 @@ def describe_findings(findings: Findings) -> str:
     if len(volumes.by_member) == 1:
         return f"{in_ml(volumes.mean_ml)} ml in the one member; {count} lesion{'' if count == 1 else 's'}."
     return f"{in_ml(volumes.mean_ml)} ml (95 % of members: {in_ml(low)} to {in_ml(high)}); {lesions}."
-
-
-def _folded(name: str, title: str, content: QWidget, tip: str) -> QCollapsible:
-    box = QCollapsible(title)
-    box.setObjectName(f"diffseg_{name}")
-    box.setToolTip(tip)
-    box.setDuration(0)
-    layout = box.layout()
-    assert layout is not None  # it is made with one
-    layout.setContentsMargins(0, 0, 0, 0)  # folded boxes lie close together
-    layout.setSpacing(2)
-    box.setContent(content)
-    box.collapse(animate=False)
-    return box

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
-from superqt import QCollapsible
+
+from napari_diffseg.plugin.fold import Fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ _LINES = 4
 """Runs in sight; with more the list scrolls."""
 
 
-class RunsBox(QCollapsible):
+class RunsBox(Fold):
     """One line a run, folded away; below it what can be done with the chosen one. Hidden until there is a run."""
 
     rerun_asked = Signal(object)
@@ -28,10 +29,7 @@ class RunsBox(QCollapsible):
     """The RunRecord to take away."""
 
     def __init__(self) -> None:
-        super().__init__("Runs")
-        self.setObjectName("diffseg_runs_fold")
-        self.setToolTip("The runs of this session.")
-        self.setDuration(0)
+        super().__init__("runs_fold", "Runs", tip="The runs of this session.")
         self.list = QListWidget()
         self.list.setObjectName("diffseg_runs")
         self.list.setToolTip("The number is the one in the names of the layers.")
@@ -43,8 +41,7 @@ class RunsBox(QCollapsible):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.list)
         column.addLayout(self._make_buttons())
-        self.setContent(content)
-        self.collapse(animate=False)
+        self.replace_content(content)
         self.show_runs(())
 
     def _make_buttons(self) -> QHBoxLayout:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from napari_diffseg.events import SegmentRequest
 from napari_diffseg.plugin.controls import Control, SliderControl, make_control
+from napari_diffseg.plugin.fold import Fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,11 +53,7 @@ class SettingsBox(QGroupBox):
         grid = self._grid(ADVANCED)
         grid.setContentsMargins(0, 0, 0, 0)
         inner.setLayout(grid)
-        self.advanced = QCollapsible("Advanced")
-        self.advanced.setObjectName("diffseg_advanced")
-        self.advanced.setDuration(0)
-        self.advanced.setContent(inner)
-        self.advanced.collapse(animate=False)
+        self.advanced = Fold("advanced", "Advanced", tip="Settings that are seldom changed.", content=inner)
         layout.addWidget(self.advanced)
 
     def _make_presets(self) -> QHBoxLayout:

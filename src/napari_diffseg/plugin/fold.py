@@ -1,0 +1,51 @@
+"""A titled part of the panel that folds away at once, and takes no more than its title's room then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from superqt import QCollapsible
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
+_SPACING = 2
+
+
+class Fold(QCollapsible):
+    """Folded at first.
+
+    Parameters
+    ----------
+    name : str
+        Its object name is `diffseg_{name}`.
+    title, tip : str
+        What is on it, and its tooltip.
+    content : QWidget, optional
+        What it hides.
+    """
+
+    def __init__(self, name: str, title: str, *, tip: str = "", content: QWidget | None = None) -> None:
+        super().__init__(title)
+        self.setObjectName(f"diffseg_{name}")
+        self.setToolTip(tip)
+        self.setDuration(0)
+        layout = self.layout()
+        assert layout is not None  # it is made with one
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(_SPACING)
+        if content is not None:
+            self.replace_content(content)
+
+    def replace_content(self, content: QWidget) -> None:
+        """Put something else in place of what it hides, folded or not as before."""
+        old, is_open = self.content(), self.isExpanded()
+        self.setContent(content)
+        layout = self.layout()
+        if layout is not None and old is not content:
+            layout.removeWidget(old)
+            old.deleteLater()
+        if is_open:
+            self.expand(animate=False)
+        else:
+            self.collapse(animate=False)

@@ -122,6 +122,28 @@ def test_running_out_of_memory_halves_the_batch_and_changes_no_mask(tiny_checkpo
     np.testing.assert_array_equal(ensemble_of(seen).member(1), reference[1])
 
 
+def test_what_fitted_when_memory_ran_out_is_tried_first_by_the_next_run(tiny_checkpoint, tiny_case, monkeypatch):
+    tried = []
+    original = run_module._chain
+
+    def short_of_memory(run, batch):
+        tried.append(len(batch))
+        if len(batch) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.")
+        return original(run, batch)
+
+    monkeypatch.setattr(run_module, "_chain", short_of_memory)
+    segmenter = LocalSegmenter(tiny_checkpoint)
+    first = list(segmenter.segment(tiny_case, SegmentRequest(device="cpu", members=4)))
+    assert max(tried) > first[-1].batch_size
+    tried.clear()
+    list(segmenter.segment(tiny_case, SegmentRequest(device="cpu", members=4)))
+    assert max(tried) == first[-1].batch_size
+    tried.clear()
+    list(segmenter.segment(tiny_case, SegmentRequest(device="cpu", members=4, batch_size=8)))
+    assert tried[0] == 8, "what is asked for is tried"
+
+
 def test_memory_too_short_for_one_slice_is_one_sentence(tiny_checkpoint, tiny_case, monkeypatch):
     def none_left(run, batch):
         raise torch.OutOfMemoryError("CUDA out of memory")

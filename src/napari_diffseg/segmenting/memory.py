@@ -43,6 +43,21 @@ def choose_batch_size(config: UNetConfig, size: tuple[int, int], device: torch.d
     return int(max(1, min(by_work, by_memory, _MAX_ROWS)))
 
 
+class BatchLimits:
+    """Rows that fitted after memory ran out, for each device and arithmetic of one network."""
+
+    def __init__(self) -> None:
+        self._most: dict[tuple[torch.device, torch.dtype], int] = {}
+
+    def within(self, rows: int, device: torch.device, dtype: torch.dtype) -> int:
+        """So many rows, or those that fitted where that is fewer."""
+        return min(rows, self._most.get((device, dtype), rows))
+
+    def lower(self, rows: int, device: torch.device, dtype: torch.dtype) -> None:
+        """Memory ran out, and so many rows are tried now; a network that never ran out has no limit."""
+        self._most[device, dtype] = rows
+
+
 def free_bytes(device: torch.device) -> int:
     """Memory that is free on the device, or on the host for a device that shares it."""
     if device.type == "cuda":

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_diffseg.networks.fast_unet import FastUNet
     from napari_diffseg.networks.graphed_unet import GraphedUNet
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.segmenting.memory import BatchLimits
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class Run:
     sampler: SamplerName
     batch_size: int
     preview_interval_s: float | None
+    limits: BatchLimits
+    """Learns how many rows fit."""
 
     @property
     def evaluations(self) -> int:
@@ -85,6 +88,7 @@ def sample_run(run: Run) -> Generator[Stepped | Expected | Sampled, None, int]:
         if len(batch) == 1:
             raise RunFailed("Memory ran out for a single slice: close other programs, or choose another device.")
         size = len(batch) // 2
+        run.limits.lower(size, run.device, run.dtype)
         _free_memory()
         logger.warning("Memory ran out: going on with %d slices at once.", size)
     return size

@@ -17,7 +17,7 @@ from napari_diffseg.networks.graphed_unet import GraphedUNet
 from napari_diffseg.networks.unet import to_inference
 from napari_diffseg.segmenting.device import describe_device, precision_name, resolve_device, resolve_precision
 from napari_diffseg.segmenting.heap import freed_memory_kept
-from napari_diffseg.segmenting.memory import choose_batch_size
+from napari_diffseg.segmenting.memory import BatchLimits, choose_batch_size
 from napari_diffseg.segmenting.reproducible import reproducibly
 from napari_diffseg.segmenting.run import Run, sample_run
 from napari_diffseg.segmenting.threads import resolve_threads, threads_used
@@ -51,6 +51,7 @@ class LocalSegmenter:
         self._checkpoint = checkpoint
         self._beside_viewer = beside_viewer
         self._preview_interval_s = preview_interval_s
+        self._limits = BatchLimits()
         self._loaded: tuple[torch.device, torch.dtype, FastUNet | GraphedUNet] | None = None
 
     def segment(self, case: Case, request: SegmentRequest) -> Iterator[SamplingEvent]:
@@ -91,7 +92,6 @@ class LocalSegmenter:
         dtype = resolve_precision(request.precision, device)
         schedule = _schedule(recipe, request.timesteps)
         conditioning = encode(case, recipe, choose=request.slice_indices)
-        batch_size = 1 if request.reproducible else request.batch_size
         return Run(
             id=uuid.uuid4().hex[:12],
             request=request,
@@ -102,9 +102,19 @@ class LocalSegmenter:
             dtype=dtype,
             schedule=schedule,
             sampler=request.sampler or recipe.sampler,
-            batch_size=batch_size or choose_batch_size(self._checkpoint.config, recipe.size, device),
+            batch_size=self._batch_size(request, device, dtype),
             preview_interval_s=self._preview_interval_s,
+            limits=self._limits,
         )
+
+    def _batch_size(self, request: SegmentRequest, device: torch.device, dtype: torch.dtype) -> int:
+        """Rows at once: what is asked for is tried, otherwise never more than fitted when memory ran out before."""
+        if request.reproducible:
+            return 1
+        if request.batch_size is not None:
+            return request.batch_size
+        chosen = choose_batch_size(self._checkpoint.config, self._checkpoint.recipe.size, device)
+        return self._limits.within(chosen, device, dtype)
 
     def _network(self, device: torch.device, dtype: torch.dtype) -> FastUNet | GraphedUNet:
         if self._loaded is None or self._loaded[:2] != (device, dtype):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 import torch
 
 from napari_diffseg.diffusion.step import Step
 from napari_diffseg.encode import encode
+from napari_diffseg.segmenting import previews as previews_module
 from napari_diffseg.segmenting.pacing import HostCopy, Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
 from napari_diffseg.segmenting.rows import Row
@@ -77,6 +81,23 @@ def test_a_preview_comes_when_the_device_has_got_there_and_no_step_waits(tiny_ch
     assert preview.sample.max() == 1.0
     assert preview.mask.max() == 0.75  # 0.5 between the mask's -1 and 1
     assert not device.marks[0].waited
+
+
+def test_steps_a_little_shorter_than_the_interval_keep_the_rate_of_previews(tiny_checkpoint, tiny_case, monkeypatch):
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr(previews_module, "time", clock)
+    recipe = tiny_checkpoint.recipe
+    previews = Previews(encode(tiny_case, recipe).grid, recipe, interval_s=1.0, mark=None)
+    came = []
+    for n in range(40):
+        now = 0.9 * n
+        if previews(Row(0, 2), step(0.0)) is not None:
+            came.append(now)
+    assert len(came) == pytest.approx(36, abs=2)
+    now += 1000
+    assert previews(Row(0, 2), step(0.0)) is not None
+    now += 0.1
+    assert previews(Row(0, 2), step(0.0)) is None, "a late one is not followed by another at once"
 
 
 def test_previews_keep_their_interval(tiny_checkpoint, tiny_case):

@@ -29,7 +29,7 @@ class Previews:
     recipe : Recipe
         Says what the numbers mean.
     interval_s : float or None
-        Shortest time between two; None for none at all.
+        Time between two, on average at least; None for none at all.
     mark : callable or None
         As `marker_of` gives it for the device.
     """
@@ -38,13 +38,12 @@ class Previews:
         self, grid: Grid, recipe: Recipe, *, interval_s: float | None, mark: Callable[[], Mark] | None
     ) -> None:
         self._grid, self._recipe, self._interval_s, self._mark = grid, recipe, interval_s, mark
-        self._begun = -float("inf")
+        self._due = -float("inf")
         self._coming: tuple[Row, HostCopy] | None = None
 
     def __call__(self, row: Row, step: Step) -> Preview | None:
         """After a step whose first row is `row`: the preview that is ready, if one is."""
         if self._coming is None and self._is_due():
-            self._begun = time.monotonic()
             self._coming = row, HostCopy([step.x0[0, 0], step.x[0, 0]], self._mark)
         if self._coming is None or not self._coming[1].is_ready():
             return None
@@ -54,4 +53,13 @@ class Previews:
         return Preview(row.member, row.slice_index, mask, self._grid.to_source(sample[None], fill=0.0)[0])
 
     def _is_due(self) -> bool:
-        return self._interval_s is not None and time.monotonic() - self._begun >= self._interval_s
+        """Whether it is time; the next one then counts from when this one was due, not from when its step came.
+
+        Otherwise a step that takes a little less than the interval would halve the rate. Of a step that came late,
+        half an interval is made up for, so that none comes at once after another.
+        """
+        now = time.monotonic()
+        if self._interval_s is None or now < self._due:
+            return False
+        self._due = max(self._due + self._interval_s, now + self._interval_s / 2)
+        return True

@@ -71,15 +71,22 @@ CHECKPOINT ?= demo
 CASES ?=
 WHOLE ?=
 BENCH := $(BIN)/python benchmarks
-bench: setup ## figures of docs/performance.md on the processor: a quarter of an hour (WHOLE=--whole: more; CASES=... real ones, too)
+bench: setup ## figures of docs/performance.md on the processor: half an hour (WHOLE=--whole: more; CASES=... real ones, too)
 	$(BENCH)/speed.py --device cpu $(ARGS)
 	$(BENCH)/speed_runs.py --device cpu $(WHOLE)
+	$(SCREEN) $(BENCH)/viewer.py --device cpu
+	$(BENCH)/growth.py --device cpu
+	$(BENCH)/memory.py --device cpu
+	$(SCREEN) $(BENCH)/startup.py
 	$(BENCH)/speed_agreement.py --device cpu $(if $(CASES),--cases $(CASES))
 	$(BIN)/python benchmarks/speed_tables.py
 
 bench-gpu: setup ## the same on a GPU, where PyTorch finds one
 	$(BENCH)/speed.py --device cuda $(ARGS)
 	$(BENCH)/speed_runs.py --device cuda --whole
+	$(SCREEN) $(BENCH)/viewer.py --device cuda
+	$(BENCH)/growth.py --device cuda
+	$(BENCH)/memory.py --device cuda
 	$(BENCH)/speed_agreement.py --device cuda --out benchmarks/results/speed_agreement_gpu.json $(if $(CASES),--cases $(CASES))
 	$(BIN)/python benchmarks/speed_tables.py
 

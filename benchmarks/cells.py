@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import torch
 
 from napari_diffseg.imaging.atomic import atomic_write, write_json
@@ -115,6 +116,14 @@ def write_record(path: Path, figures: dict[str, Any], *, checkpoint: Checkpoint 
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, known | figures, overwrite=True)
+
+
+def others_load() -> float:
+    """The share of the processor that other processes took in the last seconds; figures are worth less above 0.1."""
+    mine = psutil.Process()
+    mine.cpu_percent()
+    total = psutil.cpu_percent(2.0) / 100 * (psutil.cpu_count() or 1)
+    return round(max(0.0, total - mine.cpu_percent() / 100) / (psutil.cpu_count() or 1), 2)
 
 
 def _public(arguments: list[str]) -> list[str]:

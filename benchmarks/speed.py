@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from cells import RESULTS, write_record
+from cells import RESULTS, others_load, write_record
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
@@ -77,7 +77,7 @@ def main() -> None:
             for name in options.networks.split(",")
         ]
     out = options.out or RESULTS / ("speed.json" if device.type == "cpu" else "speed_gpu.json")
-    figures = {"rounds": options.rounds, "busy": _others_load(), "networks": rows}
+    figures = {"rounds": options.rounds, "busy": others_load(), "networks": rows}
     write_record(out, figures, checkpoint=checkpoint, device=device)
     print(json.dumps(rows, indent=1))
 
@@ -199,16 +199,6 @@ def _paper_network() -> UNet:
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.02)
     return network
-
-
-def _others_load() -> float:
-    """The share of the processor that other processes took in the last seconds; figures are worth less above 0.1."""
-    import psutil
-
-    mine = psutil.Process()
-    mine.cpu_percent()
-    total = psutil.cpu_percent(2.0) / 100 * (psutil.cpu_count() or 1)
-    return round(max(0.0, total - mine.cpu_percent() / 100) / (psutil.cpu_count() or 1), 2)
 
 
 if __name__ == "__main__":

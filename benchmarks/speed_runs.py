@@ -1,25 +1,21 @@
-"""What a person waits for, how the wait grows, and the memory it takes.
+"""What a person waits for.
 
     python benchmarks/speed_runs.py [--checkpoint demo] [--device auto] [--whole]
 
 Times runs of the engine on the shipped case, warm: to the first preview, a member, an ensemble of one slice, the whole
-volume. Fits how the time grows with members, slices and steps. Measures peak memory in processes of their own, and what
-importing takes. `--whole` adds five members of a phantom of 240 x 240 x 155 voxels, minutes on a processor. Writes
+volume. `--whole` adds five members of a phantom of 240 x 240 x 155 voxels, minutes on a processor. Writes
 `benchmarks/results/speed_runs.json`, on a GPU `speed_runs_gpu.json`.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from cells import RESULTS, write_record
+from cells import RESULTS, others_load, write_record
 from held_out import phantom_case
 from options import parser
 
@@ -35,15 +31,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.imaging.case import Case
 
-_HERE = Path(__file__).resolve().parent
-_DEMO = _HERE.parent / "src" / "napari_diffseg" / "data" / "demo_case"
-_COUNTS = {"members": (5, 10, 20), "slices": (2, 4, 8), "timesteps": (5, 10, 20)}
-_MEMORY_MEMBERS = (1, 50, 200)
-_STARTS = {
-    "napari-diffseg --help": "from napari_diffseg.cli import main; main(['--help'])",
-    "reader hook": "import napari_diffseg.plugin.reader",
-    "engine with PyTorch": "import napari_diffseg.segmenting.segmenter",
-}
+DEMO = Path(__file__).resolve().parents[1] / "src" / "napari_diffseg" / "data" / "demo_case"
 
 
 def main() -> None:
@@ -52,21 +40,19 @@ def main() -> None:
     checkpoint = load_checkpoint(resolve_checkpoint(options.checkpoint))
     device = resolve_device(options.device)
     segmenter = LocalSegmenter(checkpoint, preview_interval_s=0)
-    case = read_case(_DEMO)
+    case = read_case(DEMO)
     middle = int(np.argmax((case.reference.data > 0).sum(axis=(0, 1)))) if case.reference else case.shape[2] // 2
     common = {"device": options.device, "focus": middle}
     _run(segmenter, case, common | {"slices": f"{middle}:{middle + 1}", "members": 5})  # loads and warms up
     figures: dict[str, Any] = {
         "case": {"shape": list(case.shape), "sampled": 0},
         "waits": _waits(segmenter, case, common, middle),
-        "growth": _growth(segmenter, case, common, middle),
-        "memory": [_memory(members, options) for members in _MEMORY_MEMBERS],
-        "start": {name: _started(code) for name, code in _STARTS.items()},
     }
     if options.whole:
         settings = PhantomSettings(seed=920_000, shape=(240, 240, 155), spacing_mm=(1.0, 1.0, 1.0))
         big = phantom_case(make_phantom(settings), "whole")
         figures["waits"]["five members, 240 x 240 x 155"] = _run(segmenter, big, {"device": options.device})
+    figures["busy"] = others_load()
     figures["case"]["sampled"] = figures["waits"]["five members, shipped volume"]["slices"]
     name = "speed_runs.json" if device.type == "cpu" else "speed_runs_gpu.json"
     write_record(options.out or RESULTS / name, figures, checkpoint=checkpoint, device=device)
@@ -103,36 +89,6 @@ def _waits(segmenter: LocalSegmenter, case: Case, common: dict[str, Any], middle
         "five members of 50 steps, one slice": _run(segmenter, case, one | {"members": 5, "timesteps": 50}),
         "five members, shipped volume": _run(segmenter, case, common | {"members": 5}),
     }
-
-
-def _growth(segmenter: LocalSegmenter, case: Case, common: dict[str, Any], middle: int) -> dict[str, Any]:
-    """The exponent of each number: the slope of log(seconds) over log(number), the others fixed."""
-    out = {}
-    for name, counts in _COUNTS.items():
-        seconds = []
-        for n in counts:
-            settings = common | {"members": 5, "slices": f"{middle}:{middle + 1}"}
-            settings |= {"slices": f"{middle - n // 2}:{middle - n // 2 + n}"} if name == "slices" else {name: n}
-            seconds.append(statistics.median(_run(segmenter, case, settings)["all_s"] for _ in range(3)))
-        slope = float(np.polyfit(np.log(counts), np.log(seconds), 1)[0])
-        out[name] = {"counts": list(counts), "seconds": seconds, "exponent": round(slope, 3)}
-    return out
-
-
-def _memory(members: int, options: argparse.Namespace) -> dict[str, Any]:
-    command = [sys.executable, str(_HERE / "speed_memory.py"), str(members), options.checkpoint, options.device]
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
-    return {"members": members} | json.loads(result.stdout)
-
-
-def _started(code: str) -> float:
-    """Seconds of a fresh process, the best of three: files are in the system's cache."""
-    taken = []
-    for _ in range(3):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        taken.append(time.perf_counter() - began)
-    return round(min(taken), 2)
 
 
 if __name__ == "__main__":

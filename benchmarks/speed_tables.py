@@ -10,7 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "performance.md"
@@ -47,30 +50,39 @@ def put(page: str, text: str) -> str:
 
 
 def figures(results: Path) -> str:
-    """All sections in Markdown; what has not been measured is said to be so."""
+    """All sections in Markdown, a GPU's figures below a processor's; what has not been measured is said to be so."""
     sections = (
         ("Against the method as published", "speed", _rates),
-        ("The same on a GPU", "speed_gpu", _rates),
-        ("Waiting, growth, memory and start", "speed_runs", _runs),
-        ("The same on a GPU", "speed_runs_gpu", _runs),
+        ("Waiting", "speed_runs", _runs),
+        ("The viewer", "viewer", _viewer),
+        ("How the time grows", "growth", _growth),
+        ("Memory", "memory", _memory),
+        ("Start", "startup", _start),
         ("Whether the masks are the same", "speed_agreement", _agreement),
-        ("The same on a GPU", "speed_agreement_gpu", _agreement),
     )
-    parts = []
+    parts, on_gpu = [], False
     for title, name, render in sections:
-        path = results / f"{name}.json"
-        body = "Not measured yet.\n"
-        if path.exists():
-            record = json.loads(path.read_text("utf-8"))
-            body = f"{render(record)}\n{_source(record)}"
-        parts.append(f"## {title}\n\n{body}")
+        body = _section(results / f"{name}.json", render) or "Not measured yet.\n"
+        gpu = _section(results / f"{name}_gpu.json", render)
+        on_gpu = on_gpu or gpu is not None
+        parts.append(f"## {title}\n\n{body}" + (f"\n### On a GPU\n\n{gpu}" if gpu else ""))
+    if not on_gpu:
+        parts.append("## On a GPU\n\nNothing has been measured yet: `make bench-gpu` does it.\n")
     return "\n".join(parts)
+
+
+def _section(path: Path, render: Callable[[Record], str]) -> str | None:
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text("utf-8"))
+    return f"{render(record)}\n{_source(record)}"
 
 
 def _source(record: Record) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in record["versions"].items())
-    digest = record["checkpoint"]["sha256"][:12]
-    return f"`{record['command']}`; {record['date']}; {record['device']}; {versions}; checkpoint sha256 {digest}.\n"
+    of = f"checkpoint sha256 {record['checkpoint']['sha256'][:12]}" if record["checkpoint"] else "random weights"
+    busy = f"; other processes took {record['busy']:.0%} of the processor at the end" if "busy" in record else ""
+    return f"`{record['command']}`; {record['date']}; {record['device']}; {versions}; {of}{busy}.\n"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -98,8 +110,7 @@ def _rates(record: Record) -> str:
         "A member-step is one evaluation of one slice with noise and arithmetic of the sampler. The reference is batch "
         "1, float32, default memory format, one member after another. The share is the plain network's operations a "
         "second over those of a large matrix product in the same precision, timed in the same rounds (GFLOP/s: "
-        f"{products}). Other processes took {record['busy']:.0%} of the processor at the end. "
-        f"{record.get('note', '')}\n\n" + _table(head, rows)
+        f"{products}). {record.get('note', '')}\n\n" + _table(head, rows)
     )
 
 
@@ -120,25 +131,65 @@ def _runs(record: Record) -> str:
         ]
         for name, w in record["waits"].items()
     ]
-    growth = [
-        [name, ", ".join(map(str, g["counts"])), ", ".join(_seconds(s) for s in g["seconds"]), f"{g['exponent']:.2f}"]
-        for name, g in record["growth"].items()
-    ]
-    memory = [[str(m["members"]), str(m["loaded_mib"]), str(m["above_loaded_mib"])] for m in record["memory"]]
-    start = [[f"`{name}`", _seconds(s)] for name, s in record["start"].items()]
     return "\n".join(
         (
             f"The shipped case ({shape}), the network loaded; seconds from the request on.\n",
             _table(["run", "slices", "steps", "first preview", "first member", "all"], waits),
-            f"How the time grows; an exponent of 1 is in proportion, the most wanted {_MOST_EXPONENT}.\n",
-            _table(["number of", "", "seconds", "exponent"], growth),
-            "Peak memory of a process above the loaded model in MiB, every map of an ensemble of 240 x 240 x 155 "
-            f"voxels included; wanted: 50 members within {_MOST_MIB}.\n",
-            _table(["members", "loaded model", "above it"], memory),
-            "A fresh process, files in the system's cache.\n",
-            _table(["start", "seconds"], start),
         )
     )
+
+
+def _viewer(record: Record) -> str:
+    turns = [_spread(name, spread) for name, spread in record["gaps_ms"].items()]
+    works = [_spread(name, spread) for name, spread in record["took_ms"].items()]
+    found = [[name, f"{value:g}", f"{record['wanted'][name]:g}"] for name, value in record["found"].items()]
+    return "\n".join(
+        (
+            "The shipped case in a napari window on a virtual screen, drawn by the processor; turns of "
+            f"{record['seconds']:g} s, {record['rounds']} of each. Gaps between the beats of a timer of 1 ms in the "
+            "window's event loop, in ms; a run counts from the click on Run, its layers' making included.\n",
+            _table(["turn", "p50", "p99", "worst", "count"], turns),
+            "Work in the window's thread, in ms. Drawing the canvas comes after a preview and is what a graphics card "
+            "does elsewhere.\n",
+            _table(["work", "p50", "p99", "worst", "count"], works),
+            f"The engine made {record['previews_made_a_second']:g} previews a second.\n",
+            _table(["", "found", "wanted"], found),
+        )
+    )
+
+
+def _spread(name: str, spread: Record) -> list[str]:
+    return [name, *(f"{spread[key]:.1f}" for key in ("p50", "p99", "worst")), str(spread["count"])]
+
+
+def _growth(record: Record) -> str:
+    rows = [
+        [name, ", ".join(map(str, g["counts"])), ", ".join(_seconds(s) for s in g["seconds"]), f"{g['exponent']:.2f}"]
+        for name, g in record["growth"].items()
+    ]
+    return (
+        "A small network, batches of one size; the exponent of the power law that fits best: 1 is in proportion, the "
+        f"most wanted {_MOST_EXPONENT}.\n\n" + _table(["number of", "", "seconds", "exponent"], rows)
+    )
+
+
+def _memory(record: Record) -> str:
+    ways = {"files": "files", "viewer": "files and layers"}
+    rows = [
+        [ways[row["way"]], *(str(row[key]) for key in ("members", "loaded_mib", "above_loaded_mib", "seconds"))]
+        for row in record["rows"]
+    ]
+    shape = " x ".join(map(str, record["shape"]))
+    return (
+        f"Peak memory of a fresh process above the loaded network, in MiB, for a case of {shape} voxels; wanted: 50 "
+        f"members within {_MOST_MIB}. Here {record['how']}.\n\n"
+        + _table(["results in", "members", "loaded network", "above it", "seconds"], rows)
+    )
+
+
+def _start(record: Record) -> str:
+    rows = [[f"{name}", f"{seconds:.2f}"] for name, seconds in record["start_s"].items()]
+    return "Medians over fresh processes, files in the system's cache.\n\n" + _table(["until it is there", "s"], rows)
 
 
 def _agreement(record: Record) -> str:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from cells import RESULTS
+from growth import exponent, small_network
+from memory_process import Repeated
 from speed import Subject, _flop, _measure
 from speed_agreement import _differences, _members
 from speed_tables import BEGIN, END, PAGE, figures, put
+from viewer import TARGETS, summarise
 
 from builders import PAPER_NETWORK, write_case, write_tiny_checkpoint
 from napari_diffseg.checkpoint import load_checkpoint
@@ -16,6 +23,7 @@ from napari_diffseg.events import Sampled, SegmentRequest
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.unet import to_inference
+from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 CPU = torch.device("cpu")
@@ -67,6 +75,61 @@ def test_differences_of_masks_have_known_sizes():
 def test_the_page_says_what_the_results_say():
     page = PAGE.read_text("utf-8")
     assert page == put(page, figures(PAGE.parents[1] / "benchmarks" / "results"))
+
+
+def test_a_gpus_figures_stand_below_a_processors_under_one_title(tmp_path):
+    assert figures(tmp_path).count("Nothing has been measured yet") == 1
+    record = json.loads((RESULTS / "speed_agreement.json").read_text("utf-8"))
+    for name in ("speed_agreement", "speed_agreement_gpu"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(record), "utf-8")
+    page = figures(tmp_path)
+    assert page.count("## Whether the masks are the same") == page.count("### On a GPU") == 1
+    assert "Nothing has been measured" not in page
+
+
+def test_time_in_proportion_has_an_exponent_of_one():
+    assert exponent((4, 8, 16, 32), (0.4, 0.8, 1.6, 3.2)) == 1
+    assert exponent((4, 8, 16, 32), (1, 4, 16, 64)) == 2
+
+
+def test_a_small_network_samples_as_the_checkpoints_own_does(checkpoint, tmp_path):
+    small = small_network(checkpoint)
+    assert small.parameters > 0
+    assert small.digest == checkpoint.digest
+    case = read_case(write_case(tmp_path))
+    sampled = list(LocalSegmenter(small).segment(case, SegmentRequest(device="cpu", members=1, timesteps=1)))
+    assert any(isinstance(event, Sampled) for event in sampled)
+
+
+def test_repeated_members_are_the_first_ones_shifted_and_arrive_as_a_runs_do(checkpoint, tmp_path):
+    case = read_case(write_case(tmp_path))
+    request = SegmentRequest(device="cpu", members=3)
+    events = list(Repeated(LocalSegmenter(checkpoint)).segment(case, request))
+    ensemble = Ensemble.for_run(events[0])
+    for event in events:
+        if isinstance(event, Sampled):
+            ensemble.add(event.member, event.slices, event.mask)
+    assert events[0].members == events[-1].members == ensemble.members == (0, 1, 2)
+    plane = {k: np.moveaxis(ensemble.member(k), events[0].slice_axis + 1, 1) for k in (0, 2)}
+    assert plane[0].any()
+    np.testing.assert_array_equal(plane[2], np.roll(plane[0], 2, axis=-1))
+
+
+def test_a_viewers_figures_are_set_against_the_idle_window():
+    clock = SimpleNamespace(
+        gaps={"idle": [1.0, 1.0, 2.0], "streaming": [1.0, 3.0, 12.0]},
+        took={"preview": [2.0, 4.0, 9.0]},
+        first_preview_s=[0.2, 0.4, 0.3],
+        made=30,
+        shown=24,
+        shown_s=2.0,
+    )
+    found = summarise(clock)["found"]
+    assert found["worst gap beyond idle, ms"] == 10
+    assert found["window's work a preview, ms"] == 4
+    assert found["first preview, s"] == 0.3
+    assert found["previews a second, at least"] == 12
+    assert found.keys() == TARGETS.keys()
 
 
 def test_a_page_without_marks_is_refused():

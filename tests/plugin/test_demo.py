@@ -1,5 +1,8 @@
 """The demo on a virtual screen, with a fake engine: pictures, results, and failures as sentences."""
 
+import threading
+import time
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -35,3 +38,16 @@ def test_a_failure_is_its_sentence(drive, segmenter):
     segmenter.fail_at, segmenter.error = 0, RunFailed("The device was lost: restart.")
     with pytest.raises(RunFailed, match="The device was lost"):
         drive()
+
+
+def test_it_ends_after_what_still_works_in_a_thread(drive):
+    stop, ended = threading.Event(), threading.Event()
+
+    def measure():
+        stop.wait()
+        time.sleep(0.3)
+        ended.set()
+
+    launch(measure, stop)
+    drive()
+    assert ended.is_set()

@@ -72,6 +72,8 @@ def screenshot_demo(out_dir: Path, *, session: Session | None = None, case: Path
     """
     from napari.utils.notifications import notification_manager
 
+    from napari_diffseg.plugin.worker import end_all
+
     case = case or demo_case_folder()
     out_dir.mkdir(parents=True, exist_ok=True)
     session = session or _session(None)
@@ -84,6 +86,7 @@ def screenshot_demo(out_dir: Path, *, session: Session | None = None, case: Path
         finally:
             session.close()
             viewer.close()
+            end_all()  # napari does it when its event loop ends, and none was started here
 
 
 def _session(runs_folder: Path | None) -> Session:

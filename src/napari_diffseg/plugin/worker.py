@@ -55,6 +55,11 @@ def launch(target: Callable[[], None], stop: threading.Event) -> None:
     worker.start()
 
 
+def end_all() -> None:
+    """Ask all jobs to stop and wait for them: a thread that outlives Qt's objects would abort the process."""
+    FunctionWorker.await_workers()
+
+
 def _yield_to_the_screen() -> None:
     """On Linux a thread can be made nicer than its process, and the threads that it starts inherit it."""
     if sys.platform == "linux":

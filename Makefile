@@ -25,8 +25,8 @@ demo: setup ## the shipped case and checkpoint in napari; without a screen, segm
 checkpoint: setup ## train the shipped checkpoint anew by scripts/shipped-1.toml and -2: hours; goes on where it was (WORK=...)
 	$(BIN)/python scripts/make_checkpoint.py --work $(WORK)
 
-test: setup ## the default tests (ARGS=... goes to pytest)
-	$(PYTEST) $(ARGS)
+test: setup ## the default tests, in up to four processes (ARGS=... goes to pytest)
+	OMP_NUM_THREADS=1 $(PYTEST) -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 slow: setup ## the tests marked slow
 	$(PYTEST) -m slow $(ARGS)

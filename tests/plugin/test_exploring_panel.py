@@ -150,12 +150,14 @@ def test_fewer_members_are_measured_anew(shown, qtbot):
     qtbot.waitUntil(lambda: find(shown, "lesions").item(0, 0).text() == "2/2", timeout=10_000)
 
 
-def test_a_new_run_forgets_what_was_measured(shown, qtbot):
+def test_a_new_run_forgets_what_was_measured(shown, segmenter, qtbot):
     explored(shown, qtbot)
+    segmenter.pause = 0.2  # the run lasts until it is cancelled
     find(shown, "run").click()
     qtbot.waitUntil(lambda: find(shown, "lesions").rowCount() == 0, timeout=10_000)
     assert find(shown, "findings").text().startswith("Run first")
     assert not find(shown, "member_largest").isEnabled()
+    shown.session.cancel()
     wait_idle(shown, qtbot)
 
 

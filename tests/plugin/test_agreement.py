@@ -79,7 +79,7 @@ def test_lines_follow_the_slice_and_go_when_switched_off(viewer, results, agreem
     agreement.show(True)
     assert len(viewer.layers[NAME].data)
     go_to_voxel(viewer, results.view, (0, y, z))  # source axis 0 is the one across the screen
-    qtbot.waitUntil(lambda: not len(viewer.layers[NAME].data), timeout=20_000)
+    qtbot.waitUntil(lambda: not len(viewer.layers[NAME].data), timeout=90_000)
     agreement.show(False)
     assert not viewer.layers[NAME].visible
 
@@ -114,7 +114,7 @@ def test_in_3d_there_is_a_surface_for_each_share_and_the_selection_stays(viewer,
     agreement.show(True)
     viewer.dims.ndisplay = 3
     names = [f"diffseg | surface {share}" for share in ("5 %", "50 %", "95 %")]
-    qtbot.waitUntil(lambda: all(name in viewer.layers for name in names), timeout=20_000)
+    qtbot.waitUntil(lambda: all(name in viewer.layers for name in names), timeout=90_000)
     assert all(viewer.layers[name].visible for name in names)
     assert not viewer.layers[NAME].visible
     assert viewer.layers.selection.active is viewer.layers["diffseg 1 | mask"]

@@ -117,7 +117,7 @@ def test_a_stroke_in_the_reference_is_judged(viewer, box, against, qtbot):
     polled(against)
     before = box.line.text()
     layer.paint((0, 0, 0), 1)
-    qtbot.waitUntil(lambda: box.line.text() not in ("", before), timeout=20_000)
+    qtbot.waitUntil(lambda: box.line.text() not in ("", before), timeout=90_000)
 
 
 def test_a_removed_reference_is_forgotten_and_a_wrong_one_says_why(viewer, box, against):

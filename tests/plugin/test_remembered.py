@@ -175,7 +175,7 @@ def find(panel, name):
 
 def load(panel, text, qtbot):
     panel.checkpoint.choose(text)
-    qtbot.waitUntil(lambda: panel.session.phase is Phase.IDLE, timeout=5000)
+    qtbot.waitUntil(lambda: panel.session.phase is Phase.IDLE, timeout=90_000)
 
 
 def test_the_next_panel_begins_with_what_was_chosen_in_the_last(make_panel, viewer, qtbot):
@@ -195,7 +195,7 @@ def test_the_next_panel_begins_with_what_was_chosen_in_the_last(make_panel, view
     (action,) = find(second, "checkpoint_recent").menu().actions()
     assert (action.text(), action.toolTip()) == ("net.pt", "/data/one & two/net.pt")
     action.trigger()
-    qtbot.waitUntil(lambda: second.session.phase is Phase.IDLE, timeout=5000)
+    qtbot.waitUntil(lambda: second.session.phase is Phase.IDLE, timeout=90_000)
     assert second.settings.controls["timesteps"].value() == 3
     load(second, "other.pt", qtbot)
     assert second.settings.controls["timesteps"].value() == 4

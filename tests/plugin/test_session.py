@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from napari_diffseg.errors import BadCase, BadRequest, RunFailed
-from napari_diffseg.plugin.mailbox import Ending
+from napari_diffseg.events import Finished
+from napari_diffseg.plugin.mailbox import Ending, Mailbox
 from napari_diffseg.plugin.progress import seconds_left
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.task import Phase
@@ -204,6 +205,22 @@ def test_cancelling_keeps_finished_members_and_closes_the_engine(slow_session, l
     assert kept["status"] == "running"
     assert len(kept["members"]) >= 2
     assert session.why_not_run() is None
+
+
+def test_a_cancel_after_the_last_member_comes_too_late(session, layers, monkeypatch):
+    put = Mailbox.put
+
+    def put_and_cancel(mailbox, item):
+        put(mailbox, item)
+        if isinstance(item, Finished):
+            session.cancel()
+
+    monkeypatch.setattr(Mailbox, "put", put_and_cancel)
+    ready(session, layers)
+    heard = record(session)
+    session.start()
+    session.poll()
+    assert heard["run_ended"] == [Ending.DONE]
 
 
 def test_run_pressed_twice_is_one_run(slow_session, layers, segmenter):

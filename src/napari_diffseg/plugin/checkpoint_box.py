@@ -121,7 +121,7 @@ class CheckpointBox(QGroupBox):
         form.setContentsMargins(0, 0, 0, 0)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapAllRows)
         for name, value in rows:
-            form.addRow(_plain(name, dim=True), _plain(value, dim=False))
+            form.addRow(_plain(name, heading=True), _plain(value, heading=False))
         unload = QPushButton("Unload")
         unload.setObjectName("diffseg_unload")
         unload.setToolTip("Free the network's memory; the next run loads it again.")
@@ -131,7 +131,7 @@ class CheckpointBox(QGroupBox):
         self.card.setVisible(bool(rows))
 
 
-def _plain(text: str, *, dim: bool) -> QLabel:
+def _plain(text: str, *, heading: bool) -> QLabel:
     """A label of plain text, never read as HTML, that breaks within long names and can be copied.
 
     Digests are shortened as everywhere; the whole ones are in the tooltip.
@@ -141,7 +141,8 @@ def _plain(text: str, *, dim: bool) -> QLabel:
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setEnabled(not dim)
+    if heading:
+        label.setStyleSheet("font-weight: bold")
     return label
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_diffseg.errors import BadRequest, DiffsegError
-from napari_diffseg.events import Sampled
+from napari_diffseg.events import Finished, Sampled
 from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Told
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def segment_job(
         try:
             for event in events:
                 mailbox.put(event)
+                if isinstance(event, Finished):  # nothing is left to stop, however late somebody asked for it
+                    break
                 if is_new and isinstance(event, Sampled):  # before it there is nothing to open again
                     is_new = False
                     _make_room(plan, open_runs)

@@ -11,6 +11,7 @@ from napari_diffseg.plugin.contours import COLOR_NAMES, LEVELS
 from napari_diffseg.plugin.convergence_box import ConvergenceBox
 from napari_diffseg.plugin.fold import Fold
 from napari_diffseg.plugin.lesion_table import LesionTable, in_ml
+from napari_diffseg.plugin.member_wall import MemberWall
 from napari_diffseg.plugin.reference_box import ReferenceBox
 from napari_diffseg.plugin.volume_box import VolumeBox
 
@@ -31,7 +32,7 @@ class ExploreBox(QGroupBox):
         self.line.setWordWrap(True)
         self.line.setToolTip("Volume: the mean over the members, and where the middle 95 % of them lie.")
         self.volume, self.lesions, self.convergence = VolumeBox(), LesionTable(), ConvergenceBox()
-        self.reference = ReferenceBox()
+        self.wall, self.reference = MemberWall(), ReferenceBox()
         self.agreement = QCheckBox("Outline 5, 50 and 95 % agreement")
         self.agreement.setObjectName("diffseg_agreement")
         colors = ", ".join(f"{level:.0%} {name}" for level, name in zip(LEVELS, COLOR_NAMES, strict=True))
@@ -41,6 +42,7 @@ class ExploreBox(QGroupBox):
         layout.addWidget(self.agreement)
         for name, title, content, tip in (
             ("volume_fold", "Members by volume", self.volume, "Each member's volume; click one to see it."),
+            ("wall_fold", "Members side by side", self.wall, "Every member on the slice on screen."),
             ("lesions_fold", "Lesions", self.lesions, "What hangs together, and how many members see it."),
             ("convergence_fold", "Convergence", self.convergence, "Whether further members change the majority."),
             ("reference_fold", "Against a reference", self.reference, "Dice, HD95, errors, and how sure they were."),
@@ -53,6 +55,11 @@ class ExploreBox(QGroupBox):
         self.volume.show_volumes(None if findings is None else findings.volumes)
         self.lesions.show_lesions(() if findings is None else findings.lesions)
         self.convergence.show_convergence(None if findings is None else findings.convergence)
+
+    def choose_member(self, member: int | None) -> None:
+        """Say which member is on the canvas; None is none."""
+        self.volume.choose(member)
+        self.wall.choose(member)
 
     def show_failure(self, sentence: str) -> None:
         """Say why nothing could be measured."""

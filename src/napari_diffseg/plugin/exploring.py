@@ -13,6 +13,7 @@ from napari_diffseg.plugin.going import go_to_slice, go_to_voxel, show_member, s
 from napari_diffseg.plugin.keys import Keys
 from napari_diffseg.plugin.measuring import Measuring
 from napari_diffseg.plugin.pointer import Pointer
+from napari_diffseg.plugin.wall import Wall
 
 if TYPE_CHECKING:
     import threading
@@ -49,6 +50,7 @@ class Exploring:
         self._viewer = viewer
         self._results = results
         self._whole = 0
+        self._chosen: int | None = None
         self.box = ExploreBox()
         self.measuring = Measuring(launch=launch or _napari_launch)
         self.measuring.measured.connect(self.box.show_findings)
@@ -59,6 +61,8 @@ class Exploring:
         self.pointer = Pointer(viewer, results)
         self.pointer.told.connect(result_box.show_cursor)
         self.box.volume.picked.connect(self._show_member)
+        self.wall = Wall(viewer, results, self.box.wall)
+        self.box.wall.picked.connect(self._toggle_member)
         self.box.lesions.picked.connect(self._go_to_lesion)
         actions = {
             "U": lambda: toggle_uncertainty(results),
@@ -75,6 +79,9 @@ class Exploring:
         self._whole = 0
         self.measuring.forget()
         self.reference.judging.forget()
+        self.wall.follow()
+        self._chosen = None
+        self.box.choose_member(None)
 
     def follow(self, _sampled: object = None) -> None:
         """Members have come: measure anew, now and then, once another one is whole."""
@@ -85,9 +92,11 @@ class Exploring:
             self.measuring.ask(view, at_once=False)
             self._timer.start()
             self.agreement.draw()
+            self.wall.follow()
 
     def redraw(self) -> None:
         """The layers show the result in another way."""
+        self.wall.follow()
         self.agreement.draw()
 
     def measure(self) -> None:
@@ -101,6 +110,7 @@ class Exploring:
         self._timer.stop()
         self.agreement.close()
         self.reference.close()
+        self.wall.close()
         self.measuring.close()
         self.pointer.close()
         self.keys.close()
@@ -114,6 +124,11 @@ class Exploring:
         view = self._results.view
         if view is not None:
             show_member(self._viewer, view, member)
+            self._chosen = member
+            self.box.choose_member(member)
+
+    def _toggle_member(self, member: int) -> None:
+        self._show_member(None if member == self._chosen else member)
 
     def _go_to_lesion(self, lesion: Lesion) -> None:
         view = self._results.view

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from superqt import QCollapsible
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
-_SPACING = 2
+_SPACING: Final = 2
+_ANY_HEIGHT: Final = 2**24 - 1  # Qt's own bound
 
 
 class Fold(QCollapsible):
@@ -34,6 +35,7 @@ class Fold(QCollapsible):
         assert layout is not None  # it is made with one
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(_SPACING)
+        self.toggled.connect(self._show_content)
         if content is not None:
             self.replace_content(content)
 
@@ -49,3 +51,11 @@ class Fold(QCollapsible):
             self.expand(animate=False)
         else:
             self.collapse(animate=False)
+        self._show_content(is_open)
+
+    def _show_content(self, is_open: bool) -> None:
+        """Hide what is folded, so that it draws nothing; let what is not grow, which its height when unfolded forbids."""
+        content = self.content()
+        content.setVisible(is_open)
+        if is_open:
+            content.setMaximumHeight(_ANY_HEIGHT)

@@ -218,6 +218,22 @@ class Ensemble:
             votes += np.unpackbits(self._bits[k][:, row], axis=-1, count=n).reshape(votes.shape)
         return votes, len(voted)
 
+    def member_slice(self, member: int, slice_index: int) -> Bool:
+        """One member on one source slice, (labels, U, V); zero while it has not reached it.
+
+        Raises
+        ------
+        KeyError
+            If the ensemble has no such member, or the run does not cover the slice.
+        """
+        bits = self._bits[member][:, self._row[slice_index]]
+        n = self._plane[0] * self._plane[1]
+        return np.unpackbits(bits, axis=-1, count=n).view(np.bool_).reshape(-1, *self._plane)
+
+    def seen_from_above(self) -> Bool:
+        """Where any member marks anything on any slice with any label, (U, V)."""
+        return np.asarray(self._votes.any(axis=(0, 1)))
+
     def _unpacked(self, member: int) -> Bool:
         n = self._plane[0] * self._plane[1]
         flat = np.unpackbits(self._bits[member], axis=-1, count=n)

@@ -54,7 +54,7 @@ class Fold(QCollapsible):
         self._show_content(is_open)
 
     def _show_content(self, is_open: bool) -> None:
-        """Hide what is folded, so that it draws nothing; let what is not grow, which its height when unfolded forbids."""
+        """Hide what is folded, so that it draws nothing; let the rest grow, which its height when unfolded forbids."""
         content = self.content()
         content.setVisible(is_open)
         if is_open:

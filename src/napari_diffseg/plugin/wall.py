@@ -50,7 +50,7 @@ class Wall(QObject):
         self._viewer = viewer
         self._results = results
         self._wall = wall
-        self._soon = QTimer(self)
+        self._soon = QTimer(wall)  # goes with it, where a window is closed as a whole
         self._soon.setSingleShot(True)
         self._soon.setInterval(_SOON_MS)
         self._soon.timeout.connect(self.draw)

@@ -23,7 +23,7 @@ from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_diffseg.events import SamplingEvent, Segmenter
+    from napari_diffseg.events import Gaze, SamplingEvent, Segmenter
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.plugin.expected_layers import ExpectedLayers
     from napari_diffseg.plugin.result_layers import ResultLayers
@@ -101,11 +101,12 @@ class Repeated:
 
     segmenter: Segmenter
 
-    def segment(self, case: Case, request: SegmentRequest) -> Iterator[SamplingEvent]:
+    def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
         """As an engine does."""
         first: list[Sampled] = []
         finished: Finished | None = None
-        with closing(self.segmenter.segment(case, request.model_copy(update={"members": 1}))) as events:
+        one = request.model_copy(update={"members": 1})
+        with closing(self.segmenter.segment(case, one, gaze=gaze)) as events:
             for event in events:
                 match event:
                     case Started():

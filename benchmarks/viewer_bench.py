@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from napari_diffseg.events import SamplingEvent, Segmenter
+    from napari_diffseg.events import Gaze, SamplingEvent, Segmenter
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.plugin.engine import Engine
 
@@ -235,8 +235,8 @@ class _Counted:
     segmenter: Segmenter
     bench: Bench
 
-    def segment(self, case: Case, request: SegmentRequest) -> Iterator[SamplingEvent]:
-        with closing(self.segmenter.segment(case, request)) as events:
+    def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
+        with closing(self.segmenter.segment(case, request, gaze=gaze)) as events:
             for event in events:
                 if isinstance(event, Stepped) and event.preview is not None:
                     self.bench.count_made()

@@ -16,12 +16,15 @@ from napari_diffseg.errors import BadRequest
 from napari_diffseg.recipe import describe_validation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     import numpy.typing as npt
 
     from napari_diffseg.imaging.case import Case
+
+    Gaze = Callable[[], int | None]
+    """The source slice that is looked at now; None while none is."""
 
 PrecisionName = Literal["auto", "fp32", "bf16"]
 
@@ -221,8 +224,11 @@ SamplingEvent = Started | Stepped | Expected | Sampled | Finished
 class Segmenter(Protocol):
     """Whatever turns a case and a request into events. Closing the iterator cancels the run within one step."""
 
-    def segment(self, case: Case, request: SegmentRequest) -> Iterator[SamplingEvent]:
+    def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
         """Sample the ensemble; yields Started, then Stepped, Expected and Sampled as they come, then Finished.
+
+        `gaze` is asked between batches: the rest of the run goes outwards from the slice it tells. The masks are the
+        same in any order.
 
         Raises
         ------

@@ -17,7 +17,7 @@ from napari_diffseg.plugin.engine import Engine
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from napari_diffseg.events import SamplingEvent, SegmentRequest
+    from napari_diffseg.events import Gaze, SamplingEvent, SegmentRequest
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
 
@@ -68,7 +68,7 @@ class FakeSegmenter:
     cases: list[Case] = field(default_factory=list)
     closed: int = 0
 
-    def segment(self, case: Case, request: SegmentRequest) -> Iterator[SamplingEvent]:
+    def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
         self.seen.append(request)
         self.cases.append(case)
         axis = 2
@@ -84,7 +84,10 @@ class FakeSegmenter:
             )  # fmt: skip
             done = 0
             rows = [(s, m) for m in members for s in order] if self.alike else [(s, m) for s in order for m in members]
-            for s, member in rows:
+            while rows:
+                if gaze is not None and (looked_at := gaze()) is not None:
+                    rows.sort(key=lambda row: abs(row[0] - looked_at))
+                s, member = rows.pop(0)
                 mask = fake_member(case.shape, 0 if self.alike else member)[..., s]
                 for step in range(self.steps):
                     if done == self.fail_at and self.error is not None:

@@ -207,6 +207,22 @@ def test_cancelling_keeps_finished_members_and_closes_the_engine(slow_session, l
     assert session.why_not_run() is None
 
 
+def test_a_run_goes_on_with_the_slice_that_is_scrolled_to(slow_session, layers, segmenter):
+    session = slow_session
+    segmenter.pause = 0.05
+    ready_slowly(session, layers, members=2)
+    heard = record(session)
+    session.look_at((0.0, 0.0, 0.0))  # nothing goes on yet
+    session.start(layers["t1"].data_to_world((1, 0, 0)))
+    poll_until(session, lambda: heard["sampled"])
+    session.look_at(layers["t1"].data_to_world((4, 0, 0)))
+    poll_until(session, lambda: session.phase is Phase.IDLE)
+    slices = [s for event in heard["sampled"] for s in event.slices]
+    assert slices[0] == 1
+    assert 4 in slices[1:4]
+    assert sorted(slices) == sorted([*range(5)] * 2)
+
+
 def test_a_cancel_after_the_last_member_comes_too_late(session, layers, monkeypatch):
     put = Mailbox.put
 

@@ -87,6 +87,17 @@ def test_the_focused_slice_of_every_member_comes_first(tiny_checkpoint, tiny_cas
     assert [(e.member, e.slices) for e in first] == [(0, (2,)), (1, (2,)), (2, (2,))]
 
 
+def test_a_run_turns_to_the_slice_that_is_looked_at_and_its_masks_stay_the_same(tiny_checkpoint, tiny_case):
+    looked_at = iter([None, 3, 3, 0])
+    request = SegmentRequest(device="cpu", members=2, focus=1, batch_size=2)
+    seen = list(LocalSegmenter(tiny_checkpoint).segment(tiny_case, request, gaze=lambda: next(looked_at)))
+    order = [(e.member, e.slices) for e in seen if isinstance(e, Sampled)]
+    assert order == [(0, (1,)), (1, (1,)), (0, (3,)), (1, (3,)), (0, (2, 0)), (1, (0, 2))]
+    reference = members(tiny_checkpoint, tiny_case)
+    for k, mask in enumerate(reference.values()):
+        np.testing.assert_array_equal(ensemble_of(seen).member(k), mask)
+
+
 def test_previews_are_on_the_source_plane_within_zero_and_one(tiny_checkpoint, tiny_case):
     seen = events(tiny_checkpoint, tiny_case, preview_interval_s=0)
     previews = [e.preview for e in seen if isinstance(e, Stepped)]

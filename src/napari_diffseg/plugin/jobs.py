@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from napari_diffseg.errors import BadRequest, DiffsegError
 from napari_diffseg.events import Finished, Sampled
 from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Told
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
@@ -40,6 +42,23 @@ class LoadEngine(Protocol):
     def forget(self) -> None:
         """Free what is kept."""
         ...
+
+
+@dataclass(eq=False)
+class Reins:
+    """How a run is held and turned while it goes on, from another thread."""
+
+    going: threading.Event = field(default_factory=threading.Event)
+    """Set unless the run is to rest."""
+    focus: int | None = None
+    """The source slice on the screen, once it has changed."""
+
+    def __post_init__(self) -> None:
+        self.going.set()
+
+    def gaze(self) -> int | None:
+        """The slice to go on with."""
+        return self.focus
 
 
 class Stopped(Exception):
@@ -75,6 +94,11 @@ class RunPlan:
     request: SegmentRequest
     folder: Path
     resume: bool = False
+
+    def slice_at(self, point: Sequence[float], slice_axis: int) -> int:
+        """The source slice at a point in world coordinates, along the source axis `slice_axis`."""
+        voxel = np.linalg.inv(self.frame.world) @ [*tuple(point)[-3:], 1.0]
+        return self.frame.source_index(tuple(voxel), slice_axis)
 
 
 def run_guarded(job: Job, mailbox: Mailbox, stop: threading.Event) -> None:
@@ -121,12 +145,10 @@ def load_job(load_engine: LoadEngine, checkpoint: str, overrides: Mapping[str, A
     return job
 
 
-def segment_job(
-    load_engine: LoadEngine, plan: RunPlan, going: threading.Event, *, open_runs: Collection[Path] = ()
-) -> Job:
+def segment_job(load_engine: LoadEngine, plan: RunPlan, reins: Reins, *, open_runs: Collection[Path] = ()) -> Job:
     """Sample an ensemble. Every event is on disk before it is in the mailbox; a stop is answered within one step.
 
-    While `going` is not set the job rests between two steps, and still answers a stop. Once a new run has a result, the
+    While the reins are held the job rests between two steps, and still answers a stop. Once a new run has a result, the
     oldest kept ones give way, except `open_runs`.
     """
 
@@ -138,7 +160,7 @@ def segment_job(
         engine = load_engine(plan.checkpoint, plan.overrides)
         _check_modalities(plan, engine)
         folder = RunFolder(plan.folder, plan.case, engine.checkpoint, plan.request)
-        events = keep_run(engine.segmenter, folder, resume=plan.resume)
+        events = keep_run(engine.segmenter, folder, resume=plan.resume, gaze=reins.gaze)
         is_new = not plan.resume
         try:
             for event in events:
@@ -148,8 +170,8 @@ def segment_job(
                 if is_new and isinstance(event, Sampled):  # before it there is nothing to open again
                     is_new = False
                     _make_room(plan, open_runs)
-                while not (going.is_set() or stop.is_set()):
-                    going.wait(_GLANCE_S)
+                while not (reins.going.is_set() or stop.is_set()):
+                    reins.going.wait(_GLANCE_S)
                 if stop.is_set():
                     raise Stopped
         finally:

@@ -132,6 +132,7 @@ class DiffsegPanel(QWidget):
         self.run_box.resume_asked.connect(self.session.resume)
         self.run_box.cancel_asked.connect(self.session.cancel)
         self.run_box.export_asked.connect(self._export)
+        self.viewer.dims.events.current_step.connect(self._look)
 
     def _connect_runs(self) -> None:
         runs, box = self.session.runs, self.runs_box
@@ -235,6 +236,9 @@ class DiffsegPanel(QWidget):
 
     def _run(self) -> None:
         self._try(lambda: self.session.start(self.viewer.dims.point))
+
+    def _look(self, _event: object = None) -> None:
+        self.session.look_at(self.viewer.dims.point)
 
     def _add_members(self, count: int) -> None:
         self._try(lambda: self.session.add_members(count, self.viewer.dims.point))
@@ -358,6 +362,7 @@ class DiffsegPanel(QWidget):
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._timer.stop()
             self._catch_up_timer.stop()
+            self.viewer.dims.events.current_step.disconnect(self._look)
             self.exploring.close()
             self.session.close()
         return bool(super().event(event))

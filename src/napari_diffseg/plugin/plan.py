@@ -6,8 +6,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_diffseg.errors import BadCase, BadRequest, GridMismatch
 from napari_diffseg.events import make_request
 from napari_diffseg.plugin.jobs import RunPlan
@@ -86,8 +84,7 @@ def extend_plan(plan: RunPlan, count: int, *, slice_axis: int, point: Sequence[f
     """
     request = make_request(plan.request.model_dump() | {"members": plan.request.members + count})
     if point is not None:
-        voxel = np.linalg.inv(plan.frame.world) @ [*tuple(point)[-3:], 1.0]
-        request = request.model_copy(update={"focus": plan.frame.source_index(tuple(voxel), slice_axis)})
+        request = request.model_copy(update={"focus": plan.slice_at(point, slice_axis)})
     return replace(plan, request=request, resume=True)
 
 

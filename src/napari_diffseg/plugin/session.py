@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_diffseg.errors import BadCase, BadCheckpoint, BadRequest, DiffsegError
 from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped, make_request
 from napari_diffseg.plugin.engine import EngineCache
-from napari_diffseg.plugin.jobs import RunPlan, export_job, load_job, read_job, run_guarded, segment_job
+from napari_diffseg.plugin.jobs import Reins, RunPlan, export_job, load_job, read_job, run_guarded, segment_job
 from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Told
 from napari_diffseg.plugin.plan import again_plan, extend_plan, make_plan
 from napari_diffseg.plugin.progress import describe_finish, describe_start
@@ -23,6 +22,7 @@ from napari_diffseg.plugin.task import BUSY, Phase, Task
 from napari_diffseg.recipe import PAPER
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
@@ -249,9 +249,15 @@ class Session(SessionSignals):
 
     def _begin_run(self, plan: RunPlan) -> None:
         open_runs = {run.plan.folder for run in self.runs.records}
-        going = threading.Event()
-        job = segment_job(self._load_engine, plan, going, open_runs=open_runs)
-        self._begin(Task(job, Phase.RUNNING, lambda _: None, plan=plan, going=going))
+        reins = Reins()
+        job = segment_job(self._load_engine, plan, reins, open_runs=open_runs)
+        self._begin(Task(job, Phase.RUNNING, lambda _: None, plan=plan, reins=reins))
+
+    def look_at(self, point: Sequence[float]) -> None:
+        """Let a run that is going on turn to the slice at a point in world coordinates. Else nothing happens."""
+        task = self._task
+        if task is not None and task.plan is not None and task.started is not None:
+            task.reins.focus = task.plan.slice_at(point, task.started.slice_axis)
 
     def _plan(self, point: Sequence[float] | None) -> RunPlan:
         if self._recipe is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from napari_diffseg.plugin.jobs import Reins
 from napari_diffseg.plugin.mailbox import Mailbox
 from napari_diffseg.plugin.progress import seconds_left
 
@@ -48,21 +49,18 @@ class Task:
     plan: RunPlan | None = None
     mailbox: Mailbox = field(default_factory=Mailbox)
     stop: threading.Event = field(default_factory=threading.Event)
-    going: threading.Event = field(default_factory=threading.Event)
+    reins: Reins = field(default_factory=Reins)
     started: Started | None = None
     _first_step: tuple[float, int] | None = field(default=None, init=False)
 
-    def __post_init__(self) -> None:
-        self.going.set()
-
     def rest(self) -> None:
         """Let a run rest after its present step."""
-        self.going.clear()
+        self.reins.going.clear()
 
     def go_on(self) -> None:
         """End the rest; the estimate begins anew, as it is not to count the rest."""
         self._first_step = None
-        self.going.set()
+        self.reins.going.set()
 
     def seconds_left(self, done: int) -> float | None:
         """The estimate after so many evaluations; None while it is unknown."""

@@ -12,13 +12,18 @@ from napari_diffseg.segmenting.expected import ExpectedMask
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from napari_diffseg.events import SamplingEvent, Segmenter, SegmentRequest
+    from napari_diffseg.events import Gaze, SamplingEvent, Segmenter, SegmentRequest
     from napari_diffseg.segmenting.ensemble import Ensemble
     from napari_diffseg.segmenting.run_folder import RunFolder
 
 
 def keep_run(
-    segmenter: Segmenter, folder: RunFolder, *, overwrite: bool = False, resume: bool = False
+    segmenter: Segmenter,
+    folder: RunFolder,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    gaze: Gaze | None = None,
 ) -> Generator[SamplingEvent]:
     """The events of `segmenter` for the folder's case and request, each passed on after its results are written.
 
@@ -35,6 +40,8 @@ def keep_run(
         Whether results that are there may be replaced; they are removed when the new run has started.
     resume : bool
         Whether members that are there are taken over and only the others sampled; without results it begins anew.
+    gaze : callable, optional
+        The slice that is looked at, for the segmenter.
 
     Raises
     ------
@@ -48,7 +55,7 @@ def keep_run(
     folder.check(overwrite=overwrite or resume)
     resume = resume and folder.has_results()
     request = _remaining(folder) if resume else folder.request
-    source = _nothing_left(segmenter, folder) if request is None else segmenter.segment(folder.case, request)
+    source = _nothing_left(segmenter, folder) if request is None else segmenter.segment(folder.case, request, gaze=gaze)
     ensemble: Ensemble | None = None
     expected: ExpectedMask | None = None
     finished: Finished | None = None

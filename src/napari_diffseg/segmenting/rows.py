@@ -34,3 +34,13 @@ def order_rows(members: Sequence[int], slices: Sequence[int], *, focus: int | No
     outwards = sorted(slices, key=lambda s: (abs(s - focus), s))
     first = [Row(m, outwards[0]) for m in members]
     return (*first, *(Row(m, s) for m in members for s in outwards[1:]))
+
+
+def look_elsewhere(rows: Sequence[Row], focus: int) -> tuple[Row, ...]:
+    """The rows that are left of a run, once another slice is looked at: ordered from there, as `order_rows` would."""
+    nearest = min((row.slice_index for row in rows), key=lambda s: (abs(s - focus), s), default=focus)
+
+    def turn(row: Row) -> tuple[bool, int, int, int]:
+        return row.slice_index != nearest, row.member, abs(row.slice_index - focus), row.slice_index
+
+    return tuple(sorted(rows, key=turn))

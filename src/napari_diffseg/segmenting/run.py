@@ -22,7 +22,7 @@ from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.segmenting.memory import is_out_of_memory
 from napari_diffseg.segmenting.pacing import Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
-from napari_diffseg.segmenting.rows import Row, order_rows
+from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_diffseg.diffusion.schedule import SamplerName, Schedule
     from napari_diffseg.diffusion.step import Step
     from napari_diffseg.encode import Conditioning
-    from napari_diffseg.events import SegmentRequest
+    from napari_diffseg.events import Gaze, SegmentRequest
     from napari_diffseg.networks.fast_unet import FastUNet
     from napari_diffseg.networks.graphed_unet import GraphedUNet
     from napari_diffseg.recipe import Recipe
@@ -74,13 +74,17 @@ class _Progress:
     done: int = 0
 
 
-def sample_run(run: Run) -> Generator[Stepped | Expected | Sampled, None, int]:
+def sample_run(run: Run, gaze: Gaze | None = None) -> Generator[Stepped | Expected | Sampled, None, int]:
     """Sample all rows of a run, first wanted first; returns the batch size that memory allowed."""
     if not run.conditioning.sampled:
         yield from _empty_members(run)
     rows = order_rows(run.request.member_numbers, run.conditioning.sampled, focus=run.request.focus)
     progress, size = _begin(run), run.batch_size
+    focus = run.request.focus
     while rows:
+        looked_at = gaze() if gaze is not None else None
+        if looked_at is not None and looked_at != focus:
+            rows, focus = look_elsewhere(rows, looked_at), looked_at
         batch = rows[:size]
         if (yield from _batch_fits(run, batch, progress)):
             rows = rows[size:]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.diffusion.schedule import Schedule
-    from napari_diffseg.events import SamplingEvent, SegmentRequest
+    from napari_diffseg.events import Gaze, SamplingEvent, SegmentRequest
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
 
@@ -54,7 +54,7 @@ class LocalSegmenter:
         self._limits = BatchLimits()
         self._loaded: tuple[torch.device, torch.dtype, FastUNet | GraphedUNet] | None = None
 
-    def segment(self, case: Case, request: SegmentRequest) -> Iterator[SamplingEvent]:
+    def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
         """Sample the ensemble that `request` describes; see `napari_diffseg.events.Segmenter`.
 
         Raises
@@ -72,7 +72,7 @@ class LocalSegmenter:
             with threads_used(threads), reproducibly(enabled=request.reproducible), freed_memory_kept():
                 run = self._resolve(case, request)
                 yield _started(run, case)
-                batch_size = yield from sample_run(run)
+                batch_size = yield from sample_run(run, gaze)
                 yield Finished(run.id, request.member_numbers, time.monotonic() - began, batch_size)
         except DiffsegError:
             raise

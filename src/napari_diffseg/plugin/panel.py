@@ -238,7 +238,8 @@ class DiffsegPanel(QWidget):
         self._try(lambda: self.session.start(self.viewer.dims.point))
 
     def _look(self, _event: object = None) -> None:
-        self.session.look_at(self.viewer.dims.point)
+        if self.viewer.dims.ndim >= 3:  # without layers a viewer has two axes
+            self.session.look_at(self.viewer.dims.point)
 
     def _add_members(self, count: int) -> None:
         self._try(lambda: self.session.add_members(count, self.viewer.dims.point))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from napari_diffseg.imaging.case import Case
 
+    Window = tuple[tuple[int, int], tuple[int, int]]
+    """Half-open ranges of the source's two axes other than the slices', in their order."""
     Gaze = Callable[[], int | None]
     """The source slice that is looked at now; None while none is."""
 
@@ -42,6 +44,21 @@ def parse_slices(text: str) -> slice:
     except ValueError:
         raise ValueError(f"{text!r} is not a range A:B of slice indices, such as 60:90") from None
     return slice(first, last)
+
+
+def _check_window(text: str | None) -> str | None:
+    if text is not None:
+        parse_window(text)
+    return text
+
+
+def parse_window(text: str) -> tuple[slice, slice]:
+    """`"A:B,C:D"`, with any end optional, as two slices; raises ValueError on anything else."""
+    ranges = text.split(",")
+    if len(ranges) != 2:
+        raise ValueError(f"{text!r} is not a window A:B,C:D of two index ranges, such as 60:120,40:100")
+    first, second = map(parse_slices, ranges)
+    return first, second
 
 
 class SegmentRequest(BaseModel):
@@ -77,6 +94,11 @@ class SegmentRequest(BaseModel):
     slices: Annotated[str | None, AfterValidator(_check_slices)] = Field(
         None, title="Slices", description="Half-open range A:B along the slice axis, source indices. Default: all."
     )
+    window: Annotated[str | None, AfterValidator(_check_window)] = Field(
+        None,
+        title="Window",
+        description="Half-open ranges A:B,C:D of the slices' two axes, source indices: no mask outside. Default: all.",
+    )
     focus: int | None = Field(
         None, ge=0, title="Focus", description="Slice to sample first, then outwards. Default: member after member."
     )
@@ -109,6 +131,25 @@ class SegmentRequest(BaseModel):
             )
         return chosen
 
+    def window_in(self, plane: tuple[int, int]) -> Window | None:
+        """The window asked for in slices of so many source voxels along their two axes; None where all is.
+
+        Raises
+        ------
+        BadRequest
+            If the window holds no voxel of the slices.
+        """
+        if self.window is None:
+            return None
+        ranges = [range(n)[chosen] for n, chosen in zip(plane, parse_window(self.window), strict=True)]
+        if not all(ranges):
+            raise BadRequest(
+                f"Window {self.window} holds nothing of slices of {plane[0]} x {plane[1]} voxels: "
+                f"give ranges within 0:{plane[0]},0:{plane[1]}."
+            )
+        (first, second) = ((chosen.start, chosen.stop) for chosen in ranges)
+        return first, second
+
     @property
     def member_numbers(self) -> tuple[int, ...]:
         """The numbers of the members to sample, counted from 0."""
@@ -134,7 +175,8 @@ class Started:
     """A run begins; the request is resolved: nothing in here is 'auto' any more.
 
     `slices` are the source slice indices that were asked for, `sampled` those of them that hold brain and will be
-    sampled (the others are zero in every member). `evaluations` counts network evaluations of one slice by one member.
+    sampled (the others are zero in every member). Every mask is zero outside the `window`, where there is one.
+    `evaluations` counts network evaluations of one slice by one member.
     """
 
     run_id: str
@@ -151,6 +193,7 @@ class Started:
     labels: tuple[str, ...]
     evaluations: int
     warnings: tuple[str, ...] = ()
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def test_a_seed_that_is_not_kept_is_another_for_each_run(session, layers, segmen
     session.seed_drawn.connect(drawn.append)
     session.start()
     session.poll()
-    session.keep_seed = False
+    session.chosen.keep_seed = False
     for _ in range(2):
         session.start()
         session.poll()
@@ -190,7 +190,7 @@ def test_the_next_panel_begins_with_what_was_chosen_in_the_last(make_panel, view
     second = make_panel()
     assert second.session.values["members"] == second.settings.controls["members"].value() == 17
     assert second.settings.controls["slices"].value() is None
-    assert second.session.keep_seed is find(second, "keep_seed").isChecked() is False
+    assert second.session.chosen.keep_seed is find(second, "keep_seed").isChecked() is False
     assert second.result.summary.measure is Measure.ENTROPY
     (action,) = find(second, "checkpoint_recent").menu().actions()
     assert (action.text(), action.toolTip()) == ("net.pt", "/data/one & two/net.pt")

@@ -11,7 +11,7 @@ from builders import write_case, write_tiny_checkpoint
 from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.encode import encode
 from napari_diffseg.errors import BadCase, BadRequest, RunFailed
-from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.segmenting import run as run_module
 from napari_diffseg.segmenting.ensemble import Ensemble
@@ -66,6 +66,26 @@ def test_a_slice_range_gives_the_same_voxels_as_the_whole_volume(tiny_checkpoint
     part = members(tiny_checkpoint, tiny_case, slices="1:3")[1]
     np.testing.assert_array_equal(part[..., 1:3], whole[..., 1:3])
     assert not part[..., [0, 3, 4]].any()
+
+
+def test_a_window_gives_the_same_voxels_inside_and_none_outside(tiny_checkpoint, tiny_case):
+    reference = members(tiny_checkpoint, tiny_case)
+    seen = events(tiny_checkpoint, tiny_case, window="5:,:9", slices="1:3", preview_interval_s=0)
+    assert seen[0].window == ((5, tiny_case.shape[0]), (0, 9))
+    assert "Only slices 1:3 within 5:" in seen[0].warnings[-1]
+    outside = np.ones(tiny_case.shape, bool)
+    outside[5:, :9, 1:3] = False
+    for k in range(2):
+        mask = ensemble_of(seen).member(k)
+        assert mask.any()
+        assert not mask[..., outside].any()
+        np.testing.assert_array_equal(mask[..., ~outside], reference[k][..., ~outside])
+    for event in seen:
+        if isinstance(event, Stepped):
+            assert not event.preview.mask[:5].any()
+            assert not event.preview.mask[:, 9:].any()
+        if isinstance(event, Expected):
+            assert not event.probability[..., :5, :].any()
 
 
 def test_another_seed_gives_another_mask(tiny_checkpoint, tiny_case):
@@ -187,6 +207,7 @@ def test_numbers_that_are_not_finite_are_refused_with_slice_and_member(tiny_case
     ("settings", "text"),
     [
         ({"slices": "9:12"}, "hold none of the volume's 5"),
+        ({"window": "90:99,:"}, "holds nothing of slices of"),
         ({"timesteps": 9}, "exceed the 8 that the checkpoint was trained with"),
         ({"device": "cuda:7"}, "Device cuda:7"),
     ],

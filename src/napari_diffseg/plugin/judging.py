@@ -105,9 +105,10 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
     from napari_diffseg.evaluation.judgement import judge
     from napari_diffseg.evaluation.overlap import dice
     from napari_diffseg.extras import has_extra
+    from napari_diffseg.segmenting.window import inside_of
 
     members = replace(asked.members, before_read=partial(raise_if, stop))
-    covered = _covered(members)
+    covered = _covered(members) & inside_of(asked.view.started.window, members.source_shape, members.slice_axis)
     reference = (asked.drawn > 0) & covered
     by_label: npt.NDArray[np.int32] | int = 0
     votes = np.zeros(members.source_shape, np.int32)

@@ -11,6 +11,7 @@ from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QApplication, QDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_diffseg.errors import DiffsegError, OutputExists
+from napari_diffseg.plugin.box_layer import add_box
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.checkpoint_box import DEMO, CheckpointBox
 from napari_diffseg.plugin.command_line import command_line
@@ -24,6 +25,7 @@ from napari_diffseg.plugin.result_box import ResultBox
 from napari_diffseg.plugin.result_layers import RESULT_KEY, ResultLayers, bare
 from napari_diffseg.plugin.run_box import RunBox
 from napari_diffseg.plugin.runs_box import RunsBox
+from napari_diffseg.plugin.scope import Scope
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.settings_box import SettingsBox
 from napari_diffseg.plugin.task import Phase
@@ -123,7 +125,9 @@ class DiffsegPanel(QWidget):
         self.checkpoint.chosen.connect(self.session.choose_checkpoint)
         self.checkpoint.unload_asked.connect(lambda: self._try(self.session.unload))
         self.settings.changed.connect(self.session.set_value)
-        self.settings.keep_seed_changed.connect(partial(setattr, self.session, "keep_seed"))
+        self.settings.keep_seed_changed.connect(partial(setattr, self.session.chosen, "keep_seed"))
+        self.settings.scope.changed.connect(self.session.set_scope)
+        self.settings.scope.box_wanted.connect(lambda: add_box(self.viewer))
         self.result.changed.connect(self._summarise)
         self.exploring.box.convergence.settled.connect(self._stop_settled)
         self.run_box.run_asked.connect(self._run)
@@ -195,6 +199,7 @@ class DiffsegPanel(QWidget):
         """Offer the layers that there are now; napari calls this when one comes, goes, moves or is renamed."""
         self.case.set_layers(self.viewer.layers)
         self.case.guess(self.viewer.layers)
+        self.settings.scope.set_layers(map(bare, self.viewer.layers))
         self.exploring.box.reference.set_layers(self.viewer.layers)
 
     def _follow_checkpoint(self) -> None:
@@ -229,6 +234,7 @@ class DiffsegPanel(QWidget):
         self._timesteps = run.started.timesteps
         for name, control in self.settings.controls.items():
             control.set_value(self._timesteps if name == "timesteps" else getattr(run.plan.request, name))
+        self.settings.scope.choose(Scope.VOLUME if run.plan.request.slices is None else Scope.RANGE)
         self._begin_results(run.started, run.frame)
         self.results.show_sampled(run.sampled)
         self.exploring.follow(list(run.sampled))

@@ -10,12 +10,13 @@ from napari_diffseg.errors import BadCase, BadRequest, GridMismatch
 from napari_diffseg.events import make_request
 from napari_diffseg.plugin.jobs import RunPlan
 from napari_diffseg.plugin.layer_volume import frame_of_layer
+from napari_diffseg.plugin.scope import Scope, scoped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari.layers import Layer
+    from napari.layers import Layer, Shapes
 
     from napari_diffseg.events import SegmentRequest
     from napari_diffseg.imaging.volume import Volume
@@ -32,6 +33,8 @@ def make_plan(
     recipe: Recipe,
     point: Sequence[float] | None,
     runs_folder: Path,
+    scope: Scope = Scope.RANGE,
+    drawn: Shapes | None = None,
 ) -> RunPlan:
     """Freeze a run; the layers' arrays are held, not copied, so that removing a layer does no harm.
 
@@ -41,6 +44,8 @@ def make_plan(
         The layer of each modality, in the recipe's order; what to run, and how.
     point, runs_folder :
         The point on the screen in world coordinates; where runs are kept.
+    scope, drawn : Scope, Shapes or None
+        How much of the case, and what its box is drawn in.
 
     Raises
     ------
@@ -55,12 +60,14 @@ def make_plan(
     _check_grids(volumes)
     first, frame = next(iter(layers.values())), next(iter(frames.values()))
     case = Case(id=_case_id(volumes), volumes=volumes, reference=None)
+    focused = _focused(request, recipe, frame, None if point is None else _voxel(first, point))
+    along = slice_axis(frame.volume, recipe.axis_codes[2])
     return RunPlan(
         case=case,
         frame=frame,
         checkpoint=checkpoint,
         overrides=dict(overrides),
-        request=_focused(request, recipe, frame, None if point is None else _voxel(first, point)),
+        request=_scoped(focused, scope, frame=frame, slice_axis=along, drawn=drawn),
         folder=_new_folder(runs_folder, case.id),
     )
 
@@ -99,10 +106,17 @@ def _focused(request: SegmentRequest, recipe: Recipe, frame: Frame, voxel: tuple
         raise BadRequest(
             f"Timesteps {request.timesteps} exceed the {recipe.train_timesteps} that the checkpoint was trained with."
         )
-    axis = slice_axis(frame.volume, recipe.axis_codes[2])
-    request.slice_indices(frame.volume.shape[axis])  # refuses a range that holds no slice
-    focus = None if voxel is None else frame.source_index(voxel, axis)
+    focus = None if voxel is None else frame.source_index(voxel, slice_axis(frame.volume, recipe.axis_codes[2]))
     return request.model_copy(update={"focus": focus})
+
+
+def _scoped(
+    request: SegmentRequest, scope: Scope, *, frame: Frame, slice_axis: int, drawn: Shapes | None
+) -> SegmentRequest:
+    """The request for that much of the case, once it is seen to hold some of it."""
+    asked = scoped(request, scope, frame=frame, slice_axis=slice_axis, focus=request.focus, drawn=drawn)
+    asked.slice_indices(frame.volume.shape[slice_axis])  # refuses a range that holds no slice
+    return asked
 
 
 def _check_distinct(layers: Mapping[str, Layer]) -> None:

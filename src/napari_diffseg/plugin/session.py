@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_diffseg.errors import BadCase, BadCheckpoint, BadRequest, DiffsegError
-from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped, make_request
+from napari_diffseg.errors import BadCheckpoint, BadRequest, DiffsegError
+from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
+from napari_diffseg.plugin.chosen import Chosen
 from napari_diffseg.plugin.engine import EngineCache
 from napari_diffseg.plugin.jobs import Reins, RunPlan, export_job, load_job, read_job, run_guarded, segment_job
 from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Told
-from napari_diffseg.plugin.plan import again_plan, extend_plan, make_plan
+from napari_diffseg.plugin.plan import again_plan, extend_plan
 from napari_diffseg.plugin.progress import describe_finish, describe_start
 from napari_diffseg.plugin.reopening import reopen_job
 from napari_diffseg.plugin.run_log import RunLog
@@ -26,20 +26,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from napari.layers import Layer
+    from napari.layers import Layer, Shapes
 
     from napari_diffseg.plugin.engine import Engine
     from napari_diffseg.plugin.jobs import LoadEngine
     from napari_diffseg.plugin.reopening import ReopenedRun
     from napari_diffseg.plugin.run_record import RunRecord
+    from napari_diffseg.plugin.scope import Scope
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.segmenting.export import ExportChoice
 
     Launcher = Callable[[Callable[[], None], threading.Event], None]
 
 
-_SEEDS = 10**6
-"""Seeds that are drawn are below this: six digits can be read out and typed."""
 _NO_CHECKPOINT = "Choose a checkpoint, or Demo for the shipped one."
 
 
@@ -71,13 +70,9 @@ class Session(SessionSignals):
         self._waiting: deque[Task] = deque()
         self._recipe: Recipe | None = None
         self._rows: tuple[tuple[str, str], ...] = ()
-        self._checkpoint = ""
         self._checkpoint_error = _NO_CHECKPOINT
-        self._overrides: dict[str, Any] = {}
-        self._inputs: dict[str, Layer] = {}
-        self._values: dict[str, object] = {}
-        self.keep_seed = True
-        """Whether runs have the seed that is set; otherwise each draws a new one."""
+        self.chosen = Chosen()
+        """What the next run is made of."""
         self.runs = RunLog()
 
     @property
@@ -98,17 +93,17 @@ class Session(SessionSignals):
     @property
     def checkpoint(self) -> str:
         """The path of the checkpoint chosen, or `demo`; empty while none is."""
-        return self._checkpoint
+        return self.chosen.checkpoint
 
     @property
     def inputs(self) -> Mapping[str, Layer]:
         """The layer chosen for each modality, as far as chosen."""
-        return dict(self._inputs)
+        return dict(self.chosen.inputs)
 
     @property
     def values(self) -> Mapping[str, object]:
         """Settings of the next run that are not left at their defaults."""
-        return dict(self._values)
+        return dict(self.chosen.values)
 
     @property
     def last_results(self) -> Path | None:
@@ -118,14 +113,19 @@ class Session(SessionSignals):
     def assign(self, modality: str, layer: Layer | None) -> None:
         """Choose the layer of a modality, or none."""
         if layer is None:
-            self._inputs.pop(modality, None)
+            self.chosen.inputs.pop(modality, None)
         else:
-            self._inputs[modality] = layer
+            self.chosen.inputs[modality] = layer
         self.changed.emit()
 
     def set_value(self, name: str, value: object) -> None:
         """Choose a setting of the next run; `name` is a field of SegmentRequest."""
-        self._values[name] = value
+        self.chosen.values[name] = value
+        self.changed.emit()
+
+    def set_scope(self, scope: Scope, drawn: Shapes | None = None) -> None:
+        """Choose how much of the case the next run is about, and the layer that its box is drawn in."""
+        self.chosen.scope, self.chosen.drawn = scope, drawn
         self.changed.emit()
 
     def open_case(self, paths: Sequence[str]) -> None:
@@ -143,15 +143,15 @@ class Session(SessionSignals):
 
     def choose_checkpoint(self, text: str, overrides: Mapping[str, Any] | None = None) -> None:
         """Load a checkpoint, by its path or `demo`; `checkpoint_loaded` or `failed` tells how it went."""
-        self._checkpoint, self._overrides = text, dict(overrides or {})
+        self.chosen.checkpoint, self.chosen.overrides = text, dict(overrides or {})
         self._refuse_checkpoint(_NO_CHECKPOINT)
         if text:
-            job = load_job(self._load_engine, text, self._overrides)
+            job = load_job(self._load_engine, text, self.chosen.overrides)
             take = partial(self._take_engine, text)
             self._begin(Task(job, Phase.LOADING, take, refused=self._refuse_checkpoint))
 
     def _take_engine(self, text: str, engine: Engine) -> None:
-        if text != self._checkpoint:
+        if text != self.chosen.checkpoint:
             return  # another has been chosen since
         self._recipe, self._rows = engine.checkpoint.recipe, engine.rows  # not the engine, which would keep its weights
         self.message.emit("The checkpoint is loaded.")
@@ -200,9 +200,8 @@ class Session(SessionSignals):
         """
         if self._phase is not Phase.IDLE:
             return
-        if not self.keep_seed:
-            self.set_value("seed", secrets.randbelow(_SEEDS))
-            self.seed_drawn.emit(self._values["seed"])
+        if not self.chosen.keep_seed:
+            self.seed_drawn.emit(self.chosen.draw_seed())
         self._begin_run(self._plan(point))
 
     def why_not_add(self) -> str | None:
@@ -262,18 +261,7 @@ class Session(SessionSignals):
     def _plan(self, point: Sequence[float] | None) -> RunPlan:
         if self._recipe is None:
             raise BadCheckpoint(self._checkpoint_error)
-        missing = [name for name in self.recipe.modalities if name not in self._inputs]
-        if missing:
-            raise BadCase(f"Choose an image for {', '.join(missing)}.")
-        return make_plan(
-            {name: self._inputs[name] for name in self.recipe.modalities},
-            checkpoint=self._checkpoint,
-            overrides=self._overrides,
-            request=make_request(self._values),
-            recipe=self.recipe,
-            point=point,
-            runs_folder=self.store.root,
-        )
+        return self.chosen.plan(self.recipe, point=point, runs_folder=self.store.root)
 
     def cancel(self) -> None:
         """Stop what is going on: members that are finished are kept."""

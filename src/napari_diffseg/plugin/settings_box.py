@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QGroupBox, QHBoxLayout, QLabe
 from napari_diffseg.events import SegmentRequest
 from napari_diffseg.plugin.controls import Control, SliderControl, make_control
 from napari_diffseg.plugin.fold import Fold
+from napari_diffseg.plugin.scope_row import ScopeRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
 
 SLIDERS: Final = ("members", "timesteps")
-FIRST: Final = (*SLIDERS, "seed", "device")
-FROM_SCREEN: Final = ("focus",)
-"""Settings that have no control: the slice on the screen is the focus."""
+FIRST: Final = (*SLIDERS, "slices", "seed", "device")
+FROM_SCREEN: Final = ("focus", "window")
+"""Settings that have no control: the slice on the screen is the focus, and a drawn box is the window."""
+SCOPE: Final = "slices"
+"""The setting that is a part of the scope's control."""
 PRESETS: Final = {
     "preview": (1, "One timestep a mask: the quickest look, and a rough one."),
     "fast": (10, "Ten timesteps a mask."),
@@ -78,13 +81,22 @@ class SettingsBox(QGroupBox):
             field = SegmentRequest.model_fields[name]
             control = make_control(name, field, slider=name in SLIDERS)
             control.changed.connect(lambda value, name=name: self.changed.emit(name, value))
-            label = QLabel(field.title or name)
-            label.setToolTip(field.description or "")
+            self.controls[name] = control
+            label = QLabel("Scope" if name == SCOPE else field.title or name)
+            label.setToolTip("How much of the case is sampled." if name == SCOPE else field.description or "")
             label.setBuddy(control)
             grid.addWidget(label, row, 0)
-            grid.addWidget(_beside(control, self.keep_seed) if name == "seed" else control, row, 1)
-            self.controls[name] = control
+            grid.addWidget(self._dressed(name, control), row, 1)
         return grid
+
+    def _dressed(self, name: str, control: Control) -> QWidget:
+        """The control, with what belongs to it."""
+        if name == "seed":
+            return _beside(control, self.keep_seed)
+        if name == SCOPE:
+            self.scope = ScopeRow(control)
+            return self.scope
+        return control
 
     def follow(self, recipe: Recipe, timesteps_before: int | None = None) -> None:
         """Bound the timesteps by those that the checkpoint was trained with, and start from its own number.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from napari_diffseg.segmenting.memory import is_out_of_memory
 from napari_diffseg.segmenting.pacing import Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
 from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows
+from napari_diffseg.segmenting.window import confine
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from napari_diffseg.diffusion.schedule import SamplerName, Schedule
     from napari_diffseg.diffusion.step import Step
     from napari_diffseg.encode import Conditioning
-    from napari_diffseg.events import Gaze, SegmentRequest
+    from napari_diffseg.events import Gaze, Preview, SegmentRequest, Window
     from napari_diffseg.networks.fast_unet import FastUNet
     from napari_diffseg.networks.graphed_unet import GraphedUNet
     from napari_diffseg.recipe import Recipe
@@ -56,6 +57,8 @@ class Run:
     sampler: SamplerName
     batch_size: int
     preview_interval_s: float | None
+    window: Window | None
+    """Where on every slice masks may be; None is everywhere."""
     limits: BatchLimits
     """Learns how many rows fit."""
 
@@ -140,12 +143,17 @@ def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepp
     for n, step in enumerate(_chain(run, batch)):
         progress.done += len(batch)
         progress.pace.step()
-        yield Stepped(run.id, n, steps, step.timestep, progress.done, progress.previews(batch[0], step))
+        yield Stepped(run.id, n, steps, step.timestep, progress.done, _preview(run, progress.previews(batch[0], step)))
         if last is None:
             yield from _expected(run, batch, step)
         last = step
     assert last is not None  # a schedule has at least one timestep
     yield from _members(run, batch, last)
+
+
+def _preview(run: Run, preview: Preview | None) -> Preview | None:
+    """The preview as the masks will be: empty outside the window."""
+    return preview if preview is None else replace(preview, mask=confine(preview.mask, run.window))
 
 
 def _chain(run: Run, batch: Batch) -> Iterator[Step]:
@@ -190,7 +198,7 @@ def _expected(run: Run, batch: Batch, first: Step) -> Iterator[Expected]:
     if index:
         x0 = first.x0[index].float().cpu().numpy()
         slices = tuple(batch[i].slice_index for i in index)
-        yield Expected(run.id, slices, decode_probability(x0, run.conditioning.grid, run.recipe))
+        yield Expected(run.id, slices, confine(decode_probability(x0, run.conditioning.grid, run.recipe), run.window))
 
 
 def _members(run: Run, batch: Batch, last: Step) -> Iterator[Sampled]:
@@ -208,5 +216,5 @@ def _members(run: Run, batch: Batch, last: Step) -> Iterator[Sampled]:
             run.id,
             member,
             tuple(batch[i].slice_index for i in index),
-            decode_masks(x[index], run.conditioning.grid, run.recipe),
+            confine(decode_masks(x[index], run.conditioning.grid, run.recipe), run.window),
         )

@@ -259,6 +259,8 @@ class RunFolder:
         """What must be the same for two runs' members to belong to one ensemble, as JSON gives it back."""
         free = {"members", "device", "batch_size", "focus", "threads"}
         request = {k: v for k, v in self.request.model_dump(mode="json").items() if k not in free}
+        if request["window"] is None:  # runs of before there were windows have no word of it
+            del request["window"]
         recipe = self.checkpoint.recipe
         request["sampler"] = request["sampler"] or recipe.sampler
         request["timesteps"] = request["timesteps"] or recipe.timesteps

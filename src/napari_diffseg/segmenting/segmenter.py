@@ -21,6 +21,7 @@ from napari_diffseg.segmenting.memory import BatchLimits, choose_batch_size
 from napari_diffseg.segmenting.reproducible import reproducibly
 from napari_diffseg.segmenting.run import Run, sample_run
 from napari_diffseg.segmenting.threads import resolve_threads, threads_used
+from napari_diffseg.segmenting.window import describe_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +93,8 @@ class LocalSegmenter:
         dtype = resolve_precision(request.precision, device)
         schedule = _schedule(recipe, request.timesteps)
         conditioning = encode(case, recipe, choose=request.slice_indices)
+        along = conditioning.grid.slice_axis
+        height, width = (n for axis, n in enumerate(case.shape) if axis != along)
         return Run(
             id=uuid.uuid4().hex[:12],
             request=request,
@@ -104,6 +107,7 @@ class LocalSegmenter:
             sampler=request.sampler or recipe.sampler,
             batch_size=self._batch_size(request, device, dtype),
             preview_interval_s=self._preview_interval_s,
+            window=request.window_in((height, width)),
             limits=self._limits,
         )
 
@@ -150,5 +154,6 @@ def _started(run: Run, case: Case) -> Started:
         source_shape=case.shape,
         labels=run.recipe.labels,
         evaluations=run.evaluations,
-        warnings=run.conditioning.warnings,
+        warnings=(*run.conditioning.warnings, *describe_scope(run.request.slices, run.window)),
+        window=run.window,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_diffseg.errors import BadCase, BadImage
-from napari_diffseg.events import Sampled, Started
+from napari_diffseg.events import Sampled, Started, make_request
 from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask, read_volume
 from napari_diffseg.recipe import describe_validation
@@ -133,7 +133,13 @@ class StoredRun:
             source_shape=self.grid.shape,
             labels=self.labels,
             evaluations=0,
+            window=make_request({"window": r.request.get("window")}).window_in(self._plane),
         )
+
+    @property
+    def _plane(self) -> tuple[int, int]:
+        height, width = (n for axis, n in enumerate(self.grid.shape) if axis != self.record.slice_axis)
+        return height, width
 
     @cached_property
     def sampled(self) -> tuple[Sampled, ...]:

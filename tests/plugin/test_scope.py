@@ -130,11 +130,11 @@ def test_choosing_a_box_gives_a_layer_to_draw_it_in_and_says_so_until_it_is_draw
     panel.findChild(QComboBox, "diffseg_scope").setCurrentText("drawn box")
     drawn = viewer.layers["diffseg | box"]
     assert drawn.mode == "add_rectangle"
+    assert viewer.dims.nsteps[0] == 5
     assert panel.run_box.reason.text().startswith("Draw a rectangle")
     assert not panel.run_box.run.isEnabled()
     image = viewer.layers[0]
-    corners = [image.data_to_world(c) for c in ((2, 3, 4), (2, 3, 8), (2, 9, 8), (2, 9, 4))]
-    drawn.add_rectangles(np.array(corners))
+    drawn.add_rectangles(np.array([(2, 3, 4), (2, 3, 8), (2, 9, 8), (2, 9, 4)]))
     assert panel.run_box.run.isEnabled()
     run(panel, qtbot)
     frame = image.metadata["napari_diffseg"]

@@ -16,7 +16,10 @@ _EDGE_PX: Final = 1
 
 def add_box(viewer: ViewerModel) -> Shapes:
     """Add an empty layer above all others, ready for a rectangle to be drawn with the mouse."""
-    layer: Shapes = bare(viewer.add_shapes(name=_NAME, ndim=3, face_color="transparent", edge_color="yellow"))
+    like = next((other for other in reversed(viewer.layers) if other.ndim == 3), None)
+    names = ("scale", "translate", "affine", "units", "axis_labels")  # else its own step would set the sliders'
+    world = {} if like is None else {name: getattr(like, name) for name in names}
+    layer: Shapes = bare(viewer.add_shapes(name=_NAME, ndim=3, face_color="transparent", edge_color="yellow", **world))
     layer.current_edge_width = _EDGE_PX
     layer.mode = "add_rectangle"
     viewer.layers.selection.active = layer

@@ -363,7 +363,8 @@ class Session(SessionSignals):
                 self.expected.emit(item)
             case Finished():
                 assert task.plan is not None
-                self.message.emit(describe_finish(item, task.plan.request.members))
+                notes = task.started.warnings if task.started is not None else ()
+                self.message.emit(" ".join([describe_finish(item, task.plan.request.members), *notes]))
 
     def _show_step(self, task: Task, started: Started, step: Stepped | None, preview: Stepped | None) -> None:
         if step is not None:

@@ -140,14 +140,14 @@ def test_closing_the_iterator_stops_the_run(tiny_checkpoint, tiny_case):
 
 def test_running_out_of_memory_halves_the_batch_and_changes_no_mask(tiny_checkpoint, tiny_case, monkeypatch):
     reference = members(tiny_checkpoint, tiny_case)
-    original = run_module._chain
+    original = run_module.chain
 
     def short_of_memory(run, batch):
         if len(batch) > 2:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.")
         return original(run, batch)
 
-    monkeypatch.setattr(run_module, "_chain", short_of_memory)
+    monkeypatch.setattr(run_module, "chain", short_of_memory)
     seen = events(tiny_checkpoint, tiny_case, batch_size=8)
     assert seen[-1].batch_size == 2
     np.testing.assert_array_equal(ensemble_of(seen).member(1), reference[1])
@@ -155,7 +155,7 @@ def test_running_out_of_memory_halves_the_batch_and_changes_no_mask(tiny_checkpo
 
 def test_what_fitted_when_memory_ran_out_is_tried_first_by_the_next_run(tiny_checkpoint, tiny_case, monkeypatch):
     tried = []
-    original = run_module._chain
+    original = run_module.chain
 
     def short_of_memory(run, batch):
         tried.append(len(batch))
@@ -163,7 +163,7 @@ def test_what_fitted_when_memory_ran_out_is_tried_first_by_the_next_run(tiny_che
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.")
         return original(run, batch)
 
-    monkeypatch.setattr(run_module, "_chain", short_of_memory)
+    monkeypatch.setattr(run_module, "chain", short_of_memory)
     segmenter = LocalSegmenter(tiny_checkpoint)
     first = list(segmenter.segment(tiny_case, SegmentRequest(device="cpu", members=4)))
     assert max(tried) > first[-1].batch_size
@@ -179,7 +179,7 @@ def test_memory_too_short_for_one_slice_is_one_sentence(tiny_checkpoint, tiny_ca
     def none_left(run, batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(run_module, "_chain", none_left)
+    monkeypatch.setattr(run_module, "chain", none_left)
     with pytest.raises(RunFailed, match="Memory ran out for a single slice"):
         events(tiny_checkpoint, tiny_case)
 
@@ -188,7 +188,7 @@ def test_a_runtime_error_inside_never_leaves_as_one(tiny_checkpoint, tiny_case, 
     def broken(run, batch):
         raise RuntimeError("device-side assert\nwith a second line")
 
-    monkeypatch.setattr(run_module, "_chain", broken)
+    monkeypatch.setattr(run_module, "chain", broken)
     with pytest.raises(RunFailed, match=r"sampling stopped: device-side assert$"):
         events(tiny_checkpoint, tiny_case)
 

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QGroupBox, QLabel, QVBoxLayout
 
 from napari_diffseg.plugin.contours import COLOR_NAMES, LEVELS
 from napari_diffseg.plugin.convergence_box import ConvergenceBox
+from napari_diffseg.plugin.denoising_box import DenoisingBox
 from napari_diffseg.plugin.fold import Fold
 from napari_diffseg.plugin.lesion_table import LesionTable, in_ml
 from napari_diffseg.plugin.member_wall import MemberWall
@@ -32,7 +33,7 @@ class ExploreBox(QGroupBox):
         self.line.setWordWrap(True)
         self.line.setToolTip("Volume: the mean over the members, and where the middle 95 % of them lie.")
         self.volume, self.lesions, self.convergence = VolumeBox(), LesionTable(), ConvergenceBox()
-        self.wall, self.reference = MemberWall(), ReferenceBox()
+        self.wall, self.denoising, self.reference = MemberWall(), DenoisingBox(), ReferenceBox()
         self.agreement = QCheckBox("Outline 5, 50 and 95 % agreement")
         self.agreement.setObjectName("diffseg_agreement")
         colors = ", ".join(f"{level:.0%} {name}" for level, name in zip(LEVELS, COLOR_NAMES, strict=True))
@@ -45,6 +46,7 @@ class ExploreBox(QGroupBox):
             ("wall_fold", "Members side by side", self.wall, "Every member on the slice on screen."),
             ("lesions_fold", "Lesions", self.lesions, "What hangs together, and how many members see it."),
             ("convergence_fold", "Convergence", self.convergence, "Whether further members change the majority."),
+            ("denoising_fold", "Denoising", self.denoising, "The way of a slice from noise to masks, step by step."),
             ("reference_fold", "Against a reference", self.reference, "Dice, HD95, errors, and how sure they were."),
         ):
             layout.addWidget(Fold(name, title, tip=tip, content=content))

@@ -158,7 +158,7 @@ def segment_job(load_engine: LoadEngine, plan: RunPlan, reins: Reins, *, open_ru
 
         mailbox.put(Told("Preparing…"))
         engine = load_engine(plan.checkpoint, plan.overrides)
-        _check_modalities(plan, engine)
+        check_modalities(plan, engine)
         folder = RunFolder(plan.folder, plan.case, engine.checkpoint, plan.request)
         events = keep_run(engine.segmenter, folder, resume=plan.resume, gaze=reins.gaze)
         is_new = not plan.resume
@@ -191,7 +191,14 @@ def _make_room(plan: RunPlan, open_runs: Collection[Path]) -> None:
         logger.info("%d old runs were removed from %s.", removed, plan.folder.parent)
 
 
-def _check_modalities(plan: RunPlan, engine: Engine) -> None:
+def check_modalities(plan: RunPlan, engine: Engine) -> None:
+    """Refuse an engine that takes other modalities, or in another order, than the plan's case has.
+
+    Raises
+    ------
+    BadRequest
+        If it does.
+    """
     wanted = engine.checkpoint.recipe.modalities
     if tuple(plan.case.volumes) != wanted:
         raise BadRequest(

@@ -15,6 +15,7 @@ from napari_diffseg.plugin.box_layer import add_box
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.checkpoint_box import DEMO, CheckpointBox
 from napari_diffseg.plugin.command_line import command_line
+from napari_diffseg.plugin.denoising import Denoising
 from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.exploring import Exploring
 from napari_diffseg.plugin.export_dialog import ExportDialog, ExportWish
@@ -81,6 +82,7 @@ class DiffsegPanel(QWidget):
         self.settings, self.run_box = SettingsBox(), RunBox()
         self.result, self.runs_box = ResultBox(), RunsBox()
         self.exploring = Exploring(napari_viewer, self.results, self.result)
+        self.denoising = Denoising(napari_viewer, self.session, self.results, self.exploring.box.denoising)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._poll)

@@ -51,3 +51,17 @@ def label_colors() -> Any:
     colors: dict[int | None, str] = {n: names[(n - 1) % len(names)] for n in range(1, 17)}
     colors[None] = colors[0] = "transparent"
     return direct_colormap(colors)
+
+
+def decided_style(steps: int) -> dict[str, Any]:
+    """How the step at which a pixel was decided, 1 to `steps`, is drawn; clear where it is NaN."""
+    from napari.utils.colormaps import Colormap, ensure_colormap
+
+    colors = np.array(ensure_colormap("viridis").map(np.linspace(0, 1, 256)))
+    return {
+        "colormap": Colormap(colors, name="viridis, clear at NaN", nan_color=(0.0, 0.0, 0.0, 0.0)),
+        "contrast_limits": (1.0, float(max(steps, 2))),
+        "blending": "translucent_no_depth",
+        "opacity": 0.85,
+        "interpolation2d": "nearest",
+    }

@@ -62,7 +62,8 @@ class Session(SessionSignals):
         self, *, launch: Launcher, load_engine: LoadEngine | None = None, runs_folder: Path | None = None
     ) -> None:
         self._launch = launch
-        self._load_engine = load_engine or EngineCache()
+        self.load_engine = load_engine or EngineCache()
+        """Loads checkpoints, in the thread of a task."""
         self.store = RunStore(runs_folder) if runs_folder is not None else RunStore.of_user()
         """Where the runs are kept."""
         self._phase = Phase.IDLE
@@ -130,11 +131,11 @@ class Session(SessionSignals):
 
     def open_case(self, paths: Sequence[str]) -> None:
         """Read a folder or files; `case_read` tells when the layers are there."""
-        self._begin(Task(read_job(paths), Phase.LOADING, self.case_read.emit))
+        self.begin(Task(read_job(paths), Phase.LOADING, self.case_read.emit))
 
     def reopen(self, folder: Path) -> None:
         """Bring a kept run back; `reopened` or `failed` tells how it went."""
-        self._begin(Task(reopen_job(folder), Phase.LOADING, self._take_reopened))
+        self.begin(Task(reopen_job(folder), Phase.LOADING, self._take_reopened))
 
     def _take_reopened(self, run: ReopenedRun) -> None:
         self.runs.reopened(run)
@@ -146,9 +147,9 @@ class Session(SessionSignals):
         self.chosen.checkpoint, self.chosen.overrides = text, dict(overrides or {})
         self._refuse_checkpoint(_NO_CHECKPOINT)
         if text:
-            job = load_job(self._load_engine, text, self.chosen.overrides)
+            job = load_job(self.load_engine, text, self.chosen.overrides)
             take = partial(self._take_engine, text)
-            self._begin(Task(job, Phase.LOADING, take, refused=self._refuse_checkpoint))
+            self.begin(Task(job, Phase.LOADING, take, refused=self._refuse_checkpoint))
 
     def _take_engine(self, text: str, engine: Engine) -> None:
         if text != self.chosen.checkpoint:
@@ -172,7 +173,7 @@ class Session(SessionSignals):
         """
         if self._phase is not Phase.IDLE:
             raise BadRequest(BUSY[self._phase])
-        self._load_engine.forget()
+        self.load_engine.forget()
         self.message.emit("The checkpoint's memory is free. The next run loads it again.")
 
     def why_not_run(self) -> str | None:
@@ -249,8 +250,8 @@ class Session(SessionSignals):
     def _begin_run(self, plan: RunPlan) -> None:
         open_runs = {run.plan.folder for run in self.runs.records}
         reins = Reins()
-        job = segment_job(self._load_engine, plan, reins, open_runs=open_runs)
-        self._begin(Task(job, Phase.RUNNING, lambda _: None, plan=plan, reins=reins))
+        job = segment_job(self.load_engine, plan, reins, open_runs=open_runs)
+        self.begin(Task(job, Phase.RUNNING, lambda _: None, plan=plan, reins=reins))
 
     def look_at(self, point: Sequence[float]) -> None:
         """Let a run that is going on turn to the slice at a point in world coordinates. Else nothing happens."""
@@ -299,7 +300,7 @@ class Session(SessionSignals):
         source = self.last_results
         if source is None:
             raise BadRequest("There are no results yet: run first.")
-        self._begin(Task(export_job(source, folder, choice), Phase.LOADING, self._tell_exported))
+        self.begin(Task(export_job(source, folder, choice), Phase.LOADING, self._tell_exported))
 
     def _tell_exported(self, folder: Path) -> None:
         self.message.emit(f"Exported to {folder}.")
@@ -313,7 +314,7 @@ class Session(SessionSignals):
         self._waiting.clear()
         self._phase = Phase.IDLE
 
-    def _begin(self, task: Task) -> None:
+    def begin(self, task: Task) -> None:
         """Start a task, or let it wait until what is going on has ended."""
         if self._task is not None:
             self._waiting.append(task)
@@ -391,4 +392,4 @@ class Session(SessionSignals):
                 task.done(ended.result)
         self.changed.emit()
         if self._waiting and self._task is None:
-            self._begin(self._waiting.popleft())
+            self.begin(self._waiting.popleft())

@@ -28,6 +28,8 @@ from napari_diffseg.segmenting.window import confine
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    import numpy.typing as npt
+
     from napari_diffseg.diffusion.schedule import SamplerName, Schedule
     from napari_diffseg.diffusion.step import Step
     from napari_diffseg.encode import Conditioning
@@ -140,7 +142,7 @@ def _free_memory() -> None:
 def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepped | Expected | Sampled]:
     last: Step | None = None
     steps = len(run.schedule.timesteps)
-    for n, step in enumerate(_chain(run, batch)):
+    for n, step in enumerate(chain(run, batch)):
         progress.done += len(batch)
         progress.pace.step()
         yield Stepped(run.id, n, steps, step.timestep, progress.done, _preview(run, progress.previews(batch[0], step)))
@@ -156,7 +158,7 @@ def _preview(run: Run, preview: Preview | None) -> Preview | None:
     return preview if preview is None else replace(preview, mask=confine(preview.mask, run.window))
 
 
-def _chain(run: Run, batch: Batch) -> Iterator[Step]:
+def chain(run: Run, batch: Batch) -> Iterator[Step]:
     """The steps of one batch; gradients are off only while a step is made, never while a consumer holds it."""
     position = {s: i for i, s in enumerate(run.conditioning.sampled)}
     image = run.conditioning.image[[position[row.slice_index] for row in batch]].to(run.device)
@@ -204,12 +206,7 @@ def _expected(run: Run, batch: Batch, first: Step) -> Iterator[Expected]:
 def _members(run: Run, batch: Batch, last: Step) -> Iterator[Sampled]:
     """The final masks of a batch, one event for each member in it."""
     x = last.x.float().cpu().numpy()
-    if not np.isfinite(x).all():
-        bad = batch[int(np.argmin(np.isfinite(x).all(axis=(1, 2, 3))))]
-        raise RunFailed(
-            f"Slice {bad.slice_index}, member {bad.member}: the network gave numbers that are not finite: "
-            "use --precision fp32, or check the checkpoint."
-        )
+    check_finite(batch, x)
     for member, group in groupby(range(len(batch)), key=lambda i: batch[i].member):
         index = list(group)
         yield Sampled(
@@ -217,4 +214,21 @@ def _members(run: Run, batch: Batch, last: Step) -> Iterator[Sampled]:
             member,
             tuple(batch[i].slice_index for i in index),
             confine(decode_masks(x[index], run.conditioning.grid, run.recipe), run.window),
+        )
+
+
+def check_finite(batch: Batch, x: npt.NDArray[np.float32]) -> None:
+    """Refuse a prediction (B, M, rows, columns) with numbers that are not finite, and name the first such row.
+
+    Raises
+    ------
+    RunFailed
+        If there are any.
+    """
+    finite = np.isfinite(x).all(axis=(1, 2, 3))
+    if not finite.all():
+        bad = batch[int(np.argmin(finite))]
+        raise RunFailed(
+            f"Slice {bad.slice_index}, member {bad.member}: the network gave numbers that are not finite: "
+            "use --precision fp32, or check the checkpoint."
         )

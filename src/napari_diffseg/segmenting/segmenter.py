@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,16 +22,18 @@ from napari_diffseg.segmenting.memory import BatchLimits, choose_batch_size
 from napari_diffseg.segmenting.reproducible import reproducibly
 from napari_diffseg.segmenting.run import Run, sample_run
 from napari_diffseg.segmenting.threads import resolve_threads, threads_used
+from napari_diffseg.segmenting.tracing import trace_run
 from napari_diffseg.segmenting.window import describe_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.diffusion.schedule import Schedule
     from napari_diffseg.events import Gaze, SamplingEvent, SegmentRequest
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.segmenting.trajectory import Traced
 
 
 class LocalSegmenter:
@@ -68,13 +71,30 @@ class LocalSegmenter:
             If memory runs out even for one slice, the device fails, or the network gives numbers that are not finite.
         """
         began = time.monotonic()
+        with self._sampling(case, request):
+            run = self._resolve(case, request)
+            yield _started(run, case)
+            batch_size = yield from sample_run(run, gaze)
+            yield Finished(run.id, request.member_numbers, time.monotonic() - began, batch_size)
+
+    def trace(self, case: Case, request: SegmentRequest) -> Generator[Traced]:
+        """Sample as `segment` does, and tell of every step of every member; see `tracing.trace_run`.
+
+        Raises
+        ------
+        DiffsegError
+            As `segment` does.
+        """
+        with self._sampling(case, request):
+            yield from trace_run(self._resolve(case, request))
+
+    @contextmanager
+    def _sampling(self, case: Case, request: SegmentRequest) -> Iterator[None]:
+        """The surroundings that sampling needs, with whatever goes wrong in them as one sentence."""
         try:
             threads = resolve_threads(request.threads, beside_viewer=self._beside_viewer)
             with threads_used(threads), reproducibly(enabled=request.reproducible), freed_memory_kept():
-                run = self._resolve(case, request)
-                yield _started(run, case)
-                batch_size = yield from sample_run(run, gaze)
-                yield Finished(run.id, request.member_numbers, time.monotonic() - began, batch_size)
+                yield
         except DiffsegError:
             raise
         except (RuntimeError, MemoryError) as err:

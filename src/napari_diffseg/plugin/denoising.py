@@ -1,0 +1,142 @@
+"""Ties the denoising steps of the slice on the screen together: the session records them, layers show them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from napari_diffseg.plugin.denoising_layers import DenoisingLayers
+from napari_diffseg.plugin.going import slice_on_screen
+from napari_diffseg.plugin.task import BUSY, Phase, Task
+from napari_diffseg.plugin.tracing_job import trace_job
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_diffseg.plugin.denoising_box import DenoisingBox
+    from napari_diffseg.plugin.result_layers import ResultLayers
+    from napari_diffseg.plugin.result_view import ResultView
+    from napari_diffseg.plugin.run_record import RunRecord
+    from napari_diffseg.plugin.session import Session
+    from napari_diffseg.segmenting.trajectory import Trajectory
+
+
+class Denoising:
+    """Records the slice on the screen when asked to, and shows the step and the map that the box chooses.
+
+    Nothing is kept while a run goes on: its noise is a function of seed, member, slice and step, so the way is sampled
+    once more, for the slice that somebody wants to see, and ends at the run's own masks.
+
+    Parameters
+    ----------
+    viewer : ViewerModel or Viewer
+        Its slice is recorded, and it gets the layers.
+    session : Session
+        Does the work, when nothing else is going on.
+    results : ResultLayers
+        Says which run is on the screen.
+    box : DenoisingBox
+        Asks, and says what is shown.
+    """
+
+    def __init__(self, viewer: ViewerModel, session: Session, results: ResultLayers, box: DenoisingBox) -> None:
+        self._viewer, self._session, self._results, self._box = viewer, session, results, box
+        self._layers = DenoisingLayers(viewer)
+        self._trajectory: Trajectory | None = None
+        self._of, self._recording = "", False
+        box.record_asked.connect(self.record)
+        box.changed.connect(self.show)
+        session.changed.connect(self.follow)
+        session.changed.connect(self._settle)
+        session.phase_changed.connect(self.follow)
+        session.sampled.connect(self.follow)
+
+    @property
+    def trajectory(self) -> Trajectory | None:
+        """What was recorded last, of the run on the screen."""
+        return self._trajectory
+
+    def follow(self, _event: object = None) -> None:
+        """Offer the members that there are; forget what was recorded of a run that is no longer on the screen."""
+        view = self._results.view
+        self._box.set_members(() if view is None else view.ensemble.begun[: view.first])
+        if self._trajectory is not None and (view is None or view.prefix != self._of):
+            self._trajectory = None
+            self._layers.hide()
+            self._box.show_trajectory(None)
+            self._box.say("")
+
+    def record(self) -> None:
+        """Sample the slice on the screen once more, of the members that are chosen, or say why that cannot be."""
+        view = self._results.view
+        reason = self._why_not(view)
+        if reason is not None or view is None:
+            self._box.say(reason or "")
+            return
+        record, here = self._record_of(view), slice_on_screen(self._viewer, view)
+        assert record is not None  # why_not has seen to it
+        shown, chosen = view.ensemble.begun[: view.first], self._box.member
+        members = shown if chosen is None else (chosen,)
+        job = trace_job(self._session.load_engine, record.plan, slice_index=here, members=members)
+        self._box.say(f"Recording slice {here}…")
+        self._recording = True
+        take = partial(self._take, view.prefix)
+        self._session.begin(Task(job, Phase.LOADING, take, refused=self._refuse))
+
+    def show(self) -> None:
+        """Show the step, the member and the map that the box chooses, of what was recorded."""
+        view, found, member = self._results.view, self._trajectory, self._box.member
+        if view is None or found is None:
+            return
+        if member is not None and member not in found.members:
+            self._layers.hide()
+            self._box.say(f"Member {member + 1} is not recorded: press Record slice.")
+        elif self._box.decided.isChecked():
+            self._layers.show_decided(view, found, member=member)
+            self._box.say(f"Slice {found.slice_index}: when each pixel was decided, of {found.steps} steps.")
+        else:
+            self._layers.show_prediction(view, found, place=self._box.place, member=member)
+            self._box.say(_describe(found, self._box.place))
+
+    def _why_not(self, view: ResultView | None) -> str | None:
+        if view is None or not view.ensemble.begun:
+            return "Run first."
+        if self._session.phase is not Phase.IDLE:
+            return BUSY[self._session.phase]
+        record = self._record_of(view)
+        if record is None:
+            return "The run on screen is no longer in the list of runs: run again."
+        if slice_on_screen(self._viewer, view) not in view.started.sampled:
+            return "Nothing is sampled on this slice: it holds no brain, or was not asked for."
+        return record.missing or None
+
+    def _record_of(self, view: ResultView) -> RunRecord | None:
+        return next((r for r in self._session.runs.records if r.layer_prefix == view.prefix), None)
+
+    def _refuse(self, reason: str) -> None:
+        self._recording = False
+        self._box.say(reason)
+
+    def _settle(self) -> None:
+        """A recording that was cancelled leaves things as they were."""
+        if self._recording and self._session.phase is Phase.IDLE:
+            self._recording = False
+            self._box.say("")
+            self.show()
+
+    def _take(self, prefix: str, trajectory: Trajectory | None) -> None:
+        view, self._recording = self._results.view, False
+        if trajectory is None or view is None or view.prefix != prefix:
+            return
+        self._trajectory, self._of = trajectory, prefix
+        self._box.show_trajectory(trajectory)
+        self.show()
+        self._session.message.emit(f"Slice {trajectory.slice_index} is recorded: move the slider to see its steps.")
+
+
+def _describe(found: Trajectory, place: int) -> str:
+    """What is on the canvas, in words."""
+    step = f"Slice {found.slice_index}, step {found.kept[place]} of {found.steps} (t = {found.timesteps[place]})"
+    if len(found.kept) == found.steps:
+        return f"{step}: the mask that it predicts."
+    return f"{step}: the mask that it predicts. Of the steps, {len(found.kept)} are kept, to save memory."

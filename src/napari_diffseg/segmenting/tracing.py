@@ -1,0 +1,49 @@
+"""A run of which every step is told, not only its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_diffseg.decode import decode_masks, decode_probability
+from napari_diffseg.segmenting.rows import order_rows
+from napari_diffseg.segmenting.run import chain, check_finite
+from napari_diffseg.segmenting.trajectory import Traced
+from napari_diffseg.segmenting.window import confine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_diffseg.segmenting.run import Run
+
+
+def trace_run(run: Run) -> Iterator[Traced]:
+    """Every step of all rows of a run, batch by batch; each batch from its first step to its last.
+
+    As all noise is a function of seed, member, slice and step, a trace goes the way that the run went: its last masks
+    are the run's, but for the few voxels whose prediction lies within rounding of the threshold.
+
+    Yields
+    ------
+    Traced
+        Of the first label.
+
+    Raises
+    ------
+    RunFailed
+        If the network gives numbers that are not finite.
+    """
+    rows = order_rows(run.request.member_numbers, run.conditioning.sampled, focus=run.request.focus)
+    for start in range(0, len(rows), run.batch_size):
+        batch = rows[start : start + run.batch_size]
+        for n, step in enumerate(chain(run, batch), start=1):
+            x0 = step.x0[:, :1].float().cpu().numpy()
+            check_finite(batch, x0)
+            grid, recipe = run.conditioning.grid, run.recipe
+            yield Traced(
+                step=n,
+                steps=len(run.schedule.timesteps),
+                timestep=step.timestep,
+                rows=tuple((row.member, row.slice_index) for row in batch),
+                evidence=confine(decode_probability(x0, grid, recipe)[0], run.window),
+                mask=confine(decode_masks(x0, grid, recipe)[0], run.window),
+            )

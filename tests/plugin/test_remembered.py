@@ -186,12 +186,14 @@ def test_the_next_panel_begins_with_what_was_chosen_in_the_last(make_panel, view
     first.settings.controls["slices"].set_value("1:2")
     find(first, "keep_seed").setChecked(False)
     find(first, "measure").setCurrentText("entropy")
+    find(first, "live").setCurrentText("noisy sample")
     viewer.window.remove_dock_widget(first)
     second = make_panel()
     assert second.session.values["members"] == second.settings.controls["members"].value() == 17
     assert second.settings.controls["slices"].value() is None
     assert second.session.chosen.keep_seed is find(second, "keep_seed").isChecked() is False
     assert second.result.summary.measure is Measure.ENTROPY
+    assert find(second, "live").currentText() == "noisy sample"
     (action,) = find(second, "checkpoint_recent").menu().actions()
     assert (action.text(), action.toolTip()) == ("net.pt", "/data/one & two/net.pt")
     action.trigger()

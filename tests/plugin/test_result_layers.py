@@ -10,6 +10,7 @@ from napari_diffseg.events import Preview, Sampled, SegmentRequest, Started, Ste
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.plugin.frame import METADATA_KEY, Frame
 from napari_diffseg.plugin.layer_volume import frame_of_layer
+from napari_diffseg.plugin.live_layer import Live
 from napari_diffseg.plugin.result_layers import RESULT_KEY, ResultLayers
 from napari_diffseg.recipe import Recipe
 from napari_diffseg.segmenting.summary import Measure, Rule, Summary
@@ -107,6 +108,21 @@ def test_the_live_slice_lies_on_its_source_slice(viewer, results, s):
     box = tuple(slice(i, i + n) for i, n in zip(index, live.data.shape, strict=True))
     np.testing.assert_array_equal(live.data, shown[box])
     assert np.count_nonzero(shown) == np.count_nonzero(live.data)
+
+
+def test_the_live_layer_shows_the_sample_instead_of_the_mask_from_the_next_preview_on(viewer, results):
+    frame = Frame.of_volume(volume())
+    results.begin(events_of(members=1)[0], frame)
+    mask, sample = np.full(SHAPE[:2], 0.25, np.float32), np.full(SHAPE[:2], -1.75, np.float32)
+    results.show_preview(Preview(0, 1, mask, sample))
+    live = viewer.layers["diffseg | live"]
+    assert (np.unique(live.data), live.colormap.name) == (0.25, "cyan, clear at 0")
+    results.live.choose(Live.SAMPLE)
+    results.show_preview(Preview(0, 1, mask, sample))
+    assert (np.unique(live.data), live.colormap.name, live.contrast_limits) == (-1.75, "gray", [-2.5, 2.5])
+    results.live.choose(Live.MASK)
+    results.show_preview(Preview(0, 1, mask, sample))
+    assert (np.unique(live.data), live.contrast_limits) == (0.25, [0.0, 1.0])
 
 
 def test_one_live_layer_serves_all_runs(viewer, results):

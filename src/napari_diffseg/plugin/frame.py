@@ -19,6 +19,9 @@ AXIS_LABELS: Final = ("I", "P", "L")
 METADATA_KEY: Final = "napari_diffseg"
 """Where a layer keeps its `Frame`."""
 
+RESULT_KEY: Final = "napari_diffseg_result"
+"""Metadata key of a layer that shows results; such a layer is never offered as an input."""
+
 _OBLIQUE_DEGREES: Final = 0.1
 
 

@@ -128,6 +128,7 @@ class DiffsegPanel(QWidget):
         self.checkpoint.unload_asked.connect(lambda: self._try(self.session.unload))
         self.settings.changed.connect(self.session.set_value)
         self.settings.keep_seed_changed.connect(partial(setattr, self.session.chosen, "keep_seed"))
+        self.settings.live_changed.connect(self.results.live.choose)
         self.settings.scope.changed.connect(self.session.set_scope)
         self.settings.scope.box_wanted.connect(lambda: add_box(self.viewer))
         self.result.changed.connect(self._summarise)
@@ -185,6 +186,8 @@ class DiffsegPanel(QWidget):
         for name, value in self.remembered.values.items():
             self.settings.controls[name].set_value(value)
         self.settings.keep_seed.setChecked(self.remembered.keep_seed)
+        self.settings.live.setCurrentText(self.remembered.live.value)
+        self.settings.live_changed.connect(self.remembered.remember_live)
         self.result.set_summary(self.remembered.summary)
         self.results.summarise(self.result.summary)
         self.settings.changed.connect(self._remember)

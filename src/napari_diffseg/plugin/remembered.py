@@ -11,6 +11,7 @@ from qtpy.QtCore import QSettings
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import SegmentRequest, make_request
+from napari_diffseg.plugin.live_layer import Live
 from napari_diffseg.segmenting.summary import Measure, Rule, Summary
 
 if TYPE_CHECKING:
@@ -63,6 +64,16 @@ class Remembered:
     def remember_keep_seed(self, keep: bool) -> None:
         """Keep whether each run has the same seed."""
         self._write("keep_seed", keep)
+
+    @property
+    def live(self) -> Live:
+        """What the live layer shows."""
+        stored = self._read("live")
+        return next((live for live in Live if live.value == stored), Live.MASK)
+
+    def remember_live(self, live: Live) -> None:
+        """Keep what the live layer shows."""
+        self._write("live", live.value)
 
     @property
     def summary(self) -> Summary:

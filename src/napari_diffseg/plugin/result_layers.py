@@ -12,7 +12,9 @@ import numpy.typing as npt
 from napari_diffseg.plugin.adding import add_quietly, is_there
 from napari_diffseg.plugin.adding import bare as bare  # where its users look for it
 from napari_diffseg.plugin.frame import METADATA_KEY, with_member_axis
-from napari_diffseg.plugin.result_style import label_colors, live_style, mean_style, uncertainty_style
+from napari_diffseg.plugin.frame import RESULT_KEY as RESULT_KEY  # here, too
+from napari_diffseg.plugin.live_layer import LiveLayer
+from napari_diffseg.plugin.result_style import label_colors, mean_style, uncertainty_style
 from napari_diffseg.plugin.result_view import ResultView
 from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.summary import Measure, Summary, mean_of
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
 
 MOST_MEMBER_LAYERS: Final = 12
 """With more members than this, they share one layer with a slider, so that the layer list stays readable."""
-
-RESULT_KEY: Final = "napari_diffseg_result"
-"""Metadata key of a layer that shows results; such a layer is never offered as an input."""
 
 
 @dataclass(eq=False)
@@ -51,13 +50,12 @@ class ResultLayers:
     Parameters
     ----------
     viewer : ViewerModel or Viewer
-        Where the layers go. napari leaks about 2 MB with every layer removed, so one live layer serves all runs.
+        Where the layers go.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._live: Layer | None = None
-        self._live_spot: tuple[int, int] | None = None
+        self.live = LiveLayer(viewer)
         self._runs = 0
         self._started: Started | None = None
         self._begun = False
@@ -80,7 +78,7 @@ class ResultLayers:
         self._ensemble = Ensemble.for_run(started)
         self._members: dict[int, _Shown] = {}
         self._together: _Shown | None = None
-        self._live_spot = None
+        self.live.begin(frame, started.slice_axis, self._prefix)
         self._first, self._pending, self._hidden = None, [], set()
         labels = started.labels
         shape = started.source_shape
@@ -134,24 +132,9 @@ class ResultLayers:
         )
 
     def show_preview(self, preview: Preview) -> None:
-        """Show a slice while it is denoised; not in 3-D, where drawing takes longer than sampling."""
-        if self._started is None or self._viewer.dims.ndisplay == 3:
-            return
-        axis = self._started.slice_axis
-        slab = np.clip(np.expand_dims(preview.mask, axis), 0.0, 1.0)
-        data = self._frame.to_display(slab)
-        spot = (self._runs, preview.slice_index)
-        if self._live is None or not is_there(self._viewer, self._live):
-            self._live, self._live_spot = self._add_live(data), None
-        if self._live.data.shape != data.shape:
-            self._live.data = data.copy()
-        else:
-            self._live.data[...] = data
-        if spot == self._live_spot:
-            _redraw(self._live)
-        else:
-            self._place_live(preview.slice_index)
-            self._live_spot = spot
+        """Show a slice while it is denoised."""
+        if self._started is not None:
+            self.live.show(preview)
 
     def show_sampled(self, events: Iterable[Sampled]) -> None:
         """Add members, on the slices on which they are final, to all maps."""
@@ -173,8 +156,7 @@ class ResultLayers:
 
     def end(self) -> None:
         """Put the live layer out of sight and draw everything once more, with thumbnails."""
-        if self._live is not None:
-            self._live.visible = False
+        self.live.end()
         if self._started is None:
             return
         for shown in self._shown(set(self._started.members)):
@@ -324,9 +306,6 @@ class ResultLayers:
         layer = self._add(self._frame.to_display(array), "labels", style)
         return _Shown(array, layer)
 
-    def _add_live(self, data: npt.NDArray[np.float32]) -> Layer:
-        return self._add(data.copy(), "image", {**live_style(), "name": "diffseg | live"})
-
     def _add(self, data: npt.NDArray[Any], kind: str, style: dict[str, Any]) -> Layer:
         from napari.layers import Layer
 
@@ -336,19 +315,6 @@ class ResultLayers:
         layer = Layer.create(data, attributes | style, kind)
         add_quietly(self._viewer, layer)
         return layer
-
-    def _place_live(self, slice_index: int) -> None:
-        assert self._live is not None  # show_preview has made it
-        assert self._started is not None
-        offset = self._frame.slab_offset(self._started.slice_axis, slice_index)
-        for name, value in self._frame.placement(offset).items():
-            if not np.array_equal(np.asarray(getattr(self._live, name)), value):
-                setattr(self._live, name, value)  # each draws anew, so only what differs
-        if self._live.metadata.get(METADATA_KEY) is not self._frame:
-            self._live.metadata = self._attributes()["metadata"]
-        if self._live_spot is None or self._live_spot[0] != self._runs:
-            self._live.visible = True
-        self._live.refresh(extent=False, thumbnail=False, highlight=False)
 
     def _attributes(self) -> dict[str, Any]:
         attributes = self._frame.layer_attributes()

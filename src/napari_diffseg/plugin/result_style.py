@@ -9,6 +9,9 @@ import numpy as np
 _OPAQUE_FROM: Final = 0.2
 """Share of a map's range from which its colours cover the image."""
 
+_SAMPLE_LIMITS: Final = (-2.5, 2.5)
+"""Pure noise has a deviation of 1, and a mask's values are at most 1 from zero."""
+
 MASK_COLOR: Final = "#00e676"
 """Colour of the first label's mask."""
 
@@ -41,6 +44,17 @@ def uncertainty_style(highest: float) -> dict[str, Any]:
 def live_style() -> dict[str, Any]:
     """How the slice under way is drawn."""
     return map_style("cyan", 1.0, visible=True) | {"opacity": 0.6}
+
+
+def sample_style() -> dict[str, Any]:
+    """How the noisy sample is drawn: grey from well below to well above a mask's own values."""
+    return {
+        "colormap": "gray",
+        "contrast_limits": _SAMPLE_LIMITS,
+        "blending": "translucent_no_depth",
+        "opacity": 0.85,
+        "visible": True,
+    }
 
 
 def label_colors() -> Any:

@@ -6,11 +6,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_diffseg.events import SegmentRequest
-from napari_diffseg.plugin.controls import Control, SliderControl, make_control
+from napari_diffseg.plugin.controls import Control, SliderControl, guard_from_wheel, make_control
 from napari_diffseg.plugin.fold import Fold
+from napari_diffseg.plugin.live_layer import Live
 from napari_diffseg.plugin.scope_row import ScopeRow
 
 if TYPE_CHECKING:
@@ -38,6 +49,8 @@ class SettingsBox(QGroupBox):
 
     changed = Signal(str, object)
     """A setting's name and its new value."""
+    live_changed = Signal(object)
+    """What the live layer is to show."""
     keep_seed_changed = Signal(bool)
     """Whether runs have the seed that is shown, or each draws a new one."""
 
@@ -56,6 +69,7 @@ class SettingsBox(QGroupBox):
         grid = self._grid(ADVANCED)
         grid.setContentsMargins(0, 0, 0, 0)
         inner.setLayout(grid)
+        self.live = self._make_live(grid)
         self.advanced = Fold("advanced", "Advanced", tip="Settings that are seldom changed.", content=inner)
         layout.addWidget(self.advanced)
 
@@ -88,6 +102,23 @@ class SettingsBox(QGroupBox):
             grid.addWidget(label, row, 0)
             grid.addWidget(self._dressed(name, control), row, 1)
         return grid
+
+    def _make_live(self, grid: QGridLayout) -> QComboBox:
+        """What the layer of the slice under way shows: no setting of a run, so it may change while one goes on."""
+        box = QComboBox()
+        box.setObjectName("diffseg_live")
+        tip = "What is shown of the slice that is being denoised: the mask it is predicted to become, or it as it is."
+        box.setToolTip(tip)
+        guard_from_wheel(box)
+        for live in Live:
+            box.addItem(live.value, live)
+        box.currentIndexChanged.connect(lambda _: self.live_changed.emit(box.currentData()))
+        label = QLabel("Live view")
+        label.setToolTip(tip)
+        row = grid.rowCount()
+        grid.addWidget(label, row, 0)
+        grid.addWidget(box, row, 1)
+        return box
 
     def _dressed(self, name: str, control: Control) -> QWidget:
         """The control, with what belongs to it."""

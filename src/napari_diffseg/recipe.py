@@ -51,6 +51,9 @@ class Recipe(BaseModel):
     rescale_timesteps: bool = Field(False, description="Whether the network is told t * 1000 / T instead of t.")
     sampler: SamplerName = Field("ddpm", description="Sampler used unless another is asked for.")
     timesteps: int = Field(1000, ge=1, le=10_000, description="Steps used unless others are asked for.")
+    may_miss: bool = Field(
+        False, description="Whether it was trained with images missing at random, which are then 0 once normalised."
+    )
     trained_on: str = Field("", max_length=2000, description="Training data and procedure, for people.")
     licence: str = Field("", max_length=200, description="Licence of the weights.")
 

@@ -53,3 +53,11 @@ def test_another_network_is_refused(first, train, settings, tmp_path, capsys):
     settings.write_text(settings.read_text("utf-8").replace("channel_mult = [1]", "channel_mult = [1, 2]"), "utf-8")
     assert train(tmp_path / "second", "--start-from", str(first)) == 2
     assert "of another network" in capsys.readouterr().err
+
+
+def test_the_recipe_says_whether_images_were_missing_in_training(first, train, tmp_path):
+    config = tmp_path / "missing.toml"
+    config.write_text("[augmentation]\nmissing = 0.2\n", encoding="utf-8")
+    assert train(tmp_path / "second", "--config", str(config)) == 0
+    assert not load_checkpoint(first).recipe.may_miss
+    assert load_checkpoint(tmp_path / "second" / "last.safetensors").recipe.may_miss

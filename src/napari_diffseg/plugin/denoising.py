@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from napari_diffseg.plugin.denoising_layers import DenoisingLayers
 from napari_diffseg.plugin.going import slice_on_screen
-from napari_diffseg.plugin.task import BUSY, Phase, Task
+from napari_diffseg.plugin.once_more import record_of, why_not
+from napari_diffseg.plugin.task import Phase, Task
 from napari_diffseg.plugin.tracing_job import trace_job
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from napari_diffseg.plugin.denoising_box import DenoisingBox
     from napari_diffseg.plugin.result_layers import ResultLayers
-    from napari_diffseg.plugin.result_view import ResultView
-    from napari_diffseg.plugin.run_record import RunRecord
     from napari_diffseg.plugin.session import Session
     from napari_diffseg.segmenting.trajectory import Trajectory
 
@@ -69,11 +68,11 @@ class Denoising:
     def record(self) -> None:
         """Sample the slice on the screen once more, of the members that are chosen, or say why that cannot be."""
         view = self._results.view
-        reason = self._why_not(view)
+        reason = why_not(self._viewer, self._session, view)
         if reason is not None or view is None:
             self._box.say(reason or "")
             return
-        record, here = self._record_of(view), slice_on_screen(self._viewer, view)
+        record, here = record_of(self._session, view), slice_on_screen(self._viewer, view)
         assert record is not None  # why_not has seen to it
         shown, chosen = view.ensemble.begun[: view.first], self._box.member
         members = shown if chosen is None else (chosen,)
@@ -97,21 +96,6 @@ class Denoising:
         else:
             self._layers.show_prediction(view, found, place=self._box.place, member=member)
             self._box.say(_describe(found, self._box.place))
-
-    def _why_not(self, view: ResultView | None) -> str | None:
-        if view is None or not view.ensemble.begun:
-            return "Run first."
-        if self._session.phase is not Phase.IDLE:
-            return BUSY[self._session.phase]
-        record = self._record_of(view)
-        if record is None:
-            return "The run on screen is no longer in the list of runs: run again."
-        if slice_on_screen(self._viewer, view) not in view.started.sampled:
-            return "Nothing is sampled on this slice: it holds no brain, or was not asked for."
-        return record.missing or None
-
-    def _record_of(self, view: ResultView) -> RunRecord | None:
-        return next((r for r in self._session.runs.records if r.layer_prefix == view.prefix), None)
 
     def _refuse(self, reason: str) -> None:
         self._recording = False

@@ -15,6 +15,7 @@ from napari_diffseg.plugin.lesion_table import LesionTable, in_ml
 from napari_diffseg.plugin.member_wall import MemberWall
 from napari_diffseg.plugin.reference_box import ReferenceBox
 from napari_diffseg.plugin.volume_box import VolumeBox
+from napari_diffseg.plugin.what_if_box import WhatIfBox
 
 if TYPE_CHECKING:
     from napari_diffseg.segmenting.findings import Findings
@@ -34,6 +35,7 @@ class ExploreBox(QGroupBox):
         self.line.setToolTip("Volume: the mean over the members, and where the middle 95 % of them lie.")
         self.volume, self.lesions, self.convergence = VolumeBox(), LesionTable(), ConvergenceBox()
         self.wall, self.denoising, self.reference = MemberWall(), DenoisingBox(), ReferenceBox()
+        self.what_if = WhatIfBox()
         self.agreement = QCheckBox("Outline 5, 50 and 95 % agreement")
         self.agreement.setObjectName("diffseg_agreement")
         colors = ", ".join(f"{level:.0%} {name}" for level, name in zip(LEVELS, COLOR_NAMES, strict=True))
@@ -47,6 +49,12 @@ class ExploreBox(QGroupBox):
             ("lesions_fold", "Lesions", self.lesions, "What hangs together, and how many members see it."),
             ("convergence_fold", "Convergence", self.convergence, "Whether further members change the majority."),
             ("denoising_fold", "Denoising", self.denoising, "The way of a slice from noise to masks, step by step."),
+            (
+                "what_if_fold",
+                "What if",
+                self.what_if,
+                "The members without an image, or with another in its place.",
+            ),
             ("reference_fold", "Against a reference", self.reference, "Dice, HD95, errors, and how sure they were."),
         ):
             layout.addWidget(Fold(name, title, tip=tip, content=content))

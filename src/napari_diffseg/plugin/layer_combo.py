@@ -18,12 +18,19 @@ _NONE = "(choose)"
 
 
 class LayerCombo(QComboBox):
-    """Holds layers by identity; magicgui's own jumps to the first layer when the chosen one is renamed."""
+    """Holds layers by identity; magicgui's own jumps to the first layer when the chosen one is renamed.
+
+    Parameters
+    ----------
+    none : str
+        What stands for no layer.
+    """
 
     layer_chosen = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, *, none: str = _NONE) -> None:
         super().__init__()
+        self._none = none
         self._layers: list[Layer | None] = []
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         guard_from_wheel(self)
@@ -41,7 +48,7 @@ class LayerCombo(QComboBox):
         self.blockSignals(True)
         self._layers = [None, *layers]
         self.clear()
-        self.addItems([_NONE, *(layer.name for layer in layers)])
+        self.addItems([self._none, *(layer.name for layer in layers)])
         self.setCurrentIndex(self._index(chosen))
         self.blockSignals(False)
         if self.layer() is not chosen:

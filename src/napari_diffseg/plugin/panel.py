@@ -30,6 +30,7 @@ from napari_diffseg.plugin.scope import Scope
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.settings_box import SettingsBox
 from napari_diffseg.plugin.task import Phase
+from napari_diffseg.plugin.what_if import WhatIf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +84,7 @@ class DiffsegPanel(QWidget):
         self.result, self.runs_box = ResultBox(), RunsBox()
         self.exploring = Exploring(napari_viewer, self.results, self.result)
         self.denoising = Denoising(napari_viewer, self.session, self.results, self.exploring.box.denoising)
+        self.what_if = WhatIf(napari_viewer, self.session, self.results, self.exploring.box.what_if)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._poll)
@@ -206,6 +208,7 @@ class DiffsegPanel(QWidget):
         self.case.guess(self.viewer.layers)
         self.settings.scope.set_layers(map(bare, self.viewer.layers))
         self.exploring.box.reference.set_layers(self.viewer.layers)
+        self.exploring.box.what_if.set_layers(self.viewer.layers)
 
     def _follow_checkpoint(self) -> None:
         self.checkpoint.show_rows(self.session.checkpoint_rows)

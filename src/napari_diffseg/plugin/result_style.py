@@ -79,3 +79,20 @@ def decided_style(steps: int) -> dict[str, Any]:
         "opacity": 0.85,
         "interpolation2d": "nearest",
     }
+
+
+def difference_style() -> dict[str, Any]:
+    """How a difference from -1 to 1 is drawn: blue below 0, orange above, clear at 0."""
+    from napari.utils.colormaps import Colormap
+
+    values = np.linspace(-1, 1, 257)
+    colors = np.where(values[:, None] < 0, (0.25, 0.63, 1.0, 0.0), (1.0, 0.57, 0.0, 0.0))
+    colors[:, 3] = np.clip(np.abs(values) / (2 * _OPAQUE_FROM), 0, 1)
+    colors[:, :3] *= 0.55 + 0.45 * np.abs(values)[:, None]
+    return {
+        "colormap": Colormap(colors, name="blue to orange, clear at 0"),
+        "contrast_limits": (-1.0, 1.0),
+        "blending": "translucent_no_depth",
+        "opacity": 0.9,
+        "interpolation2d": "nearest",
+    }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Iterator
 
+    from napari_diffseg.events import SegmentRequest
     from napari_diffseg.plugin.jobs import Job, LoadEngine, RunPlan
     from napari_diffseg.plugin.mailbox import Mailbox
     from napari_diffseg.segmenting.trajectory import Traced, Trajectory
@@ -34,12 +35,6 @@ def trace_job(load_engine: LoadEngine, plan: RunPlan, *, slice_index: int, membe
     members : tuple of int
         Their numbers, increasing; those between the first and the last come, too.
     """
-    wanted = {
-        "first_member": members[0],
-        "members": members[-1] - members[0] + 1,
-        "slices": f"{slice_index}:{slice_index + 1}",
-        "focus": None,
-    }
 
     def job(mailbox: Mailbox, stop: threading.Event) -> Trajectory | None:
         from napari_diffseg.segmenting.trajectory import Tracer, record_trajectory
@@ -49,12 +44,23 @@ def trace_job(load_engine: LoadEngine, plan: RunPlan, *, slice_index: int, membe
         check_modalities(plan, engine)
         if not isinstance(engine.segmenter, Tracer):
             raise BadRequest("What samples here does not tell of its steps: run on this machine to record them.")
-        request = make_request(plan.request.model_dump() | wanted)
+        request = narrowed(plan.request, slice_index=slice_index, members=members)
         with closing(engine.segmenter.trace(plan.case, request)) as traced:
             steps = _told(traced, mailbox, stop)
             return record_trajectory(steps, members=request.member_numbers, slice_index=slice_index)
 
     return job
+
+
+def narrowed(request: SegmentRequest, *, slice_index: int, members: tuple[int, ...]) -> SegmentRequest:
+    """The settings of a run for one of its slices, and for its members from the first to the last of those given."""
+    wanted = {
+        "first_member": members[0],
+        "members": members[-1] - members[0] + 1,
+        "slices": f"{slice_index}:{slice_index + 1}",
+        "focus": None,
+    }
+    return make_request(request.model_dump() | wanted)
 
 
 def _told(traced: Iterable[Traced], mailbox: Mailbox, stop: threading.Event) -> Iterator[Traced]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,7 @@ from napari_diffseg.segmenting.reproducible import reproducibly
 from napari_diffseg.segmenting.run import Run, sample_run
 from napari_diffseg.segmenting.threads import resolve_threads, threads_used
 from napari_diffseg.segmenting.tracing import trace_run
+from napari_diffseg.segmenting.what_if import change_channel
 from napari_diffseg.segmenting.window import describe_scope
 
 if TYPE_CHECKING:
@@ -30,10 +32,11 @@ if TYPE_CHECKING:
 
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.diffusion.schedule import Schedule
-    from napari_diffseg.events import Gaze, SamplingEvent, SegmentRequest
+    from napari_diffseg.events import Expected, Gaze, Sampled, SamplingEvent, SegmentRequest, Stepped
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.segmenting.trajectory import Traced
+    from napari_diffseg.segmenting.what_if import Change
 
 
 class LocalSegmenter:
@@ -87,6 +90,21 @@ class LocalSegmenter:
         """
         with self._sampling(case, request):
             yield from trace_run(self._resolve(case, request))
+
+    def what_if(
+        self, case: Case, request: SegmentRequest, change: Change
+    ) -> Generator[Stepped | Expected | Sampled, None, int]:
+        """Sample as `segment` does, with its noise on its pixels, but for one image; returns the batch size.
+
+        Raises
+        ------
+        DiffsegError
+            As `segment` does, and as `what_if.change_channel` does.
+        """
+        with self._sampling(case, request):
+            run = self._resolve(case, request)
+            changed = change_channel(run.conditioning, case, run.recipe, change)
+            return (yield from sample_run(replace(run, conditioning=changed)))
 
     @contextmanager
     def _sampling(self, case: Case, request: SegmentRequest) -> Iterator[None]:

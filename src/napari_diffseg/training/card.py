@@ -86,7 +86,9 @@ def write_weights(
     return save_checkpoint(
         path,
         state,
-        recipe=config.recipe.model_copy(update={"trained_on": sentence[:_LONGEST]}),
+        recipe=config.recipe.model_copy(
+            update={"trained_on": sentence[:_LONGEST], "may_miss": config.augmentation.missing > 0}
+        ),
         config=config.network.unet_config(config.recipe),
         card=_card(told, step, figures),
         guesses=_PAPER_GUESSES if config.preset == "paper" else (),

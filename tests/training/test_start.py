@@ -55,9 +55,11 @@ def test_another_network_is_refused(first, train, settings, tmp_path, capsys):
     assert "of another network" in capsys.readouterr().err
 
 
-def test_the_recipe_says_whether_images_were_missing_in_training(first, train, tmp_path):
-    config = tmp_path / "missing.toml"
-    config.write_text("[augmentation]\nmissing = 0.2\n", encoding="utf-8")
-    assert train(tmp_path / "second", "--config", str(config)) == 0
-    assert not load_checkpoint(first).recipe.may_miss
-    assert load_checkpoint(tmp_path / "second" / "last.safetensors").recipe.may_miss
+def test_the_recipe_says_whether_images_were_missing_in_training(train, settings, tmp_path):
+    told = {}
+    for missing in (0.0, 0.2):
+        section = f"[augmentation]\nmissing = {missing}\n"
+        settings.write_text(settings.read_text().partition("[augmentation]")[0] + section)
+        assert train(tmp_path / str(missing)) == 0
+        told[missing] = load_checkpoint(tmp_path / str(missing) / "last.safetensors").recipe.may_miss
+    assert told == {0.0: False, 0.2: True}

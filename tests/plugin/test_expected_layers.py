@@ -8,6 +8,7 @@ from napari_diffseg.events import Expected, Started
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.frame import METADATA_KEY, Frame
+from napari_diffseg.plugin.pointer import describe_point
 from napari_diffseg.plugin.result_layers import RESULT_KEY, ResultLayers
 
 SHAPE = (7, 6, 5)
@@ -47,6 +48,16 @@ def test_a_slice_is_shown_where_it_belongs_with_the_variance_of_a_coin(shown):
     assert values[..., 1] == pytest.approx(0.25)
     assert values[..., 2] == pytest.approx(0.09)
     assert not values[..., [0, 3, 4]].any()
+
+
+def test_the_cursor_reads_what_is_expected_where_it_has_come(shown):
+    _, results, expected = shown
+    expected.show(expecting(2, p=0.7))
+    view = results.view
+    told = {s: describe_point(view, view.point_of((3, 2, s)), expected=expected.at) for s in range(5)}
+    assert told == {0: "", 1: "no member yet", 2: "no member yet; expected 0.70", 3: "no member yet", 4: ""}
+    begin(results, expected)
+    assert expected.at((3, 2, 2)) is None
 
 
 def test_the_layer_is_hidden_until_it_is_wanted_and_never_an_input(shown):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.events import Expected
     from napari_diffseg.plugin.result_layers import ResultLayers
-    from napari_diffseg.plugin.result_view import ResultView
+    from napari_diffseg.plugin.result_view import ResultView, Voxel
 
 _LARGEST: Final = 0.25  # p (1 - p) of a coin
 
@@ -46,6 +46,10 @@ class ExpectedLayers:
         for layer in self._layers:
             layer.visible = False
         self._mask, self._layers = None, []
+
+    def at(self, voxel: Voxel) -> tuple[float, ...] | None:
+        """What the run on the screen expects of each label at a source voxel; None where it expects nothing."""
+        return None if self._mask is None else self._mask.at(voxel)
 
     def show(self, event: Expected) -> None:
         """Take in what the run on the screen expects on some slices."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_diffseg.plugin.newest import Launcher
+    from napari_diffseg.plugin.pointer import ExpectedAt
     from napari_diffseg.plugin.result_box import ResultBox
     from napari_diffseg.plugin.result_layers import ResultLayers
     from napari_diffseg.segmenting.lesions import Lesion
@@ -40,12 +41,20 @@ class Exploring:
         The result.
     result_box : ResultBox
         Shows the votes under the cursor.
+    expected : callable (voxel), optional
+        What the run expects of each label at a source voxel; None where it expects nothing.
     launch : callable (target, stop), optional
         Replaces napari's threads, for a test.
     """
 
     def __init__(
-        self, viewer: ViewerModel, results: ResultLayers, result_box: ResultBox, *, launch: Launcher | None = None
+        self,
+        viewer: ViewerModel,
+        results: ResultLayers,
+        result_box: ResultBox,
+        *,
+        expected: ExpectedAt | None = None,
+        launch: Launcher | None = None,
     ) -> None:
         self._viewer = viewer
         self._results = results
@@ -58,7 +67,7 @@ class Exploring:
         self.agreement = Agreement(viewer, results, launch=launch or _napari_launch)
         self.box.agreement.toggled.connect(self.agreement.show)
         self.reference = AgainstReference(viewer, results, self.box.reference, launch=launch or _napari_launch)
-        self.pointer = Pointer(viewer, results)
+        self.pointer = Pointer(viewer, results, expected=expected)
         self.pointer.told.connect(result_box.show_cursor)
         self.box.volume.picked.connect(self._show_member)
         self.wall = Wall(viewer, results, self.box.wall)

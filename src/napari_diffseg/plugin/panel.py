@@ -82,7 +82,7 @@ class DiffsegPanel(QWidget):
         self.case, self.checkpoint = CaseBox(self.session.store), CheckpointBox()
         self.settings, self.run_box = SettingsBox(), RunBox()
         self.result, self.runs_box = ResultBox(), RunsBox()
-        self.exploring = Exploring(napari_viewer, self.results, self.result)
+        self.exploring = Exploring(napari_viewer, self.results, self.result, expected=self.expected.at)
         self.denoising = Denoising(napari_viewer, self.session, self.results, self.exploring.box.denoising)
         self.what_if = WhatIf(napari_viewer, self.session, self.results, self.exploring.box.what_if)
         self._timer = QTimer(self)

@@ -8,11 +8,15 @@ import numpy as np
 from psygnal import Signal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.components import ViewerModel
 
     from napari_diffseg.plugin.result_layers import ResultLayers
-    from napari_diffseg.plugin.result_view import ResultView
+    from napari_diffseg.plugin.result_view import ResultView, Voxel
     from napari_diffseg.segmenting.summary import Summary
+
+    ExpectedAt = Callable[[Voxel], tuple[float, ...] | None]
 
 _SEPARATOR = "  |  "
 
@@ -28,14 +32,17 @@ class Pointer:
         Whose status and cursor are used.
     results : ResultLayers
         What is on the screen.
+    expected : callable (voxel), optional
+        What the run expects of each label at a source voxel, in [0, 1]; None where it expects nothing.
     """
 
     told: ClassVar[Signal] = Signal(str)
-    """The votes in words, such as `7 of 10 members; variance 0.23`; empty where there are none."""
+    """The votes in words, such as `7 of 10 members; variance 0.23; expected 0.71`; empty where there are none."""
 
-    def __init__(self, viewer: ViewerModel, results: ResultLayers) -> None:
+    def __init__(self, viewer: ViewerModel, results: ResultLayers, *, expected: ExpectedAt | None = None) -> None:
         self._viewer = viewer
         self._results = results
+        self._expected = expected
         self._completed: Any = None
         self._told = ""
         viewer.events.status.connect(self._complete)
@@ -59,22 +66,27 @@ class Pointer:
         view = self._results.view
         if view is None or self._viewer.dims.ndisplay == 3 or not self._viewer.mouse_over_canvas:
             return ""
-        return describe_point(view, self._viewer.cursor.position)
+        return describe_point(view, self._viewer.cursor.position, expected=self._expected)
 
 
-def describe_point(view: ResultView, point: tuple[float, ...]) -> str:
-    """The votes at a point of napari's world in words; empty outside the volume and on slices that were not asked."""
+def describe_point(view: ResultView, point: tuple[float, ...], *, expected: ExpectedAt | None = None) -> str:
+    """The votes at a point of napari's world in words; empty outside the volume and on slices that were not asked.
+
+    What the run expects there, the mean of very many members, follows where it is known.
+    """
     voxel = view.voxel_at(point)
     voted = view.votes_at(voxel) if voxel is not None else None
-    if voted is None:
+    if voxel is None or voted is None:
         return ""
     votes, count = voted
     labels = view.started.labels
+    shares = None if expected is None else expected(voxel)
+    words = [describe_votes(v, count, view.summary) for v in votes]
+    if shares is not None:
+        words = [f"{said}; expected {share:.2f}" for said, share in zip(words, shares, strict=True)]
     if len(labels) == 1:
-        return describe_votes(votes[0], count, view.summary)
-    return ", ".join(
-        f"{label}: {describe_votes(v, count, view.summary)}" for label, v in zip(labels, votes, strict=True)
-    )
+        return words[0]
+    return ", ".join(f"{label}: {said}" for label, said in zip(labels, words, strict=True))
 
 
 def describe_votes(votes: int, count: int, summary: Summary) -> str:

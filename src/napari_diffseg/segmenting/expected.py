@@ -59,6 +59,13 @@ class ExpectedMask:
         """Whether all slices that are sampled are there."""
         return not self._missing
 
+    def at(self, voxel: tuple[int, int, int]) -> tuple[float, ...] | None:
+        """P(lesion) of each label at a source voxel; None on a slice that has not come, or that nothing comes of."""
+        s = voxel[self.started.slice_axis]
+        if s in self._missing or s not in self.started.sampled:
+            return None
+        return tuple(float(p) for p in self._probability[:, *voxel])
+
     def probability(self) -> Float:
         """P(lesion), (labels, X, Y, Z), float32, 0 where it has not come yet."""
         return self._probability

@@ -117,6 +117,16 @@ def test_a_click_on_a_brick_shows_its_member_and_a_second_one_hides_it(shown, vi
         assert visible_members(viewer) == expected
 
 
+def test_the_member_on_the_canvas_stays_there_when_members_come_to_share_a_layer(shown, viewer, qtbot):
+    box = explored(shown, qtbot)
+    box.volume.picked.emit(2)
+    find(shown, "one_layer").click()
+    layer = viewer.layers["diffseg 1 | members"]
+    assert (layer.visible, viewer.dims.current_step[0]) == (True, 2)
+    find(shown, "one_layer").click()
+    assert visible_members(viewer) == ["diffseg 1 | member 3"]
+
+
 def test_smallest_median_and_largest_are_one_click_away(shown, viewer, qtbot):
     explored(shown, qtbot)
     volumes = shown.exploring.measuring.findings.volumes

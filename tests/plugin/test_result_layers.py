@@ -11,7 +11,7 @@ from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.plugin.frame import METADATA_KEY, Frame
 from napari_diffseg.plugin.layer_volume import frame_of_layer
 from napari_diffseg.plugin.live_layer import Live
-from napari_diffseg.plugin.result_layers import RESULT_KEY, ResultLayers
+from napari_diffseg.plugin.result_layers import MOST_MEMBER_LAYERS, RESULT_KEY, ResultLayers
 from napari_diffseg.recipe import Recipe
 from napari_diffseg.segmenting.summary import Measure, Rule, Summary
 from plugin_fakes import FakeSegmenter, fake_member
@@ -297,3 +297,32 @@ def test_nothing_is_drawn_anew_before_the_first_run(results):
     results.summarise(Summary(Rule.MEAN, 0.2))
     assert not results.catch_up(0.0)
     assert results.members == ()
+
+
+def test_members_share_a_layer_by_choice_and_are_parted_again(viewer):
+    made = ResultLayers(viewer)
+    events = events_of(members=3)
+    play(made, events[:-4])
+    separate = {layer.name: np.asarray(layer.data).copy() for layer in viewer.layers if "| member " in layer.name}
+    made.share_layer(True)
+    assert not any("| member " in layer.name for layer in viewer.layers)
+    together = viewer.layers["diffseg 1 | members"]
+    np.testing.assert_array_equal(together.data, list(separate.values()))
+    made.share_layer(False)
+    assert "diffseg 1 | members" not in viewer.layers
+    again = {layer.name: np.asarray(layer.data) for layer in viewer.layers if "| member " in layer.name}
+    assert list(again) == list(separate)
+    for name, data in separate.items():
+        np.testing.assert_array_equal(again[name], data)
+    made.share_layer(True)
+    play(made, events_of(members=2))  # the next run keeps to it
+    assert viewer.layers["diffseg 2 | members"].data.shape[0] == 2
+    assert not any("diffseg 2 | member " in layer.name for layer in viewer.layers)
+
+
+def test_many_members_share_a_layer_in_any_case(viewer):
+    made = ResultLayers(viewer)
+    made.share_layer(False)
+    play(made, events_of(members=MOST_MEMBER_LAYERS + 1))
+    made.share_layer(False)
+    assert "diffseg 1 | members" in viewer.layers

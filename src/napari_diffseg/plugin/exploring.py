@@ -70,6 +70,7 @@ class Exploring:
         self.pointer = Pointer(viewer, results, expected=expected)
         self.pointer.told.connect(result_box.show_cursor)
         self.box.volume.picked.connect(self._show_member)
+        self.box.volume.shared.toggled.connect(self._share_layer)
         self.wall = Wall(viewer, results, self.box.wall)
         self.box.wall.picked.connect(self._toggle_member)
         self.box.lesions.picked.connect(self._go_to_lesion)
@@ -135,6 +136,11 @@ class Exploring:
             show_member(self._viewer, view, member)
             self._chosen = member
             self.box.choose_member(member)
+
+    def _share_layer(self, shared: bool) -> None:
+        """The members change their layers; the one on the canvas stays there."""
+        self._results.share_layer(shared)
+        self._show_member(self._chosen)
 
     def _toggle_member(self, member: int) -> None:
         self._show_member(None if member == self._chosen else member)

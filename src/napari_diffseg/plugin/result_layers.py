@@ -65,6 +65,7 @@ class ResultLayers:
         self._pending: list[int] = []
         self._drawn = True
         self._hidden: set[int] = set()
+        self._most = MOST_MEMBER_LAYERS
         viewer.dims.events.ndisplay.connect(self._outline)
 
     def begin(self, started: Started, frame: Frame) -> None:
@@ -89,7 +90,7 @@ class ResultLayers:
         self._mask = self._add_labels("mask", np.zeros(shape, np.uint8), visible=True)
         self._outlines.append(self._mask.layer)
         self._outline()
-        if len(started.members) > MOST_MEMBER_LAYERS:
+        if len(started.members) > self._most:
             stack = np.zeros((len(started.members), *shape), np.uint8)
             self._together = self._add_labels("members", stack, visible=False)
         self._begun = True
@@ -230,7 +231,7 @@ class ResultLayers:
 
     def _make_room(self, count: int) -> None:
         """Bring the members into one layer when there are many, and make it as long as they are."""
-        if count <= MOST_MEMBER_LAYERS:
+        if count <= self._most:
             return
         assert self._started is not None  # extend has seen to it
         stack = np.zeros((count, *self._started.source_shape), np.uint8)
@@ -244,6 +245,21 @@ class ResultLayers:
             if is_there(self._viewer, shown.layer):
                 self._viewer.layers.remove(shown.layer)
         self._together = self._add_labels("members", stack, visible=False)
+
+    def share_layer(self, shared: bool) -> None:
+        """Have all members in one layer with a slider, or each in its own unless there are many; all out of sight."""
+        self._most = 0 if shared else MOST_MEMBER_LAYERS
+        if self._started is None or (self._together is not None) == (len(self._started.members) > self._most):
+            return
+        if self._together is None:
+            self._make_room(len(self._started.members))
+            return
+        (stack, layer), self._together = (self._together.array, self._together.layer), None
+        if is_there(self._viewer, layer):
+            self._viewer.layers.remove(layer)
+        for k in self._ensemble.begun:
+            self._member_volume(k)[...] = stack[self._started.members.index(k)]
+            self._members[k].layer.refresh()
 
     def _uncertainty_names(self, summary: Summary) -> list[str]:
         """Names of the uncertainty layers; the variance, which is also what is written to disk, needs no addition."""

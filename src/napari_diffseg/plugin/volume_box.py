@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_diffseg.plugin.brick_histogram import BrickHistogram
 
@@ -29,6 +29,10 @@ class VolumeBox(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.histogram)
         layout.addLayout(self._make_buttons())
+        self.shared = QCheckBox("One layer with a slider")
+        self.shared.setObjectName("diffseg_one_layer")
+        self.shared.setToolTip("All members in one layer, with a slider below the canvas; many members always are.")
+        layout.addWidget(self.shared)
         self.show_volumes(None)
 
     def _make_buttons(self) -> QHBoxLayout:

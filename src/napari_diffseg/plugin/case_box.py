@@ -27,6 +27,8 @@ class CaseBox(QGroupBox):
 
     opened = Signal(list)
     """Paths of a folder or of files that the user wants to open."""
+    sample_asked = Signal()
+    """The shipped case is wanted."""
     reopen_asked = Signal(str)
     """The folder of a kept run."""
     assigned = Signal(str, object)
@@ -52,6 +54,12 @@ class CaseBox(QGroupBox):
         for name, text, tip, slot in (
             ("folder", "Folder…", "Open a folder with one case's NIfTI images, named by modality.", self._ask_folder),
             ("files", "Files…", "Open the NIfTI images of one case.", self._ask_files),
+            (
+                "sample",
+                "Sample",
+                "Open the shipped case, and its checkpoint if none is chosen.",
+                self.sample_asked,
+            ),
         ):
             button = QPushButton(text)
             button.setObjectName(f"diffseg_open_{name}")

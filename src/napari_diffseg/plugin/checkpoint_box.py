@@ -109,6 +109,11 @@ class CheckpointBox(QGroupBox):
         self._told = text
         self.chosen.emit(text)
 
+    def choose_if_none(self, text: str) -> None:
+        """Fill in a checkpoint where the line is empty; one that is there stays."""
+        if not self.line.text().strip():
+            self.choose(text)
+
     def _tell_if_new(self) -> None:
         text = self.line.text().strip()
         if text != self._told:

@@ -19,6 +19,7 @@ from napari_diffseg.plugin.denoising import Denoising
 from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.exploring import Exploring
 from napari_diffseg.plugin.export_dialog import ExportDialog, ExportWish
+from napari_diffseg.plugin.layer_notes import notes_of
 from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
 from napari_diffseg.plugin.reopening import without_open
@@ -26,6 +27,7 @@ from napari_diffseg.plugin.result_box import ResultBox
 from napari_diffseg.plugin.result_layers import RESULT_KEY, ResultLayers, bare
 from napari_diffseg.plugin.run_box import RunBox
 from napari_diffseg.plugin.runs_box import RunsBox
+from napari_diffseg.plugin.samples import demo_case_folder
 from napari_diffseg.plugin.scope import Scope
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.settings_box import SettingsBox
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import napari
-    from napari.layers import Layer
 
     from napari_diffseg.events import Started, Stepped
     from napari_diffseg.plugin.frame import Frame
@@ -126,6 +127,7 @@ class DiffsegPanel(QWidget):
         self.case.opened.connect(self.session.open_case)
         self.case.assigned.connect(self.session.assign)
         self.case.reopen_asked.connect(lambda folder: self.session.reopen(Path(folder)))
+        self.case.sample_asked.connect(lambda: self._try(self._open_sample))
         self.checkpoint.chosen.connect(self.session.choose_checkpoint)
         self.checkpoint.unload_asked.connect(lambda: self._try(self.session.unload))
         self.settings.changed.connect(self.session.set_value)
@@ -230,8 +232,12 @@ class DiffsegPanel(QWidget):
         added = [bare(self.viewer.add_layer(Layer.create(*data))) for data in layers]
         self.case.guess(added, replace=True)
         self.exploring.box.reference.guess(added)
-        notes = [note for layer in added for note in _notes(layer)]
+        notes = [note for layer in added for note in notes_of(layer)]
         self.run_box.show_status(" ".join([f"Opened {len(added)} images.", *dict.fromkeys(notes)]))
+
+    def _open_sample(self) -> None:
+        self.session.open_case([str(demo_case_folder())])
+        self.checkpoint.choose_if_none(DEMO)
 
     def _show_reopened(self, run: ReopenedRun) -> None:
         """Images, settings, checkpoint and ensemble of a kept run, as if it had just been made."""
@@ -387,14 +393,3 @@ def _new_session() -> Session:
     from napari_diffseg.plugin.worker import launch
 
     return Session(launch=launch)
-
-
-def _notes(layer: Layer) -> list[str]:
-    """What the user should know of a layer's grid."""
-    from napari_diffseg.plugin.frame import METADATA_KEY
-
-    frame: Frame | None = layer.metadata.get(METADATA_KEY)
-    if frame is None:
-        return []
-    oblique = ["The images lie obliquely: they are shown along their own axes, and written exactly."]
-    return [*frame.volume.notes, *(oblique if frame.is_oblique else [])]

@@ -1,0 +1,81 @@
+"""The newcomer's path, clicked in a real viewer: from the menu to the exported mask of the shipped case."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_diffseg.plugin.case_box import CaseBox
+from napari_diffseg.plugin.checkpoint_box import CheckpointBox
+from napari_diffseg.plugin.samples import demo_case_folder
+from napari_diffseg.plugin.session import Session
+from napari_diffseg.plugin.worker import launch
+from plugin_fakes import FakeLoader, fake_member
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """The script that takes the pictures of the page."""
+    spec = importlib.util.spec_from_file_location("first_steps", ROOT / "scripts" / "first_steps.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "first_steps", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setattr(Path, "home", classmethod(lambda cls: folder))
+    return folder
+
+
+def test_six_clicks_lead_from_an_empty_viewer_to_the_samples_mask(
+    viewer, steps, home, segmenter, tmp_path, monkeypatch
+):
+    segmenter.steps = 1
+    session = Session(launch=launch, load_engine=FakeLoader(segmenter), runs_folder=tmp_path / "runs")
+    monkeypatch.setattr("napari_diffseg.plugin.panel._new_session", lambda: session)
+    seen = []
+    walk = steps.FirstSteps(viewer, seen.append, seconds=120)
+    walk.go()
+    assert walk.clicks == 6
+    assert seen == ["panel", "sample", "running", "done", "export", "exported"]
+    source = nib.load(next(demo_case_folder().glob("*_t1.nii.gz")))
+    made = nib.load(home / "phantom_glioma_mask.nii.gz")
+    np.testing.assert_allclose(made.affine, source.affine, atol=1e-5)
+    votes = np.sum([fake_member(source.shape, k) for k in range(5)], axis=0)
+    np.testing.assert_array_equal(np.asanyarray(made.dataobj), votes > 2.5)
+    session.close()
+
+
+def test_the_page_shows_small_pictures_that_are_there():
+    page = (ROOT / "docs" / "first_steps.md").read_text("utf-8")
+    for stage in ("panel", "sample", "running"):
+        assert f"images/first_steps_{stage}.png" in page
+        assert 1000 < (ROOT / "docs" / "images" / f"first_steps_{stage}.png").stat().st_size < 300_000
+
+
+def test_the_sample_brings_its_checkpoint_only_where_none_is_chosen(qtbot):
+    box = CheckpointBox()
+    qtbot.addWidget(box)
+    heard = []
+    box.chosen.connect(heard.append)
+    box.choose_if_none("demo")
+    box.choose("mine.safetensors")
+    box.choose_if_none("demo")
+    assert heard == ["demo", "mine.safetensors"]
+    assert box.line.text() == "mine.safetensors"
+
+
+def test_the_case_box_offers_the_sample(qtbot, session):
+    box = CaseBox(session.store)
+    qtbot.addWidget(box)
+    with qtbot.waitSignal(box.sample_asked, timeout=1000):
+        next(b for b in box.buttons.children() if b.objectName() == "diffseg_open_sample").click()

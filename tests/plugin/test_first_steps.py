@@ -57,7 +57,7 @@ def test_six_clicks_lead_from_an_empty_viewer_to_the_samples_mask(
 
 def test_the_page_shows_small_pictures_that_are_there():
     page = (ROOT / "docs" / "first_steps.md").read_text("utf-8")
-    for stage in ("panel", "sample", "running"):
+    for stage in ("panel", "sample", "running", "done", "export"):
         assert f"images/first_steps_{stage}.png" in page
         assert 1000 < (ROOT / "docs" / "images" / f"first_steps_{stage}.png").stat().st_size < 300_000
 

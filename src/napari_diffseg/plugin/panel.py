@@ -19,6 +19,7 @@ from napari_diffseg.plugin.denoising import Denoising
 from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.exploring import Exploring
 from napari_diffseg.plugin.export_dialog import ExportDialog, ExportWish
+from napari_diffseg.plugin.gl_context import delete_in_canvas
 from napari_diffseg.plugin.layer_notes import notes_of
 from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
@@ -76,6 +77,7 @@ class DiffsegPanel(QWidget):
     ) -> None:
         super().__init__()
         self.viewer = napari_viewer
+        delete_in_canvas(napari_viewer)
         self.remembered = remembered or Remembered(settings_path())
         self.session = session or _new_session()
         self.results = ResultLayers(napari_viewer)

@@ -106,6 +106,8 @@ def test_an_extended_run_looks_like_one_that_had_all_members_at_once(before, add
     while results.catch_up(1.0):
         pass
     shown(results, second)
+    while results.catch_up(1.0):
+        pass
     stack = np.stack([fake_member(results.ensemble.source_shape, k) for k in range(before + added)])
     np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
     names = {layer.name for layer in viewer.layers}

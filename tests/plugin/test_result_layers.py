@@ -155,6 +155,30 @@ def test_a_layer_removed_during_the_run_stays_away_and_the_others_go_on(viewer, 
     assert "diffseg 1 | mask" not in viewer.layers
 
 
+def test_members_that_come_at_once_get_their_layers_one_by_one_and_their_votes_at_once(viewer, results):
+    events = events_of(members=3)
+    results.begin(events[0], Frame.of_volume(volume()))
+    results.show_sampled([event for event in events if isinstance(event, Sampled)])
+    results.end()
+    stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
+    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
+    assert [layer.name for layer in viewer.layers if "member" in layer.name] == ["diffseg 1 | member 1"]
+    assert results.is_behind
+    while results.catch_up(0.0):
+        pass
+    assert not results.is_behind
+    for k in range(3):
+        np.testing.assert_array_equal(source(viewer.layers[f"diffseg 1 | member {k + 1}"]), stack[k])
+
+
+def test_members_that_wait_have_their_layers_before_the_next_run_begins(viewer, results):
+    events = events_of(members=3)
+    results.begin(events[0], Frame.of_volume(volume()))
+    results.show_sampled([event for event in events if isinstance(event, Sampled)])
+    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | member 3"]), fake_member(SHAPE, 2))
+
+
 def test_no_preview_is_drawn_in_3d(viewer, results):
     viewer.dims.ndisplay = 3
     play(results, events_of(members=1))

@@ -183,6 +183,7 @@ class DiffsegPanel(QWidget):
         session.extended.connect(self._extend_results)
         session.expected.connect(self.expected.show)
         session.sampled.connect(self.results.show_sampled)
+        session.sampled.connect(lambda _: self.results.is_behind and self._catch_up_timer.start(0))
         session.sampled.connect(self.exploring.follow)
         session.previewed.connect(self._show_preview)
         session.run_ended.connect(self._end_results)
@@ -326,6 +327,8 @@ class DiffsegPanel(QWidget):
 
     def _end_results(self, ending: Ending) -> None:
         self.results.end()
+        if self.results.is_behind:
+            self._catch_up_timer.start(0)
         self.exploring.measure()
         self.result.set_count(len(self.results.members))
         if ending is Ending.DONE:

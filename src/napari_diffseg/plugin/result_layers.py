@@ -63,6 +63,7 @@ class ResultLayers:
         self._summary = Summary()
         self._first: int | None = None
         self._pending: list[int] = []
+        self._late: list[Sampled] = []
         self._drawn = True
         self._hidden: set[int] = set()
         self._most = MOST_MEMBER_LAYERS
@@ -70,6 +71,7 @@ class ResultLayers:
 
     def begin(self, started: Started, frame: Frame) -> None:
         """Make the layers of a new run, empty; those of the last one stay, out of sight."""
+        self._draw_all_late()
         if self._started is not None:
             for shown in self._shown(set(self._members)):
                 shown.layer.visible = False
@@ -138,17 +140,26 @@ class ResultLayers:
             self.live.show(preview)
 
     def show_sampled(self, events: Iterable[Sampled]) -> None:
-        """Add members, on the slices on which they are final, to all maps."""
+        """Add members, on the slices on which they are final, to all maps.
+
+        A layer takes napari about a tenth of a second: at most one member gets its own here, the others in `catch_up`.
+        """
         if self._started is None:
             return
         touched: set[int] = set()
         members: set[int] = set()
+        one_is_new = False
         for event in events:
             if event.run_id != self._started.run_id:
                 continue
             self._ensemble.add(event.member, event.slices, event.mask)
-            self._write_member(event)
             touched.update(event.slices)
+            is_new = self._together is None and event.member not in self._members
+            if is_new and one_is_new:
+                self._late.append(event)
+                continue
+            one_is_new |= is_new
+            self._write_member(event)
             members.add(event.member)
         for s in touched:
             self._write_statistics(s)
@@ -189,14 +200,24 @@ class ResultLayers:
         here = self._slice_on_screen()
         self._pending = sorted(self._started.slices, key=lambda s: abs(s - here), reverse=True)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether `catch_up` has something to draw."""
+        return bool(self._late or self._pending)
+
     def catch_up(self, seconds: float) -> bool:
-        """Draw what `summarise` asked for, from the slice on the screen outwards, for about so many seconds.
+        """Draw one member that had to wait for its layer; or for about so many seconds what `summarise` asked for.
+
+        That is drawn from the slice on the screen outwards.
 
         Returns
         -------
         bool
             Whether something is left to draw.
         """
+        if self._late:
+            self._draw_late()
+            return self.is_behind
         if not self._pending:
             return False
         until = time.monotonic() + seconds
@@ -208,6 +229,18 @@ class ResultLayers:
                 _redraw(shown.layer)
             self._drawn = True
         return bool(self._pending)
+
+    def _draw_late(self) -> None:
+        """Give the first member that waits its layer."""
+        member = self._late[0].member
+        for event in [event for event in self._late if event.member == member]:
+            self._write_member(event)
+        self._late = [event for event in self._late if event.member != member]
+        self._members[member].layer.refresh()
+
+    def _draw_all_late(self) -> None:
+        while self._late:
+            self._draw_late()
 
     def _slice_on_screen(self) -> int:
         assert self._started is not None  # summarise has seen to it
@@ -233,6 +266,7 @@ class ResultLayers:
         """Bring the members into one layer when there are many, and make it as long as they are."""
         if count <= self._most:
             return
+        self._draw_all_late()
         assert self._started is not None  # extend has seen to it
         stack = np.zeros((count, *self._started.source_shape), np.uint8)
         if self._together is not None:
@@ -248,6 +282,7 @@ class ResultLayers:
 
     def share_layer(self, shared: bool) -> None:
         """Have all members in one layer with a slider, or each in its own unless there are many; all out of sight."""
+        self._draw_all_late()
         self._most = 0 if shared else MOST_MEMBER_LAYERS
         if self._started is None or (self._together is not None) == (len(self._started.members) > self._most):
             return

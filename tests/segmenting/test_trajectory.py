@@ -78,7 +78,10 @@ def test_a_trajectory_ends_at_the_masks_that_the_run_gave(tiny_checkpoint, tiny_
     found = record_trajectory(segmenter.trace(tiny_case, request), members=(0, 1, 2), slice_index=2)
     assert found.steps == 4
     np.testing.assert_array_equal(found.final, [run[k] for k in range(3)])
-    np.testing.assert_array_equal(found.evidence[-1] > 0.5, found.final)
+    last = found.evidence[-1]
+    told = last != 0.5  # what is a little above one half is one half in float16
+    assert told.mean() > 0.95
+    np.testing.assert_array_equal(last[told] > 0.5, found.final[told])
     assert len(np.unique(found.decided)) > 1
 
 

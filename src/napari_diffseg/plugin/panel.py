@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from qtpy.QtWidgets import QApplication, QDialog, QFrame, QScrollArea, QVBoxLayo
 from napari_diffseg.errors import DiffsegError, OutputExists
 from napari_diffseg.plugin.box_layer import add_box
 from napari_diffseg.plugin.case_box import CaseBox
+from napari_diffseg.plugin.catching_up import CatchingUp
 from napari_diffseg.plugin.checkpoint_box import DEMO, CheckpointBox
 from napari_diffseg.plugin.command_line import command_line
 from napari_diffseg.plugin.denoising import Denoising
@@ -22,6 +22,7 @@ from napari_diffseg.plugin.export_dialog import ExportDialog, ExportWish
 from napari_diffseg.plugin.gl_context import delete_in_canvas
 from napari_diffseg.plugin.layer_notes import notes_of
 from napari_diffseg.plugin.mailbox import Ending
+from napari_diffseg.plugin.polling import Polling
 from napari_diffseg.plugin.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
 from napari_diffseg.plugin.reopening import without_open
 from napari_diffseg.plugin.result_box import ResultBox
@@ -47,13 +48,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.run_record import RunRecord
     from napari_diffseg.segmenting.summary import Summary
 
-POLL_MS = 66
-_REST = 3
-"""Time between polls, in multiples of what one costs: the sampler gets three quarters of a slow machine."""
-_SLOWEST_MS = 500
 _MIN_WIDTH = 320
-_CATCH_UP_S = 0.015
-"""Time for drawing an ensemble anew before the window gets its turn again."""
 
 
 class DiffsegPanel(QWidget):
@@ -88,13 +83,8 @@ class DiffsegPanel(QWidget):
         self.exploring = Exploring(napari_viewer, self.results, self.result, expected=self.expected.at)
         self.denoising = Denoising(napari_viewer, self.session, self.results, self.exploring.box.denoising)
         self.what_if = WhatIf(napari_viewer, self.session, self.results, self.exploring.box.what_if)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._poll)
-        self._due = 0.0
-        self._catch_up_timer = QTimer(self)
-        self._catch_up_timer.setSingleShot(True)
-        self._catch_up_timer.timeout.connect(self._catch_up)
+        self._polling = Polling(self.session.poll, self)
+        self._catching_up = CatchingUp(self.results, self.exploring.redraw, self)
         self._export_folder: Path | None = None
         self._wish: ExportWish | None = None
         self._timesteps: int | None = None
@@ -183,7 +173,7 @@ class DiffsegPanel(QWidget):
         session.extended.connect(self._extend_results)
         session.expected.connect(self.expected.show)
         session.sampled.connect(self.results.show_sampled)
-        session.sampled.connect(lambda _: self.results.is_behind and self._catch_up_timer.start(0))
+        session.sampled.connect(lambda _: self._catching_up.start_if_behind())
         session.sampled.connect(self.exploring.follow)
         session.previewed.connect(self._show_preview)
         session.run_ended.connect(self._end_results)
@@ -303,18 +293,12 @@ class DiffsegPanel(QWidget):
         self.run_box.show_progress(0, started.evaluations, None)
         self.result.set_count(0)
         self.results.extend(started)
-        self._catch_up_timer.start(0)
+        self._catching_up.start()
 
     def _summarise(self, summary: Summary, first: int | None) -> None:
         self.results.summarise(summary, first=first)
-        self._catch_up_timer.start(0)
+        self._catching_up.start()
         self.exploring.measure()
-
-    def _catch_up(self) -> None:
-        if self.results.catch_up(_CATCH_UP_S):
-            self._catch_up_timer.start(0)
-        else:
-            self.exploring.redraw()
 
     def _stop_settled(self, since: int) -> None:
         if self.session.phase is Phase.RUNNING:
@@ -327,8 +311,7 @@ class DiffsegPanel(QWidget):
 
     def _end_results(self, ending: Ending) -> None:
         self.results.end()
-        if self.results.is_behind:
-            self._catch_up_timer.start(0)
+        self._catching_up.start_if_behind()
         self.exploring.measure()
         self.result.set_count(len(self.results.members))
         if ending is Ending.DONE:
@@ -354,26 +337,10 @@ class DiffsegPanel(QWidget):
         self.run_box.show_phase(phase)
         self.run_box.export.setEnabled(phase is Phase.IDLE and self.session.runs.last is not None)
         if phase is Phase.IDLE:
-            self._timer.stop()
-        elif not self._timer.isActive():
-            self._poll_in(POLL_MS)
+            self._polling.stop()
+        else:
+            self._polling.start()
         self._show_reason()
-
-    def _poll_in(self, milliseconds: float) -> None:
-        self._due = time.monotonic() + milliseconds / 1000
-        self._timer.start(round(milliseconds))
-
-    def _poll(self) -> None:
-        """Take in what is new, and again soon: as often as the screen can follow without slowing the sampler.
-
-        What a poll costs is its own time and, because painting happens after it, how late the timer came.
-        """
-        began = time.monotonic()
-        late = max(began - self._due, 0.0)
-        self.session.poll()
-        if self.session.phase is not Phase.IDLE:
-            cost_ms = 1000 * (late + time.monotonic() - began)
-            self._poll_in(min(max(POLL_MS, _REST * cost_ms), _SLOWEST_MS))
 
     def _show_reason(self) -> None:
         self.run_box.show_reason(self.session.why_not_run())
@@ -386,8 +353,8 @@ class DiffsegPanel(QWidget):
     def event(self, event: QEvent | None) -> bool:
         """Stop the run when the dock is closed: napari then sends no close event, only takes the parent away."""
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._timer.stop()
-            self._catch_up_timer.stop()
+            self._polling.stop()
+            self._catching_up.stop()
             self.viewer.dims.events.current_step.disconnect(self._look)
             self.exploring.close()
             self.session.close()

@@ -1,0 +1,55 @@
+"""Draws what the result layers have put off, a little in each turn of the window's event loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from qtpy.QtCore import QObject, QTimer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_diffseg.plugin.result_layers import ResultLayers
+
+_TURN_S: Final = 0.015
+"""Time for drawing an ensemble anew before the window gets its turn again."""
+
+
+class CatchingUp(QObject):
+    """Lets result layers catch up while they are behind.
+
+    Parameters
+    ----------
+    results : ResultLayers
+        What may be behind.
+    done : callable
+        Called whenever they have caught up.
+    parent : QObject
+        With which it ends.
+    """
+
+    def __init__(self, results: ResultLayers, done: Callable[[], None], parent: QObject) -> None:
+        super().__init__(parent)
+        self._results, self._done = results, done
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._turn)
+
+    def start(self) -> None:
+        """Begin in the next turn of the event loop; `done` is called even where nothing is behind."""
+        self._timer.start(0)
+
+    def start_if_behind(self) -> None:
+        """Begin where something is behind."""
+        if self._results.is_behind:
+            self.start()
+
+    def stop(self) -> None:
+        """Leave undone what is undone."""
+        self._timer.stop()
+
+    def _turn(self) -> None:
+        if self._results.catch_up(_TURN_S):
+            self._timer.start(0)
+        else:
+            self._done()

@@ -1,0 +1,62 @@
+"""When the window looks for news: often, and never at the cost of the sampler."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from qtpy.QtCore import QObject, QTimer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+POLL_MS: Final = 66
+_REST: Final = 3
+"""Time between looks, in multiples of what one costs: the sampler gets three quarters of a slow machine."""
+_SLOWEST_MS: Final = 500
+
+
+class Polling(QObject):
+    """Calls a function again and again while something goes on: as often as the screen can follow.
+
+    What a look costs is its own time and, because painting happens after it, how late the timer came.
+
+    Parameters
+    ----------
+    look : callable
+        Takes in what is new.
+    parent : QObject
+        With which it ends.
+    """
+
+    def __init__(self, look: Callable[[], None], parent: QObject) -> None:
+        super().__init__(parent)
+        self._take_in = look
+        self._going = False
+        self._due = 0.0
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._look)
+
+    def start(self) -> None:
+        """Look again and again; where it does already, nothing happens."""
+        if not self._going:
+            self._going = True
+            self._wait(POLL_MS)
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._going = False
+        self._timer.stop()
+
+    def _wait(self, milliseconds: float) -> None:
+        self._due = time.monotonic() + milliseconds / 1000
+        self._timer.start(round(milliseconds))
+
+    def _look(self) -> None:
+        began = time.monotonic()
+        late = max(began - self._due, 0.0)
+        self._take_in()
+        if self._going:
+            cost_ms = 1000 * (late + time.monotonic() - began)
+            self._wait(min(max(POLL_MS, _REST * cost_ms), _SLOWEST_MS))

@@ -58,3 +58,9 @@ def oriented(codes, shape=(9, 8, 7), tilt: float = 0.0) -> np.ndarray:
     affine[:3, :3] = turn @ affine[:3, :3]
     affine[:3, 3] = [-10, 20, 5]
     return affine
+
+
+def write_pair(folder, stem: str = "a", kind: Any = nib.Nifti1Pair, affine: np.ndarray = LPS, *, suffix: str = ".hdr"):
+    """A pair of header and voxels holding `ramp()`; the path of the header."""
+    nib.save(kind(ramp(), affine), folder / f"{stem}{suffix}")
+    return folder / f"{stem}{suffix}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,15 @@ def viewer(screen, make_napari_viewer):
     made = make_napari_viewer(show=True)
     yield made
     WorkerBase.await_workers(5000)
+
+
+@pytest.fixture
+def registered():
+    """The manifest known to napari, whether or not the package is installed."""
+    import npe2
+
+    import napari_diffseg.plugin as plugin
+
+    manager = npe2.PluginManager.instance()
+    if "napari-diffseg" not in manager:
+        manager.register(npe2.PluginManifest.from_file(Path(plugin.__file__).parent / "napari.yaml"))

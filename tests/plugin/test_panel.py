@@ -1,7 +1,6 @@
 """The panel in a real viewer: clicks, a run to its end, cancelling, closing, and layers that go away meanwhile."""
 
 import json
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -391,18 +390,6 @@ def test_every_control_has_a_tooltip(ready):
 )
 def test_a_duration_is_written_as_people_say_it(seconds, text):
     assert describe_seconds(seconds) == text
-
-
-@pytest.fixture
-def registered():
-    """The manifest known to napari, whether or not the package is installed."""
-    import npe2
-
-    import napari_diffseg.plugin as plugin
-
-    manager = npe2.PluginManager.instance()
-    if "napari-diffseg" not in manager:
-        manager.register(npe2.PluginManifest.from_file(Path(plugin.__file__).parent / "napari.yaml"))
 
 
 def test_the_manifest_offers_reader_writers_sample_and_panel(registered, viewer, tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from napari_diffseg.imaging.naming import (
     shown_name,
 )
 from napari_diffseg.imaging.nifti import count_channels, read_channels, read_mask, read_volume
+from napari_diffseg.imaging.pairs import each_pair_once
 from napari_diffseg.imaging.volume import Volume, describe_grid, same_grid
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def read_case(
         case = _from_files({m: Path(p) for m, p in source.items()}, modalities)
     else:
         paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(p) for p in source]
-        case = _from_paths(paths, modalities, channels)
+        case = _from_paths(each_pair_once(paths), modalities, channels)
     case_id, volumes, reference = case
     if resample_to is not None:
         volumes, reference = _resampled(case_id, volumes, reference, resample_to)

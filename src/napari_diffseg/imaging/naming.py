@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase
+from napari_diffseg.imaging.pairs import is_voxels_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +20,8 @@ MODALITIES: Final = ("t1", "t1ce", "t2", "flair")
 REFERENCE: Final = "seg"
 """What `modality_of` calls a mask drawn by people."""
 
-_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr")
+_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".hdr.gz")
+_VOXEL_SUFFIXES = (".img", ".img.gz")
 _CONTRAST = "ce|c|gd|gad|gado|contrast"
 _STATED = re.compile(
     rf"""(?<![a-z0-9])(?:
@@ -37,8 +39,16 @@ _SCANNED = 1000
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name may be an image: NIfTI (a pair by its .hdr) or FreeSurfer, and not hidden."""
+    """Whether a file of this name may be an image: NIfTI (a pair by its .hdr) or FreeSurfer, and not hidden.
+
+    In a list of a folder's images a pair so counts once; `may_be_given` also knows it by its .img.
+    """
     return not name.startswith(".") and name.lower().endswith(_SUFFIXES)
+
+
+def may_be_given(name: str) -> bool:
+    """Whether a file of this name may be given for an image: as `is_image_name`, or the .img of a pair."""
+    return is_image_name(name) or is_voxels_name(name)
 
 
 def shown_name(path: Path | str) -> str:
@@ -161,5 +171,5 @@ def _common_start(stems: Iterable[str]) -> str:
 
 def _stem(filename: str) -> str:
     name = Path(filename).name
-    suffix = next((s for s in (*_SUFFIXES, ".img") if name.lower().endswith(s)), "")
+    suffix = next((s for s in (*_SUFFIXES, *_VOXEL_SUFFIXES) if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]

@@ -1,4 +1,4 @@
-"""Reads images: NIfTI (single files and pairs, compressed or not) and FreeSurfer's .mgz."""
+"""Reads images: NIfTI (single files and pairs, compressed or not), Analyze pairs and FreeSurfer's .mgz."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.errors import BadImage
+from napari_diffseg.imaging.analyze import LENGTH, is_analyze, parse_analyze
 from napari_diffseg.imaging.memory_budget import memory_budget
 from napari_diffseg.imaging.mgh import is_mgh, parse_mgh
 from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti_header import is_nifti, parse_nifti
 from napari_diffseg.imaging.original_slices import NOTE, ROWS_TO_POSTERIOR, is_original_slice
+from napari_diffseg.imaging.pairs import header_of, is_header_name, is_voxels_name, stem_of, voxels_of
 from napari_diffseg.imaging.source_file import GZIP_MAGIC, SourceFile
 from napari_diffseg.imaging.volume import Volume
 
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     from napari_diffseg.imaging.layout import Layout
 
 _HEADER_BYTES = 540
-_LENGTH = 348
-_LENGTHS = (_LENGTH.to_bytes(4, "little"), _LENGTH.to_bytes(4, "big"))
+_LENGTHS = (LENGTH.to_bytes(4, "little"), LENGTH.to_bytes(4, "big"))
 _PAIR_TAIL_BYTES = 1 << 20
 
 
@@ -39,7 +40,8 @@ def read_volume(path: Path | str, *, channel: int | None = None) -> Volume:
     Parameters
     ----------
     path : Path
-        NIfTI-1 or NIfTI-2, .nii or a pair by its .hdr, compressed or not, or FreeSurfer .mgz or .mgh.
+        NIfTI-1 or NIfTI-2, .nii or a pair by its .hdr or its .img, compressed or not; an Analyze pair; FreeSurfer
+        .mgz or .mgh.
     channel : int, optional
         Which volume of a 4-D file, from 0; a 3-D file has channel 0 only.
 
@@ -113,7 +115,7 @@ def count_channels(path: Path | str) -> int:
     BadImage
         If the file has no header that could be read.
     """
-    with SourceFile(Path(path)) as file:
+    with SourceFile(header_of(Path(path))) as file:
         return _layout(file).channels
 
 
@@ -170,7 +172,8 @@ class _Stored:
         return data, count
 
 
-def _read(path: Path) -> _Stored:
+def _read(given: Path) -> _Stored:
+    path = header_of(given)
     with SourceFile(path) as file:
         layout = _layout(file)
         if layout.is_single:
@@ -187,6 +190,13 @@ def _layout(file: SourceFile) -> Layout:
             return parse_nifti(head, file.bad)
         if is_mgh(head):
             return parse_mgh(head, file.bad)
+        if is_header_name(file.path.name) and is_analyze(head):
+            return parse_analyze(head, file.bad)
+    if is_voxels_name(file.path.name):
+        raise file.bad(
+            f"holds the voxels of a pair, but {shown_name(stem_of(file.path))}.hdr is not beside it: "
+            "copy both files into one folder"
+        )
     raise file.bad(f"is no image but {_what_it_is(head)}: give a NIfTI (.nii, .nii.gz) or FreeSurfer (.mgz) file")
 
 
@@ -218,14 +228,13 @@ def _check_size(file: SourceFile, layout: Layout) -> None:
 
 
 def _voxels_of_pair(path: Path) -> Path:
-    stem = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    for name in (stem.with_suffix(".img"), stem.with_suffix(".img.gz"), stem.with_suffix(".IMG")):
-        if name.exists():
-            return name
-    raise BadImage(
-        f"{shown_name(path)} is the header of a pair, but {stem.with_suffix('.img').name} is not beside it: "
-        "copy both files into one folder."
-    )
+    voxels = voxels_of(path)
+    if voxels is None:
+        raise BadImage(
+            f"{shown_name(path)} is the header of a pair, but {shown_name(stem_of(path))}.img is not beside it: "
+            "copy both files into one folder."
+        )
+    return voxels
 
 
 def _what_it_is(head: bytes) -> str:
@@ -241,5 +250,5 @@ def _what_it_is(head: bytes) -> str:
     if head[128:132] == b"DICM":
         return "a DICOM file"
     if head[:4] in _LENGTHS:
-        return "of the Analyze format, which states no orientation" if len(head) >= _LENGTH else "the start of one"
+        return "of the Analyze format, whose header ends in .hdr" if is_analyze(head) else "the start of one"
     return "something else"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.plugin.run_store import RunStore
 
-_FILTER = "Brain images (*.nii *.nii.gz *.mgz *.mgh *.hdr)"
+_FILTER = "Brain images (*.nii *.nii.gz *.mgz *.mgh *.hdr *.img *.hdr.gz *.img.gz)"
 
 
 class CaseBox(QGroupBox):

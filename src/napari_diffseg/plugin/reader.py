@@ -9,10 +9,11 @@ from napari_diffseg.imaging.naming import (
     REFERENCE,
     case_stem,
     find_case_files,
-    is_image_name,
     looks_like_case,
+    may_be_given,
     modality_of,
 )
+from napari_diffseg.imaging.pairs import each_pair_once, other_half
 from napari_diffseg.plugin.run_layers import looks_like_run, run_layers
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     left.
     """
     paths = [Path(p) for p in _listed(path)]
-    return read_layers if paths and all(_is_ours(p) for p in paths) else None
+    if not paths or not all(_is_ours(p) for p in paths):
+        return None
+    return read_unless_open if len(paths) == 1 and other_half(paths[0]) is not None else read_layers
 
 
 def _listed(path: Paths) -> list[str]:
@@ -41,7 +44,25 @@ def _listed(path: Paths) -> list[str]:
 
 
 def _is_ours(path: Path) -> bool:
-    return looks_like_run(path) or looks_like_case(path) if path.is_dir() else is_image_name(path.name)
+    return looks_like_run(path) or looks_like_case(path) if path.is_dir() else may_be_given(path.name)
+
+
+def read_unless_open(path: Paths) -> list[Any]:
+    """As `read_layers`, but no layer for one half of a pair whose other half is open.
+
+    Of files that are dropped together napari asks for each by itself.
+    """
+    [half] = map(other_half, map(Path, _listed(path)))
+    return [(None,)] if half is not None and _is_open(half) else read_layers(path)
+
+
+def _is_open(file: Path) -> bool:
+    """Whether a layer of the viewer was read from this file."""
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    sources = [layer.source.path for layer in viewer.layers] if viewer is not None else []
+    return any(source is not None and Path(source) == file for source in sources)
 
 
 def read_layers(path: Paths) -> list[LayerData]:
@@ -57,7 +78,7 @@ def read_layers(path: Paths) -> list[LayerData]:
     BadCase
         If a folder holds no case, or several, or a run that cannot be read.
     """
-    paths = [Path(p) for p in _listed(path)]
+    paths = each_pair_once(Path(p) for p in _listed(path))
     runs = [p for p in paths if looks_like_run(p)]
     files: list[Path] = []
     for p in paths:

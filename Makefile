@@ -29,7 +29,7 @@ test: setup ## the default tests, in up to four processes (ARGS=... goes to pyte
 	OMP_NUM_THREADS=1 $(PYTEST) -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 slow: setup ## the tests marked slow
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -m slow -o faulthandler_timeout=900 $(ARGS)
 
 cov: setup ## the default tests with coverage, branches included; pages in htmlcov/
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered --cov-report=html $(ARGS)

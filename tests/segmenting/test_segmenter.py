@@ -13,6 +13,7 @@ from napari_diffseg.encode import encode
 from napari_diffseg.errors import BadCase, BadRequest, RunFailed
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.imaging.case import Case, read_case
+from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.segmenting import run as run_module
 from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
@@ -248,3 +249,25 @@ def test_a_background_that_is_not_zero_is_said_to_be_taken_for_brain(tiny_checkp
     for case, expected in ((tiny_case, 0), (shifted, 1)):
         warnings = encode(case, tiny_checkpoint.recipe).warnings
         assert sum("the background is taken for brain" in w for w in warnings) == expected
+
+
+def test_calibrating_times_the_batch_of_a_run_and_leaves_the_network_ready(tiny_checkpoint, monkeypatch):
+    segmenter, rows = LocalSegmenter(tiny_checkpoint), []
+    evaluate = FastUNet.conditioned_on
+
+    def seen(network, image):
+        rows.append(len(image))
+        return evaluate(network, image)
+
+    monkeypatch.setattr(FastUNet, "conditioned_on", seen)
+    seconds = segmenter.calibrate(SegmentRequest(batch_size=3))
+    assert rows == [3]
+    assert 0 < seconds < 10
+    network = segmenter._loaded
+    segmenter.calibrate(SegmentRequest(batch_size=1))
+    assert segmenter._loaded is network
+
+
+def test_calibrating_on_a_device_that_is_absent_is_refused(tiny_checkpoint):
+    with pytest.raises(BadRequest, match="cuda:77"):
+        LocalSegmenter(tiny_checkpoint).calibrate(SegmentRequest(device="cuda:77"))

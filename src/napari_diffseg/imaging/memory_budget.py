@@ -1,4 +1,4 @@
-"""How much memory an image may take here."""
+"""How much memory there is, and how much of it an image may take."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ _SHARE = 0.5
 
 
 def memory_budget() -> int:
-    """Bytes that one image may take: half of what is free, for the machine or for the container around us."""
+    """Bytes that one image may take: half of what is free."""
+    return int(free_memory() * _SHARE)
+
+
+def free_memory() -> int:
+    """Bytes that are free, on the machine or in the container around us."""
     free = int(psutil.virtual_memory().available)
     for limit, used in _GROUPS:
         try:
             free = min(free, int(Path(limit).read_text("ascii")) - int(Path(used).read_text("ascii")))
         except (OSError, ValueError):  # no such control group, or "max"
             continue
-    return max(int(free * _SHARE), 0)
+    return max(free, 0)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_diffseg.checkpoint import Checkpoint
-    from napari_diffseg.events import Segmenter
+    from napari_diffseg.events import Segmenter, SegmentRequest
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +22,8 @@ class Engine:
     rows: tuple[tuple[str, str], ...]
     unload: Callable[[], None]
     """Frees what the segmenter holds on the device."""
+    calibrate: Callable[[SegmentRequest], float] | None = None
+    """Measures the seconds that one evaluation of one slice takes; None where that is not known beforehand."""
 
 
 class EngineCache:
@@ -48,7 +50,8 @@ class EngineCache:
             self._engine = None  # the old network goes before the new one comes
             checkpoint = load_checkpoint(path, **overrides)
             segmenter = LocalSegmenter(checkpoint, beside_viewer=True)
-            self._engine = Engine(checkpoint, segmenter, tuple(describe(checkpoint)), segmenter.unload)
+            rows = tuple(describe(checkpoint))
+            self._engine = Engine(checkpoint, segmenter, rows, segmenter.unload, segmenter.calibrate)
             self._key = key
         return self._engine
 

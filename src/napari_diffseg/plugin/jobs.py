@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_diffseg.errors import BadRequest, DiffsegError
-from napari_diffseg.events import Finished, Sampled
-from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Told
+from napari_diffseg.events import Finished, Sampled, Stepped, make_request
+from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Timed, Told
+from napari_diffseg.plugin.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -135,12 +136,23 @@ def read_job(paths: Sequence[str]) -> Job:
     return job
 
 
-def load_job(load_engine: LoadEngine, checkpoint: str, overrides: Mapping[str, Any]) -> Job:
-    """Load a checkpoint; the result is its `Engine`."""
+def load_job(
+    load_engine: LoadEngine, checkpoint: str, overrides: Mapping[str, Any], *, values: Mapping[str, object]
+) -> Job:
+    """Load a checkpoint, and time it with the settings `values`; the result is its `Engine`."""
+    settings = dict(values)
 
     def job(mailbox: Mailbox, _stop: threading.Event) -> Engine:
         mailbox.put(Told("Loading PyTorch and the checkpoint…"))
-        return load_engine(checkpoint, overrides)
+        engine = load_engine(checkpoint, overrides)
+        if engine.calibrate is not None:
+            mailbox.put(Told("Measuring its speed…"))
+            try:
+                request = make_request(settings)
+                mailbox.put(Timed(checkpoint, request, engine.calibrate(request), sampling=False))
+            except DiffsegError as err:  # a run with these settings says what is wrong with them
+                logger.info("The speed could not be measured.", exc_info=err)
+        return engine
 
     return job
 
@@ -161,21 +173,27 @@ def segment_job(load_engine: LoadEngine, plan: RunPlan, reins: Reins, *, open_ru
         check_modalities(plan, engine)
         folder = RunFolder(plan.folder, plan.case, engine.checkpoint, plan.request)
         events = keep_run(engine.segmenter, folder, resume=plan.resume, gaze=reins.gaze)
-        is_new = not plan.resume
+        is_new, watch = not plan.resume, Stopwatch()
         try:
             for event in events:
                 mailbox.put(event)
+                if isinstance(event, Stepped):
+                    watch.see(event.done)
                 if isinstance(event, Finished):  # nothing is left to stop, however late somebody asked for it
                     break
                 if is_new and isinstance(event, Sampled):  # before it there is nothing to open again
                     is_new = False
                     _make_room(plan, open_runs)
+                if not reins.going.is_set():
+                    watch.rest()
                 while not (reins.going.is_set() or stop.is_set()):
                     reins.going.wait(_GLANCE_S)
                 if stop.is_set():
                     raise Stopped
         finally:
             events.close()
+            if watch.seconds_each is not None:
+                mailbox.put(Timed(plan.checkpoint, plan.request, watch.seconds_each, sampling=True))
 
     return job
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
+from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
 
 
 class Ending(Enum):
@@ -38,7 +38,20 @@ class Ended:
     error: str = ""
 
 
-Item = Told | Started | Expected | Sampled | Finished | Ended
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """How many seconds an evaluation of one slice takes with a checkpoint and the settings of a request.
+
+    `sampling` tells whether a run has shown it, or only a try beforehand.
+    """
+
+    checkpoint: str
+    request: SegmentRequest
+    seconds: float
+    sampling: bool
+
+
+Item = Told | Timed | Started | Expected | Sampled | Finished | Ended
 
 
 class Mailbox:

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QApplication, QDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_diffseg.errors import DiffsegError, OutputExists
 from napari_diffseg.plugin.box_layer import add_box
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.catching_up import CatchingUp
 from napari_diffseg.plugin.checkpoint_box import DEMO, CheckpointBox
-from napari_diffseg.plugin.command_line import command_line
 from napari_diffseg.plugin.denoising import Denoising
 from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.exploring import Exploring
 from napari_diffseg.plugin.export_dialog import ExportDialog, ExportWish
+from napari_diffseg.plugin.forecasting import Forecasting
 from napari_diffseg.plugin.gl_context import delete_in_canvas
 from napari_diffseg.plugin.layer_notes import notes_of
 from napari_diffseg.plugin.mailbox import Ending
@@ -26,8 +26,9 @@ from napari_diffseg.plugin.polling import Polling
 from napari_diffseg.plugin.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
 from napari_diffseg.plugin.reopening import without_open
 from napari_diffseg.plugin.result_box import ResultBox
-from napari_diffseg.plugin.result_layers import RESULT_KEY, ResultLayers, bare
+from napari_diffseg.plugin.result_layers import ResultLayers, bare
 from napari_diffseg.plugin.run_box import RunBox
+from napari_diffseg.plugin.run_list import RunList
 from napari_diffseg.plugin.runs_box import RunsBox
 from napari_diffseg.plugin.samples import demo_case_folder
 from napari_diffseg.plugin.scope import Scope
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.frame import Frame
     from napari_diffseg.plugin.reader import LayerData
     from napari_diffseg.plugin.reopening import ReopenedRun
-    from napari_diffseg.plugin.run_record import RunRecord
     from napari_diffseg.segmenting.summary import Summary
 
 _MIN_WIDTH = 320
@@ -83,6 +83,8 @@ class DiffsegPanel(QWidget):
         self.exploring = Exploring(napari_viewer, self.results, self.result, expected=self.expected.at)
         self.denoising = Denoising(napari_viewer, self.session, self.results, self.exploring.box.denoising)
         self.what_if = WhatIf(napari_viewer, self.session, self.results, self.exploring.box.what_if)
+        self.run_list = RunList(napari_viewer, self.session, self.runs_box, attempt=self._try)
+        self.forecasting = Forecasting(napari_viewer, self.session, self.remembered, self.settings)
         self._polling = Polling(self.session.poll, self)
         self._catching_up = CatchingUp(self.results, self.exploring.redraw, self)
         self._export_folder: Path | None = None
@@ -92,7 +94,6 @@ class DiffsegPanel(QWidget):
         self._lay_out()
         self._connect_widgets()
         self._connect_session()
-        self._connect_runs()
         self._restore()
         self.reset_choices()
         self._follow_checkpoint()
@@ -137,27 +138,6 @@ class DiffsegPanel(QWidget):
         self.run_box.export_asked.connect(self._export)
         self.viewer.dims.events.current_step.connect(self._look)
 
-    def _connect_runs(self) -> None:
-        runs, box = self.session.runs, self.runs_box
-        runs.changed.connect(lambda: box.show_runs(runs.records))
-        runs.removed.connect(self._forget_run)
-        box.rerun_asked.connect(lambda record: self._try(lambda: self.session.rerun(record)))
-        box.remove_asked.connect(lambda record: self._try(lambda: runs.remove(record)))
-        box.copy_asked.connect(lambda record: self._try(lambda: self._copy_command(record)))
-
-    def _copy_command(self, record: RunRecord) -> None:
-        line = command_line(record)
-        clipboard = QApplication.clipboard()
-        assert clipboard is not None  # every platform of Qt has one
-        clipboard.setText(line)
-        self.run_box.show_status(f"Copied: {line}")
-
-    def _forget_run(self, record: RunRecord) -> None:
-        for layer in [layer for layer in self.viewer.layers if layer.metadata.get(RESULT_KEY) == record.layer_prefix]:
-            self.viewer.layers.remove(layer)
-        self.run_box.show_status(f"Run {record.number} is gone from the list. Its files are in {record.plan.folder}.")
-        self._show_phase()
-
     def _connect_session(self) -> None:
         session = self.session
         session.phase_changed.connect(self._show_phase)
@@ -177,6 +157,7 @@ class DiffsegPanel(QWidget):
         session.sampled.connect(self.exploring.follow)
         session.previewed.connect(self._show_preview)
         session.run_ended.connect(self._end_results)
+        session.runs.removed.connect(lambda _: self._show_phase())
 
     def _restore(self) -> None:
         """Set what the user chose the last time, and remember what is chosen from now on."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MOST_CHECKPOINTS: Final = 8
+_MOST_SPEEDS: Final = 64
+_SLOWEST_S: Final = 1e5
 OF_ONE_CASE: Final = ("slices", "first_member", "focus")
 """Settings that would surprise with the next case, and are not remembered."""
 OF_THE_CHECKPOINT: Final = "timesteps"
@@ -105,6 +107,16 @@ class Remembered:
         new = RecentCheckpoint(text=checkpoint, timesteps=timesteps or self.timesteps_of(checkpoint))
         others = [entry for entry in self.checkpoints if entry.text != checkpoint]
         self._write("checkpoints", [entry.model_dump() for entry in (new, *others)][:MOST_CHECKPOINTS])
+
+    def speed_of(self, key: str) -> float | None:
+        """Seconds an evaluation took the last time with these settings; None where there is nothing to remember."""
+        stored = self._mapping("speeds").get(key)
+        return float(stored) if isinstance(stored, int | float) and 0 < stored < _SLOWEST_S else None
+
+    def remember_speed(self, key: str, seconds: float) -> None:
+        """Keep how long an evaluation takes."""
+        others = {name: value for name, value in self._mapping("speeds").items() if name != key}
+        self._write("speeds", dict([*others.items(), (key, seconds)][-_MOST_SPEEDS:]))
 
     def _mapping(self, key: str) -> dict[str, Any]:
         stored = self._read(key)

@@ -11,7 +11,7 @@ from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
 from napari_diffseg.plugin.chosen import Chosen
 from napari_diffseg.plugin.engine import EngineCache
 from napari_diffseg.plugin.jobs import Reins, RunPlan, export_job, load_job, read_job, run_guarded, segment_job
-from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Told
+from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Timed, Told
 from napari_diffseg.plugin.plan import again_plan, extend_plan
 from napari_diffseg.plugin.progress import describe_finish, describe_start
 from napari_diffseg.plugin.reopening import reopen_job
@@ -147,7 +147,7 @@ class Session(SessionSignals):
         self.chosen.checkpoint, self.chosen.overrides = text, dict(overrides or {})
         self._refuse_checkpoint(_NO_CHECKPOINT)
         if text:
-            job = load_job(self.load_engine, text, self.chosen.overrides)
+            job = load_job(self.load_engine, text, self.chosen.overrides, values=self.chosen.values)
             take = partial(self._take_engine, text)
             self.begin(Task(job, Phase.LOADING, take, refused=self._refuse_checkpoint))
 
@@ -351,6 +351,8 @@ class Session(SessionSignals):
         match item:
             case Told(text):
                 self.message.emit(text)
+            case Timed():
+                self.timed.emit(item)
             case Started():
                 assert task.plan is not None  # only a run tells of one
                 task.started = item

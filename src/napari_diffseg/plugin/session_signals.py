@@ -37,6 +37,8 @@ class SessionSignals:
     """A Stepped that has a preview."""
     progress: ClassVar[Signal] = Signal(int, int, object)
     """Evaluations done, of all, and the seconds left (None while unknown)."""
+    timed: ClassVar[Signal] = Signal(object)
+    """A Timed: how long an evaluation takes here."""
     run_ended: ClassVar[Signal] = Signal(object)
     """The run's Ending."""
     seed_drawn: ClassVar[Signal] = Signal(object)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -65,6 +65,8 @@ class SettingsBox(QGroupBox):
         layout = QVBoxLayout(self)
         layout.addLayout(self._make_presets())
         layout.addLayout(self._grid(FIRST))
+        self.forecast = self._make_forecast()
+        layout.addWidget(self.forecast)
         inner = QWidget()
         grid = self._grid(ADVANCED)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -102,6 +104,23 @@ class SettingsBox(QGroupBox):
             grid.addWidget(label, row, 0)
             grid.addWidget(self._dressed(name, control), row, 1)
         return grid
+
+    def _make_forecast(self) -> QLabel:
+        label = QLabel()
+        label.setObjectName("diffseg_forecast")
+        label.setTextFormat(Qt.TextFormat.PlainText)
+        label.setWordWrap(True)
+        label.setToolTip(
+            "What the next run takes on this machine: time by what the last run with these settings took, memory "
+            "above the loaded network."
+        )
+        label.setVisible(False)
+        return label
+
+    def show_forecast(self, text: str) -> None:
+        """Say what the next run takes; nothing where it is not known what that is."""
+        self.forecast.setText(text)
+        self.forecast.setVisible(bool(text))
 
     def _make_live(self, grid: QGridLayout) -> QComboBox:
         """What the layer of the slice under way shows: no setting of a run, so it may change while one goes on."""

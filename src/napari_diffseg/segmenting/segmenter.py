@@ -17,6 +17,7 @@ from napari_diffseg.events import Finished, Started
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.graphed_unet import GraphedUNet
 from napari_diffseg.networks.unet import to_inference
+from napari_diffseg.segmenting.calibrate import seconds_an_evaluation
 from napari_diffseg.segmenting.device import describe_device, precision_name, resolve_device, resolve_precision
 from napari_diffseg.segmenting.heap import freed_memory_kept
 from napari_diffseg.segmenting.memory import BatchLimits, choose_batch_size
@@ -74,7 +75,7 @@ class LocalSegmenter:
             If memory runs out even for one slice, the device fails, or the network gives numbers that are not finite.
         """
         began = time.monotonic()
-        with self._sampling(case, request):
+        with self._sampling(f"Case {case.id}: sampling", request):
             run = self._resolve(case, request)
             yield _started(run, case)
             batch_size = yield from sample_run(run, gaze)
@@ -88,7 +89,7 @@ class LocalSegmenter:
         DiffsegError
             As `segment` does.
         """
-        with self._sampling(case, request):
+        with self._sampling(f"Case {case.id}: sampling", request):
             yield from trace_run(self._resolve(case, request))
 
     def what_if(
@@ -101,13 +102,31 @@ class LocalSegmenter:
         DiffsegError
             As `segment` does, and as `what_if.change_channel` does.
         """
-        with self._sampling(case, request):
+        with self._sampling(f"Case {case.id}: sampling", request):
             run = self._resolve(case, request)
             changed = change_channel(run.conditioning, case, run.recipe, change)
             return (yield from sample_run(replace(run, conditioning=changed)))
 
+    def calibrate(self, request: SegmentRequest) -> float:
+        """Seconds that one evaluation of one slice takes with this device and arithmetic; the network stays there.
+
+        Raises
+        ------
+        BadRequest
+            If the device cannot be had.
+        RunFailed
+            If memory runs out, or the device fails.
+        """
+        with self._sampling("Measuring the speed", request):
+            device = resolve_device(request.device)
+            dtype = resolve_precision(request.precision, device)
+            rows = self._batch_size(request, device, dtype)
+            return seconds_an_evaluation(
+                self._network(device, dtype), self._checkpoint.recipe, rows=rows, device=device
+            )
+
     @contextmanager
-    def _sampling(self, case: Case, request: SegmentRequest) -> Iterator[None]:
+    def _sampling(self, what: str, request: SegmentRequest) -> Iterator[None]:
         """The surroundings that sampling needs, with whatever goes wrong in them as one sentence."""
         try:
             threads = resolve_threads(request.threads, beside_viewer=self._beside_viewer)
@@ -117,7 +136,7 @@ class LocalSegmenter:
             raise
         except (RuntimeError, MemoryError) as err:
             reason = (str(err).splitlines() or [type(err).__name__])[0]
-            raise RunFailed(f"Case {case.id}: sampling stopped: {reason}") from err
+            raise RunFailed(f"{what} stopped: {reason}") from err
 
     def unload(self) -> None:
         """Free the network's memory on the device; the next run loads it again."""

@@ -1,0 +1,62 @@
+"""How long one evaluation takes here, before anything has been sampled."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
+from napari_diffseg.diffusion.schedule import make_schedule
+
+if TYPE_CHECKING:
+    from napari_diffseg.networks.fast_unet import FastUNet
+    from napari_diffseg.networks.graphed_unet import GraphedUNet
+    from napari_diffseg.recipe import Recipe
+
+_LONG_S = 0.5
+"""An evaluation that takes this long is not repeated: what the first one makes ready is then a small part of it."""
+
+
+def seconds_an_evaluation(network: FastUNet | GraphedUNet, recipe: Recipe, *, rows: int, device: torch.device) -> float:
+    """Seconds that a slice takes in an evaluation of `rows` blank ones, at the noisiest timestep.
+
+    Parameters
+    ----------
+    network : FastUNet or GraphedUNet
+        On `device` already.
+    recipe : Recipe
+        Says how large a slice is and what the network is told.
+    rows : int
+        Slices at once, at least 1.
+    device : torch.device
+        Where it is measured.
+
+    Returns
+    -------
+    float
+        Of one slice, without what a sampler does between two evaluations.
+    """
+    schedule = make_schedule(recipe.schedule, recipe.train_timesteps)
+    with torch.inference_mode():
+        denoiser = ConditionedDenoiser(
+            network,
+            torch.zeros(rows, len(recipe.modalities), *recipe.size, device=device),
+            schedule,
+            prediction=recipe.prediction,
+            variance=recipe.variance,
+            clip=recipe.clip,
+            rescale_timesteps=recipe.rescale_timesteps,
+        )
+        x = torch.zeros(rows, len(recipe.labels), *recipe.size, device=device)
+        seconds = _timed(denoiser, x, recipe.train_timesteps - 1)
+        if seconds < _LONG_S:
+            seconds = _timed(denoiser, x, recipe.train_timesteps - 1)
+    return seconds / rows
+
+
+def _timed(denoiser: ConditionedDenoiser, x: torch.Tensor, index: int) -> float:
+    began = time.perf_counter()
+    float(denoiser(x, index).x0.sum())  # a number on the host: the device has done its work
+    return time.perf_counter() - began

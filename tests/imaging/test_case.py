@@ -151,8 +151,8 @@ def test_grids_that_differ_are_both_printed_with_what_to_do(folder):
         read_case(folder)
     assert str(caught.value) == (
         "Case case_7: flair is 8 x 3 x 2 voxels of 0.50 x 1.00 x 1.00 mm, LPS, but t1 is 4 x 3 x 2 voxels of "
-        "1.00 x 1.00 x 1.00 mm, LPS. The modalities of a case must share one grid: tick 'Resample to t1', or pass "
-        "--resample t1."
+        "1.00 x 1.00 x 1.00 mm, LPS. The modalities of a case must share one grid: press 'Resample to' in the panel, "
+        "or pass --resample t1."
     )
 
 

@@ -8,11 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import nibabel as nib
-import numpy as np
-import numpy.typing as npt
-from nibabel.processing import resample_from_to
-
 from napari_diffseg.errors import BadCase, GridMismatch
 from napari_diffseg.imaging.naming import (
     MODALITIES,
@@ -26,10 +21,14 @@ from napari_diffseg.imaging.naming import (
 )
 from napari_diffseg.imaging.nifti import count_channels, read_channels, read_mask, read_volume
 from napari_diffseg.imaging.pairs import each_pair_once
+from napari_diffseg.imaging.resampling import resample_image, resample_mask
 from napari_diffseg.imaging.volume import Volume, describe_grid, same_grid
 
 if TYPE_CHECKING:
     from typing import Any
+
+    import numpy as np
+    import numpy.typing as npt
 
 Source = Path | str | Sequence[Path | str] | Mapping[str, Path | str]
 
@@ -70,7 +69,7 @@ class Case:
                 raise GridMismatch(
                     f"Case {self.id}: {name} is {describe_grid(volume)}, but {first} is {describe_grid(grid)}"
                     f"{_where(grid, volume)}. The modalities of a case must share one grid: "
-                    f"tick 'Resample to {first}', or pass --resample {first}."
+                    f"press 'Resample to' in the panel, or pass --resample {first}."
                 )
         object.__setattr__(self, "volumes", MappingProxyType(dict(self.volumes)))
 
@@ -230,21 +229,8 @@ def _resampled(
     if target not in volumes:
         raise BadCase(f"Case {case_id}: there is no {target} to resample to: choose among {', '.join(volumes)}.")
     grid = volumes[target]
-    moved = {m: _on_grid(v, grid, f"resampled to the grid of {target}", order=1) for m, v in volumes.items()}
-    if reference is None:
-        return moved, None
-    return moved, _on_grid(reference, grid, f"resampled to the grid of {target}", order=0)
-
-
-def _on_grid(volume: Volume, grid: Volume, note: str, *, order: int) -> Volume:
-    if same_grid(volume, grid):
-        return volume
-    kind = np.float32 if order else np.int32
-    image = nib.Nifti1Image(volume.data.astype(kind), volume.affine)  # type: ignore[no-untyped-call]
-    there = (grid.shape, grid.affine)
-    moved = np.asarray(resample_from_to(image, there, order=order).dataobj)  # type: ignore[no-untyped-call]
-    before = f"{note}: it was {describe_grid(volume)}"
-    return Volume(moved.astype(kind), grid.affine, grid.header, volume.path, (*volume.notes, before))
+    moved = {m: resample_image(v, grid, target) for m, v in volumes.items()}
+    return moved, None if reference is None else resample_mask(reference, grid, target)
 
 
 def _where(a: Volume, b: Volume) -> str:

@@ -105,7 +105,7 @@ def resample_plane(source: npt.NDArray[Any], out: npt.NDArray[np.float32], rows:
         out[within] = source[np.ix_(_taken(rows), _taken(columns))]
         return
     plane = np.ascontiguousarray(source, dtype=np.float32)
-    sigma = [_blur(axis) for axis in (rows, columns)]
+    sigma = [blur_sigma(abs(axis.step)) for axis in (rows, columns)]
     if any(sigma):
         plane = ndimage.gaussian_filter(plane, sigma, mode="nearest")
     values = ndimage.affine_transform(
@@ -125,6 +125,6 @@ def _taken(axis: AxisMap) -> npt.NDArray[np.intp]:
     return np.asarray(axis.start + axis.step * np.flatnonzero(axis.inside)).astype(np.intp)
 
 
-def _blur(axis: AxisMap) -> float:
-    distance = abs(axis.step)
+def blur_sigma(distance: float) -> float:
+    """Standard deviation, in input voxels, of the smoothing before samples are taken `distance` voxels apart."""
     return (distance - 1) / 2 if distance > _BLUR_ABOVE else 0.0

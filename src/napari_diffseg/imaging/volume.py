@@ -41,6 +41,8 @@ class Volume:
         What a user should know about the file: repaired voxels, an orientation that is not stated.
     file_digest : str or None
         SHA-256 of the file's bytes, set by the readers; counts only while `path` is set.
+    resampled_to : str or None
+        What the image is called whose grid this one was brought to; None where the voxels are its own.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class Volume:
     path: Path | None
     notes: tuple[str, ...]
     file_digest: str | None = None
+    resampled_to: str | None = None
 
     def __post_init__(self) -> None:
         name = "An array" if self.path is None else shown_name(self.path)

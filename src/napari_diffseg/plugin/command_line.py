@@ -38,6 +38,7 @@ def predict_words(record: RunRecord) -> list[str]:
     settings = plan.request.model_copy(update=said)
     words = ["napari-diffseg", "predict", *_case_words(plan.case), "--checkpoint", plan.checkpoint, "--out", OUT]
     words += ["--members", str(settings.members)]
+    words += _resample_words(plan.case)
     for name, field in SegmentRequest.model_fields.items():
         value = getattr(settings, name)
         if name not in ("members", *_OF_THE_SCREEN) and (name in said or value != field.default):
@@ -81,6 +82,17 @@ def _case_words(case: Case) -> list[str]:
         "The command line would not find the images of this run by their names: put them into a folder of their own, "
         "named by modality, such as patient_t1.nii.gz."
     )
+
+
+def _resample_words(case: Case) -> list[str]:
+    """What brings the files to one grid, where the panel has resampled them."""
+    references = {volume.resampled_to for volume in case.volumes.values() if volume.resampled_to is not None}
+    if len(references) > 1 or not references <= case.volumes.keys():
+        raise BadRequest(
+            "The images of this run were resampled to one that is not among them: save the resampled layers for the "
+            "command line to read."
+        )
+    return ["--resample", *references] if references else []
 
 
 def _holds(folder: Path, files: dict[str, Path]) -> bool:

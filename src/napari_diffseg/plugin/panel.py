@@ -25,6 +25,7 @@ from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.polling import Polling
 from napari_diffseg.plugin.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
 from napari_diffseg.plugin.reopening import without_open
+from napari_diffseg.plugin.resampling import Resampling
 from napari_diffseg.plugin.result_box import ResultBox
 from napari_diffseg.plugin.result_layers import ResultLayers, bare
 from napari_diffseg.plugin.run_box import RunBox
@@ -78,6 +79,7 @@ class DiffsegPanel(QWidget):
         self.results = ResultLayers(napari_viewer)
         self.expected = ExpectedLayers(napari_viewer, self.results)
         self.case, self.checkpoint = CaseBox(self.session.store), CheckpointBox()
+        self.resampling = Resampling(napari_viewer, self.session, self.case)
         self.settings, self.run_box = SettingsBox(), RunBox()
         self.result, self.runs_box = ResultBox(), RunsBox()
         self.exploring = Exploring(napari_viewer, self.results, self.result, expected=self.expected.at)
@@ -114,6 +116,7 @@ class DiffsegPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll, 1)
+        layout.addWidget(self.resampling.row)
         layout.addWidget(self.run_box)
 
     def _connect_widgets(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_diffseg.errors import DiffsegError
+from napari_diffseg.errors import BadCase, DiffsegError
 from napari_diffseg.events import SegmentRequest, make_request
 from napari_diffseg.plugin.frame import METADATA_KEY, Frame
 from napari_diffseg.plugin.jobs import RunPlan, Stopped
@@ -138,6 +138,7 @@ def _find_images(run: StoredRun, origin: RunOrigin) -> tuple[dict[str, LayerData
             notes.append(str(err) if isinstance(err, DiffsegError) else f"{shown_name(path)} cannot be read.")
             continue
         by_content.update({content_digest(volume_of(layer)): layer for layer in layers})
+    by_content |= _as_resampled(by_content, origin)
     found: dict[str, LayerData] = {}
     for name, image in origin.images.items():
         if image.content in by_content:
@@ -152,6 +153,27 @@ def _find_images(run: StoredRun, origin: RunOrigin) -> tuple[dict[str, LayerData
     if found:
         next(reversed(found.values()))[1]["visible"] = True
     return found, notes
+
+
+def _as_resampled(read: Mapping[str, LayerData], origin: RunOrigin) -> dict[str, LayerData]:
+    """Layers of images that the run took resampled, by their content: on the grid of one that it took as it is."""
+    from napari_diffseg.imaging.resampling import resample_image
+    from napari_diffseg.plugin.reader import image_layer
+
+    as_they_are = {name: read[image.content] for name, image in origin.images.items() if image.content in read}
+    wanted = {image.content for image in origin.images.values()} - read.keys()
+    if not as_they_are or not wanted:
+        return {}
+    reference, grid = next((name, volume_of(layer)) for name, layer in as_they_are.items())
+    found = {}
+    for layer in read.values():
+        try:
+            moved = resample_image(volume_of(layer), grid, reference)
+        except BadCase:
+            continue
+        if (content := content_digest(moved)) in wanted:
+            found[content] = image_layer(moved, f"{layer[1]['name']} resampled")
+    return found
 
 
 def without_open(layers: Sequence[LayerData], there: Iterable[Layer]) -> list[LayerData]:

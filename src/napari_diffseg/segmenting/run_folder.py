@@ -283,6 +283,7 @@ class RunFolder:
             **self._identity(),
             "checkpoint": {"file": shown_name(self.checkpoint.path), "guesses": list(self.checkpoint.guesses)},
             "files": {name: shown_name(v.path) if v.path else None for name, v in self.case.volumes.items()},
+            "resampled": {name: v.resampled_to for name, v in self.case.volumes.items() if v.resampled_to is not None},
             "request": self.request.model_dump(mode="json"),
             "members": list(ensemble.members),
             "seeds": "noise of member k on source slice i: napari_diffseg.diffusion.noise.member_seed(seed, k, i)",

@@ -45,3 +45,18 @@ def test_a_run_that_fails_is_named_and_the_others_are_written(run, tmp_path, cap
 def test_what_cannot_be_is_a_usage_error(run, tmp_path, words):
     assert export(run, "--out", tmp_path / "out", *words) == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_it_makes_a_page_and_pictures_with_an_image_behind(run, tmp_path, capsys):
+    image = run / "mean.nii.gz"
+    words = ["--what", "mask", "--report", "--pictures", "--image", image]
+    assert export(run, "--out", tmp_path / "out", *words) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == str(tmp_path / "out" / "case_1_report.html")
+    assert "on mean.nii.gz" in (tmp_path / "out" / "case_1_report.html").read_text("utf-8")
+    assert any(line.endswith(".png") for line in printed)
+
+
+def test_an_image_that_nothing_would_show_is_refused(run, tmp_path, capsys):
+    assert export(run, "--out", tmp_path / "out", "--image", run / "mean.nii.gz") != 0
+    assert "--image is what --report and --pictures show" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from napari_diffseg.errors import BadImage
 from napari_diffseg.events import Preview, Stepped
 from napari_diffseg.plugin.jobs import Stopped, export_job, run_guarded
 from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Told
+from napari_diffseg.reporting import ReportChoice
 from napari_diffseg.segmenting.export import ExportChoice
 from stored_runs import write_run
 
@@ -94,6 +95,13 @@ def test_an_export_says_how_far_it_is(run, tmp_path):
         Ended(Ending.DONE, result=tmp_path / "out"),
     ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["case_1_mask.nii.gz", "case_1_run.json"]
+
+
+def test_an_export_counts_its_page(run, tmp_path):
+    mailbox, out = Mailbox(), tmp_path / "out"
+    run_guarded(export_job(run, out, ExportChoice(what=("mask",)), also=ReportChoice()), mailbox, threading.Event())
+    assert Told("Exporting: 3 of 3 files…") in mailbox.take_items()
+    assert (out / "case_1_report.html").exists()
 
 
 def test_an_export_never_overwrites_unasked(run, tmp_path):

@@ -218,6 +218,7 @@ def test_export_writes_what_is_on_screen_and_asks_before_replacing(ready, qtbot,
     def agree(dialog):
         dialog.folder.setText(str(tmp_path / "out"))
         dialog.boxes["members"].setChecked(False)
+        dialog.reports["page"].setChecked(True)
         return dialog.DialogCode.Accepted
 
     monkeypatch.setattr(ExportDialog, "exec", agree)
@@ -228,8 +229,10 @@ def test_export_writes_what_is_on_screen_and_asks_before_replacing(ready, qtbot,
     click(ready, "export", qtbot)
     wait_idle(ready, qtbot)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "case_1_mask.nii.gz", "case_1_mean.nii.gz", "case_1_run.json", "case_1_uncertainty.nii.gz"
+        "case_1_mask.nii.gz", "case_1_mean.nii.gz", "case_1_report.html", "case_1_run.json",
+        "case_1_uncertainty.nii.gz",
     ]  # fmt: skip
+    assert "slices on which a member marks something, on " in (tmp_path / "out" / "case_1_report.html").read_text()
     mask = tmp_path / "out" / "case_1_mask.nii.gz"
     mean = np.stack([fake_member(SHAPE, k) for k in range(3)]).mean(0)
     np.testing.assert_array_equal(np.asanyarray(nib.load(mask).dataobj), mean > 0.3)

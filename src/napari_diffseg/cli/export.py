@@ -22,6 +22,9 @@ def export(
     like: Path | None = None,
     threshold: float | None = None,
     measure: Literal["variance", "entropy", "disagreement"] = "variance",
+    report: Flag = False,
+    pictures: Flag = False,
+    image: Path | None = None,
     overwrite: Flag = False,
 ) -> int:
     """Write results of finished or interrupted runs under names of your choice, or as a BIDS derivative.
@@ -44,11 +47,18 @@ def export(
         Mean above which a voxel is in the mask. Default: the majority.
     measure
         What the uncertainty is.
+    report
+        One page of HTML, too: volumes, slices, lesions, settings, and how to make the run again.
+    pictures
+        A PNG of every slice with lesion, too.
+    image
+        What page and pictures show behind the masks. Default: the mean of the members.
     overwrite
         Replace files that are there.
     """
     from napari_diffseg.imaging.nifti import read_volume
-    from napari_diffseg.segmenting.export import EVERYTHING, ExportChoice, export_run
+    from napari_diffseg.reporting import ReportChoice, RunReport, export_all
+    from napari_diffseg.segmenting.export import EVERYTHING, ExportChoice
     from napari_diffseg.segmenting.export_names import Style
     from napari_diffseg.segmenting.stored_run import read_run
     from napari_diffseg.segmenting.summary import MAJORITY, Measure, Rule, Summary
@@ -68,12 +78,17 @@ def export(
         like=None if like is None else read_volume(like),
         overwrite=overwrite,
     )
+    if image is not None and not (report or pictures):
+        raise BadRequest("--image is what --report and --pictures show: ask for one of them.")
+    shown = None if image is None else read_volume(image)
+    also = ReportChoice(report, pictures, shown, image.name if image else "") if report or pictures else None
     failed = 0
     for folder in runs:
         try:
             run = read_run(folder)
             sys.stderr.writelines(f"{note}\n" for note in run.notes)
-            for path in export_run(run, out, choice):
+            page = None if also is None else RunReport(run, also, choice)
+            for path in export_all(run, out, choice, page):
                 sys.stdout.write(f"{path}\n")
         except BadRequest:
             raise

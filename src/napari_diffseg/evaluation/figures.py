@@ -38,7 +38,7 @@ def reliability_figure(curve: Reliability) -> str:
     str
         A data address (SVG) for an <img>; so for all figures here.
     """
-    figure, axes = _figure("Mean of the members", "Share of lesion among those voxels")
+    figure, axes = new_figure("Mean of the members", "Share of lesion among those voxels")
     axes.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", label="calibrated")
     points = [(p, y, n) for p, y, n in zip(curve.confidence, curve.frequency, curve.count, strict=True) if n]
     if points:
@@ -47,12 +47,12 @@ def reliability_figure(curve: Reliability) -> str:
         axes.scatter(p, y, s=[10 + 80 * (k / max(n)) ** 0.25 for k in n], color=_LINE, label="bins")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=f"Reliability: ECE {curve.ece:.4f}")
     axes.legend(frameon=False)
-    return _svg(figure)
+    return svg_address(figure)
 
 
 def members_figure(curves: Sequence[Sequence[float]]) -> str:
     """Dice against the number of members: each case, and the mean over the cases that have so many."""
-    figure, axes = _figure("Members", "Dice")
+    figure, axes = new_figure("Members", "Dice")
     for curve in curves:
         axes.plot(range(1, len(curve) + 1), curve, color=_FAINT, linewidth=0.8)
     longest = max(len(curve) for curve in curves)
@@ -63,16 +63,16 @@ def members_figure(curves: Sequence[Sequence[float]]) -> str:
     axes.set(ylim=(-0.02, 1.02), title="Dice by number of members")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
-    return _svg(figure)
+    return svg_address(figure)
 
 
 def risk_figure(curve: RiskCoverage, *, title: str, kept: str, risk: str) -> str:
     """Mean risk of what is kept against the share that is kept."""
-    figure, axes = _figure(f"Share of the {kept} kept, the most certain first", risk)
+    figure, axes = new_figure(f"Share of the {kept} kept, the most certain first", risk)
     axes.plot(curve.coverage, curve.risk, color=_LINE, marker="o" if len(curve.coverage) <= 30 else None, markersize=4)
     axes.set(xlim=(0, 1.02), title=f"{title}: AURC {curve.aurc:.4f}")
     axes.set_ylim(bottom=0)
-    return _svg(figure)
+    return svg_address(figure)
 
 
 def voxel_risk_figure(curves: Sequence[RiskCoverage]) -> str:
@@ -80,7 +80,7 @@ def voxel_risk_figure(curves: Sequence[RiskCoverage]) -> str:
 
     Most of a brain is certain, so all that matters happens in the first hundredths: the scale is logarithmic there.
     """
-    figure, axes = _figure("Share set aside, the most uncertain first", "Share of wrong voxels among the others")
+    figure, axes = new_figure("Share set aside, the most uncertain first", "Share of wrong voxels among the others")
     for curve in curves:
         aside = [1 - c for c in curve.coverage]
         axes.plot(aside, curve.risk, color=_LINE if len(curves) == 1 else _FAINT, linewidth=1)
@@ -88,7 +88,7 @@ def voxel_risk_figure(curves: Sequence[RiskCoverage]) -> str:
     axes.set_xscale("symlog", linthresh=_LINEAR_BELOW)
     axes.set(xlim=(0, 1), title=f"Voxels by uncertainty: mean AURC {mean:.3g}")
     axes.set_ylim(bottom=0)
-    return _svg(figure)
+    return svg_address(figure)
 
 
 def snapshot_figure(snapshot: Snapshot) -> str:
@@ -113,7 +113,7 @@ def snapshot_figure(snapshot: Snapshot) -> str:
         )
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
-    return _address("image/png", content.getvalue())
+    return data_address("image/png", content.getvalue())
 
 
 def _outline(axes: Axes, mask: npt.NDArray[np.bool_], colour: str) -> None:
@@ -121,7 +121,8 @@ def _outline(axes: Axes, mask: npt.NDArray[np.bool_], colour: str) -> None:
         axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.9)
 
 
-def _figure(x: str, y: str) -> tuple[Figure, Axes]:
+def new_figure(x: str, y: str) -> tuple[Figure, Axes]:
+    """A figure of the size that all have, and its axes with what they show."""
     figure = Figure(figsize=_SIZE, layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel=x, ylabel=y)
@@ -129,13 +130,14 @@ def _figure(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
-    """The figure as SVG; the same figure gives the same text."""
+def svg_address(figure: Figure) -> str:
+    """The figure as SVG for an <img>; the same figure gives the same text."""
     content = io.BytesIO()
     with rc_context({"svg.hashsalt": "napari-diffseg"}):
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
-    return _address("image/svg+xml", content.getvalue())
+    return data_address("image/svg+xml", content.getvalue())
 
 
-def _address(kind: str, content: bytes) -> str:
+def data_address(kind: str, content: bytes) -> str:
+    """Content of a media type as the address of an <img>."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

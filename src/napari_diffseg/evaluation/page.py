@@ -7,9 +7,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from napari_diffseg.evaluation import figures
+from napari_diffseg.evaluation.html import NO_DEVICE, bullets, definitions, number, table, whole_page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from napari_diffseg.evaluation.report import Report
     from napari_diffseg.evaluation.snapshot import Snapshot
@@ -35,16 +36,8 @@ _TABLE = {
     "aurc": "AURC",
     "qu_brats": "QU-BraTS",
 }
-_STYLE = f"""
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }}
-h1, h2 {{ line-height: 1.2; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }}
-th, td {{ border-bottom: 1px solid #ddd; padding: 0.25rem 0.5rem; text-align: right; }}
-th:first-child, td:first-child {{ text-align: left; }}
-.wide {{ overflow-x: auto; }}
-.figures {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
-figure {{ margin: 0; }}
-figcaption {{ font-size: 13px; }}
+
+_OUTLINES = f"""
 .truth {{ color: {figures.TRUTH_COLOUR}; font-weight: bold; }}
 .prediction {{ color: {figures.PREDICTION_COLOUR}; font-weight: bold; }}
 """
@@ -68,7 +61,7 @@ def make_page(report: Report, snapshots: Sequence[Snapshot]) -> str:
     many = "case" if len(report.cases) == 1 else "cases"
     parts = [
         f"<h1>Evaluation of {len(report.cases)} {many}</h1>",
-        "<p>A research tool; not a medical device.</p>",
+        NO_DEVICE,
         _problems(report),
         "<h2>Summary</h2>",
         _summary(report),
@@ -79,31 +72,24 @@ def make_page(report: Report, snapshots: Sequence[Snapshot]) -> str:
         _cases(report),
         _regions(report),
         "<h2>Rules</h2>",
-        _definitions(report.rules.items()),
+        definitions(report.rules.items()),
         "<h2>Settings</h2>",
-        _definitions((name, "" if value is None else str(value)) for name, value in report.settings.items()),
-        _definitions((name, value or "not installed") for name, value in report.versions.items()),
+        definitions((name, "" if value is None else str(value)) for name, value in report.settings.items()),
+        definitions((name, value or "not installed") for name, value in report.versions.items()),
     ]
-    head = f'<meta charset="utf-8"><title>Evaluation</title><style>{_STYLE}</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(parts) + "\n</body></html>\n"
+    return whole_page("Evaluation", parts, style=_OUTLINES)
 
 
 def _problems(report: Report) -> str:
     lines = [f"{name}: not measured. {why}" for name, why in report.failed.items()]
     lines += [f"{name}: its truth is there, but no prediction." for name in report.without_prediction]
-    return _list("Left out", lines)
+    return bullets("Left out", lines)
 
 
 def _regions(report: Report) -> str:
     lines = [f"{c.case}: calibration and errors on {c.region_voxels} voxels, {c.region}." for c in report.cases]
     lines += [f"{c.case}: {note}." for c in report.cases for note in c.notes]
-    return _list("Notes", lines)
-
-
-def _list(title: str, lines: Sequence[str]) -> str:
-    if not lines:
-        return ""
-    return f"<h2>{title}</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+    return bullets("Notes", lines)
 
 
 def _summary(report: Report) -> str:
@@ -111,8 +97,8 @@ def _summary(report: Report) -> str:
     for name, title in _TABLE.items():
         if (s := report.summary.get(name)) is not None:
             numbers = (s.mean, s.sd, s.median, s.least, s.greatest)
-            rows.append((title, *(_number(v) for v in numbers), str(s.n), str(s.undefined)))
-    return _table(rows)
+            rows.append((title, *(number(v) for v in numbers), str(s.n), str(s.undefined)))
+    return table(rows)
 
 
 def _cases(report: Report) -> str:
@@ -120,8 +106,8 @@ def _cases(report: Report) -> str:
     rows: list[tuple[str, ...]] = [("Case", *(_TABLE[name] for name in there))]
     for case in report.cases:
         row = case.row()
-        rows.append((case.case, *(_number(row.get(name, math.nan)) for name in there)))
-    return _table(rows)
+        rows.append((case.case, *(number(row.get(name, math.nan)) for name in there)))
+    return table(rows)
 
 
 def _curves(report: Report) -> str:
@@ -161,20 +147,3 @@ def _gallery(title: str, group: Sequence[Snapshot]) -> str:
         picture = f'<img alt="{caption}" src="{figures.snapshot_figure(s)}">'
         shown.append(f"<figure>{picture}<figcaption>{caption}</figcaption></figure>")
     return f'<h3>{title}</h3><div class="figures">{"".join(shown)}</div>'
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = [[escape(cell) for cell in row] for row in rows]
-    lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in body]
-    titles = "".join(f"<th>{cell}</th>" for cell in head)
-    return f'<div class="wide"><table><tr>{titles}</tr>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
-
-
-def _definitions(pairs: Iterable[tuple[str, str]]) -> str:
-    return f"<dl>{''.join(f'<dt>{escape(k)}</dt><dd>{escape(v)}</dd>' for k, v in pairs)}</dl>"
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "–"
-    return str(int(value)) if float(value).is_integer() and abs(value) >= 2 else f"{value:.4g}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.orientations import apply_orientation, io_orientation
 
-from napari_diffseg.evaluation.overlap import bounding_box
+from napari_diffseg.evaluation.upright import Upright, frame_of, unit_intensity
 
 if TYPE_CHECKING:
     from napari_diffseg.evaluation.predicted import Predicted
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
-
-_MARGIN = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,18 +74,11 @@ def take_snapshot(predicted: Predicted, majority: Bool, *, dice: float, image: V
     area = (predicted.mask | majority).sum(axis=others)[list(predicted.slices)]
     place = int(area.argmax()) if area.any() else len(predicted.slices) // 2
     index = predicted.slices[place]
-    toward = io_orientation(predicted.grid.affine)  # type: ignore[no-untyped-call]
-
-    def upright(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        slab = np.take(array, [index], axis=axis)
-        turned = apply_orientation(slab, toward)  # type: ignore[no-untyped-call]
-        return np.asarray(turned).squeeze(axis=int(toward[axis, 0])).T
-
-    width, height = (s for _, s in sorted((toward[a, 0], predicted.grid.spacing_mm[a]) for a in others))
-    mask, truth = upright(predicted.mask), upright(majority)
+    upright = Upright(predicted.grid, axis)
+    mask, truth = upright(predicted.mask, index), upright(majority, index)
     shown = image.data if image is not None else predicted.mean if predicted.mean is not None else predicted.mask
-    background = _unit(upright(shown))
-    box = _frame((background > 0) | mask | truth)
+    background = unit_intensity(upright(shown, index))
+    box = frame_of((background > 0) | mask | truth)
     return Snapshot(
         case=predicted.case_id,
         dice=dice,
@@ -96,21 +86,6 @@ def take_snapshot(predicted: Predicted, majority: Bool, *, dice: float, image: V
         background=background[box],
         mask=mask[box],
         truth=truth[box],
-        uncertainty=None if predicted.uncertainty is None else upright(predicted.uncertainty)[box],
-        aspect=height / width,
+        uncertainty=None if predicted.uncertainty is None else upright(predicted.uncertainty, index)[box],
+        aspect=upright.aspect,
     )
-
-
-def _frame(content: Bool) -> tuple[slice, ...]:
-    """What is to be seen, with a margin; all of it where there is nothing."""
-    if not content.any():
-        return (slice(None), slice(None))
-    return tuple(slice(max(s.start - _MARGIN, 0), s.stop + _MARGIN) for s in bounding_box(content))
-
-
-def _unit(array: npt.NDArray[Any]) -> Float:
-    """Intensities to [0, 1], the brightest percent of what is not 0 at 1."""
-    values = np.maximum(array.astype(np.float32), 0)
-    bright = values[values > 0]
-    high = float(np.percentile(bright, 99)) if bright.size else 1.0
-    return np.clip(values / max(high, 1e-9), 0, 1).astype(np.float32)

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_diffseg.errors import BadRequest
+from napari_diffseg.extras import has_extra
 from napari_diffseg.plugin.checkpoint_box import breakable
 from napari_diffseg.plugin.layer_combo import LayerCombo
 from napari_diffseg.segmenting.export_names import DEFAULT_PATTERN, Names, Style
@@ -32,9 +33,15 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
+    from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.segmenting.export import ExportChoice, What
     from napari_diffseg.segmenting.summary import Summary
 
+_REPORTS: Final = (
+    ("page", "Report", "The run on one page of HTML: volumes, slices, lesions, settings, how to make it again."),
+    ("pictures", "Pictures", "A PNG of every slice with lesion: mask, outlines of agreement, uncertainty."),
+)
 _WHAT: Final = (
     ("mask", "Mask", "One mask of all members, by the rule of the result box."),
     ("mean", "Mean", "The share of the members that hold each voxel."),
@@ -46,13 +53,18 @@ _WHAT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ExportWish:
-    """What the user wants: folder, maps, names, and the layer whose grid they are resampled to (None: the source's)."""
+    """What the user wants: folder, maps, names, and the layer whose grid they are resampled to (None: the source's).
+
+    `page` and `pictures` ask for the run on one page, and for its slices as pictures.
+    """
 
     folder: Path
     what: tuple[What, ...]
     style: Style
     pattern: str
     like: Layer | None
+    page: bool = False
+    pictures: bool = False
 
     def choice(self, summary: Summary, *, overwrite: bool = False) -> ExportChoice:
         """The export itself, with the ensemble summed up as it is on the screen.
@@ -67,6 +79,18 @@ class ExportWish:
 
         like = None if self.like is None else frame_of_layer(self.like).volume
         return ExportChoice(self.what, self.style, self.pattern, summary, like, overwrite)
+
+    def also(self, image_name: str, image: Volume) -> ReportChoice:
+        """The page and the pictures, with an image behind the masks.
+
+        Raises
+        ------
+        BadRequest
+            If neither is wanted, or what draws them is not installed.
+        """
+        from napari_diffseg.reporting import ReportChoice
+
+        return ReportChoice(self.page, self.pictures, image, image_name)
 
 
 class ExportDialog(QDialog):
@@ -93,6 +117,12 @@ class ExportDialog(QDialog):
         self.setWindowTitle("Export results")
         self._case, self._summary = case, summary
         self.boxes = {what: _check(what, title, tip) for what, title, tip in _WHAT}
+        self.reports = {name: _check(name, title, tip) for name, title, tip in _REPORTS}
+        for box in self.reports.values():
+            box.setChecked(False)
+            box.setEnabled(has_extra("evaluation"))
+            if not box.isEnabled():
+                box.setToolTip("Needs the extra: pip install 'napari-diffseg[evaluation]'.")
         self.style_choice = QComboBox()
         self.style_choice.setObjectName("diffseg_export_style")
         self.style_choice.addItem("By a pattern", Style.PATTERN)
@@ -126,6 +156,10 @@ class ExportDialog(QDialog):
         what = QHBoxLayout()
         for box in self.boxes.values():
             what.addWidget(box)
+        also = QHBoxLayout()
+        for box in self.reports.values():
+            also.addWidget(box)
+        also.addStretch(1)
         place = QHBoxLayout()
         browse = QPushButton("Browse…")
         browse.clicked.connect(self._ask_folder)
@@ -133,6 +167,7 @@ class ExportDialog(QDialog):
         place.addWidget(browse)
         form = QFormLayout()
         form.addRow("What", what)
+        form.addRow("Also", also)
         form.addRow("Names", self.style_choice)
         form.addRow("Pattern", self.pattern)
         form.addRow("Resample to", self.like)
@@ -151,6 +186,8 @@ class ExportDialog(QDialog):
             style=self.style_choice.currentData(),
             pattern=self.pattern.text(),
             like=self.like.layer(),
+            page=self.reports["page"].isChecked(),
+            pictures=self.reports["pictures"].isChecked(),
         )
 
     def _ask_folder(self) -> None:

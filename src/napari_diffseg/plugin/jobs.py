@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.engine import Engine
     from napari_diffseg.plugin.frame import Frame
     from napari_diffseg.plugin.reader import LayerData
+    from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.segmenting.export import ExportChoice
 
     Job = Callable[[Mailbox, threading.Event], Any]
@@ -224,11 +225,12 @@ def check_modalities(plan: RunPlan, engine: Engine) -> None:
         )
 
 
-def export_job(source: Path, target: Path, choice: ExportChoice) -> Job:
-    """Write a run's results as they were chosen; the result is the folder they are in now."""
+def export_job(source: Path, target: Path, choice: ExportChoice, *, also: ReportChoice | None = None) -> Job:
+    """Write a run's results as they were chosen, its page and pictures; the result is the folder they are in."""
 
     def job(mailbox: Mailbox, stop: threading.Event) -> Path:
-        from napari_diffseg.segmenting.export import count_files, export_run
+        from napari_diffseg.reporting import RunReport, export_all
+        from napari_diffseg.segmenting.export import count_files
         from napari_diffseg.segmenting.stored_run import read_run
 
         def check_stop() -> None:
@@ -237,8 +239,9 @@ def export_job(source: Path, target: Path, choice: ExportChoice) -> Job:
 
         mailbox.put(Told("Reading the run…"))
         run = read_run(source, check_stop=check_stop)
-        count = count_files(run, choice)
-        for n, _ in enumerate(export_run(run, target, choice), start=1):
+        report = None if also is None else RunReport(run, also, choice)
+        count = count_files(run, choice) + (0 if report is None else report.count)
+        for n, _ in enumerate(export_all(run, target, choice, report), start=1):
             mailbox.put(Told(f"Exporting: {n} of {count} files…"))
             check_stop()
         return target

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_diffseg.errors import DiffsegError, OutputExists
+from napari_diffseg.errors import DiffsegError
 from napari_diffseg.plugin.box_layer import add_box
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.catching_up import CatchingUp
@@ -17,7 +17,7 @@ from napari_diffseg.plugin.checkpoint_box import DEMO, CheckpointBox
 from napari_diffseg.plugin.denoising import Denoising
 from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.exploring import Exploring
-from napari_diffseg.plugin.export_dialog import ExportDialog, ExportWish
+from napari_diffseg.plugin.exporting import Exporting
 from napari_diffseg.plugin.forecasting import Forecasting
 from napari_diffseg.plugin.gl_context import delete_in_canvas
 from napari_diffseg.plugin.layer_notes import notes_of
@@ -85,12 +85,18 @@ class DiffsegPanel(QWidget):
         self.exploring = Exploring(napari_viewer, self.results, self.result, expected=self.expected.at)
         self.denoising = Denoising(napari_viewer, self.session, self.results, self.exploring.box.denoising)
         self.what_if = WhatIf(napari_viewer, self.session, self.results, self.exploring.box.what_if)
+        self.exporting = Exporting(
+            self.session,
+            case=self.case,
+            result=self.result,
+            run_box=self.run_box,
+            attempt=self._try,
+            parent=self,
+        )
         self.run_list = RunList(napari_viewer, self.session, self.runs_box, attempt=self._try)
         self.forecasting = Forecasting(napari_viewer, self.session, self.remembered, self.settings)
         self._polling = Polling(self.session.poll, self)
         self._catching_up = CatchingUp(self.results, self.exploring.redraw, self)
-        self._export_folder: Path | None = None
-        self._wish: ExportWish | None = None
         self._timesteps: int | None = None
         """Those of a reopened run, until its checkpoint is loaded."""
         self._lay_out()
@@ -138,7 +144,6 @@ class DiffsegPanel(QWidget):
         self.run_box.pause_asked.connect(self.session.pause)
         self.run_box.resume_asked.connect(self.session.resume)
         self.run_box.cancel_asked.connect(self.session.cancel)
-        self.run_box.export_asked.connect(self._export)
         self.viewer.dims.events.current_step.connect(self._look)
 
     def _connect_session(self) -> None:
@@ -248,24 +253,6 @@ class DiffsegPanel(QWidget):
         except DiffsegError as err:
             self._show_failure(str(err), type(err).__name__)
 
-    def _export(self) -> None:
-        last = self.session.runs.last
-        if last is None:
-            return
-        dialog = ExportDialog(
-            last.plan.case.id,
-            summary=self.result.summary,
-            layers=map(bare, self.case.candidates),
-            folder=self._export_folder or Path.home(),
-            parent=self,
-        )
-        if dialog.exec() == QDialog.DialogCode.Accepted:
-            self._start_export(dialog.wish)
-
-    def _start_export(self, wish: ExportWish, *, overwrite: bool = False) -> None:
-        self._wish, self._export_folder = wish, wish.folder
-        self._try(lambda: self.session.export(wish.folder, wish.choice(self.result.summary, overwrite=overwrite)))
-
     def _begin_results(self, started: Any, frame: Frame) -> None:
         self.run_box.show_progress(0, started.evaluations, None)
         self.result.set_count(0)
@@ -303,16 +290,11 @@ class DiffsegPanel(QWidget):
 
     def _show_failure(self, sentence: str, error: str) -> None:
         self.run_box.show_status(sentence)
-        if error == OutputExists.__name__ and self._wish is not None:
-            QTimer.singleShot(0, partial(self._offer_to_replace, sentence, self._wish))
+        if self.exporting.may_replace(sentence, error):
             return
         from napari.utils.notifications import show_error
 
         show_error(sentence)
-
-    def _offer_to_replace(self, sentence: str, wish: ExportWish) -> None:
-        if self.run_box.ask_to_replace(sentence):
-            self._start_export(wish, overwrite=True)
 
     def _show_phase(self, _phase: Phase | None = None) -> None:
         phase = self.session.phase

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.run_record import RunRecord
     from napari_diffseg.plugin.scope import Scope
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.segmenting.export import ExportChoice
 
     Launcher = Callable[[Callable[[], None], threading.Event], None]
@@ -287,8 +288,8 @@ class Session(SessionSignals):
             self._set_phase(Phase.RUNNING)
             self.message.emit("Going on.")
 
-    def export(self, folder: Path, choice: ExportChoice) -> None:
-        """Write the last run's results to a folder, as chosen.
+    def export(self, folder: Path, choice: ExportChoice, *, also: ReportChoice | None = None) -> None:
+        """Write the last run's results to a folder, as chosen, and its page and pictures where they are asked for.
 
         Raises
         ------
@@ -300,7 +301,7 @@ class Session(SessionSignals):
         source = self.last_results
         if source is None:
             raise BadRequest("There are no results yet: run first.")
-        self.begin(Task(export_job(source, folder, choice), Phase.LOADING, self._tell_exported))
+        self.begin(Task(export_job(source, folder, choice, also=also), Phase.LOADING, self._tell_exported))
 
     def _tell_exported(self, folder: Path) -> None:
         self.message.emit(f"Exported to {folder}.")

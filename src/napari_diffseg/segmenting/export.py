@@ -106,20 +106,20 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
     if not choice.overwrite:
         stems = [folder / name for what, number in _wanted(run, choice) for name in names.of(what, number=number)]
         endings = (".nii.gz", ".json") if choice.style is Style.BIDS else (".nii.gz",)
-        _refuse_existing([*(Path(f"{stem}{ending}") for stem in stems for ending in endings), record])
+        refuse_existing([*(Path(f"{stem}{ending}") for stem in stems for ending in endings), record])
     like = choice.like or run.grid
     for what, number in _wanted(run, choice):
         maps = _maps(run, choice.summary, what, number)
         for name, array in zip(names.of(what, number=number), maps, strict=True):
             path = folder / f"{name}.nii.gz"
-            _make(path.parent)
+            make_folder(path.parent)
             order: Literal[0, 1] = NEAREST if array.dtype == np.uint8 else LINEAR
             write_nifti(path, regrid(array, run.grid, like, order=order), like, overwrite=choice.overwrite)
             if choice.style is Style.BIDS:
                 sidecar = _sidecar(run, choice, what, number)
                 write_json(folder / f"{name}.json", sidecar, overwrite=choice.overwrite)
             yield path
-    _make(record.parent)
+    make_folder(record.parent)
     atomic_write(record, lambda file: _copy(run.folder / "run.json", file), overwrite=choice.overwrite)
     if choice.style is Style.BIDS:
         _describe_dataset(folder)
@@ -181,14 +181,21 @@ def _describe_dataset(folder: Path) -> None:
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "napari-diffseg", "Version": ours}],
     }
-    ignored = b"*_uncertainty.*\n*_run.json\n"
+    ignored = b"*_uncertainty.*\n*_run.json\n*_report.html\n*_slice*.png\n"
     with contextlib.suppress(OutputExists):
         write_json(folder / "dataset_description.json", description)
     with contextlib.suppress(OutputExists):
         atomic_write(folder / ".bidsignore", lambda file: file.write(ignored))
 
 
-def _refuse_existing(paths: list[Path]) -> None:
+def refuse_existing(paths: list[Path]) -> None:
+    """Refuse to replace what is there.
+
+    Raises
+    ------
+    OutputExists
+        If any of the paths exists; the text names the first.
+    """
     there = [path for path in paths if path.exists()]
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
@@ -202,7 +209,14 @@ def _copy(source: Path, out: BinaryIO) -> None:
         shutil.copyfileobj(file, out)
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises
+    ------
+    OutputFailed
+        If it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as err:

@@ -86,9 +86,13 @@ class Names:
     @property
     def record(self) -> PurePosixPath:
         """Where `run.json` goes."""
+        return self.beside("run", ".json")
+
+    def beside(self, what: str, ending: str) -> PurePosixPath:
+        """Where something goes that is about all channels, with its ending, such as `.html`."""
         if self.style is Style.PATTERN:
-            return PurePosixPath(f"{self._by_pattern('run')}.json")
-        return self._folder / f"{self._entities}_desc-diffseg_run.json"
+            return PurePosixPath(f"{self._by_pattern(what)}{ending}")
+        return self._folder / f"{self._entities}_desc-diffseg_{what}{ending}"
 
     def _by_pattern(self, what: str) -> PurePosixPath:
         case = "".join(c if c.isprintable() and c not in _FORBIDDEN else "_" for c in self.case)

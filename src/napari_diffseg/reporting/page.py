@@ -1,0 +1,153 @@
+"""A run on one page."""
+
+from __future__ import annotations
+
+import shlex
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+from napari_diffseg.evaluation.figures import data_address
+from napari_diffseg.evaluation.html import NO_DEVICE, bullets, definitions, number, table, whole_page
+from napari_diffseg.events import SegmentRequest
+from napari_diffseg.reporting.pictures import convergence_figure, slice_picture, volume_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from napari_diffseg.reporting.sheet import Sheet
+
+_STYLE: Final = """
+pre { white-space: pre-wrap; background: #f4f4f4; padding: 0.5rem; }
+img.slice { max-width: 100%; }
+dt { font-weight: bold; }
+@media print { figure { break-inside: avoid; } }
+"""
+_OF_THE_RECIPE: Final = ("title", "modalities", "labels", "trained_on", "licence")
+_NOT_SAID: Final = ("focus", "members")
+
+
+def make_run_page(sheet: Sheet) -> str:
+    """The run as HTML.
+
+    Parameters
+    ----------
+    sheet : Sheet
+        The run.
+
+    Returns
+    -------
+    str
+        A whole page. All that comes from files is escaped.
+    """
+    record = sheet.record
+    parts = [
+        f"<h1>Segmentation of {escape(str(record.get('case', '')))}</h1>",
+        NO_DEVICE,
+        bullets("Notes", _notes(sheet)),
+        "<h2>Volume</h2>",
+        _volume(sheet),
+        "<h2>Slices</h2>",
+        *_slices(sheet),
+        "<h2>Lesions</h2>",
+        _lesions(sheet),
+        "<h2>How it was made</h2>",
+        definitions(_settings(sheet)),
+        "<h3>Again</h3>",
+        f"<p>In a folder with {escape(', '.join(_files(record)) or 'the images')}:</p>",
+        f"<pre>{escape(again(record))}</pre>",
+    ]
+    return whole_page(f"Segmentation of {record.get('case', '')}", parts, style=_STYLE)
+
+
+def again(record: Mapping[str, Any]) -> str:
+    """The command that makes the same masks from a folder with the images, for a POSIX shell.
+
+    Parameters
+    ----------
+    record : mapping
+        A run's `run.json`.
+    """
+    request: dict[str, Any] = dict(record.get("request", {}))
+    request |= {name: record[name] for name in ("sampler", "timesteps") if record.get(name)}
+    checkpoint = str(record.get("checkpoint", {}).get("file") or "CHECKPOINT")
+    words = ["napari-diffseg", "predict", ".", "--checkpoint", checkpoint, "--out", "results"]
+    words += ["--members", str(request.get("members", 1))]
+    said = ("sampler", "timesteps", "seed")
+    for name, field in SegmentRequest.model_fields.items():
+        value = request.get(name)
+        if name in _NOT_SAID or value is None or (name not in said and value == field.default):
+            continue
+        option = f"--{name.replace('_', '-')}"
+        words += [option] if value is True else [option, str(value)]
+    return shlex.join(words)
+
+
+def _notes(sheet: Sheet) -> list[str]:
+    notes = [str(note) for note in sheet.record.get("warnings", [])]
+    if sheet.record.get("status") != "complete":
+        notes.insert(0, "The run was stopped before its end: what is here is its whole members.")
+    if len(sheet.findings.volumes.by_member) < 2:
+        notes.append("One member has no uncertainty.")
+    return notes
+
+
+def _volume(sheet: Sheet) -> str:
+    volumes = sheet.findings.volumes
+    low, high = volumes.interval_ml
+    count = len(volumes.by_member)
+    text = f"{volumes.mean_ml:.2f} ml on average of {count} member{'s' if count > 1 else ''}"
+    if count > 1:
+        text += f"; the middle 95 % of them from {low:.2f} to {high:.2f} ml"
+    shown = [("Volume by member", volume_figure(volumes))]
+    if sheet.findings.convergence.dice:
+        shown.append(("How the majority settles", convergence_figure(sheet.findings.convergence)))
+    pictures = "".join(f'<img alt="{alt}" src="{address}">' for alt, address in shown)
+    return f'<p>{text}.</p><div class="figures">{pictures}</div>'
+
+
+def _slices(sheet: Sheet) -> Iterator[str]:
+    behind = f"on {escape(sheet.image)}" if sheet.image else "on the mean of the members, as no image was given"
+    yield (
+        f"<p>{len(sheet.telling)} of {len(sheet.slices)} slices on which a member marks something, {behind}, the "
+        "patient's left on the left: the mask (green); the outlines within which 5 % (blue), 50 % (yellow) and 95 % "
+        "(red) of the members agree; the uncertainty.</p>"
+    )
+    for index in sheet.telling:
+        address = data_address("image/png", slice_picture(sheet, sheet.view(index)))
+        yield f'<figure><img class="slice" alt="slice {index}" src="{address}"></figure>'
+
+
+def _lesions(sheet: Sheet) -> str:
+    if not sheet.findings.lesions:
+        return "<p>No member marks anything.</p>"
+    rows: list[tuple[str, ...]] = [("Lesion", "Members that see it", "Volume (ml)", "95 % of them (ml)", "Voxel")]
+    for n, lesion in enumerate(sheet.findings.lesions, start=1):
+        low, high = lesion.interval_ml
+        place = ", ".join(map(str, lesion.voxel))
+        seen = f"{lesion.holders} of {lesion.asked}"
+        rows.append((str(n), seen, number(lesion.volume_ml), f"{number(low)} to {number(high)}", place))
+    return table(rows)
+
+
+def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:
+    record = sheet.record
+    yield "mask", f"{sheet.summary.words} of the members"
+    yield "uncertainty", sheet.summary.measure.value
+    for name in ("sampler", "timesteps", "device", "precision", "began", "seconds"):
+        if record.get(name) not in (None, ""):
+            yield name, str(record[name])
+    request = record.get("request", {})
+    yield "seed", str(request.get("seed", ""))
+    yield "checkpoint", f"{record.get('checkpoint', {}).get('file', '')}, sha256 {record.get('checkpoint_digest', '')}"
+    recipe = record.get("recipe", {})
+    for name in _OF_THE_RECIPE:
+        value = recipe.get(name)
+        if value:
+            yield f"checkpoint's {name.replace('_', ' ')}", value if isinstance(value, str) else ", ".join(value)
+    for name, digest in record.get("inputs", {}).items():
+        yield f"image {name}", f"{record.get('files', {}).get(name) or 'no file'}, content sha256 {digest}"
+    yield "versions", ", ".join(f"{name} {value}" for name, value in record.get("versions", {}).items())
+
+
+def _files(record: Mapping[str, Any]) -> list[str]:
+    return [str(name) for name in record.get("files", {}).values() if name]

@@ -1,0 +1,93 @@
+"""Pictures of a run: its slices with what the members agree on, and how the volume spreads."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from napari_diffseg.evaluation.figures import new_figure, svg_address
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from napari_diffseg.reporting.sheet import Sheet, SliceView
+    from napari_diffseg.segmenting.convergence import Convergence
+    from napari_diffseg.segmenting.volumes import Volumes
+
+MASK_COLOUR: Final = "#00e676"
+AGREEMENT: Final = ((0.05, "#56b4e9"), (0.5, "#f0e442"), (0.95, "#d55e00"))
+"""Shares of the members whose outlines are drawn, and their colours, apart for the colour-blind (Okabe and Ito)."""
+
+_PANEL_INCHES = 3.4
+_DPI = 130
+_LINE, _FAINT = "#0072b2", "#b0b0b0"
+_CLEAR_BELOW = 1e-6
+
+
+def slice_picture(sheet: Sheet, view: SliceView) -> bytes:
+    """A slice as PNG: the image with the mask, with the outlines of agreement, and with the uncertainty.
+
+    Parameters
+    ----------
+    sheet : Sheet
+        The run.
+    view : SliceView
+        One of its slices.
+    """
+    height, width = view.mask.shape
+    tall = _PANEL_INCHES * min(max(height * sheet.aspect / width, 0.4), 2.0)
+    figure = Figure(figsize=(3 * _PANEL_INCHES, tall + 0.5), dpi=_DPI, layout="constrained", facecolor="black")
+    masked, agreed, doubted = figure.subplots(1, 3)
+    count = len(sheet.findings.volumes.by_member)
+    _ground(masked, view, sheet.aspect, title=f"Slice {view.index}: {sheet.summary.words} of {count}")
+    _outline(masked, view.mask.astype(np.float32), 0.5, MASK_COLOUR)
+    _ground(agreed, view, sheet.aspect, title="Outlines of 5, 50, 95 % agreement")
+    for share, colour in AGREEMENT:
+        _outline(agreed, view.mean, share, colour)
+    _ground(doubted, view, sheet.aspect, title=f"Uncertainty: {sheet.summary.measure.value}")
+    shown = np.ma.masked_less(view.uncertainty, _CLEAR_BELOW)
+    drawn = doubted.imshow(shown, cmap="inferno", vmin=0, vmax=sheet.largest, origin="lower", aspect=sheet.aspect)
+    bar = figure.colorbar(drawn, ax=doubted, shrink=0.8, label=sheet.summary.measure.unit)
+    bar.ax.tick_params(colors="white", labelsize=8)
+    bar.ax.yaxis.label.set_color("white")
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def volume_figure(volumes: Volumes) -> str:
+    """The volume of each member, the smallest first, with their mean and the middle 95 %; the address of an <img>."""
+    figure, axes = new_figure("Members, by volume", "Lesion volume (ml)")
+    values = sorted(volumes.by_member.values())
+    axes.bar(range(1, len(values) + 1), values, color=_FAINT, label="members")
+    axes.axhline(volumes.mean_ml, color=_LINE, label="mean")
+    axes.axhspan(*volumes.interval_ml, color=_LINE, alpha=0.15, label="middle 95 %")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title("Volume by member")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, loc="lower right")
+    return svg_address(figure)
+
+
+def convergence_figure(convergence: Convergence) -> str:
+    """How the majority settled as members came; the address of an <img>."""
+    figure, axes = new_figure("Members", "Dice with the majority of one more")
+    axes.plot(range(1, len(convergence.dice) + 1), convergence.dice, color=_LINE, marker="o", markersize=3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(title="How the majority settles", ylim=(-0.02, 1.02))
+    return svg_address(figure)
+
+
+def _ground(axes: Axes, view: SliceView, aspect: float, *, title: str) -> None:
+    axes.set_axis_off()
+    axes.set_title(title, color="white", fontsize=9)
+    axes.imshow(view.background, cmap="gray", vmin=0, vmax=1, origin="lower", aspect=aspect)
+
+
+def _outline(axes: Axes, values: np.ndarray, level: float, colour: str) -> None:
+    if values.min() < level < values.max():
+        axes.contour(values, levels=[level], colors=[colour], linewidths=1.0)

@@ -1,0 +1,139 @@
+"""Writes a run's page and pictures beside its exported maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.extras import check_extra
+from napari_diffseg.imaging.atomic import atomic_write
+from napari_diffseg.reporting.sheet import make_sheet
+from napari_diffseg.segmenting.export import export_run, make_folder, refuse_existing
+from napari_diffseg.segmenting.export_names import Names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.segmenting.export import ExportChoice
+    from napari_diffseg.segmenting.stored_run import StoredRun
+
+
+@dataclass(frozen=True)
+class ReportChoice:
+    """What to make.
+
+    Attributes
+    ----------
+    page : bool
+        One page of HTML with everything in it.
+    pictures : bool
+        A PNG of every slice on which a member marks something.
+    image : Volume or None
+        What is shown behind the masks.
+    image_name : str
+        What it is, for people.
+
+    Raises
+    ------
+    BadRequest
+        If matplotlib is not there, which draws.
+    """
+
+    page: bool = True
+    pictures: bool = False
+    image: Volume | None = None
+    image_name: str = ""
+
+    def __post_init__(self) -> None:
+        if not (self.page or self.pictures):
+            raise BadRequest("Nothing to report: ask for the page, or for pictures.")
+        check_extra("evaluation")
+
+
+def export_all(run: StoredRun, folder: Path, export: ExportChoice, report: RunReport | None) -> Iterator[Path]:
+    """Write a run's results as `export_run` does, and then its page and pictures, where they are asked for.
+
+    Raises
+    ------
+    DiffsegError
+        As `export_run` and `RunReport.write` do; whatever is refused is refused before the first file is written.
+    """
+    if report is not None:
+        report.check(folder)
+    yield from export_run(run, folder, export)
+    if report is not None:
+        yield from report.write(folder)
+
+
+class RunReport:
+    """A run's page and pictures, worked out and not yet written.
+
+    Parameters
+    ----------
+    run : StoredRun
+        The run.
+    choice : ReportChoice
+        What to make.
+    export : ExportChoice
+        How the files are named, how members become a mask, what the uncertainty is, and whether files are replaced.
+
+    Raises
+    ------
+    BadRequest
+        If the run has no whole member.
+    """
+
+    def __init__(self, run: StoredRun, choice: ReportChoice, export: ExportChoice) -> None:
+        self._choice, self._overwrite = choice, export.overwrite
+        self._names = Names(run.record.case, run.labels, export.style, export.pattern)
+        self._sheet = make_sheet(run, summary=export.summary, image=choice.image, image_name=choice.image_name)
+
+    @property
+    def count(self) -> int:
+        """How many paths `write` will tell."""
+        return int(self._choice.page) + len(self._pictures)
+
+    def check(self, folder: Path) -> None:
+        """Refuse before anything is written.
+
+        Raises
+        ------
+        OutputExists
+            If a file is there, and replacing was not asked for.
+        """
+        if not self._overwrite:
+            names = [*([self._page] if self._choice.page else []), *self._pictures.values()]
+            refuse_existing([folder / name for name in names])
+
+    def write(self, folder: Path) -> Iterator[Path]:
+        """Write, and tell every path when it is written.
+
+        Raises
+        ------
+        OutputExists, OutputFailed
+            As `atomic_write`.
+        """
+        from napari_diffseg.reporting.page import make_run_page
+        from napari_diffseg.reporting.pictures import slice_picture
+
+        for index, name in self._pictures.items():
+            yield self._put(folder / name, slice_picture(self._sheet, self._sheet.view(index)))
+        if self._choice.page:
+            yield self._put(folder / self._page, make_run_page(self._sheet).encode())
+
+    @property
+    def _page(self) -> str:
+        return str(self._names.beside("report", ".html"))
+
+    @property
+    def _pictures(self) -> dict[int, str]:
+        slices = self._sheet.slices if self._choice.pictures else ()
+        return {index: str(self._names.beside(f"slice{index:03d}", ".png")) for index in slices}
+
+    def _put(self, path: Path, content: bytes) -> Path:
+        make_folder(path.parent)
+        atomic_write(path, lambda file: file.write(content), overwrite=self._overwrite)
+        return path

@@ -1,0 +1,137 @@
+"""A run on one page and as pictures: what they say is what the members say, and nothing is replaced unasked."""
+
+import base64
+import json
+import re
+
+import numpy as np
+import pytest
+
+from napari_diffseg.errors import BadRequest, OutputExists
+from napari_diffseg.imaging.volume import Volume
+from napari_diffseg.reporting import ReportChoice, RunReport, export_all, report
+from napari_diffseg.reporting.page import again, make_run_page
+from napari_diffseg.reporting.sheet import MOST_SLICES, make_sheet
+from napari_diffseg.segmenting.export import ExportChoice
+from napari_diffseg.segmenting.export_names import Style
+from napari_diffseg.segmenting.stored_run import read_run
+from napari_diffseg.segmenting.summary import Summary
+from stored_runs import write_run
+
+pytest.importorskip("matplotlib")
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def run(tmp_path):
+    write_run(tmp_path / "run")
+    return read_run(tmp_path / "run")
+
+
+def reported(run, folder, *, export=None, **choice):
+    export = export or ExportChoice(what=("mask",))
+    return list(export_all(run, folder, export, RunReport(run, ReportChoice(**choice), export)))
+
+
+def test_the_page_and_the_pictures_lie_beside_the_maps(run, tmp_path):
+    told = reported(run, tmp_path / "out", page=True, pictures=True)
+    slices = make_sheet(run, summary=Summary()).slices
+    names = [f"case_1_slice{s:03d}.png" for s in slices]
+    assert [path.name for path in told] == ["case_1_mask.nii.gz", "case_1_run.json", *names, "case_1_report.html"]
+    assert all((tmp_path / "out" / name).read_bytes().startswith(PNG) for name in names)
+
+
+def test_in_a_bids_derivative_they_are_ignored_by_the_validator(run, tmp_path):
+    export = ExportChoice(what=("mask",), style=Style.BIDS)
+    reported(run, tmp_path, export=export, pictures=True)
+    there = {path.name for path in (tmp_path / "sub-case1" / "anat").iterdir()}
+    assert "sub-case1_desc-diffseg_report.html" in there
+    ignored = (tmp_path / ".bidsignore").read_text().split()
+    assert {"*_report.html", "*_slice*.png"} <= set(ignored)
+
+
+def test_the_page_needs_nothing_but_itself(run, tmp_path):
+    *_, page = reported(run, tmp_path / "out")
+    text = page.read_text("utf-8")
+    sources = re.findall(r'src="([^"]*)"', text)
+    assert sources
+    assert all(source.startswith("data:image/") for source in sources)
+    assert "<script" not in text
+    assert "http" not in re.sub(r'src="[^"]*"', "", text)
+    for source in sources:
+        assert len(base64.b64decode(source.partition("base64,")[2], validate=True)) > 500
+
+
+def test_the_page_says_what_the_members_say(run):
+    text = make_run_page(make_sheet(run, summary=Summary()))
+    voxel_ml = float(np.prod(run.grid.spacing_mm)) / 1000
+    mean = np.mean([member.sum() for member in run.members.values()]) * voxel_ml
+    assert f"{mean:.2f} ml on average of {len(run.members)} members" in text
+    assert run.record.checkpoint_digest in text
+    assert "not a medical device" in text
+
+
+def test_names_from_files_are_escaped(run):
+    record = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps(record | {"case": "<b>x</b>", "warnings": ["<i>y</i>"]}))
+    text = make_run_page(make_sheet(run, summary=Summary()))
+    assert "&lt;b&gt;x&lt;/b&gt;" in text
+    assert "&lt;i&gt;y&lt;/i&gt;" in text
+    assert "<b>" not in text
+    assert "<i>" not in text
+
+
+def test_the_command_has_the_settings_that_decide_the_masks():
+    record = {
+        "request": {"members": 7, "seed": 3, "slices": "2:9", "focus": 4, "device": "auto", "reproducible": True},
+        "sampler": "ddim",
+        "timesteps": 10,
+        "checkpoint": {"file": "my model.safetensors"},
+    }
+    assert again(record) == (
+        "napari-diffseg predict . --checkpoint 'my model.safetensors' --out results --members 7 --sampler ddim "
+        "--timesteps 10 --seed 3 --slices 2:9 --reproducible"
+    )
+
+
+def test_a_few_telling_slices_are_shown_the_largest_and_the_most_uncertain_among_them(run):
+    sheet = make_sheet(run, summary=Summary())
+    assert set(sheet.telling) <= set(sheet.slices)
+    assert len(sheet.telling) == min(MOST_SLICES, len(sheet.slices))
+    area = [sum(member.any(0)[..., s].sum() for member in run.members.values()) for s in sheet.slices]
+    assert sheet.slices[int(np.argmax(area))] in sheet.telling
+
+
+def test_the_image_behind_is_brought_to_the_runs_voxels(run):
+    ramp = np.arange(run.grid.shape[0], dtype=np.float32)[:, None, None] * np.ones(run.grid.shape, np.float32)
+    same = Volume(ramp, run.grid.affine, None, None, ())
+    fine = Volume(np.repeat(ramp, 2, axis=1), run.grid.affine @ np.diag([1, 0.5, 1, 1]), None, None, ())
+    s = make_sheet(run, summary=Summary()).slices[0]
+    mine, moved = (make_sheet(run, summary=Summary(), image=v, image_name="t1").view(s) for v in (same, fine))
+    inner = (slice(1, -1), slice(None))
+    np.testing.assert_allclose(mine.background[inner], moved.background[inner], atol=0.02)
+
+
+def test_nothing_is_written_where_the_page_would_replace_another(run, tmp_path):
+    mine = tmp_path / "out" / "case_1_report.html"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(OutputExists, match="case_1_report"):
+        reported(run, mine.parent)
+    assert [path.name for path in mine.parent.iterdir()] == ["case_1_report.html"]
+    reported(run, mine.parent, export=ExportChoice(what=("mask",), overwrite=True))
+    assert mine.read_text() != "mine"
+
+
+def test_without_what_draws_it_is_refused_at_once(monkeypatch):
+    def refuse(_extra):
+        raise BadRequest("Evaluation needs matplotlib.")
+
+    monkeypatch.setattr(report, "check_extra", refuse)
+    with pytest.raises(BadRequest, match="matplotlib"):
+        ReportChoice()
+
+
+def test_asking_for_nothing_is_refused():
+    with pytest.raises(BadRequest, match="Nothing to report"):
+        ReportChoice(page=False, pictures=False)

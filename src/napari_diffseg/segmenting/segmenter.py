@@ -174,7 +174,8 @@ class LocalSegmenter:
             return 1
         if request.batch_size is not None:
             return request.batch_size
-        chosen = choose_batch_size(self._checkpoint.config, self._checkpoint.recipe.size, device)
+        config, size = self._checkpoint.config, self._checkpoint.recipe.size
+        chosen = choose_batch_size(config, size, device, watched=self._beside_viewer)
         return self._limits.within(chosen, device, dtype)
 
     def _network(self, device: torch.device, dtype: torch.dtype) -> FastUNet | GraphedUNet:

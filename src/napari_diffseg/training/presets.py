@@ -31,7 +31,7 @@ _FEW_STEPS = Recipe(
     train_timesteps=1000,
     prediction="x0",
     variance="fixed_small",
-    sampler="ddim",
+    sampler="dpmpp",
     timesteps=10,
 )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,25 +11,36 @@ import torch
 
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.grid import Grid
-from napari_diffseg.imaging.intensity import brain_mask, normalise
+from napari_diffseg.imaging.intensity import brain_mask, scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari_diffseg.imaging.case import Case
+    from napari_diffseg.imaging.intensity import Scale
+    from napari_diffseg.imaging.volume import Volume
     from napari_diffseg.recipe import Recipe
 
 _OUTSIDE_WARNED = 1e-3
 
 
-@dataclass(frozen=True, slots=True)
+class Channel(NamedTuple):
+    """A modality: its voxels, (X, Y, Z), and what their intensities become."""
+
+    data: npt.NDArray[Any]
+    scale: Scale
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Conditioning:
     """The clean channels of the network's input for the slices of a run.
 
+    A slice is brought to the network's pixels when it is first asked for, so a run begins before all are.
+
     Attributes
     ----------
-    image : Tensor, (S, modalities, rows, columns), float32, on the host
-        Normalised modalities in the recipe's order, one entry for each of `sampled`.
+    channels : tuple of Channel or None
+        The modalities in the recipe's order; one that is None is left out, as zeros.
     grid : Grid
         The way back to the source's voxels.
     slices : tuple of int
@@ -40,18 +51,45 @@ class Conditioning:
         What the user should know, such as a field of view that the model does not cover.
     """
 
-    image: torch.Tensor
+    channels: tuple[Channel | None, ...]
     grid: Grid
     slices: tuple[int, ...]
     sampled: tuple[int, ...]
     warnings: tuple[str, ...]
+    _known: dict[int, torch.Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def image(self) -> torch.Tensor:
+        """The normalised modalities on all of `sampled`, (S, modalities, rows, columns), float32, on the host."""
+        return self.image_of(self.sampled)
+
+    def image_of(self, slices: Sequence[int]) -> torch.Tensor:
+        """The normalised modalities on some source slices, in their order, each kept for the next time.
+
+        Parameters
+        ----------
+        slices : sequence of int
+            Source slice indices; one may come several times.
+
+        Returns
+        -------
+        Tensor, (S, modalities, rows, columns), float32, on the host
+        """
+        new = [s for s in dict.fromkeys(slices) if s not in self._known]
+        planes = np.zeros((len(new), len(self.channels), self.grid.rows.pixels, self.grid.columns.pixels), np.float32)
+        for c, channel in enumerate(self.channels):
+            if channel is not None:
+                planes[:, c] = self.grid.to_model(channel.data, slices=new, scale=channel.scale)
+        fresh = torch.from_numpy(planes)
+        self._known.update(zip(new, fresh, strict=True))
+        return torch.stack([self._known[s] for s in slices]) if slices else fresh
 
 
 def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]] | None = None) -> Conditioning:
-    """Normalise a case's volumes and bring their slices to the recipe's pixels.
+    """Find how a case's volumes are normalised and brought to the recipe's pixels, slice by slice as they are wanted.
 
     Intensities are normalised over each whole volume, never over a slice, so a slice looks the same to the network
-    whichever others are asked for.
+    whichever others are asked for. The volumes must not be written to while the result is in use.
 
     Parameters
     ----------
@@ -67,6 +105,8 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
     ------
     BadCase
         If a modality is missing.
+    BadImage
+        If an image has no contrast to normalise.
     """
     missing = [m for m in recipe.modalities if m not in case.volumes]
     if missing:
@@ -89,12 +129,19 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
     across = tuple(axis for axis in range(3) if axis != grid.slice_axis)
     holds_brain = np.asarray(brain.any(axis=across))
     sampled = tuple(s for s in chosen if holds_brain[s])
-    channels = [
-        grid.to_model(normalise(v.data, recipe.normalisation, percentile=recipe.percentile), slices=sampled)
-        for v in volumes
-    ]
-    image = torch.from_numpy(np.stack(channels, axis=1).astype(np.float32, copy=False))
-    return Conditioning(image, grid, chosen, sampled, _warnings(case, grid, brain))
+    channels = tuple(channel_of(v, recipe) for v in volumes)
+    return Conditioning(channels, grid, chosen, sampled, _warnings(case, grid, brain))
+
+
+def channel_of(volume: Volume, recipe: Recipe) -> Channel:
+    """A modality's image, with the normalisation that the recipe asks for.
+
+    Raises
+    ------
+    BadImage
+        If it has no contrast to normalise.
+    """
+    return Channel(volume.data, scale_of(volume.data, recipe.normalisation, percentile=recipe.percentile))
 
 
 def _warnings(case: Case, grid: Grid, brain: npt.NDArray[np.bool_]) -> tuple[str, ...]:

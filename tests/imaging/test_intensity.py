@@ -3,7 +3,7 @@ import pytest
 from phantoms import LPS
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.intensity import brain_mask, normalise
+from napari_diffseg.imaging.intensity import brain_mask, normalise, scale_of
 from napari_diffseg.imaging.volume import Volume
 
 BRAIN = np.arange(1, 201, dtype=np.float32)  # 99.5th percentile: 199.005
@@ -16,6 +16,15 @@ def test_the_upper_percentile_of_the_brain_is_one_and_background_does_not_count(
     np.testing.assert_allclose(result.ravel()[800:], np.minimum(BRAIN, 199.005) / 199.005, rtol=1e-6)
     assert result.max() == 1
     assert (result.ravel()[:800] == 0).all()
+
+
+@pytest.mark.parametrize("mode", ["percentile", "zscore", "minmax", "none"])
+def test_a_part_of_a_volume_becomes_what_it_becomes_within_the_whole(mode):
+    array = (ARRAY * 3 - (ARRAY > 150)).astype(np.int16)
+    scale = scale_of(array, mode, percentile=98)
+    np.testing.assert_array_equal(scale(array[9]), normalise(array, mode, percentile=98)[9])
+    assert scale(array[9]).dtype == np.float32
+    assert not np.shares_memory(scale(ARRAY), ARRAY)
 
 
 def test_another_percentile_clips_more():

@@ -15,6 +15,7 @@ from napari_diffseg.imaging.sampling import AxisMap, resample_plane
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_diffseg.imaging.intensity import Scale
     from napari_diffseg.imaging.modes import CentreName
 
 
@@ -104,7 +105,9 @@ class Grid:
         """Whether some voxels of each slice are outside the model's field of view."""
         return not (self.rows.covered.all() and self.columns.covered.all())
 
-    def to_model(self, array: npt.NDArray[Any], *, slices: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
+    def to_model(
+        self, array: npt.NDArray[Any], *, slices: Sequence[int] | None = None, scale: Scale | None = None
+    ) -> npt.NDArray[np.float32]:
         """Slices of a volume as the model sees them.
 
         Parameters
@@ -113,6 +116,8 @@ class Grid:
             In the source's voxel order.
         slices : sequence of int, optional
             Source indices along `slice_axis`, in any order; all by default.
+        scale : callable, optional
+            What each slice's intensities become first, as `intensity.scale_of` gives it.
 
         Returns
         -------
@@ -125,7 +130,8 @@ class Grid:
         chosen = range(self.n_slices) if slices is None else slices
         out = np.zeros((len(chosen), self.rows.pixels, self.columns.pixels), np.float32)
         for plane, index in zip(out, chosen, strict=True):
-            resample_plane(planes[index], plane, self.rows, self.columns)
+            values = planes[index] if scale is None else scale(planes[index])
+            resample_plane(values, plane, self.rows, self.columns)
         return out
 
     def to_source(self, stack: npt.NDArray[Any], *, fill: float = 0.0) -> npt.NDArray[np.float32]:

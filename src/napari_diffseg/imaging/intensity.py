@@ -11,14 +11,22 @@ import numpy.typing as npt
 from napari_diffseg.errors import BadImage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari_diffseg.imaging.modes import NormalisationName
     from napari_diffseg.imaging.volume import Volume
 
+    Scale = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
+    """What a volume's intensities become, voxel by voxel: any part of it may be given."""
+
 
 def normalise(array: npt.NDArray[Any], mode: NormalisationName, *, percentile: float = 99.5) -> npt.NDArray[np.float32]:
-    """Normalise one whole volume of one modality; a slice alone would come out otherwise.
+    """Normalise one whole volume of one modality; a slice alone would come out otherwise. As `scale_of` tells."""
+    return scale_of(array, mode, percentile=percentile)(array)
+
+
+def scale_of(array: npt.NDArray[Any], mode: NormalisationName, *, percentile: float = 99.5) -> Scale:
+    """How to normalise a whole volume of one modality, so that parts of it can be normalised when they are wanted.
 
     The brain is every voxel that is not 0: real volumes hold negative voxels within it.
 
@@ -35,7 +43,8 @@ def normalise(array: npt.NDArray[Any], mode: NormalisationName, *, percentile: f
 
     Returns
     -------
-    ndarray, the same shape, float32
+    callable (ndarray of any shape) -> ndarray of that shape, float32
+        For voxels of this volume.
 
     Raises
     ------
@@ -44,15 +53,12 @@ def normalise(array: npt.NDArray[Any], mode: NormalisationName, *, percentile: f
     """
     values = np.asarray(array, dtype=np.float32)
     if mode == "none":
-        return values.copy()
+        return _as_they_are
     if mode == "percentile":
         return _by_percentile(values, percentile)
     if mode == "zscore":
         return _by_zscore(values)
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        raise BadImage(f"An image is {low:g} everywhere: there is nothing to segment in it; give another.")
-    return ((values - low) / (high - low)).astype(np.float32)
+    return _by_minmax(values)
 
 
 def brain_mask(volumes: Sequence[Volume]) -> npt.NDArray[np.bool_]:
@@ -65,7 +71,22 @@ def _either(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> npt.NDArray[n
     return np.asarray(a | b)
 
 
-def _by_percentile(values: npt.NDArray[np.float32], percentile: float) -> npt.NDArray[np.float32]:
+def _as_they_are(part: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    return np.array(part, dtype=np.float32)
+
+
+def _by_minmax(values: npt.NDArray[np.float32]) -> Scale:
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise BadImage(f"An image is {low:g} everywhere: there is nothing to segment in it; give another.")
+
+    def scale(part: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        return ((np.asarray(part, np.float32) - low) / (high - low)).astype(np.float32)
+
+    return scale
+
+
+def _by_percentile(values: npt.NDArray[np.float32], percentile: float) -> Scale:
     brain = values[values != 0]
     high = float(np.percentile(brain, percentile)) if brain.size else 0.0
     if high <= 0:
@@ -73,16 +94,25 @@ def _by_percentile(values: npt.NDArray[np.float32], percentile: float) -> npt.ND
             f"An image's {percentile:g}th percentile is {high:g}: it needs positive intensities; "
             "give another, or normalise by zscore."
         )
-    return (np.clip(values, 0, high) / np.float32(high)).astype(np.float32)
+
+    def scale(part: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        return (np.clip(np.asarray(part, np.float32), 0, high) / np.float32(high)).astype(np.float32)
+
+    return scale
 
 
-def _by_zscore(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    inside = values != 0
-    brain = values[inside]
+def _by_zscore(values: npt.NDArray[np.float32]) -> Scale:
+    brain = values[values != 0]
     mean = float(brain.mean(dtype=np.float64)) if brain.size else 0.0
     deviation = float(brain.std(dtype=np.float64)) if brain.size else 0.0
     if deviation <= 1e-6 * abs(mean):
         raise BadImage(f"An image is {mean:g} in all of its brain: there is nothing to segment in it; give another.")
-    out = np.zeros_like(values)
-    out[inside] = (brain - mean) / deviation
-    return out
+
+    def scale(part: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        own = np.asarray(part, np.float32)
+        inside = own != 0
+        out = np.zeros_like(own)
+        out[inside] = (own[inside] - mean) / deviation
+        return out
+
+    return scale

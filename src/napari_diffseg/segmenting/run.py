@@ -160,8 +160,7 @@ def _preview(run: Run, preview: Preview | None) -> Preview | None:
 
 def chain(run: Run, batch: Batch) -> Iterator[Step]:
     """The steps of one batch; gradients are off only while a step is made, never while a consumer holds it."""
-    position = {s: i for i, s in enumerate(run.conditioning.sampled)}
-    image = run.conditioning.image[[position[row.slice_index] for row in batch]].to(run.device)
+    image = run.conditioning.image_of([row.slice_index for row in batch]).to(run.device)
     denoiser = ConditionedDenoiser(
         run.network,
         image,

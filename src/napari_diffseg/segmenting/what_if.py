@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.encode import channel_of
 from napari_diffseg.errors import BadRequest, GridMismatch
-from napari_diffseg.imaging.intensity import normalise
 from napari_diffseg.imaging.volume import describe_grid, same_grid
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from napari_diffseg.encode import Conditioning
+    from napari_diffseg.encode import Channel, Conditioning
     from napari_diffseg.events import Expected, Sampled, SegmentRequest, Stepped
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.imaging.volume import Volume
@@ -66,22 +66,21 @@ def change_channel(conditioning: Conditioning, case: Case, recipe: Recipe, chang
         raise BadRequest(
             f"The checkpoint takes {', '.join(recipe.modalities)}: there is no {change.modality} to change."
         )
-    image = conditioning.image.clone()
-    channel = image[:, recipe.modalities.index(change.modality)]
     if change.volume is None:
         check_may_miss(recipe, change.modality)
-        channel.zero_()
-        return replace(conditioning, image=image)
+        return _with_channel(conditioning, recipe.modalities.index(change.modality), None)
     present = case.volumes[change.modality]
     if not same_grid(present, change.volume):
         raise GridMismatch(
             f"The image is {describe_grid(change.volume)}, but {change.modality} is {describe_grid(present)}: "
             "what takes its place must share its grid; resample it first."
         )
-    values = normalise(change.volume.data, recipe.normalisation, percentile=recipe.percentile)
-    planes = conditioning.grid.to_model(values, slices=conditioning.sampled)
-    channel.copy_(channel.new_tensor(np.asarray(planes, np.float32)))
-    return replace(conditioning, image=image)
+    return _with_channel(conditioning, recipe.modalities.index(change.modality), channel_of(change.volume, recipe))
+
+
+def _with_channel(conditioning: Conditioning, place: int, channel: Channel | None) -> Conditioning:
+    before = conditioning.channels
+    return replace(conditioning, channels=(*before[:place], channel, *before[place + 1 :]))
 
 
 def check_may_miss(recipe: Recipe, modality: str) -> None:

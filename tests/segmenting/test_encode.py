@@ -1,0 +1,45 @@
+"""A case as a network's input: the same numbers whichever slices are asked for, and no slice before it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from napari_diffseg.encode import Channel, encode
+from napari_diffseg.imaging.intensity import normalise
+
+
+def test_a_slice_alone_is_the_same_as_among_all_and_as_the_whole_volume_normalised_first(tiny_checkpoint, tiny_case):
+    recipe = tiny_checkpoint.recipe
+    seen = encode(tiny_case, recipe)
+    channels = [
+        seen.grid.to_model(normalise(tiny_case.volumes[m].data, recipe.normalisation), slices=seen.sampled)
+        for m in recipe.modalities
+    ]
+    np.testing.assert_array_equal(seen.image, np.stack(channels, axis=1))
+    last = seen.sampled[-1]
+    np.testing.assert_array_equal(encode(tiny_case, recipe).image_of([last])[0], seen.image[-1])
+    assert seen.image.dtype == torch.float32
+
+
+def test_slices_are_worked_out_when_they_are_asked_for_and_once(tiny_checkpoint, tiny_case):
+    seen = encode(tiny_case, tiny_checkpoint.recipe)
+    calls = []
+
+    def counted(channel):
+        return Channel(channel.data, lambda part: calls.append(part.shape) or channel.scale(part))
+
+    seen = replace(seen, channels=tuple(map(counted, seen.channels)))
+    a, b = seen.sampled[:2]
+    image = seen.image_of([b, a, b])
+    assert len(calls) == 2 * len(seen.channels)
+    np.testing.assert_array_equal(image[0], image[2])
+    assert (image[0] != image[1]).any()
+    np.testing.assert_array_equal(seen.image_of([a])[0], image[1])
+    assert len(calls) == 2 * len(seen.channels)
+
+
+def test_no_slices_are_no_rows_of_the_networks_pixels(tiny_checkpoint, tiny_case):
+    recipe = tiny_checkpoint.recipe
+    seen = encode(tiny_case, recipe, choose=lambda _: ())
+    assert tuple(seen.image.shape) == (0, len(recipe.modalities), *recipe.size)

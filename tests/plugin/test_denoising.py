@@ -1,5 +1,7 @@
 """The denoising steps of a slice: what is recorded, what the slider shows where, and when it is refused."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -53,11 +55,17 @@ def denoising(viewer, session, layers, box):
     """After a run of three members, on the middle slice."""
     results = ResultLayers(viewer)
     session.started.connect(results.begin)
-    session.sampled.connect(results.show_sampled)
+    session.sampled.connect(partial(show, results))
     made = Denoising(viewer, session, results, box)
     run(session, layers)
     go_to_slice(viewer, results.view, 2)
     return made
+
+
+def show(results, sampled):
+    results.show_sampled(sampled)
+    while results.catch_up(0.0):
+        pass
 
 
 def run(session, layers, **values):
@@ -139,7 +147,7 @@ def test_a_recording_is_refused_with_the_reason(viewer, session, layers, box, re
     plain = Session(launch=run_here, load_engine=FakeLoader(FakeSegmenter(recipe)), runs_folder=tmp_path / "plain")
     other = DenoisingBox()
     plain.started.connect(results.begin)
-    plain.sampled.connect(results.show_sampled)
+    plain.sampled.connect(partial(show, results))
     kept.append(Denoising(viewer, plain, results, other))
     run(plain, layers, slices="1:2")
     go_to_slice(viewer, results.view, 3)

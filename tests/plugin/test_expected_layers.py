@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_diffseg.events import Expected, Started
+from napari_diffseg.events import Expected, Sampled, Started
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.frame import METADATA_KEY, Frame
@@ -25,7 +25,7 @@ def expecting(*slices, p):
 def shown():
     viewer = ViewerModel()
     results = ResultLayers(viewer)
-    expected = ExpectedLayers(viewer, results)
+    expected = ExpectedLayers(results)
     begin(results, expected)
     return viewer, results, expected
 
@@ -36,18 +36,35 @@ def begin(results, expected):
     expected.begin()
 
 
+def show(results, expected, *slices, p):
+    """The layer comes with the run's own, once the run has a member."""
+    expected.show(expecting(*slices, p=p))
+    results.show_sampled([Sampled("run", 0, slices, np.zeros((1, len(slices), *SHAPE[:2]), np.bool_))])
+    while results.catch_up(0.0):
+        pass
+
+
 def source(layer):
     return layer.metadata[METADATA_KEY].to_source(np.asarray(layer.data))
 
 
 def test_a_slice_is_shown_where_it_belongs_with_the_variance_of_a_coin(shown):
-    viewer, _, expected = shown
-    expected.show(expecting(2, p=0.1))
+    viewer, results, expected = shown
+    show(results, expected, 2, p=0.1)
     expected.show(expecting(1, p=0.5))
     values = source(viewer.layers[NAME])
     assert values[..., 1] == pytest.approx(0.25)
     assert values[..., 2] == pytest.approx(0.09)
     assert not values[..., [0, 3, 4]].any()
+
+
+def test_the_layer_comes_with_those_of_the_first_member_and_not_before(shown):
+    viewer, results, expected = shown
+    expected.show(expecting(2, p=0.1))
+    assert not results.is_behind
+    assert NAME not in viewer.layers
+    show(results, expected, 1, p=0.5)
+    assert source(viewer.layers[NAME])[..., 2] == pytest.approx(0.09)
 
 
 def test_the_cursor_reads_what_is_expected_where_it_has_come(shown):
@@ -61,23 +78,27 @@ def test_the_cursor_reads_what_is_expected_where_it_has_come(shown):
 
 
 def test_the_layer_is_hidden_until_it_is_wanted_and_never_an_input(shown):
-    viewer, _, expected = shown
-    expected.show(expecting(1, p=0.5))
+    viewer, results, expected = shown
+    show(results, expected, 1, p=0.5)
     assert not viewer.layers[NAME].visible
     assert viewer.layers[NAME].metadata[RESULT_KEY] == "diffseg 1"
 
 
 def test_a_run_that_expects_nothing_has_no_layer(shown):
-    viewer, _, _ = shown
+    viewer, results, _ = shown
+    results.show_sampled([Sampled("run", 0, (1,), np.zeros((1, 1, *SHAPE[:2]), np.bool_))])
+    while results.catch_up(0.0):
+        pass
+    assert "diffseg 1 | mask" in viewer.layers
     assert NAME not in viewer.layers
 
 
 def test_a_removed_layer_stays_removed_and_the_next_run_has_its_own(shown):
     viewer, results, expected = shown
-    expected.show(expecting(1, p=0.5))
+    show(results, expected, 1, p=0.5)
     viewer.layers.remove(NAME)
-    expected.show(expecting(2, p=0.5))
+    show(results, expected, 2, p=0.5)
     assert NAME not in viewer.layers
     begin(results, expected)
-    expected.show(expecting(1, p=0.2))
+    show(results, expected, 1, p=0.2)
     assert source(viewer.layers["diffseg 2 | expected uncertainty"])[..., 1] == pytest.approx(0.16)

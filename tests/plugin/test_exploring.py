@@ -5,6 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from test_result_layers import SHAPE, events_of, play, volume
 
+from napari_diffseg.events import Sampled
 from napari_diffseg.plugin.exploring import toggle_uncertainty
 from napari_diffseg.plugin.frame import Frame
 from napari_diffseg.plugin.keys import Keys
@@ -139,12 +140,18 @@ def test_a_key_that_somebody_took_since_stays_theirs(viewer):
     assert list(viewer.keymap.values()) == [theirs]
 
 
-def test_there_is_nothing_to_read_while_the_layers_of_a_run_are_made(viewer):
+def test_whoever_hears_of_a_layer_reads_the_whole_run_that_it_belongs_to(viewer):
     results = ResultLayers(viewer)
     seen = []
-    viewer.layers.events.inserted.connect(lambda _: seen.append(results.view))
+    viewer.layers.events.inserted.connect(lambda event: seen.append((event.value.name, results.view)))
     for _ in range(2):
-        results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
-    assert len(seen) == 6
-    assert seen == [None] * 6
-    assert results.view is not None
+        events = events_of(members=1)
+        results.begin(events[0], Frame.of_volume(volume()))
+        results.show_sampled([event for event in events if isinstance(event, Sampled)])
+        while results.catch_up(0.0):
+            pass
+    assert len(seen) == 8
+    for name, view in seen:
+        layers = (*view.mean, *view.uncertainty, view.mask, *view.members.values())
+        assert name.startswith(view.prefix)
+        assert [layer.name for layer in layers].count(name) == 1

@@ -36,7 +36,8 @@ def find(panel, name):
 
 
 def wait_idle(panel, qtbot):
-    qtbot.waitUntil(lambda: panel.session.phase is Phase.IDLE, timeout=90_000)
+    """Until nothing goes on and all layers have come."""
+    qtbot.waitUntil(lambda: panel.session.phase is Phase.IDLE and not panel.results.is_behind, timeout=90_000)
 
 
 def press(viewer, qtbot, key, modifier=Qt.KeyboardModifier.NoModifier):
@@ -124,6 +125,7 @@ def test_the_member_on_the_canvas_stays_there_when_members_come_to_share_a_layer
     layer = viewer.layers["diffseg 1 | members"]
     assert (layer.visible, viewer.dims.current_step[0]) == (True, 2)
     find(shown, "one_layer").click()
+    wait_idle(shown, qtbot)
     assert visible_members(viewer) == ["diffseg 1 | member 3"]
 
 

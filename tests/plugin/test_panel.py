@@ -53,7 +53,8 @@ def click(panel, name, qtbot):
 
 
 def wait_idle(panel, qtbot):
-    qtbot.waitUntil(lambda: panel.session.phase is Phase.IDLE, timeout=90_000)
+    """Until nothing goes on and all layers have come."""
+    qtbot.waitUntil(lambda: panel.session.phase is Phase.IDLE and not panel.results.is_behind, timeout=90_000)
 
 
 def status(panel):

@@ -41,6 +41,12 @@ def play(results, events, frame=None):
             case Sampled():
                 results.show_sampled([event])
     results.end()
+    catch_up(results)
+
+
+def catch_up(results):
+    while results.catch_up(0.0):
+        pass
 
 
 @pytest.fixture
@@ -75,6 +81,7 @@ def test_maps_build_up_member_by_member(viewer, results):
     of_slice = [e for e in events if isinstance(e, Sampled) and e.slices == s]
     for n, event in enumerate(of_slice, start=1):
         results.show_sampled([event])
+        catch_up(results)
         votes = np.mean([fake_member(SHAPE, k)[..., s[0]] for k in range(n)], axis=0)
         np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"])[..., s[0]], votes, atol=1e-6)
         if n == 1:
@@ -135,7 +142,8 @@ def test_one_live_layer_serves_all_runs(viewer, results):
 def test_events_of_another_run_change_nothing(viewer, results):
     results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
     results.show_sampled([Sampled("stale", 0, (2,), np.ones((1, 1, *SHAPE[:2]), np.bool_))])
-    assert not source(viewer.layers["diffseg 1 | mean"]).any()
+    assert not source(results.view.mean[0]).any()
+    assert results.members == ()
 
 
 def test_a_layer_removed_during_the_run_stays_away_and_the_others_go_on(viewer, results):
@@ -155,28 +163,88 @@ def test_a_layer_removed_during_the_run_stays_away_and_the_others_go_on(viewer, 
     assert "diffseg 1 | mask" not in viewer.layers
 
 
-def test_members_that_come_at_once_get_their_layers_one_by_one_and_their_votes_at_once(viewer, results):
-    events = events_of(members=3)
+def begin(results, **settings):
+    """A run whose members have come, and none of whose layers has."""
+    events = events_of(**settings)
     results.begin(events[0], Frame.of_volume(volume()))
     results.show_sampled([event for event in events if isinstance(event, Sampled)])
-    results.end()
+
+
+def test_each_turn_adds_one_layer_and_it_shows_what_was_written_while_it_waited(viewer, results):
+    begin(results, members=3)
+    counts = [len(viewer.layers)]
+    while results.catch_up(0.0):
+        counts.append(len(viewer.layers))
+    assert set(np.diff(counts)) == {0, 1}  # 0 is the turn of a colour bar
+    assert not results.is_behind
     stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
     np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
-    assert [layer.name for layer in viewer.layers if "member" in layer.name] == ["diffseg 1 | member 1"]
-    assert results.is_behind
-    while results.catch_up(0.0):
-        pass
-    assert not results.is_behind
     for k in range(3):
         np.testing.assert_array_equal(source(viewer.layers[f"diffseg 1 | member {k + 1}"]), stack[k])
+    mask = viewer.layers["diffseg 1 | mask"]
+    on_canvas = mask._slice.image.raw
+    np.testing.assert_array_equal(on_canvas, mask.data[viewer.dims.current_step[0]])
+    assert on_canvas.any()
 
 
-def test_members_that_wait_have_their_layers_before_the_next_run_begins(viewer, results):
-    events = events_of(members=3)
+def test_no_layer_comes_before_there_is_something_to_see_in_it(viewer, results):
+    events = events_of(members=1)
     results.begin(events[0], Frame.of_volume(volume()))
-    results.show_sampled([event for event in events if isinstance(event, Sampled)])
+    image = np.zeros(SHAPE[:2], np.float32)
+    results.show_preview(Preview(0, 1, image, image))
+    assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
+    assert not results.is_behind
+    results.end()
     results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    assert not results.is_behind  # the run before had no member and leaves nothing
+
+
+def test_layers_that_wait_come_out_of_sight_when_another_run_has_begun(viewer, results):
+    begin(results, members=3)
+    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    catch_up(results)
     np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | member 3"]), fake_member(SHAPE, 2))
+    assert not any(layer.visible for layer in viewer.layers)
+
+
+def test_layers_that_wait_never_come_when_their_run_is_removed(viewer, results):
+    begin(results, members=3)
+    results.catch_up(0.0)
+    results.arriving.drop_run("diffseg 1")
+    catch_up(results)
+    assert [layer.name for layer in viewer.layers] == ["diffseg 1 | mean"]
+
+
+def test_members_that_wait_are_brought_into_one_layer_and_do_not_come_alone(viewer, results):
+    begin(results, members=3)
+    results.share_layer(True)
+    catch_up(results)
+    stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | members"]), stack)
+    assert not any("| member " in layer.name for layer in viewer.layers)
+
+
+def test_a_map_out_of_sight_has_its_colour_bar_when_it_is_brought_into_it_and_keeps_what_the_user_chose(
+    viewer, results
+):
+    play(results, events_of(members=2))
+    mean = viewer.layers["diffseg 1 | mean"]
+    assert not mean.colorbar.visible
+    mean.visible = True
+    assert mean.colorbar.visible
+    assert mean.name_overlay.visible
+    mean.colorbar.visible = False
+    mean.visible = False
+    mean.visible = True
+    assert not mean.colorbar.visible
+
+
+def test_nobody_hears_of_a_selection_that_is_taken_back_at_once(viewer, results):
+    viewer.add_image(np.ones((3, 3, 3)), name="mine")
+    heard = []
+    viewer.layers.selection.events.connect(heard.append)
+    play(results, events_of(members=2))
+    assert heard == []
 
 
 def test_no_preview_is_drawn_in_3d(viewer, results):
@@ -242,11 +310,6 @@ def test_maps_are_clear_where_they_are_zero(viewer, results):
     assert (colors[1:, 3] == 1).all()
 
 
-def catch_up(results):
-    while results.catch_up(0.0):
-        pass
-
-
 def stack_of(count):
     return np.stack([fake_member(SHAPE, k) for k in range(count)])
 
@@ -305,10 +368,11 @@ def test_the_slice_on_screen_is_drawn_anew_first(viewer, results):
 
 def test_members_to_come_follow_the_summary_and_a_users_name_stays(viewer, results):
     events = events_of(members=3)
-    play(results, events[:2])
+    first = next(n for n, event in enumerate(events, start=1) if isinstance(event, Sampled))
+    play(results, events[:first])
     viewer.layers["diffseg 1 | uncertainty"].name = "mine"
     results.summarise(Summary(Rule.MEAN, 0.05, Measure.DISAGREEMENT))
-    for event in events[2:]:
+    for event in events[first:]:
         if isinstance(event, Sampled):
             results.show_sampled([event])
     np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), stack_of(3).any(0))
@@ -329,10 +393,12 @@ def test_members_share_a_layer_by_choice_and_are_parted_again(viewer):
     play(made, events[:-4])
     separate = {layer.name: np.asarray(layer.data).copy() for layer in viewer.layers if "| member " in layer.name}
     made.share_layer(True)
+    catch_up(made)
     assert not any("| member " in layer.name for layer in viewer.layers)
     together = viewer.layers["diffseg 1 | members"]
     np.testing.assert_array_equal(together.data, list(separate.values()))
     made.share_layer(False)
+    catch_up(made)
     assert "diffseg 1 | members" not in viewer.layers
     again = {layer.name: np.asarray(layer.data) for layer in viewer.layers if "| member " in layer.name}
     assert list(again) == list(separate)

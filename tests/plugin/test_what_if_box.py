@@ -56,6 +56,8 @@ def what_if(viewer, session, layers, box):
     made = WhatIf(viewer, session, results, box)
     ready(session, layers, members=3).start()
     session.poll()
+    while results.catch_up(0.0):
+        pass
     box.set_layers(viewer.layers)
     go_to_slice(viewer, results.view, 2)
     return made

@@ -10,11 +10,18 @@ if TYPE_CHECKING:
 
 
 def add_quietly(viewer: ViewerModel, layer: Layer) -> None:
-    """Add a layer to a viewer and leave the selection as it was; where nothing was selected, napari selects it."""
+    """Add a layer to a viewer and leave the selection as it was; where nothing was selected, napari selects it.
+
+    napari selects whatever is added. What is taken back at once nobody hears of: a window would lay out the new layer's
+    controls, and then those of the layer before.
+    """
     selection = viewer.layers.selection
     selected, active = set(selection), bare(selection.active)
-    viewer.add_layer(layer)
-    if selected:
+    if not selected:
+        viewer.add_layer(layer)
+        return
+    with selection.events.blocker_all():
+        viewer.add_layer(layer)
         selection.clear()
         selection.update(selected)
         selection.active = active

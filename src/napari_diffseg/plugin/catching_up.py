@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import QObject, QTimer
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 _TURN_S: Final = 0.015
 """Time for drawing an ensemble anew before the window gets its turn again."""
+_LEAST_REST_MS: Final = 30
+"""After a layer was added, so that it is painted, and previews are, before the next."""
 
 
 class CatchingUp(QObject):
@@ -24,20 +27,25 @@ class CatchingUp(QObject):
         What may be behind.
     done : callable
         Called whenever they have caught up.
+    took : callable (seconds)
+        Told how long each layer that was added kept the window.
     parent : QObject
         With which it ends.
     """
 
-    def __init__(self, results: ResultLayers, done: Callable[[], None], parent: QObject) -> None:
+    def __init__(
+        self, results: ResultLayers, done: Callable[[], None], *, took: Callable[[float], None], parent: QObject
+    ) -> None:
         super().__init__(parent)
-        self._results, self._done = results, done
+        self._results, self._done, self._took = results, done, took
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._turn)
 
     def start(self) -> None:
         """Begin in the next turn of the event loop; `done` is called even where nothing is behind."""
-        self._timer.start(0)
+        if not self._timer.isActive():
+            self._timer.start(0)
 
     def start_if_behind(self) -> None:
         """Begin where something is behind."""
@@ -49,7 +57,12 @@ class CatchingUp(QObject):
         self._timer.stop()
 
     def _turn(self) -> None:
-        if self._results.catch_up(_TURN_S):
-            self._timer.start(0)
+        adds, began = self._results.arriving.is_due, time.monotonic()
+        is_behind = self._results.catch_up(_TURN_S)
+        seconds = time.monotonic() - began
+        if adds:
+            self._took(seconds)
+        if is_behind:
+            self._timer.start(max(round(1000 * seconds), _LEAST_REST_MS) if adds else 0)
         else:
             self._done()

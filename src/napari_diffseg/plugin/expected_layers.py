@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from napari_diffseg.plugin.adding import add_quietly
+from napari_diffseg.plugin.color_bar import show_bar_when_seen
 from napari_diffseg.plugin.result_layers import RESULT_KEY
 from napari_diffseg.plugin.result_style import uncertainty_style
 from napari_diffseg.segmenting.expected import ExpectedMask
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_diffseg.events import Expected
@@ -30,14 +29,12 @@ class ExpectedLayers:
 
     Parameters
     ----------
-    viewer : ViewerModel or Viewer
-        Where the layers go.
     results : ResultLayers
-        Says which run is on the screen.
+        Says which run is on the screen, and lets the layers come with its own.
     """
 
-    def __init__(self, viewer: ViewerModel, results: ResultLayers) -> None:
-        self._viewer, self._results = viewer, results
+    def __init__(self, results: ResultLayers) -> None:
+        self._results = results
         self._mask: ExpectedMask | None = None
         self._layers: list[Layer] = []
 
@@ -77,8 +74,6 @@ class ExpectedLayers:
         attributes["metadata"] = {**attributes["metadata"], RESULT_KEY: view.prefix}
         style = uncertainty_style(_LARGEST) | {"visible": False}
         layer = Image(data, name=f"{view.prefix} | expected uncertainty{tag}", **(attributes | style))
-        layer.colorbar.visible = True
-        layer.name_overlay.position = layer.colorbar.position
-        layer.name_overlay.visible = True
-        add_quietly(self._viewer, layer)
+        show_bar_when_seen(layer)
+        self._results.arriving.put(layer)
         return layer

@@ -77,7 +77,7 @@ class DiffsegPanel(QWidget):
         self.remembered = remembered or Remembered(settings_path())
         self.session = session or _new_session()
         self.results = ResultLayers(napari_viewer)
-        self.expected = ExpectedLayers(napari_viewer, self.results)
+        self.expected = ExpectedLayers(self.results)
         self.case, self.checkpoint = CaseBox(self.session.store), CheckpointBox()
         self.resampling = Resampling(napari_viewer, self.session, self.case)
         self.settings, self.run_box = SettingsBox(), RunBox()
@@ -96,7 +96,7 @@ class DiffsegPanel(QWidget):
         self.run_list = RunList(napari_viewer, self.session, self.runs_box, attempt=self._try)
         self.forecasting = Forecasting(napari_viewer, self.session, self.remembered, self.settings)
         self._polling = Polling(self.session.poll, self)
-        self._catching_up = CatchingUp(self.results, self.exploring.redraw, self)
+        self._catching_up = CatchingUp(self.results, self.exploring.redraw, took=self._polling.excuse, parent=self)
         self._timesteps: int | None = None
         """Those of a reopened run, until its checkpoint is loaded."""
         self._lay_out()
@@ -139,6 +139,7 @@ class DiffsegPanel(QWidget):
         self.settings.scope.box_wanted.connect(lambda: add_box(self.viewer))
         self.result.changed.connect(self._summarise)
         self.exploring.box.convergence.settled.connect(self._stop_settled)
+        self.exploring.box.volume.shared.toggled.connect(lambda _: self._catching_up.start_if_behind())
         self.run_box.run_asked.connect(self._run)
         self.run_box.more_asked.connect(self._add_members)
         self.run_box.pause_asked.connect(self.session.pause)
@@ -165,6 +166,7 @@ class DiffsegPanel(QWidget):
         session.sampled.connect(self.exploring.follow)
         session.previewed.connect(self._show_preview)
         session.run_ended.connect(self._end_results)
+        session.runs.removed.connect(lambda record: self.results.arriving.drop_run(record.layer_prefix))
         session.runs.removed.connect(lambda _: self._show_phase())
 
     def _restore(self) -> None:

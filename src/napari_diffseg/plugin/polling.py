@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 POLL_MS: Final = 66
+_SOON_MS: Final = 15
+"""After a look that found nothing, which costs next to nothing."""
+_NOTHING_MS: Final = 1.0
 _REST: Final = 3
 """Time between looks, in multiples of what one costs: the sampler gets three quarters of a slow machine."""
 _SLOWEST_MS: Final = 500
@@ -19,7 +22,8 @@ _SLOWEST_MS: Final = 500
 class Polling(QObject):
     """Calls a function again and again while something goes on: as often as the screen can follow.
 
-    What a look costs is its own time and, because painting happens after it, how late the timer came.
+    What a look costs is its own time and, because painting happens after it, how late the timer came. One that finds
+    nothing is soon followed by another, so that what comes first is seen at once.
 
     Parameters
     ----------
@@ -42,12 +46,16 @@ class Polling(QObject):
         """Look again and again; where it does already, nothing happens."""
         if not self._going:
             self._going = True
-            self._wait(POLL_MS)
+            self._wait(_SOON_MS)
 
     def stop(self) -> None:
         """Look no more."""
         self._going = False
         self._timer.stop()
+
+    def excuse(self, seconds: float) -> None:
+        """The window was kept for so long by something else, which is no cost of looking."""
+        self._due += seconds
 
     def _wait(self, milliseconds: float) -> None:
         self._due = time.monotonic() + milliseconds / 1000
@@ -59,4 +67,5 @@ class Polling(QObject):
         self._take_in()
         if self._going:
             cost_ms = 1000 * (late + time.monotonic() - began)
-            self._wait(min(max(POLL_MS, _REST * cost_ms), _SLOWEST_MS))
+            least_ms = POLL_MS if cost_ms > _NOTHING_MS else _SOON_MS
+            self._wait(min(max(least_ms, _REST * cost_ms), _SLOWEST_MS))

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from napari_diffseg.plugin.adding import add_quietly, is_there
 from napari_diffseg.plugin.adding import bare as bare  # where its users look for it
+from napari_diffseg.plugin.adding import is_there
+from napari_diffseg.plugin.arriving import Arriving
+from napari_diffseg.plugin.color_bar import show_bar_when_seen
 from napari_diffseg.plugin.frame import METADATA_KEY, with_member_axis
 from napari_diffseg.plugin.frame import RESULT_KEY as RESULT_KEY  # here, too
 from napari_diffseg.plugin.live_layer import LiveLayer
@@ -44,7 +46,8 @@ class ResultLayers:
     """Keeps a viewer's result layers true to a run, slice by slice, member by member.
 
     The arrays lie in source order and the layers show views of them, so a slice that becomes final is written once,
-    where it belongs, and only its layers are redrawn. A layer that the user has removed stays removed. Works on a
+    where it belongs, and only its layers are redrawn. A layer comes into the viewer once there is something to see in
+    it, in a turn of its own: `catch_up` adds the next. One that the user has removed stays removed. Works on a
     ViewerModel without a window.
 
     Parameters
@@ -56,27 +59,27 @@ class ResultLayers:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self.live = LiveLayer(viewer)
+        self.arriving = Arriving(viewer)
         self._runs = 0
         self._started: Started | None = None
-        self._begun = False
         self._outlines: list[Layer] = []
         self._summary = Summary()
         self._first: int | None = None
         self._pending: list[int] = []
-        self._late: list[Sampled] = []
         self._drawn = True
         self._hidden: set[int] = set()
         self._most = MOST_MEMBER_LAYERS
         viewer.dims.events.ndisplay.connect(self._outline)
 
     def begin(self, started: Started, frame: Frame) -> None:
-        """Make the layers of a new run, empty; those of the last one stay, out of sight."""
-        self._draw_all_late()
+        """Make the layers of a new run, empty; they come with its first member. Those of the last are hidden."""
         if self._started is not None:
-            for shown in self._shown(set(self._members)):
+            self._let_come()
+            self.arriving.forget_held()
+            for shown in self._all_shown():
                 shown.layer.visible = False
         self._runs += 1
-        self._started, self._frame, self._begun = started, frame, False
+        self._started, self._frame = started, frame
         self._prefix = f"diffseg {self._runs}"
         self._ensemble = Ensemble.for_run(started)
         self._members: dict[int, _Shown] = {}
@@ -90,12 +93,13 @@ class ResultLayers:
         self._mean = [self._add_map(f"{self._prefix} | mean{_tag(labels, c)}", shape, mean) for c in range(len(labels))]
         self._uncertainty = [self._add_map(name, shape, uncertainty) for name in names]
         self._mask = self._add_labels("mask", np.zeros(shape, np.uint8), visible=True)
+        for shown in self._uncertainty:
+            self.arriving.put_bar(shown.layer)
         self._outlines.append(self._mask.layer)
         self._outline()
         if len(started.members) > self._most:
             stack = np.zeros((len(started.members), *shape), np.uint8)
             self._together = self._add_labels("members", stack, visible=False)
-        self._begun = True
 
     def extend(self, started: Started) -> None:
         """Let the run on the screen go on with members that are added to it; all of them are shown again."""
@@ -117,8 +121,8 @@ class ResultLayers:
 
     @property
     def view(self) -> ResultView | None:
-        """What is on the screen now; None before the first run has started, and while the layers of one are made."""
-        if self._started is None or not self._begun:
+        """What is on the screen now, layers that are still to come included; None before the first run has started."""
+        if self._started is None:
             return None
         return ResultView(
             prefix=self._prefix,
@@ -140,31 +144,23 @@ class ResultLayers:
             self.live.show(preview)
 
     def show_sampled(self, events: Iterable[Sampled]) -> None:
-        """Add members, on the slices on which they are final, to all maps.
-
-        A layer takes napari about a tenth of a second: at most one member gets its own here, the others in `catch_up`.
-        """
+        """Add members, on the slices on which they are final, to all maps; layers that are new come in `catch_up`."""
         if self._started is None:
             return
         touched: set[int] = set()
         members: set[int] = set()
-        one_is_new = False
         for event in events:
             if event.run_id != self._started.run_id:
                 continue
             self._ensemble.add(event.member, event.slices, event.mask)
             touched.update(event.slices)
-            is_new = self._together is None and event.member not in self._members
-            if is_new and one_is_new:
-                self._late.append(event)
-                continue
-            one_is_new |= is_new
             self._write_member(event)
             members.add(event.member)
         for s in touched:
             self._write_statistics(s)
         for shown in self._shown(members):
             _redraw(shown.layer)
+        self._let_come()
 
     def end(self) -> None:
         """Put the live layer out of sight and draw everything once more, with thumbnails."""
@@ -203,10 +199,10 @@ class ResultLayers:
     @property
     def is_behind(self) -> bool:
         """Whether `catch_up` has something to draw."""
-        return bool(self._late or self._pending)
+        return self.arriving.is_due or bool(self._pending)
 
     def catch_up(self, seconds: float) -> bool:
-        """Draw one member that had to wait for its layer; or for about so many seconds what `summarise` asked for.
+        """Add the layer whose turn it is; or draw for about so many seconds what `summarise` asked for.
 
         That is drawn from the slice on the screen outwards.
 
@@ -215,8 +211,8 @@ class ResultLayers:
         bool
             Whether something is left to draw.
         """
-        if self._late:
-            self._draw_late()
+        if self.arriving.is_due:
+            self.arriving.add_next()
             return self.is_behind
         if not self._pending:
             return False
@@ -229,18 +225,6 @@ class ResultLayers:
                 _redraw(shown.layer)
             self._drawn = True
         return bool(self._pending)
-
-    def _draw_late(self) -> None:
-        """Give the first member that waits its layer."""
-        member = self._late[0].member
-        for event in [event for event in self._late if event.member == member]:
-            self._write_member(event)
-        self._late = [event for event in self._late if event.member != member]
-        self._members[member].layer.refresh()
-
-    def _draw_all_late(self) -> None:
-        while self._late:
-            self._draw_late()
 
     def _slice_on_screen(self) -> int:
         assert self._started is not None  # summarise has seen to it
@@ -266,7 +250,6 @@ class ResultLayers:
         """Bring the members into one layer when there are many, and make it as long as they are."""
         if count <= self._most:
             return
-        self._draw_all_late()
         assert self._started is not None  # extend has seen to it
         stack = np.zeros((count, *self._started.source_shape), np.uint8)
         if self._together is not None:
@@ -276,13 +259,12 @@ class ResultLayers:
         alone, self._members = self._members, {}
         for k, shown in alone.items():
             stack[self._started.members.index(k)] = shown.array
-            if is_there(self._viewer, shown.layer):
-                self._viewer.layers.remove(shown.layer)
+            self._remove(shown.layer)
         self._together = self._add_labels("members", stack, visible=False)
+        self.arriving.add_now(self._together.layer)
 
     def share_layer(self, shared: bool) -> None:
         """Have all members in one layer with a slider, or each in its own unless there are many; all out of sight."""
-        self._draw_all_late()
         self._most = 0 if shared else MOST_MEMBER_LAYERS
         if self._started is None or (self._together is not None) == (len(self._started.members) > self._most):
             return
@@ -290,11 +272,15 @@ class ResultLayers:
             self._make_room(len(self._started.members))
             return
         (stack, layer), self._together = (self._together.array, self._together.layer), None
-        if is_there(self._viewer, layer):
-            self._viewer.layers.remove(layer)
+        self._remove(layer)
         for k in self._ensemble.begun:
             self._member_volume(k)[...] = stack[self._started.members.index(k)]
-            self._members[k].layer.refresh()
+        self.arriving.release()
+
+    def _remove(self, layer: Layer) -> None:
+        self.arriving.drop(layer)
+        if is_there(self._viewer, layer):
+            self._viewer.layers.remove(layer)
 
     def _uncertainty_names(self, summary: Summary) -> list[str]:
         """Names of the uncertainty layers; the variance, which is also what is written to disk, needs no addition."""
@@ -316,6 +302,16 @@ class ResultLayers:
         if self._together is not None:
             shown.append(self._together)
         return [s for s in shown if is_there(self._viewer, s.layer)]
+
+    def _all_shown(self) -> list[_Shown]:
+        """All of the run's, in the viewer or not."""
+        together = [] if self._together is None else [self._together]
+        return [*self._mean, *self._uncertainty, self._mask, *self._members.values(), *together]
+
+    def _let_come(self) -> None:
+        """Let the layers that wait come, once there is something to see in them."""
+        if self.members:
+            self.arriving.release()
 
     def _write_member(self, event: Sampled) -> None:
         assert self._started is not None  # show_sampled has seen to it
@@ -347,9 +343,8 @@ class ResultLayers:
     def _add_map(self, name: str, shape: tuple[int, ...], style: dict[str, Any]) -> _Shown:
         array = np.zeros(shape, np.float32)
         layer = self._add(self._frame.to_display(array), "image", {**style, "name": name})
-        layer.colorbar.visible = True
-        layer.name_overlay.position = layer.colorbar.position  # the colours' legend says what they are of
-        layer.name_overlay.visible = True
+        if not layer.visible:
+            show_bar_when_seen(layer)
         return _Shown(array, layer)
 
     def _add_labels(self, name: str, array: npt.NDArray[np.uint8], *, visible: bool) -> _Shown:
@@ -364,7 +359,7 @@ class ResultLayers:
         if data.ndim == 4:
             attributes = with_member_axis(attributes)
         layer = Layer.create(data, attributes | style, kind)
-        add_quietly(self._viewer, layer)
+        self.arriving.put(layer)
         return layer
 
     def _attributes(self) -> dict[str, Any]:

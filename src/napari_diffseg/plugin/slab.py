@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_diffseg.plugin.adding import add_quietly, is_there
+from napari_diffseg.plugin.color_bar import show_bar
 from napari_diffseg.plugin.frame import METADATA_KEY
 from napari_diffseg.plugin.result_layers import RESULT_KEY
 
@@ -60,8 +61,6 @@ class Slab:
         from napari.layers import Image
 
         layer = Image(**attributes)
-        layer.colorbar.visible = True
-        layer.name_overlay.position = layer.colorbar.position
-        layer.name_overlay.visible = True
+        show_bar(layer)
         add_quietly(self._viewer, layer)
         return layer

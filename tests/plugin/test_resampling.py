@@ -70,7 +70,7 @@ def test_run_is_disabled_with_the_reason_and_the_finest_image_is_offered(panel):
     assert f"t1 is {COARSE_GRID}" in find(panel, "reason").text().replace("\u200b", "")
     assert find(panel, "resample").isVisible()
     assert find(panel, "resample_reference").currentText() == "t1ce"
-    assert "t1ce has the finest" in find(panel, "resample").toolTip()
+    assert "t1ce has the finest voxels" in find(panel, "resample").toolTip()
 
 
 def test_a_click_adds_the_resampled_image_hides_its_source_and_lets_it_run(panel, viewer, qtbot, mixed):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
@@ -11,6 +11,11 @@ from napari_diffseg.plugin.controls import guard_from_wheel
 
 if TYPE_CHECKING:
     from napari_diffseg.plugin.resampling import Offer
+
+_TIP: Final = (
+    "Brings the images to the voxels of one of them. Positions are taken from the files, nothing is registered. New "
+    "layers take the place of the present ones, which are hidden; results and exports lie on these voxels."
+)
 
 
 class ResampleRow(QWidget):
@@ -23,6 +28,7 @@ class ResampleRow(QWidget):
         super().__init__()
         self.go = QPushButton("Resample to")
         self.go.setObjectName("diffseg_resample")
+        self.go.setToolTip(_TIP)
         self.go.clicked.connect(lambda: self.asked.emit(self.reference.currentText()))
         self.reference = QComboBox()
         self.reference.setObjectName("diffseg_resample_reference")
@@ -47,8 +53,4 @@ class ResampleRow(QWidget):
             self.reference.addItem(name)
             self.reference.setItemData(self.reference.count() - 1, words, Qt.ItemDataRole.ToolTipRole)
         self.reference.setCurrentText(offer.finest)
-        self.go.setToolTip(
-            f"Brings the images to the voxels of one of them: {offer.finest} has the finest, no detail is lost. "
-            "Positions are taken from the files, nothing is registered. New layers take the place of the present ones, "
-            "which are hidden; results and exports lie on these voxels."
-        )
+        self.go.setToolTip(f"{_TIP} {offer.finest} has the finest voxels, so with it no detail is lost.")

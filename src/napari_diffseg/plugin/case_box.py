@@ -11,6 +11,7 @@ from napari_diffseg.imaging.naming import modality_of
 from napari_diffseg.plugin.layer_combo import LayerCombo
 from napari_diffseg.plugin.reopen_button import ReopenButton
 from napari_diffseg.plugin.result_layers import RESULT_KEY, bare
+from napari_diffseg.plugin.side_row import SideRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,9 +44,11 @@ class CaseBox(QGroupBox):
         self._grid = QGridLayout()
         self._grid.setColumnStretch(1, 1)
         self.buttons = self._make_buttons()
+        self.sides = SideRow()
         layout = QVBoxLayout(self)
         layout.addWidget(self.buttons)
         layout.addLayout(self._grid)
+        layout.addWidget(self.sides)
 
     def _make_buttons(self) -> QWidget:
         buttons = QWidget()

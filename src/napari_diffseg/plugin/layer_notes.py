@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.plugin.frame import METADATA_KEY
 
@@ -10,6 +10,15 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_diffseg.plugin.frame import Frame
+
+
+_NO_SIDE: Final = "left/right unknown"
+"""How the readers' note begins where a file's header states no orientation."""
+
+
+def side_is_unknown(layer: Layer) -> bool:
+    """Whether nobody knows which side of a layer is the patient's left."""
+    return any(note.startswith(_NO_SIDE) for note in notes_of(layer))
 
 
 def notes_of(layer: Layer) -> list[str]:

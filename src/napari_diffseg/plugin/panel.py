@@ -35,6 +35,7 @@ from napari_diffseg.plugin.samples import demo_case_folder
 from napari_diffseg.plugin.scope import Scope
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.settings_box import SettingsBox
+from napari_diffseg.plugin.sides import Sides
 from napari_diffseg.plugin.task import Phase
 from napari_diffseg.plugin.what_if import WhatIf
 
@@ -79,6 +80,7 @@ class DiffsegPanel(QWidget):
         self.results = ResultLayers(napari_viewer)
         self.expected = ExpectedLayers(self.results)
         self.case, self.checkpoint = CaseBox(self.session.store), CheckpointBox()
+        self.sides = Sides(napari_viewer)
         self.resampling = Resampling(napari_viewer, self.session, self.case)
         self.settings, self.run_box = SettingsBox(), RunBox()
         self.result, self.runs_box = ResultBox(), RunsBox()
@@ -130,6 +132,9 @@ class DiffsegPanel(QWidget):
         self.case.assigned.connect(self.session.assign)
         self.case.reopen_asked.connect(lambda folder: self.session.reopen(Path(folder)))
         self.case.sample_asked.connect(lambda: self._try(self._open_sample))
+        self.case.sides.chosen.connect(self.sides.choose)
+        self.sides.changed.connect(self.case.sides.show_convention)
+        self.sides.changed.connect(self.exploring.wall.show_as)
         self.checkpoint.chosen.connect(self.session.choose_checkpoint)
         self.checkpoint.unload_asked.connect(lambda: self._try(self.session.unload))
         self.settings.changed.connect(self.session.set_value)
@@ -173,6 +178,10 @@ class DiffsegPanel(QWidget):
         """Set what the user chose the last time, and remember what is chosen from now on."""
         for name, value in self.remembered.values.items():
             self.settings.controls[name].set_value(value)
+        if self.remembered.convention is not None:
+            self.sides.choose(self.remembered.convention)
+        self.case.sides.show_convention(self.sides.convention)
+        self.sides.changed.connect(self.remembered.remember_convention)
         self.settings.keep_seed.setChecked(self.remembered.keep_seed)
         self.settings.live.setCurrentText(self.remembered.live.value)
         self.settings.live_changed.connect(self.remembered.remember_live)
@@ -325,6 +334,7 @@ class DiffsegPanel(QWidget):
             self._catching_up.stop()
             self.viewer.dims.events.current_step.disconnect(self._look)
             self.exploring.close()
+            self.sides.close()
             self.session.close()
         return bool(super().event(event))
 

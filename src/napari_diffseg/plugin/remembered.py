@@ -12,6 +12,7 @@ from qtpy.QtCore import QSettings
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import SegmentRequest, make_request
 from napari_diffseg.plugin.live_layer import Live
+from napari_diffseg.plugin.sides import Convention
 from napari_diffseg.segmenting.summary import Measure, Rule, Summary
 
 if TYPE_CHECKING:
@@ -76,6 +77,16 @@ class Remembered:
     def remember_live(self, live: Live) -> None:
         """Keep what the live layer shows."""
         self._write("live", live.value)
+
+    @property
+    def convention(self) -> Convention | None:
+        """Where the patient's left is shown; None while it was never chosen."""
+        stored = self._read("convention")
+        return next((convention for convention in Convention if convention.value == stored), None)
+
+    def remember_convention(self, convention: Convention) -> None:
+        """Keep where the patient's left is shown."""
+        self._write("convention", convention.value)
 
     @property
     def summary(self) -> Summary:

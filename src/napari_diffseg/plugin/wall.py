@@ -15,6 +15,7 @@ from napari_diffseg.plugin.going import slice_on_screen
 from napari_diffseg.plugin.member_wall import MOST_TILES
 from napari_diffseg.plugin.result_layers import RESULT_KEY
 from napari_diffseg.plugin.result_style import MASK_COLOR
+from napari_diffseg.plugin.sides import Convention, direction_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -50,6 +51,7 @@ class Wall(QObject):
         self._viewer = viewer
         self._results = results
         self._wall = wall
+        self._convention = Convention.RADIOLOGICAL
         self._soon = QTimer(wall)  # goes with it, where a window is closed as a whole
         self._soon.setSingleShot(True)
         self._soon.setInterval(_SOON_MS)
@@ -62,6 +64,11 @@ class Wall(QObject):
         if self._wall.isVisible() and not self._soon.isActive():  # a slider that moves on is followed, too
             self._soon.start()
 
+    def show_as(self, convention: Convention) -> None:
+        """Draw the tiles with the patient's left where the canvas has it."""
+        self._convention = convention
+        self.follow()
+
     def draw(self) -> None:
         """Draw the tiles of the slice that is on the screen now."""
         view = self._results.view
@@ -71,6 +78,8 @@ class Wall(QObject):
             return
         axis = view.started.slice_axis
         height, width = (view.frame.volume.spacing_mm[a] for a in view.frame.axes if a != axis)
+        if _is_mirrored(view, self._convention):
+            tiles = {k: tile[:, ::-1] for k, tile in tiles.items()}
         self._wall.set_tiles(tiles, pixel_mm=(height, width))
 
     def close(self) -> None:
@@ -110,6 +119,13 @@ def window_around(seen: npt.NDArray[np.bool_]) -> Window:
         for (low, high), n in zip(spans, seen.shape, strict=True)
     ]
     return slice(starts[0], starts[0] + int(side)), slice(starts[1], starts[1] + int(side))
+
+
+def _is_mirrored(view: ResultView, convention: Convention) -> bool:
+    """Whether columns run against the voxels, so that the patient's left is where the convention wants it."""
+    places = [place for place, axis in enumerate(view.frame.axes) if axis != view.started.slice_axis]
+    label = view.frame.axis_labels[places[1]]
+    return label in ("L", "R") and direction_of(label, convention) == "left"
 
 
 def _any_label(view: ResultView, member: int, s: int) -> npt.NDArray[np.bool_]:

@@ -132,6 +132,26 @@ def test_the_live_layer_shows_the_sample_instead_of_the_mask_from_the_next_previ
     assert (np.unique(live.data), live.contrast_limits) == (0.25, [0.0, 1.0])
 
 
+def test_the_live_layer_is_there_and_empty_before_the_first_preview_which_needs_no_other(viewer, results):
+    frame = Frame.of_volume(volume())
+    results.begin(events_of(members=1)[0], frame)
+    results.live.prepare()
+    live = viewer.layers["diffseg | live"]
+    assert not live.data.any()
+    image = np.random.default_rng(0).random(SHAPE[:2]).astype(np.float32)
+    results.show_preview(Preview(0, 3, image, image))
+    assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
+    np.testing.assert_array_equal(frame.to_source(np.asarray(live.data))[..., 0], image)
+    np.testing.assert_allclose(live.translate, frame.placement(frame.slab_offset(2, 3))["translate"])
+
+
+def test_the_live_layer_is_not_prepared_in_3d(viewer, results):
+    viewer.dims.ndisplay = 3
+    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    results.live.prepare()
+    assert not viewer.layers
+
+
 def test_one_live_layer_serves_all_runs(viewer, results):
     play(results, events_of(members=1))
     play(results, events_of(members=1))
@@ -237,6 +257,17 @@ def test_a_map_out_of_sight_has_its_colour_bar_when_it_is_brought_into_it_and_ke
     mean.visible = False
     mean.visible = True
     assert not mean.colorbar.visible
+
+
+@pytest.mark.parametrize("mode", ["polygon", "paint"])
+def test_what_is_drawn_while_painting_is_there_once_a_tool_is_taken(viewer, results, mode):
+    play(results, events_of(members=1))
+    mask = viewer.layers["diffseg 1 | mask"]
+    aids = [mask._overlays[name] for name in ("polygon", "brush_stroke")]
+    assert not any(aid.visible for aid in aids)
+    mask.mode = mode
+    assert all(aid.visible for aid in aids)
+    assert any(aid.enabled for aid in aids)
 
 
 def test_nobody_hears_of_a_selection_that_is_taken_back_at_once(viewer, results):

@@ -52,6 +52,12 @@ class LiveLayer:
         self._frame, self._axis, self._prefix = frame, slice_axis, prefix
         self._slice, self._is_new = None, True
 
+    def prepare(self) -> None:
+        """Add the layer, empty, while the first preview of a run that has begun is still on its way."""
+        if self._viewer.dims.ndisplay == 2 and not self._is_there():
+            plane = np.zeros([n for axis, n in enumerate(self._frame.volume.shape) if axis != self._axis], np.float32)
+            self._layer = self._add(self._slab(plane))
+
     def choose(self, shows: Live) -> None:
         """Show the one or the other, from the next preview on."""
         self._shows = shows
@@ -65,8 +71,8 @@ class LiveLayer:
         if self._viewer.dims.ndisplay == 3:
             return
         plane = preview.sample if self._shows is Live.SAMPLE else np.clip(preview.mask, 0.0, 1.0)
-        data = self._frame.to_display(np.expand_dims(plane, self._axis))
-        if self._layer is None or not is_there(self._viewer, self._layer):
+        data = self._slab(plane)
+        if self._layer is None or not self._is_there():
             self._layer, self._slice, self._is_new = self._add(data), None, True
         if self._layer.data.shape != data.shape:
             self._layer.data = data.copy()
@@ -80,6 +86,13 @@ class LiveLayer:
         """Put the layer out of sight."""
         if self._layer is not None:
             self._layer.visible = False
+
+    def _is_there(self) -> bool:
+        return self._layer is not None and is_there(self._viewer, self._layer)
+
+    def _slab(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """A plane of the source, (U, V), as a volume of one slice in the order in which it is shown."""
+        return self._frame.to_display(np.expand_dims(plane, self._axis))
 
     def _style(self) -> dict[str, Any]:
         return live_style() if self._shows is Live.MASK else sample_style()

@@ -16,6 +16,7 @@ from napari_diffseg.plugin.color_bar import show_bar_when_seen
 from napari_diffseg.plugin.frame import METADATA_KEY, with_member_axis
 from napari_diffseg.plugin.frame import RESULT_KEY as RESULT_KEY  # here, too
 from napari_diffseg.plugin.live_layer import LiveLayer
+from napari_diffseg.plugin.painting_aids import build_when_painting
 from napari_diffseg.plugin.result_style import label_colors, mean_style, uncertainty_style
 from napari_diffseg.plugin.result_view import ResultView
 from napari_diffseg.segmenting.ensemble import Ensemble
@@ -350,6 +351,7 @@ class ResultLayers:
     def _add_labels(self, name: str, array: npt.NDArray[np.uint8], *, visible: bool) -> _Shown:
         style = {"name": f"{self._prefix} | {name}", "visible": visible, "colormap": label_colors()}
         layer = self._add(self._frame.to_display(array), "labels", style)
+        build_when_painting(layer)
         return _Shown(array, layer)
 
     def _add(self, data: npt.NDArray[Any], kind: str, style: dict[str, Any]) -> Layer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
@@ -163,7 +163,7 @@ class DiffsegPanel(QWidget):
         session.seed_drawn.connect(self.settings.controls["seed"].set_value)
         session.case_read.connect(self._add_case)
         session.reopened.connect(self._show_reopened)
-        session.started.connect(self._begin_results)
+        session.started.connect(self._prepare_results)
         session.extended.connect(self._extend_results)
         session.expected.connect(self.expected.show)
         session.sampled.connect(self.results.show_sampled)
@@ -264,7 +264,12 @@ class DiffsegPanel(QWidget):
         except DiffsegError as err:
             self._show_failure(str(err), type(err).__name__)
 
-    def _begin_results(self, started: Any, frame: Frame) -> None:
+    def _prepare_results(self, started: Started, frame: Frame) -> None:
+        with self._polling.excused():
+            self._begin_results(started, frame)
+            self.results.live.prepare()
+
+    def _begin_results(self, started: Started, frame: Frame) -> None:
         self.run_box.show_progress(0, started.evaluations, None)
         self.result.set_count(0)
         self.results.begin(started, frame)

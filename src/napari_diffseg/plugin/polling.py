@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import QObject, QTimer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 POLL_MS: Final = 66
 _SOON_MS: Final = 15
@@ -23,7 +24,7 @@ class Polling(QObject):
     """Calls a function again and again while something goes on: as often as the screen can follow.
 
     What a look costs is its own time and, because painting happens after it, how late the timer came. One that finds
-    nothing is soon followed by another, so that what comes first is seen at once.
+    nothing costs nothing, and is soon followed by another, so that what comes first is seen at once.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ class Polling(QObject):
         super().__init__(parent)
         self._take_in = look
         self._going = False
-        self._due = 0.0
+        self._due = self._excused = 0.0
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._look)
@@ -54,8 +55,16 @@ class Polling(QObject):
         self._timer.stop()
 
     def excuse(self, seconds: float) -> None:
-        """The window was kept for so long by something else, which is no cost of looking."""
+        """The window was kept for so long by something that does not come again with every look."""
         self._due += seconds
+        self._excused += seconds
+
+    @contextmanager
+    def excused(self) -> Iterator[None]:
+        """Excuse what is done meanwhile."""
+        began = time.monotonic()
+        yield
+        self.excuse(time.monotonic() - began)
 
     def _wait(self, milliseconds: float) -> None:
         self._due = time.monotonic() + milliseconds / 1000
@@ -63,9 +72,10 @@ class Polling(QObject):
 
     def _look(self) -> None:
         began = time.monotonic()
-        late = max(began - self._due, 0.0)
+        late_ms = 1000 * max(began - self._due, 0.0)
+        self._excused = 0.0
         self._take_in()
+        own_ms = 1000 * (time.monotonic() - began - self._excused)
         if self._going:
-            cost_ms = 1000 * (late + time.monotonic() - began)
-            least_ms = POLL_MS if cost_ms > _NOTHING_MS else _SOON_MS
-            self._wait(min(max(least_ms, _REST * cost_ms), _SLOWEST_MS))
+            found = own_ms > _NOTHING_MS
+            self._wait(min(max(POLL_MS, _REST * (late_ms + own_ms)), _SLOWEST_MS) if found else _SOON_MS)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.plugin.run_store import RunStore
 
+_LAST_ROW = 1000
 _FILTER = "Brain images (*.nii *.nii.gz *.mgz *.mgh *.hdr *.img *.hdr.gz *.img.gz)"
 
 
@@ -40,6 +41,7 @@ class CaseBox(QGroupBox):
         self.reopen = ReopenButton(store)
         self.reopen.asked.connect(self.reopen_asked)
         self.combos: dict[str, LayerCombo] = {}
+        self._labels: list[QLabel] = []
         self._layers: list[Layer] = []
         self._grid = QGridLayout()
         self._grid.setColumnStretch(1, 1)
@@ -48,7 +50,8 @@ class CaseBox(QGroupBox):
         layout = QVBoxLayout(self)
         layout.addWidget(self.buttons)
         layout.addLayout(self._grid)
-        layout.addWidget(self.sides)
+        self._grid.addWidget(self.sides.label, _LAST_ROW, 0)
+        self._grid.addWidget(self.sides.choice, _LAST_ROW, 1)
 
     def _make_buttons(self) -> QWidget:
         buttons = QWidget()
@@ -87,10 +90,10 @@ class CaseBox(QGroupBox):
         if list(self.combos) == list(modalities):
             return
         chosen = {name: combo.layer() for name, combo in self.combos.items()}
-        while (item := self._grid.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
-        self.combos = {}
+        for widget in (*self._labels, *self.combos.values()):
+            self._grid.removeWidget(widget)
+            widget.deleteLater()
+        self.combos, self._labels = {}, []
         for row, name in enumerate(modalities):
             label = QLabel(name)
             label.setToolTip(f"Channel {row + 1} of the network's input.")
@@ -100,6 +103,7 @@ class CaseBox(QGroupBox):
             combo.set_layers(self._layers)
             combo.choose(chosen.get(name))
             combo.layer_chosen.connect(lambda layer, name=name: self.assigned.emit(name, layer))
+            self._labels.append(label)
             self._grid.addWidget(label, row, 0)
             self._grid.addWidget(combo, row, 1)
             self.combos[name] = combo

@@ -74,6 +74,7 @@ class ExpectedLayers:
         attributes["metadata"] = {**attributes["metadata"], RESULT_KEY: view.prefix}
         style = uncertainty_style(_LARGEST) | {"visible": False}
         layer = Image(data, name=f"{view.prefix} | expected uncertainty{tag}", **(attributes | style))
+        layer.colorbar.position = "top_left"  # the run's own uncertainty is on the right, and two do not fit
         show_bar_when_seen(layer)
         self._results.arriving.put(layer)
         return layer

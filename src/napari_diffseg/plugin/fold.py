@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from qtpy.QtGui import QIcon
 from superqt import QCollapsible
 
 if TYPE_CHECKING:
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 _SPACING: Final = 2
 _ANY_HEIGHT: Final = 2**24 - 1  # Qt's own bound
+_OPEN, _SHUT = "\u25be", "\u25b8"
+"""Triangles down and to the right, as letters: superqt's own are pictures, black in a dark theme and coarse on a screen
+of many pixels.
+"""
 
 
 class Fold(QCollapsible):
@@ -28,6 +33,11 @@ class Fold(QCollapsible):
 
     def __init__(self, name: str, title: str, *, tip: str = "", content: QWidget | None = None) -> None:
         super().__init__(title)
+        self._title = title
+        for set_icon in (self.setExpandedIcon, self.setCollapsedIcon):
+            set_icon(QIcon())
+        self.toggled.connect(self._show_arrow)
+        self._show_arrow(False)
         self.setObjectName(f"diffseg_{name}")
         self.setToolTip(tip)
         self.setDuration(0)
@@ -52,6 +62,9 @@ class Fold(QCollapsible):
         else:
             self.collapse(animate=False)
         self._show_content(is_open)
+
+    def _show_arrow(self, is_open: bool) -> None:
+        self.setText(f"{_OPEN if is_open else _SHUT}  {self._title}")
 
     def _show_content(self, is_open: bool) -> None:
         """Hide what is folded, so that it draws nothing; let the rest grow, which its height when unfolded forbids."""

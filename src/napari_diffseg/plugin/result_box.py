@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PERCENT: Final = 100
 _STEP: Final = 5
 _READING_WIDTH: Final = 44
+"""Least room for what a slider says; 10 of 10 members need more."""
 _NO_VOTES: Final = "Point at a voxel to read its votes."
 
 
@@ -119,6 +120,10 @@ class ResultBox(QGroupBox):
         self.uncertainty_legend.set_texts("0", what, f"{measure.largest:g}")
         self.shown.setEnabled(self.shown.maximum() > 1)
         self._shown_reading.setText(f"{self.shown.value()} of {self.shown.maximum()}" if self.shown.maximum() else "")
+        readings = (self._threshold_reading, self._shown_reading)
+        width = max(_READING_WIDTH, *(reading.sizeHint().width() for reading in readings))
+        for reading in readings:  # alike, so that the sliders end at one line
+            reading.setFixedWidth(width)
 
 
 def _choice(name: str, kind: type[Enum], tip: str) -> QComboBox:
@@ -141,7 +146,6 @@ def _slider(name: str, tip: str) -> QSlider:
 
 
 def _beside(slider: QSlider, reading: QLabel) -> QWidget:
-    reading.setFixedWidth(_READING_WIDTH)
     both = QWidget()
     both.setToolTip(slider.toolTip())
     row = QHBoxLayout(both)

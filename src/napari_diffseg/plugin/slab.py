@@ -61,6 +61,7 @@ class Slab:
         from napari.layers import Image
 
         layer = Image(**attributes)
+        layer.colorbar.position = "bottom_right"  # beside the result's own bar and name, theirs would leave the canvas
         show_bar(layer)
         add_quietly(self._viewer, layer)
         return layer

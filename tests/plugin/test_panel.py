@@ -204,6 +204,20 @@ def test_closing_the_viewer_stops_the_run(ready, viewer, qtbot, segmenter):
     assert segmenter.closed == 1
 
 
+def test_a_closed_window_stops_its_run_by_itself_and_a_hidden_one_does_not(ready, viewer, qtbot, segmenter):
+    """Other viewers may stay open, so that napari waits for no worker."""
+    segmenter.pause = 0.01
+    ready.settings.controls["members"].set_value(400)
+    click(ready, "run", qtbot)
+    qtbot.waitUntil(lambda: "diffseg 1 | mask" in viewer.layers, timeout=90_000)
+    viewer.window._qt_window.hide()
+    viewer.window.show()
+    assert ready.session.phase is Phase.RUNNING
+    viewer.close()
+    assert ready.session.phase is Phase.IDLE
+    qtbot.waitUntil(lambda: segmenter.closed == 1, timeout=90_000)
+
+
 def test_removing_and_renaming_inputs_during_a_run_is_harmless(ready, viewer, qtbot, segmenter):
     segmenter.pause = 0.005
     click(ready, "run", qtbot)

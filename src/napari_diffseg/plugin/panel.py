@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_diffseg.errors import DiffsegError
@@ -14,6 +13,7 @@ from napari_diffseg.plugin.box_layer import add_box
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.catching_up import CatchingUp
 from napari_diffseg.plugin.checkpoint_box import DEMO, CheckpointBox
+from napari_diffseg.plugin.closing import Closing
 from napari_diffseg.plugin.denoising import Denoising
 from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.exploring import Exploring
@@ -101,6 +101,9 @@ class DiffsegPanel(QWidget):
         self._catching_up = CatchingUp(self.results, self.exploring.redraw, took=self._polling.excuse, parent=self)
         self._timesteps: int | None = None
         """Those of a reopened run, until its checkpoint is loaded."""
+        self._closing = Closing(self)
+        self._closing.came.connect(self._end)
+        self.destroyed.connect(self.session.close)
         self._lay_out()
         self._connect_widgets()
         self._connect_session()
@@ -332,16 +335,14 @@ class DiffsegPanel(QWidget):
             offered=last is not None, reason=reason, unfinished=last is not None and last.is_cut_short
         )
 
-    def event(self, event: QEvent | None) -> bool:
-        """Stop the run when the dock is closed: napari then sends no close event, only takes the parent away."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._polling.stop()
-            self._catching_up.stop()
-            self.viewer.dims.events.current_step.disconnect(self._look)
-            self.exploring.close()
-            self.sides.close()
-            self.session.close()
-        return bool(super().event(event))
+    def _end(self) -> None:
+        """Stop the run and leave the viewer alone: the dock or the window is closed."""
+        self._polling.stop()
+        self._catching_up.stop()
+        self.viewer.dims.events.current_step.disconnect(self._look)
+        self.exploring.close()
+        self.sides.close()
+        self.session.close()
 
 
 def _new_session() -> Session:

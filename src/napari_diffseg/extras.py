@@ -7,9 +7,10 @@ from typing import Final, Literal
 
 from napari_diffseg.errors import BadRequest
 
-ExtraName = Literal["evaluation", "training"]
+ExtraName = Literal["consensus", "evaluation", "training"]
 
 LIBRARIES: Final[dict[ExtraName, tuple[str, ...]]] = {
+    "consensus": ("SimpleITK",),
     "evaluation": ("medpy", "surface_distance", "matplotlib"),
     "training": ("accelerate", "monai", "tensorboard", "tomli_w"),
 }

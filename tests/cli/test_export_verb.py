@@ -1,10 +1,13 @@
 """`napari-diffseg export`, as a user types it."""
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
 
 from napari_diffseg.cli import main
+from napari_diffseg.segmenting.consensus import staple
 from stored_runs import SHAPE, write_run
 
 
@@ -41,7 +44,9 @@ def test_a_run_that_fails_is_named_and_the_others_are_written(run, tmp_path, cap
     assert nib.load(tmp_path / "out" / "case_1_mask.nii.gz").shape == SHAPE
 
 
-@pytest.mark.parametrize("words", [["--what", "masks"], ["--pattern", "x"], ["--threshold", "2"]])
+@pytest.mark.parametrize(
+    "words", [["--what", "masks"], ["--pattern", "x"], ["--threshold", "2"], ["--staple", "--threshold", "0.3"]]
+)
 def test_what_cannot_be_is_a_usage_error(run, tmp_path, words):
     assert export(run, "--out", tmp_path / "out", *words) == 2
     assert not (tmp_path / "out").exists()
@@ -55,6 +60,17 @@ def test_it_makes_a_page_and_pictures_with_an_image_behind(run, tmp_path, capsys
     assert printed[-1] == str(tmp_path / "out" / "case_1_report.html")
     assert "on mean.nii.gz" in (tmp_path / "out" / "case_1_report.html").read_text("utf-8")
     assert any(line.endswith(".png") for line in printed)
+
+
+def test_it_makes_the_mask_by_staple(run, tmp_path):
+    pytest.importorskip("SimpleITK")
+    assert export(run, "--out", tmp_path / "out", "--what", "mask,members", "--staple", "--names", "bids") == 0
+    folder = tmp_path / "out/sub-case1/anat"
+    mask = np.asanyarray(nib.load(folder / "sub-case1_desc-diffseg_dseg.nii.gz").dataobj)
+    paths = sorted(folder.glob("*diffseg0*_dseg.nii.gz"))
+    members = [np.asanyarray(nib.load(path).dataobj).astype(bool)[None] for path in paths]
+    np.testing.assert_array_equal(mask, staple(members, np.sum(members, axis=0, dtype=np.uint16))[0].mask)
+    assert json.loads((folder / "sub-case1_desc-diffseg_dseg.json").read_text())["Rule"] == "STAPLE"
 
 
 def test_an_image_that_nothing_would_show_is_refused(run, tmp_path, capsys):

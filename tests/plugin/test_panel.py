@@ -18,6 +18,7 @@ from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.settings_box import ADVANCED, FIRST, FROM_SCREEN
 from napari_diffseg.plugin.task import Phase
 from napari_diffseg.plugin.worker import launch
+from napari_diffseg.segmenting.consensus import staple
 from napari_diffseg.segmenting.summary import Rule, Summary
 from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member, write_images
 
@@ -144,6 +145,21 @@ def test_threshold_measure_and_members_shown_change_the_result_at_once(ready, vi
     mean = viewer.layers["diffseg 1 | mean"]
     qtbot.waitUntil(lambda: np.allclose(source(mean), stack[:2].mean(0)), timeout=90_000)
     assert len(segmenter.seen) == 1
+
+
+def test_staple_is_made_beside_the_window_and_says_how_the_members_did(ready, viewer, qtbot):
+    pytest.importorskip("SimpleITK")
+    click(ready, "run", qtbot)
+    wait_idle(ready, qtbot)
+    find(ready, "rule").setCurrentText("STAPLE")
+    note = find(ready, "rule_note")
+    qtbot.waitUntil(lambda: note.text().startswith("STAPLE of 3 members: sensitivity"), timeout=90_000)
+    assert note.isVisibleTo(ready)
+    members = [fake_member(SHAPE, k).astype(bool)[None] for k in range(3)]
+    [found] = staple(members, np.sum(members, axis=0, dtype=np.uint16))
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), found.mask)
+    find(ready, "rule").setCurrentText("majority")
+    assert not note.isVisibleTo(ready)
 
 
 def test_the_majority_has_no_threshold(ready):

@@ -8,10 +8,10 @@ from napari.components import ViewerModel
 
 from napari_diffseg.events import Preview, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.imaging.volume import Volume
-from napari_diffseg.plugin.frame import METADATA_KEY, Frame
+from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY, Frame
 from napari_diffseg.plugin.layer_volume import frame_of_layer
 from napari_diffseg.plugin.live_layer import Live
-from napari_diffseg.plugin.result_layers import MOST_MEMBER_LAYERS, RESULT_KEY, ResultLayers
+from napari_diffseg.plugin.result_layers import MOST_MEMBER_LAYERS, ResultLayers
 from napari_diffseg.recipe import Recipe
 from napari_diffseg.segmenting.summary import Measure, Rule, Summary
 from plugin_fakes import FakeSegmenter, fake_member

@@ -21,6 +21,7 @@ def export(
     pattern: str = "{case}_{what}",
     like: Path | None = None,
     threshold: float | None = None,
+    staple: Flag = False,
     measure: Literal["variance", "entropy", "disagreement"] = "variance",
     report: Flag = False,
     pictures: Flag = False,
@@ -45,6 +46,8 @@ def export(
         Image to resample to: masks by nearest neighbour, maps linearly. Default: the source's voxels.
     threshold
         Mean above which a voxel is in the mask. Default: the majority.
+    staple
+        Make the mask by STAPLE instead (Warfield 2004), of SimpleITK.
     measure
         What the uncertainty is.
     report
@@ -56,6 +59,7 @@ def export(
     overwrite
         Replace files that are there.
     """
+    from napari_diffseg.extras import check_extra
     from napari_diffseg.imaging.nifti import read_volume
     from napari_diffseg.reporting import ReportChoice, RunReport, export_all
     from napari_diffseg.segmenting.export import EVERYTHING, ExportChoice
@@ -69,7 +73,11 @@ def export(
     unknown = [word for word in asked if word not in EVERYTHING]
     if unknown:
         raise BadRequest(f"--what {', '.join(unknown)} is not known: choose of {', '.join(EVERYTHING)}.")
-    rule = Rule.MAJORITY if threshold is None else Rule.MEAN
+    if staple and threshold is not None:
+        raise BadRequest("--staple and --threshold are two ways to make the mask: give one of them.")
+    if staple:
+        check_extra("consensus")
+    rule = Rule.STAPLE if staple else Rule.MAJORITY if threshold is None else Rule.MEAN
     choice = ExportChoice(
         what=tuple(word for word in EVERYTHING if word in asked),
         style=Style(names),

@@ -8,9 +8,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_diffseg.imaging.naming import modality_of
+from napari_diffseg.plugin.adding import bare
+from napari_diffseg.plugin.frame import RESULT_KEY
 from napari_diffseg.plugin.layer_combo import LayerCombo
 from napari_diffseg.plugin.reopen_button import ReopenButton
-from napari_diffseg.plugin.result_layers import RESULT_KEY, bare
 from napari_diffseg.plugin.side_row import SideRow
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.plugin.adding import add_quietly, is_there
-from napari_diffseg.plugin.result_layers import RESULT_KEY
+from napari_diffseg.plugin.frame import RESULT_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from napari_diffseg.evaluation.judgement import Verdict
 from napari_diffseg.plugin.adding import add_quietly, is_there
-from napari_diffseg.plugin.frame import METADATA_KEY
-from napari_diffseg.plugin.result_layers import RESULT_KEY
+from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from napari_diffseg.plugin.color_bar import show_bar_when_seen
-from napari_diffseg.plugin.result_layers import RESULT_KEY
+from napari_diffseg.plugin.frame import RESULT_KEY
 from napari_diffseg.plugin.result_style import uncertainty_style
 from napari_diffseg.segmenting.expected import ExpectedMask
 

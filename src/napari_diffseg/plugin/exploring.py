@@ -13,6 +13,7 @@ from napari_diffseg.plugin.going import go_to_slice, go_to_voxel, show_member, s
 from napari_diffseg.plugin.keys import Keys
 from napari_diffseg.plugin.measuring import Measuring
 from napari_diffseg.plugin.pointer import Pointer
+from napari_diffseg.plugin.stapling import Stapling
 from napari_diffseg.plugin.wall import Wall
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Exploring:
         self.agreement = Agreement(viewer, results, launch=launch or _napari_launch)
         self.box.agreement.toggled.connect(self.agreement.show)
         self.reference = AgainstReference(viewer, results, self.box.reference, launch=launch or _napari_launch)
+        self.stapling = Stapling(results, launch=launch or _napari_launch)
+        self.stapling.told.connect(result_box.show_note)
         self.pointer = Pointer(viewer, results, expected=expected)
         self.pointer.told.connect(result_box.show_cursor)
         self.box.volume.picked.connect(self._show_member)
@@ -88,6 +91,7 @@ class Exploring:
         """A new run has taken the screen."""
         self._whole = 0
         self.measuring.forget()
+        self.stapling.ask()
         self.reference.judging.forget()
         self.wall.follow()
         self._chosen = None
@@ -100,6 +104,7 @@ class Exploring:
         if whole > self._whole:
             self._whole = whole
             self.measuring.ask(view, at_once=False)
+            self.stapling.ask(at_once=False)
             self._timer.start()
             self.agreement.draw()
             self.wall.follow()
@@ -112,6 +117,7 @@ class Exploring:
     def measure(self) -> None:
         """Measure what is on the screen now; the box shows it when it is known."""
         self.measuring.ask(self._results.view)
+        self.stapling.ask()
         self._timer.start()
         self.reference.judge()
 
@@ -122,12 +128,14 @@ class Exploring:
         self.reference.close()
         self.wall.close()
         self.measuring.close()
+        self.stapling.close()
         self.pointer.close()
         self.keys.close()
 
     def _poll(self) -> None:
         self.measuring.poll()
-        if not self.measuring.is_busy:
+        self.stapling.poll()
+        if not (self.measuring.is_busy or self.stapling.is_busy):
             self._timer.stop()
 
     def _show_member(self, member: int | None) -> None:

@@ -10,8 +10,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QDialog
 
 from napari_diffseg.errors import OutputExists
+from napari_diffseg.plugin.adding import bare
 from napari_diffseg.plugin.export_dialog import ExportDialog, ExportWish
-from napari_diffseg.plugin.result_layers import bare
 
 if TYPE_CHECKING:
     from collections.abc import Callable

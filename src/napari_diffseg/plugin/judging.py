@@ -105,6 +105,7 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
     from napari_diffseg.evaluation.judgement import judge
     from napari_diffseg.evaluation.overlap import dice
     from napari_diffseg.extras import has_extra
+    from napari_diffseg.segmenting.consensus import consensus_of
     from napari_diffseg.segmenting.window import inside_of
 
     members = replace(asked.members, before_read=partial(raise_if, stop))
@@ -120,7 +121,8 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
         votes += lesion
         member_dice[k] = dice(lesion, reference)
     count = len(members.members)
-    mask = asked.summary.consensus(np.asarray(by_label), count).any(axis=0)
+    volumes = (members.member(k) for k in members.members)
+    mask = consensus_of(volumes, votes=np.asarray(by_label), count=count, summary=asked.summary).any(axis=0)
     raise_if(stop)
     judgement = judge(
         np.asarray(mask),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_diffseg.errors import DiffsegError
+from napari_diffseg.plugin.adding import bare
 from napari_diffseg.plugin.box_layer import add_box
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.catching_up import CatchingUp
@@ -27,7 +28,7 @@ from napari_diffseg.plugin.remembered import OF_THE_CHECKPOINT, Remembered, sett
 from napari_diffseg.plugin.reopening import without_open
 from napari_diffseg.plugin.resampling import Resampling
 from napari_diffseg.plugin.result_box import ResultBox
-from napari_diffseg.plugin.result_layers import ResultLayers, bare
+from napari_diffseg.plugin.result_layers import ResultLayers
 from napari_diffseg.plugin.run_box import RunBox
 from napari_diffseg.plugin.run_list import RunList
 from napari_diffseg.plugin.runs_box import RunsBox

@@ -10,11 +10,12 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QVBoxLayout, QWidget
 
 from napari_diffseg.evaluation.judgement import SURE, Verdict
 from napari_diffseg.imaging.naming import REFERENCE, modality_of
+from napari_diffseg.plugin.adding import bare
 from napari_diffseg.plugin.error_layer import COLORS
+from napari_diffseg.plugin.frame import RESULT_KEY
 from napari_diffseg.plugin.layer_combo import LayerCombo
 from napari_diffseg.plugin.lesion_table import in_ml
 from napari_diffseg.plugin.reliability_plot import ReliabilityPlot
-from napari_diffseg.plugin.result_layers import RESULT_KEY, bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -33,7 +33,17 @@ class ResultBox(QGroupBox):
 
     def __init__(self) -> None:
         super().__init__("Result")
-        self.rule = _choice("rule", Rule, "How members become one mask.")
+        self.rule = _choice(
+            "rule",
+            Rule,
+            "How members become one mask: more than half of them, a share of your choice, or STAPLE, which weighs each "
+            "by how well it agrees with the others (Warfield 2004).",
+        )
+        self.note = QLabel()
+        self.note.setObjectName("diffseg_rule_note")
+        self.note.setTextFormat(Qt.TextFormat.PlainText)
+        self.note.setWordWrap(True)
+        self.note.setVisible(False)
         self.threshold = _slider("threshold", "A voxel is in the mask when a larger share of the members holds it.")
         self.threshold.setRange(round(LOWEST_THRESHOLD * _PERCENT), round(HIGHEST_THRESHOLD * _PERCENT))
         self.threshold.setSingleStep(1)
@@ -75,12 +85,17 @@ class ResultBox(QGroupBox):
             grid.addWidget(label, n, 0)
             grid.addWidget(widget, n, 1)
         layout.addLayout(grid)
-        for widget in (self.uncertainty_legend, self.mean_legend, self.votes):
+        for widget in (self.note, self.uncertainty_legend, self.mean_legend, self.votes):
             layout.addWidget(widget)
 
     def show_cursor(self, words: str) -> None:
         """Show the votes on the voxel under the cursor; without any, say how to get some."""
         self.votes.setText(words or _NO_VOTES)
+
+    def show_note(self, words: str) -> None:
+        """What there is to say of the rule; nothing is no line."""
+        self.note.setText(words)
+        self.note.setVisible(bool(words))
 
     @property
     def summary(self) -> Summary:
@@ -112,9 +127,9 @@ class ResultBox(QGroupBox):
         self.changed.emit(self.summary, self.first)
 
     def _read(self) -> None:
-        majority = self.rule.currentData() is Rule.MAJORITY
-        self.threshold.setEnabled(not majority)
-        self._threshold_reading.setText("half" if majority else f"{self.threshold.value() / _PERCENT:.2f}")
+        has_threshold = self.rule.currentData() is Rule.MEAN
+        self.threshold.setEnabled(has_threshold)
+        self._threshold_reading.setText(f"{self.threshold.value() / _PERCENT:.2f}" if has_threshold else "half")
         measure: Measure = self.measure.currentData()
         what = f"uncertainty: {measure.value}{f', {measure.unit}' if measure.unit else ''}"
         self.uncertainty_legend.set_texts("0", what, f"{measure.largest:g}")

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from napari_diffseg.plugin.adding import bare as bare  # where its users look for it
 from napari_diffseg.plugin.adding import is_there
 from napari_diffseg.plugin.arriving import Arriving
 from napari_diffseg.plugin.color_bar import show_bar_when_seen
-from napari_diffseg.plugin.frame import METADATA_KEY, with_member_axis
-from napari_diffseg.plugin.frame import RESULT_KEY as RESULT_KEY  # here, too
+from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY, with_member_axis
 from napari_diffseg.plugin.live_layer import LiveLayer
 from napari_diffseg.plugin.painting_aids import build_when_painting
-from napari_diffseg.plugin.result_style import label_colors, mean_style, uncertainty_style
+from napari_diffseg.plugin.result_style import label_colors, mean_style, numbered, uncertainty_style
 from napari_diffseg.plugin.result_view import ResultView
 from napari_diffseg.segmenting.ensemble import Ensemble
-from napari_diffseg.segmenting.summary import Measure, Summary, mean_of
+from napari_diffseg.segmenting.summary import Measure, Rule, Summary, mean_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,6 +64,7 @@ class ResultLayers:
         self._outlines: list[Layer] = []
         self._summary = Summary()
         self._first: int | None = None
+        self._is_decided = False
         self._pending: list[int] = []
         self._drawn = True
         self._hidden: set[int] = set()
@@ -87,6 +86,7 @@ class ResultLayers:
         self._together: _Shown | None = None
         self.live.begin(frame, started.slice_axis, self._prefix)
         self._first, self._pending, self._hidden = None, [], set()
+        self._is_decided = False
         labels = started.labels
         shape = started.source_shape
         mean, uncertainty = mean_style(), uncertainty_style(self._summary.measure.largest)
@@ -183,6 +183,7 @@ class ResultLayers:
             is deleted. All by default.
         """
         old, self._summary, self._first = self._summary, summary, first
+        self._is_decided = self._is_decided and summary.rule is Rule.STAPLE
         if self._started is None:
             return
         for shown, was, name in zip(
@@ -196,6 +197,18 @@ class ResultLayers:
         self._drawn = False
         here = self._slice_on_screen()
         self._pending = sorted(self._started.slices, key=lambda s: abs(s - here), reverse=True)
+
+    def show_staple(self, mask: npt.NDArray[np.uint8]) -> None:
+        """Show what STAPLE made of the members, label numbers (X, Y, Z), until another is shown or the rule changes.
+
+        Until the first, the mask is the majority's: STAPLE takes its time, and needs whole members.
+        """
+        if self._started is None or self._summary.rule is not Rule.STAPLE:
+            return
+        self._is_decided = True
+        self._mask.array[...] = mask
+        if is_there(self._viewer, self._mask.layer):
+            _redraw(self._mask.layer)
 
     @property
     def is_behind(self) -> bool:
@@ -339,7 +352,8 @@ class ResultLayers:
         for c in range(len(self._started.labels)):
             np.moveaxis(self._mean[c].array, axis, 0)[s] = mean[c]
             np.moveaxis(self._uncertainty[c].array, axis, 0)[s] = uncertainty[c]
-        np.moveaxis(self._mask.array, axis, 0)[s] = numbered(self._summary.consensus(votes, count))
+        if not self._is_decided:
+            np.moveaxis(self._mask.array, axis, 0)[s] = numbered(self._summary.by_votes.consensus(votes, count))
 
     def _add_map(self, name: str, shape: tuple[int, ...], style: dict[str, Any]) -> _Shown:
         array = np.zeros(shape, np.float32)
@@ -385,11 +399,3 @@ def _redraw(layer: Layer) -> None:
 
 def _tag(labels: Sequence[str], c: int) -> str:
     return f" {labels[c]}" if len(labels) > 1 else ""
-
-
-def numbered(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Mask channels (labels, U, V) as label numbers (U, V): channel c is c + 1, a later one lies on top."""
-    number: npt.NDArray[np.uint8] = np.zeros(mask.shape[1:], np.uint8)
-    for c, channel in enumerate(mask, start=1):
-        number[channel] = c
-    return number

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 _OPAQUE_FROM: Final = 0.2
 """Share of a map's range from which its colours cover the image."""
@@ -96,3 +97,11 @@ def difference_style() -> dict[str, Any]:
         "opacity": 0.9,
         "interpolation2d": "nearest",
     }
+
+
+def numbered(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Mask channels (labels, ...) as label numbers (...): channel c is c + 1, a later one lies on top."""
+    number: npt.NDArray[np.uint8] = np.zeros(mask.shape[1:], np.uint8)
+    for c, channel in enumerate(mask, start=1):
+        number[channel] = c
+    return number

@@ -27,9 +27,8 @@ def run_layers(folder: Path) -> list[LayerData]:
     BadCase
         If the folder holds no run that can be read.
     """
-    from napari_diffseg.plugin.frame import METADATA_KEY, Frame, with_member_axis
-    from napari_diffseg.plugin.result_layers import RESULT_KEY, numbered
-    from napari_diffseg.plugin.result_style import label_colors, mean_style, uncertainty_style
+    from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY, Frame, with_member_axis
+    from napari_diffseg.plugin.result_style import label_colors, mean_style, numbered, uncertainty_style
     from napari_diffseg.segmenting.stored_run import read_run
     from napari_diffseg.segmenting.summary import Measure
 

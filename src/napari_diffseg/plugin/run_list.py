@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QApplication
 
 from napari_diffseg.plugin.command_line import command_line
-from napari_diffseg.plugin.result_layers import RESULT_KEY
+from napari_diffseg.plugin.frame import RESULT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,7 @@ import numpy as np
 
 from napari_diffseg.plugin.adding import add_quietly, is_there
 from napari_diffseg.plugin.color_bar import show_bar
-from napari_diffseg.plugin.frame import METADATA_KEY
-from napari_diffseg.plugin.result_layers import RESULT_KEY
+from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from napari_diffseg.plugin.adding import add_quietly, is_there
 from napari_diffseg.plugin.contours import LEVELS
+from napari_diffseg.plugin.frame import RESULT_KEY
 from napari_diffseg.plugin.newest import Newest, job_of, raise_if
-from napari_diffseg.plugin.result_layers import RESULT_KEY
 
 if TYPE_CHECKING:
     import threading

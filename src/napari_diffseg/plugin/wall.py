@@ -11,9 +11,9 @@ from qtpy.QtGui import QColor
 from scipy import ndimage
 
 from napari_diffseg.plugin.adding import bare
+from napari_diffseg.plugin.frame import RESULT_KEY
 from napari_diffseg.plugin.going import slice_on_screen
 from napari_diffseg.plugin.member_wall import MOST_TILES
-from napari_diffseg.plugin.result_layers import RESULT_KEY
 from napari_diffseg.plugin.result_style import MASK_COLOR
 from napari_diffseg.plugin.sides import Convention, direction_of
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QWidget
 
+from napari_diffseg.plugin.adding import bare
 from napari_diffseg.plugin.controls import guard_from_wheel
+from napari_diffseg.plugin.frame import RESULT_KEY
 from napari_diffseg.plugin.layer_combo import LayerCombo
 from napari_diffseg.plugin.legend import Legend
-from napari_diffseg.plugin.result_layers import RESULT_KEY, bare
 from napari_diffseg.plugin.result_style import difference_style
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_diffseg.evaluation.upright import Upright, frame_of, unit_intensity
 from napari_diffseg.imaging.regrid import LINEAR, regrid
+from napari_diffseg.segmenting.consensus import consensus_of
 from napari_diffseg.segmenting.findings import measure
 from napari_diffseg.segmenting.summary import mean_of
 
@@ -140,16 +141,15 @@ def make_sheet(run: StoredRun, *, summary: Summary, image: Volume | None = None,
     """
     spacing = run.grid.spacing_mm
     findings = measure(run.ensemble().whole_members(), voxel_mm3=float(np.prod(spacing)))
-    votes: npt.NDArray[np.uint16] = np.sum(
-        [member.any(axis=0) for member in run.members.values()], axis=0, dtype=np.uint16
-    )
+    lesions = [np.asarray(member.any(axis=0)) for member in run.members.values()]
+    votes: npt.NDArray[np.uint16] = np.sum(lesions, axis=0, dtype=np.uint16)
     count, axis = len(run.members), run.record.slice_axis
     others = tuple(a for a in range(3) if a != axis)
     mean, uncertainty = mean_of(votes, count), summary.uncertainty(votes, count)
     shown = mean if image is None else regrid(image.data.astype(np.float32), image, run.grid, order=LINEAR)
     maps = _Maps(
         image=shown,
-        mask=summary.consensus(votes, count),
+        mask=consensus_of((lesion[None] for lesion in lesions), votes=votes[None], count=count, summary=summary)[0],
         mean=mean,
         uncertainty=uncertainty,
         area=np.asarray((votes > 0).sum(axis=others), np.int64),

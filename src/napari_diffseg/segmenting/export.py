@@ -15,6 +15,7 @@ from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
 from napari_diffseg.imaging.atomic import atomic_write, write_json
 from napari_diffseg.imaging.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
+from napari_diffseg.segmenting.consensus import consensus_of
 from napari_diffseg.segmenting.export_names import DEFAULT_PATTERN, Names, Style
 from napari_diffseg.segmenting.summary import Summary, mean_of
 
@@ -148,7 +149,8 @@ def _maps(run: StoredRun, summary: Summary, what: str, number: int | None) -> np
     count = len(run.members)
     match what:
         case "mask":
-            return summary.consensus(votes, count).astype(np.uint8)
+            members = run.members.values()
+            return consensus_of(members, votes=votes, count=count, summary=summary).astype(np.uint8)
         case "mean":
             return mean_of(votes, count)
         case _:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ class Rule(Enum):
 
     MAJORITY = "majority"
     MEAN = "mean at threshold"
+    STAPLE = "STAPLE"
 
 
 class Measure(Enum):
@@ -54,7 +55,7 @@ class Summary:
     rule : Rule
         How members become one mask.
     threshold : float
-        Mean above which a voxel is in the mask under `Rule.MEAN`, 0.05 to 0.95; the majority does not ask for it.
+        Mean above which a voxel is in the mask under `Rule.MEAN`, 0.05 to 0.95; other rules do not ask for it.
     measure : Measure
         What the uncertainty is.
 
@@ -77,7 +78,12 @@ class Summary:
     @property
     def words(self) -> str:
         """The rule in words, such as `majority` or `mean above 0.3`."""
-        return self.rule.value if self.rule is Rule.MAJORITY else f"mean above {self.threshold:g}"
+        return f"mean above {self.threshold:g}" if self.rule is Rule.MEAN else self.rule.value
+
+    @property
+    def by_votes(self) -> Summary:
+        """The same, with the majority where the rule asks for more than votes."""
+        return replace(self, rule=Rule.MAJORITY) if self.rule is Rule.STAPLE else self
 
     def consensus(self, votes: Votes, count: int) -> Bool:
         """Voxels in the mask: those whose mean is above the threshold, strictly; half the members are no majority.
@@ -92,7 +98,14 @@ class Summary:
         Returns
         -------
         ndarray of bool, shape of `votes`
+
+        Raises
+        ------
+        BadRequest
+            If the rule is STAPLE, which `consensus_of` asks of the members themselves.
         """
+        if self.rule is Rule.STAPLE:
+            raise BadRequest("STAPLE needs the members themselves: votes are not enough.")
         threshold = MAJORITY if self.rule is Rule.MAJORITY else self.threshold
         return np.asarray(mean_of(votes, count) > threshold)
 

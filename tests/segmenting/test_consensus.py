@@ -1,0 +1,93 @@
+"""STAPLE: who agrees with the others weighs more; air around the head changes nothing."""
+
+import numpy as np
+import pytest
+
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.segmenting.consensus import consensus_of, staple
+from napari_diffseg.segmenting.summary import Rule, Summary
+
+pytest.importorskip("SimpleITK")
+
+
+def cube(shape=(20, 20, 20), low=5, high=15):
+    volume = np.zeros(shape, np.bool_)
+    volume[low:high, low:high, low:high] = True
+    return volume
+
+
+def noisy(truth, share, seed):
+    return truth ^ (np.random.default_rng(seed).random(truth.shape) < share)
+
+
+def asked(masks):
+    members = [mask[None] for mask in masks]
+    return members, np.sum(members, axis=0, dtype=np.uint16)
+
+
+def one(masks):
+    [found] = staple(*asked(masks))
+    return found
+
+
+def test_two_readers_who_agree_outweigh_three_careless_ones():
+    truth = cube()
+    careful = [noisy(truth, 0.01, seed) for seed in range(2)]
+    careless = [noisy(truth, 0.4, seed) for seed in range(2, 5)]
+    found = one([*careful, *careless])
+    members, votes = asked([*careful, *careless])
+    majority = Summary().consensus(votes, 5)[0]
+    assert (found.mask != truth).sum() < 0.3 * (majority != truth).sum()
+    assert min(found.sensitivity[:2]) > 0.9 > 0.75 > max(found.sensitivity[2:])
+    assert min(found.specificity[:2]) > 0.95 > 0.75 > max(found.specificity[2:])
+    by_rule = consensus_of(members, votes=votes, count=5, summary=Summary(Rule.STAPLE))
+    np.testing.assert_array_equal(by_rule, found.mask[None])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("mask", [cube(), np.zeros((20, 20, 20), np.bool_), np.ones((20, 20, 20), np.bool_)])
+def test_members_that_are_alike_are_the_mask(mask, count):
+    found = one([mask] * count)
+    np.testing.assert_array_equal(found.mask, mask)
+    assert found.sensitivity == found.specificity == (1.0,) * count
+
+
+def test_more_air_around_the_head_changes_nothing():
+    masks = [noisy(cube(), 0.0, 0), cube(high=14), cube(low=4)]
+    near, far = one(masks), one([np.pad(mask, 30) for mask in masks])
+    np.testing.assert_array_equal(far.probability[30:-30, 30:-30, 30:-30], near.probability)
+    assert far.specificity == near.specificity
+
+
+def test_each_label_is_estimated_by_itself():
+    first, second = cube(), cube(low=12, high=18)
+    members = [np.stack([first, second]), np.stack([first, second]), np.stack([first, cube(low=12, high=15)])]
+    found = staple(members, np.sum(members, axis=0, dtype=np.uint16))
+    np.testing.assert_array_equal(found[0].mask, first)
+    np.testing.assert_array_equal(found[1].mask, second)
+    assert found[0].sensitivity == (1.0, 1.0, 1.0)
+    assert found[1].sensitivity == pytest.approx((1.0, 1.0, 27 / 216), abs=1e-6)
+
+
+def test_rules_that_go_by_votes_read_no_member():
+    members, votes = asked([cube(), cube(high=14)])
+
+    def unread():
+        pytest.fail("a member was read")
+        yield
+
+    mask = consensus_of(unread(), votes=votes, count=len(members), summary=Summary(Rule.MEAN, 0.4))
+    np.testing.assert_array_equal(mask[0], cube())
+
+
+def test_votes_alone_are_not_enough_for_staple():
+    _, votes = asked([cube()])
+    with pytest.raises(BadRequest, match="the members themselves"):
+        Summary(Rule.STAPLE).consensus(votes, 1)
+    np.testing.assert_array_equal(Summary(Rule.STAPLE).by_votes.consensus(votes, 1)[0], cube())
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("napari_diffseg.extras.find_spec", lambda _name: None)
+    with pytest.raises(BadRequest, match=r"SimpleITK.*napari-diffseg\[consensus\]"):
+        one([cube()])

@@ -1,4 +1,4 @@
-"""The mask by STAPLE, made in another thread: of whole members, of the run on the screen, and only while it is the rule."""
+"""The mask by STAPLE: of whole members, of the run on the screen, and only while it is the rule."""
 
 import numpy as np
 import pytest

@@ -43,6 +43,9 @@ class ResultBox(QGroupBox):
         self.note.setObjectName("diffseg_rule_note")
         self.note.setTextFormat(Qt.TextFormat.PlainText)
         self.note.setWordWrap(True)
+        self.note.setToolTip(
+            "How well each member agrees with what STAPLE takes for the truth: the least and the most."
+        )
         self.note.setVisible(False)
         self.threshold = _slider("threshold", "A voxel is in the mask when a larger share of the members holds it.")
         self.threshold.setRange(round(LOWEST_THRESHOLD * _PERCENT), round(HIGHEST_THRESHOLD * _PERCENT))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, Signal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qtpy.QtWidgets import QWidget
 
 
@@ -28,32 +31,32 @@ class Closing(QObject):
     def __init__(self, widget: QWidget) -> None:
         super().__init__(widget)
         self._widget = widget
-        self._window: QWidget | None = None
+        self._window: Callable[[], QWidget | None] = _nothing  # a weak reference: a window's end waits for nobody
         self._is_asked = self._has_come = False
         widget.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Look at what happens to the widget and to its window; take nothing away."""
         if event is not None and not self._has_come:
-            if watched is self._widget and event.type() == QEvent.Type.ParentChange:
+            if watched is self._widget and event.type() in (QEvent.Type.ParentChange, QEvent.Type.Show):
                 self._follow()
-            elif watched is self._window:
+            elif watched is not None and watched is self._window():
                 self._look_at_window(event)
         return False
 
     def _follow(self) -> None:
         if self._widget.parentWidget() is None:
-            self._end()
+            if self._window is not _nothing:
+                self._end()
             return
-        window = self._widget
-        while (
-            above := window.parentWidget()
-        ) is not None:  # a floating dock is a window of its own, below the viewer's
+        window = self._widget  # not its window(): a floating dock is one by itself, below the viewer's
+        while (above := window.parentWidget()) is not None:
             window = above
-        if window is not self._window:
-            if self._window is not None:
-                self._window.removeEventFilter(self)
-            self._window = window
+        before = self._window()
+        if window is not before:
+            if before is not None:
+                before.removeEventFilter(self)
+            self._window = weakref.ref(window)
             window.installEventFilter(self)
 
     def _look_at_window(self, event: QEvent) -> None:
@@ -68,3 +71,7 @@ class Closing(QObject):
     def _end(self) -> None:
         self._has_come = True
         self.came.emit()
+
+
+def _nothing() -> None:
+    """No window yet."""

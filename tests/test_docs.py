@@ -1,0 +1,34 @@
+"""The pages' pictures: what is shown is there and small, and what is there is shown."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LARGEST_BYTES = 300_000
+PANEL_BYTES = 1_500_000
+
+
+def pictures_of(page):
+    return [
+        (page.parent / link).resolve() for link in re.findall(r"!\[[^]]+\]\(([^)]+\.png)\)", page.read_text("utf-8"))
+    ]
+
+
+def test_every_picture_that_a_page_shows_is_there_and_small():
+    shown = [picture for page in PAGES for picture in pictures_of(page)]
+    assert shown
+    for picture in shown:
+        assert picture.is_file(), picture
+        assert 1000 < picture.stat().st_size < LARGEST_BYTES, picture
+
+
+def test_every_picture_in_the_docs_is_shown_by_a_page():
+    there = {path.resolve() for path in (ROOT / "docs").rglob("*.png")}
+    assert there == {picture for page in PAGES for picture in pictures_of(page)}
+
+
+def test_every_link_between_pages_leads_to_a_file():
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -6,7 +6,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LARGEST_BYTES = 300_000
-PANEL_BYTES = 1_500_000
 
 
 def pictures_of(page):

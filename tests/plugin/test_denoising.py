@@ -95,7 +95,7 @@ def test_the_slider_shows_what_each_step_predicts_on_the_slice_that_was_recorded
         plane = on_source(viewer, "diffseg 1 | denoising")
         assert plane[2, 3] == pytest.approx(share)
         assert (plane[5, 6], plane.sum() - plane[2, 3]) == (1.0, 1.0)
-    assert box.line.text() == "Slice 2, step 4 of 4 (t = 0): the mask that it predicts."
+    assert box.line.text() == "Slice 2, mean of 3 members, step 4 of 4 (t = 0): the mask that it predicts."
     assert viewer.layers["diffseg 1 | denoising"] is layer
 
 
@@ -114,6 +114,10 @@ def test_only_the_slice_and_the_member_that_are_wanted_are_sampled(denoising, se
     record(session, box)
     asked = segmenter.traces[0]
     assert (asked.member_numbers, asked.slices, asked.seed) == ((1,), "2:3", segmenter.seen[0].seed)
+    assert box.line.text().startswith("Slice 2, member 2, step 4")
+    box.who.setCurrentIndex(0)
+    assert box.line.text().startswith("Slice 2, member 2, step 4")  # all that is recorded
+    assert box.legend.isHidden()
     box.who.setCurrentIndex(box.who.findData(0))
     assert box.line.text() == "Member 1 is not recorded: press Record slice."
 
@@ -125,6 +129,8 @@ def test_the_map_has_the_deciding_step_and_is_clear_where_nothing_was_ever_seen(
     assert (plane[5, 6], plane[2, 3]) == (1.0, 2.0)  # the mean of 1, 2 and 3
     assert np.isnan(plane).sum() == plane.size - 2
     assert box.legend.texts == ("1", "decided at step", "4")
+    assert not box.legend.isHidden()
+    assert box.line.text() == "Slice 2, mean of 3 members: when each pixel was decided, of 4 steps."
     shown = {name: viewer.layers[f"diffseg 1 | {name}"].visible for name in ("denoising", "decided at step")}
     assert shown == {"denoising": False, "decided at step": True}
 
@@ -161,6 +167,39 @@ def test_a_recording_is_refused_with_the_reason(viewer, session, layers, box, re
     assert other.line.text().startswith("The run on screen is no longer in the list")
     other.deleteLater()
     plain.close()
+
+
+def test_a_reason_goes_with_the_slice_that_it_was_of(denoising, viewer, session, layers, box):
+    run(session, layers, slices="1:3")
+    view = denoising._results.view
+    go_to_slice(viewer, view, 4)
+    box.record.click()
+    assert box.line.text().startswith("Nothing is sampled on this slice")
+    go_to_slice(viewer, view, 2)
+    assert box.line.text() == box.record.toolTip()
+    record(session, box)
+    go_to_slice(viewer, view, 4)
+    box.record.click()
+    assert box.line.text().startswith("Nothing is sampled on this slice")
+    go_to_slice(viewer, view, 1)
+    assert box.line.text().startswith("Slice 2, mean of 3 members, step 4")
+    denoising.close()
+    go_to_slice(viewer, view, 4)
+    box.record.click()
+    go_to_slice(viewer, view, 1)
+    assert box.line.text().startswith("Nothing is sampled")  # nobody listens to the viewer any more
+
+
+def test_a_reason_goes_when_what_was_busy_is_done(denoising, session, box, monkeypatch):
+    waiting = []
+    monkeypatch.setattr(session, "_launch", lambda target, stop: waiting.append(target))
+    session.open_case([])
+    box.record.click()
+    assert box.line.text() != box.record.toolTip()
+    waiting[0]()
+    session.poll()
+    assert session.phase is Phase.IDLE
+    assert box.line.text() == box.record.toolTip()
 
 
 def test_a_cancelled_recording_leaves_nothing_behind(denoising, viewer, session, box, monkeypatch):

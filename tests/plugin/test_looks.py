@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QLabel, QWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QLabel, QScrollArea, QWidget
 
 from napari_diffseg.plugin.fold import Fold
 from napari_diffseg.plugin.panel import DiffsegPanel
@@ -84,3 +84,23 @@ def test_combo_boxes_of_the_case_begin_in_one_column(panel):
     QApplication.processEvents()
     assert find(panel, "convention").isVisible()
     assert list(panel.case.combos) == ["t1", "flair"]
+
+
+def test_a_panel_of_320_pixels_needs_no_scrolling_sideways_whatever_is_unfolded(panel, viewer, qtbot):
+    viewer.window.resize(1180, 640)
+    dock = next(dock for dock in viewer.window._qt_window.findChildren(QDockWidget) if dock.isAncestorOf(panel))
+    viewer.window._qt_window.resizeDocks([dock], [320], Qt.Orientation.Horizontal)
+    panel.exploring.box.what_if.say("What came of it.", shown=True)
+    panel.exploring.box.denoising.legend.show()
+    area = panel.findChild(QScrollArea)
+    for fold in panel.findChildren(Fold):
+        fold.expand(animate=False)
+        QApplication.processEvents()
+        too_wide = {
+            child.objectName() or type(child).__name__: child.minimumSizeHint().width()
+            for child in fold.findChildren(QWidget)
+            if child.isVisible() and child.minimumSizeHint().width() > area.viewport().width() - 40
+        }
+        assert area.horizontalScrollBar().maximum() == 0, (fold.objectName(), panel.width(), too_wide)
+    assert panel.width() < 340
+    assert area.verticalScrollBar().isVisible()

@@ -107,6 +107,21 @@ def test_what_cannot_be_left_out_is_said(what_if, viewer, session, box, segmente
     assert box.legend.isHidden()
 
 
+def test_what_was_found_is_said_again_once_a_refusal_is_past(what_if, viewer, session, layers, box):
+    ask(session, box, "flair", layers["t2"])
+    found = box.line.text()
+    ask(session, box, "flair", None)
+    assert box.line.text().startswith("The checkpoint's recipe does not promise")
+    assert not box.legend.isHidden()  # the map is still there
+    go_to_slice(viewer, what_if._results.view, 1)
+    assert box.line.text() == found
+    assert found.startswith("Slice 2, case_1 t2 as flair")
+    what_if.close()
+    ask(session, box, "flair", None)
+    go_to_slice(viewer, what_if._results.view, 2)
+    assert box.line.text().startswith("The checkpoint's recipe does not promise")
+
+
 def test_what_the_engine_refuses_is_said(what_if, session, box, segmenter, monkeypatch):
     monkeypatch.setattr(type(session), "checkpoint", "another")
     ask(session, box, "flair", None)

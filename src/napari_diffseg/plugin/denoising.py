@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_diffseg.plugin.denoising_layers import DenoisingLayers
 from napari_diffseg.plugin.going import slice_on_screen
 from napari_diffseg.plugin.once_more import record_of, why_not
+from napari_diffseg.plugin.refusal import Refusal
 from napari_diffseg.plugin.task import Phase, Task
 from napari_diffseg.plugin.tracing_job import trace_job
 
@@ -43,6 +44,7 @@ class Denoising:
         self._layers = DenoisingLayers(viewer)
         self._trajectory: Trajectory | None = None
         self._of, self._recording = "", False
+        self._refusal = Refusal(viewer, session, withdraw=self._explain)
         box.record_asked.connect(self.record)
         box.changed.connect(self.show)
         session.changed.connect(self.follow)
@@ -71,6 +73,7 @@ class Denoising:
         reason = why_not(self._viewer, self._session, view)
         if reason is not None or view is None:
             self._box.say(reason or "")
+            self._refusal.stand()
             return
         record, here = record_of(self._session, view), slice_on_screen(self._viewer, view)
         assert record is not None  # why_not has seen to it
@@ -82,6 +85,10 @@ class Denoising:
         take = partial(self._take, view.prefix)
         self._session.begin(Task(job, Phase.LOADING, take, refused=self._refuse))
 
+    def close(self) -> None:
+        """Leave the viewer alone from now on."""
+        self._refusal.close()
+
     def show(self) -> None:
         """Show the step, the member and the map that the box chooses, of what was recorded."""
         view, found, member = self._results.view, self._trajectory, self._box.member
@@ -92,10 +99,11 @@ class Denoising:
             self._box.say(f"Member {member + 1} is not recorded: press Record slice.")
         elif self._box.decided.isChecked():
             self._layers.show_decided(view, found, member=member)
-            self._box.say(f"Slice {found.slice_index}: when each pixel was decided, of {found.steps} steps.")
+            of = _whose(found, member)
+            self._box.say(f"Slice {found.slice_index}, {of}: when each pixel was decided, of {found.steps} steps.")
         else:
             self._layers.show_prediction(view, found, place=self._box.place, member=member)
-            self._box.say(_describe(found, self._box.place))
+            self._box.say(_describe(found, self._box.place, member=member))
 
     def _refuse(self, reason: str) -> None:
         self._recording = False
@@ -105,8 +113,12 @@ class Denoising:
         """A recording that was cancelled leaves things as they were."""
         if self._recording and self._session.phase is Phase.IDLE:
             self._recording = False
-            self._box.say("")
-            self.show()
+            self._explain()
+
+    def _explain(self) -> None:
+        """Say what is on the canvas, or what can be had."""
+        self._box.say("")
+        self.show()
 
     def _take(self, prefix: str, trajectory: Trajectory | None) -> None:
         view, self._recording = self._results.view, False
@@ -118,9 +130,17 @@ class Denoising:
         self._session.message.emit(f"Slice {trajectory.slice_index} is recorded: move the slider to see its steps.")
 
 
-def _describe(found: Trajectory, place: int) -> str:
+def _describe(found: Trajectory, place: int, *, member: int | None) -> str:
     """What is on the canvas, in words."""
-    step = f"Slice {found.slice_index}, step {found.kept[place]} of {found.steps} (t = {found.timesteps[place]})"
+    step = f"step {found.kept[place]} of {found.steps} (t = {found.timesteps[place]})"
+    words = f"Slice {found.slice_index}, {_whose(found, member)}, {step}: the mask that it predicts."
     if len(found.kept) == found.steps:
-        return f"{step}: the mask that it predicts."
-    return f"{step}: the mask that it predicts. Of the steps, {len(found.kept)} are kept, to save memory."
+        return words
+    return f"{words} Of the steps, {len(found.kept)} are kept, to save memory."
+
+
+def _whose(found: Trajectory, member: int | None) -> str:
+    """Of which members something is: the run may have got others since they were recorded."""
+    if member is not None or len(found.members) == 1:
+        return f"member {(found.members[0] if member is None else member) + 1}"
+    return f"mean of {len(found.members)} members"

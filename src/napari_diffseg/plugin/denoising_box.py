@@ -58,7 +58,7 @@ class DenoisingBox(QWidget):
         self.record.clicked.connect(self.record_asked)
         self.who.currentIndexChanged.connect(lambda _: self.changed.emit())
         self.slider.valueChanged.connect(lambda _: self.changed.emit())
-        self.decided.toggled.connect(lambda _: self.changed.emit())
+        self.decided.toggled.connect(self._tell_decided)
         self.show_trajectory(None)
 
     def _lay_out(self) -> None:
@@ -102,9 +102,17 @@ class DenoisingBox(QWidget):
         self.slider.blockSignals(False)
         for widget in (self.slider, self.decided):
             widget.setEnabled(trajectory is not None)
-        self.legend.setVisible(trajectory is not None)
+        self._explain_colors()
         if trajectory is not None:
             self.legend.set_texts("1", "decided at step", str(trajectory.steps))
+
+    def _tell_decided(self) -> None:
+        self._explain_colors()
+        self.changed.emit()
+
+    def _explain_colors(self) -> None:
+        """Of the map, while it is what is shown."""
+        self.legend.setVisible(self.decided.isEnabled() and self.decided.isChecked())
 
     def say(self, words: str) -> None:
         """Say what is on the canvas, or why nothing is; empty says what can be had."""

@@ -230,7 +230,8 @@ class DiffsegPanel(QWidget):
         self.case.guess(added, replace=True)
         self.exploring.box.reference.guess(added)
         notes = [note for layer in added for note in notes_of(layer)]
-        self.run_box.show_status(" ".join([f"Opened {len(added)} images.", *dict.fromkeys(notes)]))
+        count = "1 image" if len(added) == 1 else f"{len(added)} images"
+        self.run_box.show_status(" ".join([f"Opened {count}.", *dict.fromkeys(notes)]))
 
     def _open_sample(self) -> None:
         self.session.open_case([str(demo_case_folder())])
@@ -341,8 +342,8 @@ class DiffsegPanel(QWidget):
         self._polling.stop()
         self._catching_up.stop()
         self.viewer.dims.events.current_step.disconnect(self._look)
-        self.exploring.close()
-        self.sides.close()
+        for part in (self.exploring, self.denoising, self.what_if, self.sides):
+            part.close()
         self.session.close()
 
 

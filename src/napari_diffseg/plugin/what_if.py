@@ -11,6 +11,7 @@ from napari_diffseg.errors import DiffsegError
 from napari_diffseg.plugin.going import slice_on_screen
 from napari_diffseg.plugin.layer_volume import frame_of_layer
 from napari_diffseg.plugin.once_more import record_of, why_not
+from napari_diffseg.plugin.refusal import Refusal
 from napari_diffseg.plugin.result_style import difference_style
 from napari_diffseg.plugin.slab import Slab
 from napari_diffseg.plugin.task import Phase, Task
@@ -46,7 +47,8 @@ class WhatIf:
     def __init__(self, viewer: ViewerModel, session: Session, results: ResultLayers, box: WhatIfBox) -> None:
         self._viewer, self._session, self._results, self._box = viewer, session, results, box
         self._slab = Slab(viewer)
-        self._shown, self._trying = "", False
+        self._shown, self._found, self._trying = "", "", False
+        self._refusal = Refusal(viewer, session, withdraw=self._explain)
         box.asked.connect(self.ask)
         session.changed.connect(self.follow)
         session.phase_changed.connect(self.follow)
@@ -58,45 +60,59 @@ class WhatIf:
         record = None if view is None else record_of(self._session, view)
         self._box.set_modalities([] if record is None else list(record.plan.case.volumes))
         if self._shown and (view is None or view.prefix != self._shown):
-            self._shown = ""
-            self._slab.hide()
-            self._box.say("")
+            self._clear()
+
+    def close(self) -> None:
+        """Leave the viewer alone from now on."""
+        self._refusal.close()
+
+    def _clear(self) -> None:
+        self._shown = self._found = ""
+        self._slab.hide()
+        self._explain()
+
+    def _explain(self) -> None:
+        """Say what is on the canvas, or what can be had."""
+        self._box.say(self._found, shown=bool(self._found))
+
+    def _refuse_at_once(self, reason: str) -> None:
+        self._box.say(reason, shown=bool(self._found))
+        self._refusal.stand()
 
     def ask(self) -> None:
         """Try what is chosen on the slice on the screen, or say why that cannot be."""
         view = self._results.view
         reason = why_not(self._viewer, self._session, view)
         if reason is not None or view is None:
-            self._box.say(reason or "")
+            self._refuse_at_once(reason or "")
             return
         here, members = slice_on_screen(self._viewer, view), view.ensemble.begun[: view.first]
         if view.ensemble.votes_slice(here, first=view.first)[1] < len(members):
-            self._box.say("Not all members have reached this slice: finish the run first.")
+            self._refuse_at_once("Not all members have reached this slice: finish the run first.")
             return
         record = record_of(self._session, view)
         assert record is not None  # why_not has seen to it
         try:
             change, words = self._change(record)
         except DiffsegError as err:
-            self._box.say(str(err))
+            self._refuse_at_once(str(err))
             return
         job = what_if_job(self._session.load_engine, record.plan, change, slice_index=here, members=members)
         present = np.stack([view.ensemble.member_slice(k, here)[0] for k in members])
-        self._box.say(f"Slice {here}, {words}: sampling…")
+        self._box.say(f"Slice {here}, {words}: sampling…", shown=bool(self._found))
         self._trying = True
         take = partial(self._take, view, here, change.modality, words, present)
         self._session.begin(Task(job, Phase.LOADING, take, refused=self._refuse))
 
     def _refuse(self, reason: str) -> None:
         self._trying = False
-        self._box.say(reason)
+        self._box.say(reason, shown=bool(self._found))
 
     def _settle(self) -> None:
         """A try that was cancelled has come to nothing."""
         if self._trying and self._session.phase is Phase.IDLE:
             self._trying = False
-            self._box.say("")
-            self._slab.hide()
+            self._clear()
 
     def _change(self, record: RunRecord) -> tuple[Change, str]:
         """What is chosen, frozen, and in words; refused here already where the run's checkpoint is the one chosen."""
@@ -126,9 +142,9 @@ class WhatIf:
         found, name = compare(present, changed), f"what if, {modality}: run - changed"
         self._slab.show(view, s, plane=found.difference, name=name, style=difference_style())
         self._shown = view.prefix
-        self._box.say(
+        self._found = (
             f"Slice {s}, {words}, same noise, {len(present)} members: the majority loses {found.left} pixels "
-            f"(orange) and gains {found.joined} (blue). Not the run's mask.",
-            shown=True,
+            f"(orange) and gains {found.joined} (blue). Not the run's mask."
         )
+        self._explain()
         self._session.message.emit(f"What if {words}: tried on slice {s}.")

@@ -4,17 +4,21 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox
+from qtpy.QtWidgets import QComboBox, QLabel
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import SegmentRequest
 from napari_diffseg.imaging.volume import Volume
+from napari_diffseg.plugin.controls import TextControl
 from napari_diffseg.plugin.frame import Frame
 from napari_diffseg.plugin.panel import DiffsegPanel
 from napari_diffseg.plugin.scope import Scope, box_of, scoped
+from napari_diffseg.plugin.scope_row import ScopeRow
 from napari_diffseg.plugin.session import Session
+from napari_diffseg.plugin.slice_here import SliceHere, source_slice
 from napari_diffseg.plugin.task import Phase
 from napari_diffseg.plugin.worker import launch
 from plugin_fakes import FakeLoader
@@ -124,6 +128,47 @@ def test_this_slice_is_the_one_on_screen_when_the_run_begins(panel, viewer, segm
     run(panel, qtbot)
     assert segmenter.seen[-1].slice_indices(5) == (segmenter.seen[-1].focus,) == (1,)
     assert not panel.settings.controls["slices"].isVisible()
+
+
+def test_beside_a_range_stands_the_number_that_the_slice_on_screen_has_in_the_file(panel, viewer, segmenter, qtbot):
+    choice = panel.findChild(QComboBox, "diffseg_scope")
+    here = panel.findChild(QLabel, "diffseg_slice_here")
+    assert not here.isVisible()
+    for step in (1, 4):
+        viewer.dims.set_current_step(0, step)
+        choice.setCurrentText("slices A:B")
+        assert here.isVisible()
+        said = here.text()
+        choice.setCurrentText("this slice")
+        run(panel, qtbot)
+        assert said == f"on screen: {segmenter.seen[-1].focus}"
+    choice.setCurrentText("slices A:B")
+    before = here.text()
+    viewer.dims.set_current_step(0, 2)
+    assert here.text() == "on screen: 2" != before
+    panel._end()
+    viewer.dims.set_current_step(0, 4)
+    assert here.text() == "on screen: 2"  # nobody listens to the viewer any more
+
+
+def test_the_number_is_the_files_own_where_the_slider_counts_from_the_other_end():
+    frame = frame_of(flips=(1, 1, 1))
+    data = np.zeros(SHAPE, np.float32)
+    layer = Image(frame.to_display(data), **frame.layer_attributes())
+    for k in range(SHAPE[2]):
+        point = corners_of(frame, [(2, 2, k)])[0]
+        assert source_slice(layer, (0.0, *point), direction="S") == k
+    points = [corners_of(frame, [(2, 2, k)])[0][0] for k in range(SHAPE[2])]
+    assert points == sorted(points, reverse=True)  # the slider goes along the world
+
+
+def test_without_an_image_no_number_is_said(qtbot, session):
+    row = ScopeRow(TextControl(None))
+    qtbot.addWidget(row)
+    row.choose(Scope.RANGE)
+    row.show_here(3)
+    SliceHere(ViewerModel(), session, row).follow()
+    assert row.here.text() == ""
 
 
 def test_choosing_a_box_gives_a_layer_to_draw_it_in_and_says_so_until_it_is_drawn(panel, viewer, segmenter, qtbot):

@@ -37,6 +37,7 @@ from napari_diffseg.plugin.scope import Scope
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.settings_box import SettingsBox
 from napari_diffseg.plugin.sides import Sides
+from napari_diffseg.plugin.slice_here import SliceHere
 from napari_diffseg.plugin.task import Phase
 from napari_diffseg.plugin.what_if import WhatIf
 
@@ -98,6 +99,7 @@ class DiffsegPanel(QWidget):
         )
         self.run_list = RunList(napari_viewer, self.session, self.runs_box, attempt=self._try)
         self.forecasting = Forecasting(napari_viewer, self.session, self.remembered, self.settings)
+        self.slice_here = SliceHere(napari_viewer, self.session, self.settings.scope)
         self._polling = Polling(self.session.poll, self)
         self._catching_up = CatchingUp(self.results, self.exploring.redraw, took=self._polling.excuse, parent=self)
         self._timesteps: int | None = None
@@ -342,7 +344,7 @@ class DiffsegPanel(QWidget):
         self._polling.stop()
         self._catching_up.stop()
         self.viewer.dims.events.current_step.disconnect(self._look)
-        for part in (self.exploring, self.denoising, self.what_if, self.sides):
+        for part in (self.exploring, self.denoising, self.what_if, self.slice_here, self.sides):
             part.close()
         self.session.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_diffseg.plugin.controls import guard_from_wheel
 from napari_diffseg.plugin.layer_combo import LayerCombo
@@ -52,10 +52,17 @@ class ScopeRow(QWidget):
         self.box.setObjectName("diffseg_scope_box")
         self.box.setToolTip("The Shapes layer that the box is drawn in.")
         guard_from_wheel(self.choice)
+        self.here = QLabel()
+        self.here.setObjectName("diffseg_slice_here")
+        self.here.setToolTip("The slice on screen, from 0 in the file's order; napari's slider may count otherwise.")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.choice, self.slices, self.box):
-            layout.addWidget(widget)
+        span = QHBoxLayout()
+        span.addWidget(self.slices, 1)
+        span.addWidget(self.here)
+        layout.addWidget(self.choice)
+        layout.addLayout(span)
+        layout.addWidget(self.box)
         self._show()
         self.choice.currentIndexChanged.connect(self._take)
         self.box.layer_chosen.connect(self._take_box)
@@ -66,6 +73,15 @@ class ScopeRow(QWidget):
     def scope(self) -> Scope:
         """What is chosen."""
         return Scope(self.choice.currentData())
+
+    @property
+    def asks_for_range(self) -> bool:
+        """Whether the range, and with it the slice on the screen, is in sight."""
+        return self.scope is Scope.RANGE
+
+    def show_here(self, index: int | None) -> None:
+        """Say which slice is on the screen; None is unknown."""
+        self.here.setText("" if index is None else f"on screen: {index}")
 
     def choose(self, scope: Scope) -> None:
         """Choose a scope."""
@@ -97,7 +113,8 @@ class ScopeRow(QWidget):
         self.changed.emit(self.scope, self.box.layer())
 
     def _show(self) -> None:
-        self.slices.setVisible(self.scope is Scope.RANGE)
+        for widget in (self.slices, self.here):
+            widget.setVisible(self.asks_for_range)
         self.box.setVisible(self.scope is Scope.BOX)
         self.choice.setToolTip(_TIPS[self.scope])
 

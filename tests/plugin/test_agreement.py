@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtWidgets import QApplication
 from test_result_layers import events_of, play
 
 from napari_diffseg.plugin.agreement import Agreement
@@ -111,6 +112,7 @@ def test_a_surface_is_closed_and_lies_around_its_voxels():
 @pytest.mark.filterwarnings("ignore:Contours are not displayed")
 def test_in_3d_there_is_a_surface_for_each_share_and_the_selection_stays(viewer, results, agreement, qtbot):
     viewer.layers.selection.active = viewer.layers["diffseg 1 | mask"]
+    steps = [axis.step for axis in viewer.dims.range]
     agreement.show(True)
     viewer.dims.ndisplay = 3
     names = [f"diffseg | surface {share}" for share in ("5 %", "50 %", "95 %")]
@@ -120,8 +122,25 @@ def test_in_3d_there_is_a_surface_for_each_share_and_the_selection_stays(viewer,
     assert viewer.layers.selection.active is viewer.layers["diffseg 1 | mask"]
     mean, surface = viewer.layers["diffseg 1 | mean"], viewer.layers[names[1]]
     places = np.array([mean.data_to_world(v) for v in mesh_of(np.asarray(mean.data), 0.5)[0]])
-    np.testing.assert_allclose(surface.data[0], places)
+    np.testing.assert_allclose([surface.data_to_world(v) for v in surface.data[0]], places)
+    assert [axis.step for axis in viewer.dims.range] == steps
     assert (np.asarray(surface.scale) > 0).all()  # a mirrored surface is lit from within
     viewer.dims.ndisplay = 2
     assert not any(viewer.layers[name].visible for name in names)
     assert viewer.layers[NAME].visible
+
+
+@pytest.mark.filterwarnings("ignore:Contours are not displayed")
+def test_outlines_survive_the_way_to_3d_and_back(screen, make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    results = ResultLayers(viewer)
+    play(results, events_of(members=4))
+    agreement = Agreement(viewer, results, launch=run_here)
+    agreement.show(True)
+    for dimensions in (3, 2, 3, 2):
+        viewer.dims.ndisplay = dimensions
+        QApplication.processEvents()
+    lines = viewer.layers[NAME]
+    assert lines.visible
+    assert len(lines.edge_color) == len(lines.data) > 0
+    agreement.close()

@@ -54,10 +54,10 @@ class Contours:
         for name, value in view.frame.placement().items():
             if not np.array_equal(np.asarray(getattr(layer, name)), value):
                 setattr(layer, name, value)
+        layer.visible = True  # before its data: napari does not slice what is hidden, nor count its colours
         layer.data = vectors
         if len(colors):
             layer.edge_color = colors
-        layer.visible = True
 
     def _hide(self) -> None:
         if self._layer is not None:

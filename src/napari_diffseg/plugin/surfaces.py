@@ -66,14 +66,16 @@ class Surfaces:
                 if there:
                     layer.visible = False
                 continue
-            placed = (_in_world(vertices, self._view), faces)
+            spacing = np.linalg.norm(self._view.frame.world[:3, :3], axis=0)
+            placed = (_in_world(vertices, self._view) / spacing, faces)
             if there:
-                layer.data = placed
+                layer.data, layer.scale = placed, spacing
             else:
-                layer = self._layers[level] = self._add(level, placed, self._view)
+                layer = self._layers[level] = self._add(level, placed, self._view, spacing=spacing)
             layer.visible = True
 
-    def _add(self, level: float, mesh: Mesh, view: ResultView) -> Layer:
+    def _add(self, level: float, mesh: Mesh, view: ResultView, *, spacing: npt.NDArray[np.float64]) -> Layer:
+        """A mesh in multiples of the spacing: without a scale, the sliders would go in steps of 1 mm from now on."""
         from napari.layers import Surface
         from napari.utils.colormaps import Colormap
 
@@ -85,6 +87,7 @@ class Surfaces:
             colormap=color,
             opacity=_OPACITY[level],
             shading="smooth",
+            scale=spacing,
             units=view.frame.units,
             axis_labels=view.frame.axis_labels,
             metadata={RESULT_KEY: name},

@@ -1,5 +1,8 @@
 """The members side by side: what a tile shows, which slice it follows, and what a click tells."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -8,6 +11,8 @@ from qtpy.QtGui import QColor
 from superqt import QCollapsible
 from test_result_layers import SHAPE, events_of, play, volume
 
+from napari_diffseg.events import Sampled, SegmentRequest
+from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.plugin.explore_box import ExploreBox
 from napari_diffseg.plugin.frame import Frame
 from napari_diffseg.plugin.going import go_to_slice
@@ -15,7 +20,9 @@ from napari_diffseg.plugin.member_wall import MOST_TILES, MemberWall
 from napari_diffseg.plugin.result_layers import ResultLayers
 from napari_diffseg.plugin.result_style import MASK_COLOR
 from napari_diffseg.plugin.wall import Wall, tile, tiles_of, window_around
+from napari_diffseg.recipe import Recipe
 from napari_diffseg.segmenting.summary import Summary
+from plugin_fakes import FakeSegmenter
 
 GREEN = np.round(255 * np.array(QColor(MASK_COLOR).getRgbF()[:3]))
 GREY = np.full((3, 4, 3), 90, np.uint8)
@@ -69,6 +76,43 @@ def test_each_tile_shows_its_member_on_the_slice_on_screen_as_napari_shows_it(vi
         for k, drawn in tiles.items():
             shown = np.take(view.members[k].data, place, axis=axis)
             np.testing.assert_array_equal(drawn[..., 1] > 0, shown > 0)
+
+
+@pytest.mark.parametrize(("specks", "side"), [(1, 26), (2, 90)])
+def test_a_speck_that_one_of_eight_members_sees_does_not_make_the_tiles_small(viewer, specks, side):
+    results, shape = ResultLayers(viewer), (90, 90, 2)
+    play(results, list(_with_specks(shape, members=8, specks=specks)), Frame.of_volume(_flat(shape)))
+    go_to_slice(viewer, results.view, 0)
+    assert {drawn.shape for drawn in tiles_of(viewer, results.view).values()} == {(side, side, 3)}
+
+
+def test_specks_alone_are_shown(viewer):
+    results, shape = ResultLayers(viewer), (90, 90, 2)
+    events = list(_with_specks(shape, members=8, specks=1, lesion=False))
+    play(results, events, Frame.of_volume(_flat(shape)))
+    go_to_slice(viewer, results.view, 0)
+    tiles = tiles_of(viewer, results.view)
+    assert is_green(tiles[0]).any()
+    assert tiles[0].shape == (24, 24, 3)
+
+
+def _flat(shape):
+    return Volume(data=np.zeros(shape, np.float32), affine=np.eye(4), header=None, path=None, notes=())
+
+
+def _with_specks(shape, *, members, specks, lesion=True):
+    """All members see a square of ten voxels in the middle, the first of them a voxel in two corners, too."""
+    case = SimpleNamespace(id="case", shape=shape)
+    fake = FakeSegmenter(Recipe(modalities=("t1",), labels=("lesion",)), steps=1)
+    for event in fake.segment(case, SegmentRequest(members=members)):
+        if not isinstance(event, Sampled):
+            yield event
+            continue
+        mask = np.zeros_like(event.mask)
+        mask[..., 40:50, 40:50] = lesion
+        mask[..., 2, 3] = event.member < specks
+        mask[..., 87, 86] = lesion and event.member < specks
+        yield replace(event, mask=mask)
 
 
 def test_the_image_below_is_the_uppermost_visible_one_by_its_contrast(viewer, results):

@@ -122,3 +122,9 @@ def test_a_member_that_has_not_reached_a_slice_has_no_vote_there():
     votes, count = e.votes_slice(1, first=2)
     assert (e.begun, e.members, count) == ((0, 1), (0,), 1)
     np.testing.assert_array_equal(votes, stack[0][:, 0])
+
+
+@pytest.mark.parametrize("by", [1, 2, 4])
+def test_from_above_a_voxel_is_seen_where_enough_members_mark_it_on_one_slice(by):
+    e, stack = filled(4)
+    np.testing.assert_array_equal(e.seen_from_above(by=by), (stack.sum(axis=0) >= by).any(axis=(0, 1)))

@@ -32,7 +32,7 @@ class MemberWall(QWidget):
         super().__init__()
         self.setObjectName("diffseg_wall")
         self.setToolTip(
-            f"Members on the slice on screen, the first {MOST_TILES}. "
+            f"Members on the slice on screen, the first {MOST_TILES}, cut to where a quarter of them see lesion. "
             "Click one to see it on the canvas, again to hide it."
         )
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 _SOON_MS: Final = 40
 _MARGIN: Final = 8
 _LEAST: Final = 24
+_AGREED: Final = 4
+"""One member in so many has to see what the tiles are cut to."""
 _FILL: Final = 0.25
 """How much of the mask's colour lies over the image within its outline."""
 
 
 class Wall(QObject):
-    """Draws all members on the slice on the screen, along the run's slice axis, cut to where any of them sees lesion.
+    """Draws all members on the slice on the screen, along the run's slice axis, cut to where the lesion is.
 
     Parameters
     ----------
@@ -93,10 +95,20 @@ def tiles_of(viewer: ViewerModel, view: ResultView) -> dict[int, npt.NDArray[np.
     s = slice_on_screen(viewer, view)
     if s not in view.started.slices:
         return {}
-    window = window_around(_upright(view, view.ensemble.seen_from_above()))
+    window = _window_of(view)
     image = _image_under(viewer, view, s)[window]
     members = view.ensemble.begun[: view.first][:MOST_TILES]
     return {k: tile(image, _upright(view, _any_label(view, k, s))[window]) for k in members}
+
+
+def _window_of(view: ResultView) -> Window:
+    """Around what a quarter of the members see: around specks that one of many sees it would be the whole head.
+
+    It is the same on all slices, so that the tiles stay where they are while somebody scrolls.
+    """
+    quarter = -(-len(view.ensemble.begun) // _AGREED)
+    seen = view.ensemble.seen_from_above(by=quarter)
+    return window_around(_upright(view, seen if seen.any() else view.ensemble.seen_from_above()))
 
 
 def tile(image: npt.NDArray[np.floating[Any]], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

@@ -230,9 +230,9 @@ class Ensemble:
         n = self._plane[0] * self._plane[1]
         return np.unpackbits(bits, axis=-1, count=n).view(np.bool_).reshape(-1, *self._plane)
 
-    def seen_from_above(self) -> Bool:
-        """Where any member marks anything on any slice with any label, (U, V)."""
-        return np.asarray(self._votes.any(axis=(0, 1)))
+    def seen_from_above(self, *, by: int = 1) -> Bool:
+        """Where at least `by` members, one or more, mark the same voxel on any slice with any label, (U, V)."""
+        return np.asarray((self._votes >= by).any(axis=(0, 1)))
 
     def _unpacked(self, member: int) -> Bool:
         n = self._plane[0] * self._plane[1]

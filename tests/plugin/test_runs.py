@@ -72,6 +72,23 @@ def test_a_removed_run_leaves_its_files_and_its_number_and_cannot_be_added_to(se
     assert [record.number for record in session.runs.records] == [1, 3]
 
 
+def test_the_line_says_how_good_the_run_was_until_the_reference_is_another(session, layers):
+    ready(session, layers, members=1)
+    first = run(session)
+    second = run(session)
+    heard = []
+    session.runs.changed.connect(lambda: heard.append(True))
+    session.runs.judged("diffseg 1", 0.8765)
+    session.runs.judged("diffseg 1", 0.8765)
+    assert first.line == "1: 1 member x 2 ddim, seed 0; Dice 0.88"
+    assert "Dice" not in second.line
+    assert len(heard) == 1
+    session.runs.forget_judgements()
+    session.runs.forget_judgements()
+    assert "Dice" not in first.line
+    assert len(heard) == 2
+
+
 def test_a_run_that_is_going_on_is_not_removed():
     log = RunLog()
     log.started(SimpleNamespace(resume=False), None)
@@ -134,31 +151,61 @@ def find(panel, name):
     return panel.findChild(QWidget, f"diffseg_{name}")
 
 
-def test_the_list_in_the_panel_reruns_copies_and_removes(viewer, segmenter, case_folder, tmp_path, qtbot):
+def wait(session, qtbot):
+    qtbot.waitUntil(lambda: session.phase is Phase.IDLE, timeout=90_000)
+
+
+@pytest.fixture
+def listing(viewer, segmenter, case_folder, tmp_path, qtbot):
+    """A panel with two runs in its list, the second a rerun of the first."""
     session = Session(launch=launch, load_engine=FakeLoader(segmenter), runs_folder=tmp_path / "runs")
     panel = DiffsegPanel(viewer, session=session)
     viewer.window.add_dock_widget(panel, name="Diffusion ensemble", area="right")
     panel.case.opened.emit([str(case_folder)])
     panel.checkpoint.choose("demo")
-
-    def wait():
-        qtbot.waitUntil(lambda: session.phase is Phase.IDLE, timeout=90_000)
-
-    wait()
+    wait(session, qtbot)
     assert not panel.runs_box.isVisible()
     panel.run_box.run.click()
-    wait()
+    wait(session, qtbot)
     panel.runs_box.expand(animate=False)
     qtbot.waitUntil(lambda: find(panel, "rerun").height() > 0)
     qtbot.mouseClick(find(panel, "rerun"), Qt.MouseButton.LeftButton)
-    wait()
+    wait(session, qtbot)
+    qtbot.waitUntil(lambda: not panel.results.is_behind, timeout=90_000)
     assert find(panel, "runs").count() == 2
-    qtbot.mouseClick(find(panel, "copy_command"), Qt.MouseButton.LeftButton)
-    assert QApplication.clipboard().text() == command_line(session.runs.records[0])
-    find(panel, "runs").setCurrentRow(1)
-    qtbot.mouseClick(find(panel, "remove_run"), Qt.MouseButton.LeftButton)
+    yield panel
+    session.close()
+
+
+def test_the_list_in_the_panel_copies_and_removes(listing, viewer, qtbot):
+    qtbot.mouseClick(find(listing, "copy_command"), Qt.MouseButton.LeftButton)
+    assert QApplication.clipboard().text() == command_line(listing.session.runs.records[0])
+    find(listing, "runs").setCurrentRow(1)
+    qtbot.mouseClick(find(listing, "remove_run"), Qt.MouseButton.LeftButton)
     names = [layer.name for layer in viewer.layers]
     assert "diffseg 1 | mean" in names
     assert not [name for name in names if name.startswith("diffseg 2")]
-    assert not find(panel, "more").isVisible()
-    session.close()
+    assert not find(listing, "more").isVisible()
+
+
+def test_two_runs_are_compared_and_one_gives_its_settings(listing, viewer, qtbot):
+    compare, runs = find(listing, "compare_runs"), find(listing, "runs")
+    assert not compare.isEnabled()
+    runs.selectAll()
+    qtbot.mouseClick(compare, Qt.MouseButton.LeftButton)
+    wait(listing.session, qtbot)
+    assert find(listing, "status").text().startswith("Majorities of runs 1 and 2: Dice 1.000;")
+    assert not viewer.layers["diffseg 1 | mean - that of 2"].data.any()
+    members = listing.settings.controls["members"]
+    members.set_value(9)
+    runs.setCurrentRow(1)
+    qtbot.mouseClick(find(listing, "use_settings"), Qt.MouseButton.LeftButton)
+    assert members.value() == listing.session.runs.records[1].plan.request.members != 9
+
+
+def test_the_dice_to_the_reference_is_in_the_list_while_there_is_one(listing, viewer, qtbot):
+    runs, reference = find(listing, "runs"), listing.exploring.box.reference
+    reference.chosen.emit(viewer.layers["diffseg 2 | mask"])
+    qtbot.waitUntil(lambda: runs.item(1).text().endswith("; Dice 1.00"), timeout=90_000)
+    reference.chosen.emit(None)
+    assert "Dice" not in runs.item(1).text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_diffseg.plugin.error_layer import ErrorLayer
 from napari_diffseg.plugin.judging import Judged, Judging
@@ -36,6 +36,9 @@ class AgainstReference(QObject):
     launch : callable (target, stop)
         Runs `target()`, which never raises, in another thread.
     """
+
+    replaced = Signal()
+    """The reference is another, or has been drawn in."""
 
     def __init__(self, viewer: ViewerModel, results: ResultLayers, box: ReferenceBox, *, launch: Launcher) -> None:
         super().__init__()
@@ -73,6 +76,7 @@ class AgainstReference(QObject):
 
     def _choose(self, layer: Layer | None) -> None:
         self._listen(layer)
+        self.replaced.emit()
         self.judge()
 
     def _listen(self, layer: Layer | None) -> None:
@@ -86,6 +90,7 @@ class AgainstReference(QObject):
                 event.connect(self._redrawn)
 
     def _redrawn(self, _event: object) -> None:
+        self.replaced.emit()
         self._soon.start()
 
     def _show(self, shown: bool) -> None:

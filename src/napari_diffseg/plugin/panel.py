@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.events import Started, Stepped
     from napari_diffseg.plugin.frame import Frame
+    from napari_diffseg.plugin.jobs import RunPlan
     from napari_diffseg.plugin.reader import LayerData
     from napari_diffseg.plugin.reopening import ReopenedRun
     from napari_diffseg.segmenting.summary import Summary
@@ -110,6 +111,7 @@ class DiffsegPanel(QWidget):
         self._lay_out()
         self._connect_widgets()
         self._connect_session()
+        self._connect_runs()
         self._restore()
         self.reset_choices()
         self._follow_checkpoint()
@@ -158,6 +160,14 @@ class DiffsegPanel(QWidget):
         self.run_box.cancel_asked.connect(self.session.cancel)
         self.viewer.dims.events.current_step.connect(self._look)
 
+    def _connect_runs(self) -> None:
+        runs, reference = self.session.runs, self.exploring.reference
+        self.runs_box.settings_asked.connect(lambda record: self._take_settings(record.plan, record.started))
+        reference.judging.judged.connect(self.run_list.judge)
+        reference.replaced.connect(runs.forget_judgements)
+        runs.removed.connect(lambda record: self.results.arriving.drop_run(record.layer_prefix))
+        runs.removed.connect(lambda _: self._show_phase())
+
     def _connect_session(self) -> None:
         session = self.session
         session.phase_changed.connect(self._show_phase)
@@ -177,8 +187,6 @@ class DiffsegPanel(QWidget):
         session.sampled.connect(self.exploring.follow)
         session.previewed.connect(self._show_preview)
         session.run_ended.connect(self._end_results)
-        session.runs.removed.connect(lambda record: self.results.arriving.drop_run(record.layer_prefix))
-        session.runs.removed.connect(lambda _: self._show_phase())
 
     def _restore(self) -> None:
         """Set what the user chose the last time, and remember what is chosen from now on."""
@@ -246,13 +254,17 @@ class DiffsegPanel(QWidget):
         if run.plan.checkpoint:
             self.checkpoint.choose(run.plan.checkpoint)
         self._timesteps = run.started.timesteps
-        for name, control in self.settings.controls.items():
-            control.set_value(self._timesteps if name == "timesteps" else getattr(run.plan.request, name))
-        self.settings.scope.choose(Scope.VOLUME if run.plan.request.slices is None else Scope.RANGE)
+        self._take_settings(run.plan, run.started)
         self._begin_results(run.started, run.frame)
         self.results.show_sampled(run.sampled)
         self.exploring.follow(list(run.sampled))
         self._end_results(run.ending)
+
+    def _take_settings(self, plan: RunPlan, started: Started) -> None:
+        """Show a run's settings, for the next; a box that was drawn is not among them."""
+        for name, control in self.settings.controls.items():
+            control.set_value(started.timesteps if name == "timesteps" else getattr(plan.request, name))
+        self.settings.scope.choose(Scope.VOLUME if plan.request.slices is None else Scope.RANGE)
 
     def _run(self) -> None:
         self._try(lambda: self.session.start(self.viewer.dims.point))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QApplication
 
 from napari_diffseg.plugin.command_line import command_line
+from napari_diffseg.plugin.comparing import Comparing
 from napari_diffseg.plugin.frame import RESULT_KEY
 
 if TYPE_CHECKING:
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
+    from napari_diffseg.plugin.judging import Judged
     from napari_diffseg.plugin.run_record import RunRecord
     from napari_diffseg.plugin.runs_box import RunsBox
     from napari_diffseg.plugin.session import Session
 
 
 class RunList:
-    """Shows the session's runs; reruns one, copies its command line, or takes it off the list with its layers.
+    """Shows the session's runs; reruns one, copies its command line, compares two, or takes one away with its layers.
 
     Parameters
     ----------
@@ -48,7 +50,14 @@ class RunList:
         runs.removed.connect(self._forget)
         box.rerun_asked.connect(lambda record: attempt(lambda: session.rerun(record)))
         box.remove_asked.connect(lambda record: attempt(lambda: runs.remove(record)))
+        comparing = Comparing(viewer, session)
+        box.compare_asked.connect(lambda one, other: attempt(lambda: comparing.ask(one, other)))
         box.copy_asked.connect(lambda record: attempt(lambda: self._copy_command(record)))
+
+    def judge(self, judged: Judged | None) -> None:
+        """The result on the screen has been held against the reference; None is no news."""
+        if judged is not None:
+            self._session.runs.judged(judged.view.prefix, judged.judgement.dice)
 
     def _copy_command(self, record: RunRecord) -> None:
         line = command_line(record)

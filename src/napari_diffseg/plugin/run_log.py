@@ -65,6 +65,20 @@ class RunLog:
             self._last.ending = ending
             self.changed.emit()
 
+    def judged(self, layer_prefix: str, dice: float) -> None:
+        """The mask of a run has been held against the reference."""
+        for record in self._listed:
+            if record.layer_prefix == layer_prefix and record.dice != dice:
+                record.dice = dice
+                self.changed.emit()
+
+    def forget_judgements(self) -> None:
+        """The reference is another: what was found by the one before no longer counts."""
+        if any(record.dice is not None for record in self._listed):
+            for record in self._listed:
+                record.dice = None
+            self.changed.emit()
+
     def remove(self, record: RunRecord) -> None:
         """Take a run from the list.
 

@@ -30,6 +30,8 @@ class RunRecord:
         How it ended; None while it goes on.
     missing : str
         Why it can neither go on nor be done again, as a sentence; empty where it can.
+    dice : float or None
+        Of its mask with the reference, where that is known.
     """
 
     number: int
@@ -37,6 +39,7 @@ class RunRecord:
     started: Started
     ending: Ending | None = None
     missing: str = ""
+    dice: float | None = None
 
     @property
     def layer_prefix(self) -> str:
@@ -45,10 +48,11 @@ class RunRecord:
 
     @property
     def line(self) -> str:
-        """The run in a list: its number, its settings, how it ended."""
+        """The run in a list: its number, its settings, how it ended, how good it was."""
         members, steps = self.plan.request.members, self.started.timesteps
         what = f"{members} member{'s' if members > 1 else ''} x {steps} {self.started.sampler}"
-        return f"{self.number}: {what}, seed {self.plan.request.seed}{_ENDINGS[self.ending]}"
+        score = "" if self.dice is None else f"; Dice {self.dice:.2f}"
+        return f"{self.number}: {what}, seed {self.plan.request.seed}{_ENDINGS[self.ending]}{score}"
 
     @property
     def is_cut_short(self) -> bool:

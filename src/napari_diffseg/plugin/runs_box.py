@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QGridLayout,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_diffseg.plugin.fold import Fold
 
@@ -14,6 +22,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.plugin.run_record import RunRecord
 
+_COLUMNS = 3
 _LINES = 4
 """Runs in sight; with more the list scrolls."""
 
@@ -25,14 +34,20 @@ class RunsBox(Fold):
     """The RunRecord to do once more."""
     copy_asked = Signal(object)
     """The RunRecord whose command line is wanted."""
+    settings_asked = Signal(object)
+    """The RunRecord whose settings are wanted for the next run."""
     remove_asked = Signal(object)
     """The RunRecord to take away."""
+    compare_asked = Signal(object, object)
+    """Two RunRecords, in the order of the list."""
 
     def __init__(self) -> None:
         super().__init__("runs_fold", "Runs", tip="The runs of this session.")
         self.list = QListWidget()
         self.list.setObjectName("diffseg_runs")
-        self.list.setToolTip("The number is the one in the names of the layers.")
+        self.list.setToolTip("The number is the one in the names of the layers. Ctrl and a click choose a second run.")
+        self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.list.itemSelectionChanged.connect(self._enable)
         self.list.setWordWrap(True)
         self.list.setFixedHeight(_LINES * self.list.fontMetrics().height() + 2 * _LINES + 2)
         self.list.currentRowChanged.connect(self._enable)
@@ -44,21 +59,31 @@ class RunsBox(Fold):
         self.replace_content(content)
         self.show_runs(())
 
-    def _make_buttons(self) -> QHBoxLayout:
-        row = QHBoxLayout()
+    def _make_buttons(self) -> QGridLayout:
+        grid = QGridLayout()
         self._buttons = []
-        for name, text, tip, signal in (
-            ("rerun", "Rerun", "Do it once more, with its own images and settings.", self.rerun_asked),
-            ("copy_command", "Copy", "Copy the command line that makes its masks again.", self.copy_asked),
-            ("remove_run", "Remove", "Take it and its layers away; its files stay on disk.", self.remove_asked),
+        for n, (name, text, tip, signal) in enumerate(
+            (
+                ("rerun", "Rerun", "Do it once more, with its own images and settings.", self.rerun_asked),
+                ("use_settings", "Settings", "Take its settings for the next run.", self.settings_asked),
+                ("copy_command", "Copy", "Copy the command line that makes its masks again.", self.copy_asked),
+                ("remove_run", "Remove", "Take it and its layers away; its files stay on disk.", self.remove_asked),
+            )
         ):
-            button = QPushButton(text)
-            button.setObjectName(f"diffseg_{name}")
-            button.setToolTip(tip)
+            button = _button(name, text, tip)
             button.clicked.connect(lambda _=False, signal=signal: self._tell(signal))
-            row.addWidget(button)
+            grid.addWidget(button, n // _COLUMNS, n % _COLUMNS)
             self._buttons.append(button)
-        return row
+        self._compare = _button("compare_runs", "Compare two", "How alike the masks of the two chosen runs are.")
+        self._compare.clicked.connect(lambda: self.compare_asked.emit(*self.selected))
+        grid.addWidget(self._compare, len(self._buttons) // _COLUMNS, len(self._buttons) % _COLUMNS, 1, 2)
+        return grid
+
+    @property
+    def selected(self) -> list[RunRecord]:
+        """The runs whose lines are selected, in the order of the list."""
+        rows = sorted(self.list.row(item) for item in self.list.selectedItems())
+        return [item.data(Qt.ItemDataRole.UserRole) for row in rows if (item := self.list.item(row)) is not None]
 
     @property
     def chosen(self) -> RunRecord | None:
@@ -83,7 +108,15 @@ class RunsBox(Fold):
     def _enable(self, _row: int = -1) -> None:
         for button in self._buttons:
             button.setEnabled(self.chosen is not None)
+        self._compare.setEnabled(len(self.list.selectedItems()) == 2)
 
     def _tell(self, signal: Signal) -> None:
         if self.chosen is not None:
             signal.emit(self.chosen)
+
+
+def _button(name: str, text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setObjectName(f"diffseg_{name}")
+    button.setToolTip(tip)
+    return button

@@ -139,6 +139,19 @@ def test_closing_the_iterator_stops_the_run(tiny_checkpoint, tiny_case):
     assert next(run, None) is None
 
 
+def test_beside_a_viewer_the_first_mask_comes_alone_and_is_the_same(tiny_checkpoint, tiny_case):
+    request = SegmentRequest(device="cpu", members=3, focus=2)
+    watched = list(LocalSegmenter(tiny_checkpoint, beside_viewer=True).segment(tiny_case, request))
+    steps = watched[0].timesteps
+    stepped = [event.done for event in watched if isinstance(event, Stepped)]
+    assert stepped[:steps] == list(range(1, steps + 1))
+    assert stepped[steps] > steps + 1
+    first = next(event for event in watched if isinstance(event, Sampled))
+    assert (first.member, first.slices) == (0, (2,))
+    alone = list(LocalSegmenter(tiny_checkpoint).segment(tiny_case, request))
+    np.testing.assert_array_equal(ensemble_of(watched).mean(), ensemble_of(alone).mean())
+
+
 def test_running_out_of_memory_halves_the_batch_and_changes_no_mask(tiny_checkpoint, tiny_case, monkeypatch):
     reference = members(tiny_checkpoint, tiny_case)
     original = run_module.chain

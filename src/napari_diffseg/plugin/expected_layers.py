@@ -41,7 +41,8 @@ class ExpectedLayers:
     def begin(self) -> None:
         """A new run has taken the screen; the layers of the last one stay, out of sight."""
         for layer in self._layers:
-            layer.visible = False
+            if layer.visible:
+                layer.visible = False
         self._mask, self._layers = None, []
 
     def at(self, voxel: Voxel) -> tuple[float, ...] | None:

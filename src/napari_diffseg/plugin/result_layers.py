@@ -77,7 +77,8 @@ class ResultLayers:
             self._let_come()
             self.arriving.forget_held()
             for shown in self._all_shown():
-                shown.layer.visible = False
+                if shown.layer.visible:  # napari lays out the window anew also for what was hidden before
+                    shown.layer.visible = False
         self._runs += 1
         self._started, self._frame = started, frame
         self._prefix = f"diffseg {self._runs}"

@@ -58,6 +58,8 @@ class Run:
     schedule: Schedule
     sampler: SamplerName
     batch_size: int
+    opening: int
+    """Rows of the first batch."""
     preview_interval_s: float | None
     window: Window | None
     """Where on every slice masks may be; None is everywhere."""
@@ -84,15 +86,15 @@ def sample_run(run: Run, gaze: Gaze | None = None) -> Generator[Stepped | Expect
     if not run.conditioning.sampled:
         yield from _empty_members(run)
     rows = order_rows(run.request.member_numbers, run.conditioning.sampled, focus=run.request.focus)
-    progress, size = _begin(run), run.batch_size
+    progress, size, most = _begin(run), run.batch_size, run.opening
     focus = run.request.focus
     while rows:
         looked_at = gaze() if gaze is not None else None
         if looked_at is not None and looked_at != focus:
             rows, focus = look_elsewhere(rows, looked_at), looked_at
-        batch = rows[:size]
+        batch = rows[: min(size, most)]
         if (yield from _batch_fits(run, batch, progress)):
-            rows = rows[size:]
+            rows, most = rows[len(batch) :], size
             continue
         if len(batch) == 1:
             raise RunFailed("Memory ran out for a single slice: close other programs, or choose another device.")

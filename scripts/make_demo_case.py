@@ -12,7 +12,7 @@ from napari_diffseg.synthesis.write import write_case
 
 TARGET = Path(__file__).resolve().parents[1] / "src/napari_diffseg/data/demo_case"
 SETTINGS = PhantomSettings(
-    kind="glioma", seed=12, shape=(160, 160, 104), spacing_mm=(1.5, 1.5, 1.5), readers=0, randomise=0.1, artefacts=0.15
+    kind="glioma", seed=22, shape=(160, 160, 104), spacing_mm=(1.5, 1.5, 1.5), readers=0, randomise=0.1, artefacts=0.15
 )
 
 

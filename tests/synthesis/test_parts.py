@@ -12,7 +12,7 @@ from napari_diffseg.synthesis.readers import draw_readers, reader_probability
 from napari_diffseg.synthesis.seeds import LARGEST_CORE_MM, LesionSeed, draw_seeds
 from napari_diffseg.synthesis.settings import ReaderModel
 from napari_diffseg.synthesis.template import CENTRE_MM, load_template
-from napari_diffseg.synthesis.tissues import mix_tissues
+from napari_diffseg.synthesis.tissues import Tissue, mix_tissues
 
 GRID = PhantomGrid((40, 44, 3), (5.0, 5.0, 5.0), (-100.0, -110.0, -5.0), is_slab=True)
 SEED = LesionSeed((30.0, 22.0, 8.0), radius_mm=18.0, spread=1.8, stretch=(1.0, 1.0, 1.0))
@@ -120,6 +120,24 @@ def test_tissue_fractions_fill_every_voxel():
     assert fractions.min() >= -1e-6
     np.testing.assert_allclose(fractions.sum(axis=0), 1, atol=1e-5)
     np.testing.assert_allclose(anatomy.csf + anatomy.gm + anatomy.wm, 1, atol=1e-5)
+
+
+def test_oedema_often_fades_on_its_way_out_and_at_times_does_not():
+    anatomy = make_anatomy(rng(), GRID, pose=Pose(np.eye(3)), tumour=SEED)
+    lesions = grow_lesions(rng(), (SEED,), anatomy=anatomy, kind="glioma", spacing_mm=GRID.spacing_mm)
+    inner, outer = ((lesions.boundary > low) & (lesions.boundary < low + 0.15) for low in (-0.5, -0.15))
+    white = (anatomy.wm > 0.8) & ~lesions.in_core
+    sharp = ReaderModel(1.0, tight=0.5, generous=0.5, sd=0.01)  # all see it as far as this, so the image could, too
+    faded = []
+    for seed in range(40):
+        source = np.random.default_rng(seed)
+        fractions = mix_tissues(
+            source, anatomy, lesions=lesions, model=sharp, kind="glioma", spacing_mm=GRID.spacing_mm
+        )
+        oedema = fractions[Tissue.OEDEMA]
+        faded.append(oedema[outer & white].mean() / oedema[inner & white].mean())
+    assert min(faded) < 0.75
+    assert max(faded) > 0.95
 
 
 def test_lesions_stay_in_the_brain_and_necrosis_in_the_core():

@@ -70,12 +70,12 @@ def prepare_scan(
     surface = smooth_field(rng, anatomy.shape, length_mm=18, spacing_mm=spacing_mm)
     tight, rough, bad, leak = rng.random(4)
     shift = np.float32(artefacts) * (np.float32(1.2 * tight - 0.6) + np.float32(0.3 + rough) * surface)
-    if bad < 0.25 * artefacts:
+    if bad < 0.35 * artefacts:
         # Here the stripping failed: a patch of scalp stays on, or a bite of brain is missing.
         patch = np.clip(surface - np.float32(1.0), 0, 1)
         shift += np.float32(6.0 if leak < 0.6 else -9.0) * patch
     orbits, how_much = rng.random(2)
-    if orbits < 0.5 * artefacts:
+    if orbits < 0.7 * artefacts:
         low, high = _ORBITS_KEPT_MM
         shift += np.float32(low + (high - low) * how_much) * _orbits(anatomy.coords_mm)
     margin = anatomy.depth_mm + shift

@@ -20,8 +20,10 @@ FAR = np.float32(8.0)
 """Level of voxels that no lesion can reach."""
 
 _THICKEST_RIM_MM = 11.0
-_ALONG_WHITE_MATTER = (0.5, 1.6)
+_ALONG_WHITE_MATTER = (0.5, 2.2)
 """How strongly oedema prefers white matter, between patients: round at the low end, in fingers at the high one."""
+_ACROSS_MIDLINE = (0.25, 1.0)
+"""What the midline adds to its cost: some tumours cross the callosum, others stop before it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,8 +79,7 @@ def grow_lesions(
         return Lesions(far, far, far, np.zeros_like(far))
     distances = [seed.distance_mm(anatomy.coords_mm) for seed in seeds]
     reach = np.minimum.reduce([d / np.float32(s.reach_mm) for d, s in zip(distances, seeds, strict=True)])
-    along = np.float32(rng.uniform(*_ALONG_WHITE_MATTER))
-    cost = _oedema_cost(anatomy, seeds[0], along=along, spacing_mm=spacing_mm)
+    cost = _oedema_cost(rng, anatomy, seeds[0], spacing_mm=spacing_mm)
     if kind == "ms":
         rough = 0.25 * smooth_field(rng, anatomy.shape, length_mm=4, spacing_mm=spacing_mm)
         whole = _confine(reach * np.exp(rough) * np.sqrt(cost), anatomy, core=far)
@@ -109,14 +110,15 @@ def _irregular(rng: np.random.Generator, radii: Float32Array, *, spacing_mm: tup
 
 
 def _oedema_cost(
-    anatomy: Anatomy, seed: LesionSeed, *, along: np.float32, spacing_mm: tuple[float, ...]
+    rng: np.random.Generator, anatomy: Anatomy, seed: LesionSeed, *, spacing_mm: tuple[float, ...]
 ) -> Float32Array:
     """Factor on the distance: low in white matter, high in grey matter and across the midline."""
+    along, across = (np.float32(rng.uniform(*span)) for span in (_ALONG_WHITE_MATTER, _ACROSS_MIDLINE))
     sigma = [2.0 / s if n > 1 else 0.0 for n, s in zip(anatomy.shape, spacing_mm, strict=True)]
     white = np.clip(ndi.gaussian_filter(anatomy.wm, sigma), 0, 1)
     cost = np.exp(along * (np.float32(0.75) - white))
     over = -np.sign(seed.centre_mm[0]) * anatomy.coords_mm[0] / 6
-    crossed: Float32Array = (cost * (1 + 0.8 * np.clip(over, 0, 1))).astype(np.float32)
+    crossed: Float32Array = (cost * (1 + across * np.clip(over, 0, 1))).astype(np.float32)
     return crossed
 
 

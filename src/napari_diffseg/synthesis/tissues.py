@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from napari_diffseg.synthesis.settings import PhantomKind, ReaderModel
 
 _CORE_EDGE = 0.10
+# How much of the oedema's contrast is lost on its way out, and in patches of it; readers mark it all the same.
+_FADED_OUTWARDS = (-0.5, 0.55)
+_FADED_IN_PATCHES = (-0.2, 0.4)
+_PLEXUS = 0.6
 _SINUS_BEHIND_MM = 52.0
 _SINUS_ABOVE_MM = 53.0
 
@@ -50,7 +54,8 @@ def mix_tissues(
     fractions[Tissue.OEDEMA] *= np.where(anatomy.wm + anatomy.gm > 0.15, np.float32(1), np.float32(0.15))
     if kind != "ms":
         caps = _caps(rng, anatomy, spacing_mm=spacing_mm)
-        fractions[Tissue.CAP] = caps * (1 - covered)
+        plexus = _plexus(rng, anatomy, spacing_mm=spacing_mm)
+        fractions[Tissue.CAP] = np.maximum(caps, plexus) * (1 - covered)
     outside = np.clip(-anatomy.depth_mm / 2, 0, 1)
     fractions *= 1 - outside
     fractions[Tissue.OTHER] = outside
@@ -81,9 +86,26 @@ def _put_lesion(
     fractions[Tissue.ENHANCING] = enhancing
     fractions[Tissue.CYST] = (core - enhancing) * cyst
     fractions[Tissue.CORE] = (core - enhancing) * (1 - cyst)
-    fractions[Tissue.OEDEMA] = whole - core
+    fractions[Tissue.OEDEMA] = (whole - core) * _strength(rng, lesions.boundary, spacing_mm=spacing_mm)
     shown: Float32Array = whole.astype(np.float32)
     return shown
+
+
+def _strength(rng: np.random.Generator, boundary: Float32Array, *, spacing_mm: tuple[float, ...]) -> Float32Array:
+    """How much of the oedema's contrast is there, 0..1: often less farther out, and in patches."""
+    outwards, patchy = (np.float32(max(0.0, rng.uniform(*span))) for span in (_FADED_OUTWARDS, _FADED_IN_PATCHES))
+    relative_radius = np.clip(boundary + 1, 0, 1)
+    patches = np.clip(smooth_field(rng, boundary.shape, length_mm=12, spacing_mm=spacing_mm), 0, 1)
+    strength: Float32Array = (1 - outwards * relative_radius**2) * (1 - patchy * patches)
+    return strength.astype(np.float32)
+
+
+def _plexus(rng: np.random.Generator, anatomy: Anatomy, *, spacing_mm: tuple[float, ...]) -> Float32Array:
+    """Choroid plexus in the ventricles, 0..1: brighter than the fluid around it where that is dark, and no lesion."""
+    amount = np.float32(max(0.0, rng.uniform(-_PLEXUS, 1)))
+    tufts = smooth_field(rng, anatomy.shape, length_mm=5, spacing_mm=spacing_mm)
+    plexus: Float32Array = np.clip((tufts - np.float32(1.1)) / 0.5, 0, 1) * anatomy.ventricles * amount
+    return plexus.astype(np.float32)
 
 
 def _caps(rng: np.random.Generator, anatomy: Anatomy, *, spacing_mm: tuple[float, ...]) -> Float32Array:

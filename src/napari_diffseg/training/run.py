@@ -10,6 +10,7 @@ from accelerate.utils import gather_object
 
 from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.errors import BadRequest, OutputExists
+from napari_diffseg.segmenting.heap import freed_memory_kept
 from napari_diffseg.training.card import Provenance, write_weights
 from napari_diffseg.training.config_file import first_difference, read_config, write_config
 from napari_diffseg.training.journal import Journal
@@ -108,7 +109,7 @@ def train(
         _prepare(folder, config, resume=resume)
         _encode(folder, source, workers, say)
     accelerator.wait_for_everyone()
-    with deterministic(enabled=config.deterministic), ExitStack() as stack:
+    with deterministic(enabled=config.deterministic), freed_memory_kept(), ExitStack() as stack:
         run = _Run(folder, config, source, accelerator, workers, say)
         journal = Journal(folder, done=run.trainer.step, total=config.optimiser.steps) if main else None
         if journal is not None:

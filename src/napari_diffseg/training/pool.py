@@ -6,6 +6,7 @@ import json
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -115,7 +116,8 @@ def _encoded(source: CaseSource, names: Sequence[str], workers: int) -> Iterable
     if workers <= 1:
         yield from map(source.slices, names)
         return
-    with ProcessPoolExecutor(workers) as executor:
+    # Not forked: a child of a process whose OpenMP threads have run waits for them for ever.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
         yield from executor.map(source.slices, names, chunksize=2)
 
 

@@ -95,6 +95,7 @@ bench-quality: setup ## figures of docs/evaluation.md; hours on a processor (ARG
 	$(BENCH)/baseline_unet.py --checkpoint $(CHECKPOINT) $(ARGS)
 	$(if $(CASES),$(BENCH)/real_cases.py --checkpoint $(CHECKPOINT) --cases $(CASES) --resume)
 	$(BENCH)/sampling_steps.py --checkpoint $(CHECKPOINT) $(ARGS)
+	$(BENCH)/ablation.py
 	$(BIN)/python benchmarks/tables.py
 
 clean: ## remove .venv, caches and what demo and the tests wrote

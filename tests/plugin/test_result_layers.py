@@ -136,6 +136,7 @@ def test_the_live_layer_is_there_and_empty_before_the_first_preview_which_needs_
     frame = Frame.of_volume(volume())
     results.begin(events_of(members=1)[0], frame)
     results.live.prepare()
+    assert not results.catch_up(0.0)
     live = viewer.layers["diffseg | live"]
     assert not live.data.any()
     image = np.random.default_rng(0).random(SHAPE[:2]).astype(np.float32)
@@ -145,11 +146,20 @@ def test_the_live_layer_is_there_and_empty_before_the_first_preview_which_needs_
     np.testing.assert_allclose(live.translate, frame.placement(frame.slab_offset(2, 3))["translate"])
 
 
+def test_a_preview_that_comes_before_the_live_layer_brings_it(viewer, results):
+    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    results.live.prepare()
+    results.show_preview(Preview(0, 3, *[np.ones(SHAPE[:2], np.float32)] * 2))
+    assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
+    assert viewer.layers["diffseg | live"].visible
+    assert not results.is_behind
+
+
 def test_the_live_layer_is_not_prepared_in_3d(viewer, results):
     viewer.dims.ndisplay = 3
     results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
     results.live.prepare()
-    assert not viewer.layers
+    assert not results.is_behind
 
 
 def test_one_live_layer_serves_all_runs(viewer, results):

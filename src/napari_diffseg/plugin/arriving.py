@@ -47,6 +47,10 @@ class Arriving:
         """
         self._held.append((layer, partial(self._add, layer)))
 
+    def put_first(self, layer: Layer) -> None:
+        """Let a layer come next, before those that wait."""
+        self._due.appendleft((layer, partial(self._add, layer)))
+
     def put_bar(self, layer: Layer) -> None:
         """Give a layer that waits its colour bar, in two turns of their own: its first drawing takes long."""
         self._held += [(layer, partial(self._draw, layer, draw)) for draw in (show_colors, show_name)]
@@ -69,6 +73,10 @@ class Arriving:
         """Add a layer that waits before all others, because somebody has just asked for it."""
         self.drop(layer)
         self._add(layer)
+
+    def awaits(self, layer: Layer) -> bool:
+        """Whether a layer is on its way."""
+        return any(waiting is layer for waiting, _ in (*self._held, *self._due))
 
     def drop(self, layer: Layer) -> None:
         """Let a layer that waits never come; nothing happens where it does not wait."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import QObject, QTimer
@@ -10,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_diffseg.plugin.painting import Painting
     from napari_diffseg.plugin.result_layers import ResultLayers
 
 _TURN_S: Final = 0.015
@@ -29,15 +31,23 @@ class CatchingUp(QObject):
         Called whenever they have caught up.
     took : callable (seconds)
         Told how long each layer that was added kept the window.
+    painting : Painting
+        Paints a layer that was added in the turn after.
     parent : QObject
         With which it ends.
     """
 
     def __init__(
-        self, results: ResultLayers, done: Callable[[], None], *, took: Callable[[float], None], parent: QObject
+        self,
+        results: ResultLayers,
+        done: Callable[[], None],
+        *,
+        took: Callable[[float], None],
+        painting: Painting,
+        parent: QObject,
     ) -> None:
         super().__init__(parent)
-        self._results, self._done, self._took = results, done, took
+        self._results, self._done, self._took, self._painting = results, done, took, painting
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._turn)
@@ -58,7 +68,8 @@ class CatchingUp(QObject):
 
     def _turn(self) -> None:
         adds, began = self._results.arriving.is_due, time.monotonic()
-        is_behind = self._results.catch_up(_TURN_S)
+        with self._painting.put_off() if adds else nullcontext():
+            is_behind = self._results.catch_up(_TURN_S)
         seconds = time.monotonic() - began
         if adds:
             self._took(seconds)

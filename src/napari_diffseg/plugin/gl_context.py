@@ -21,9 +21,14 @@ def delete_in_canvas(viewer: ViewerModel) -> None:
     deleted, and the process ends with a segmentation fault. A viewer without a window needs nothing.
     """
     inner: Any = bare(viewer)
-    qt_viewer = getattr(getattr(inner, "window", None), "_qt_viewer", None)
-    canvas = getattr(getattr(qt_viewer, "canvas", None), "_scene_canvas", None)
+    canvas = canvas_of(viewer)
     if canvas is None or inner in _guarded:
         return
     _guarded.add(inner)
     inner.layers.events.removing.connect(lambda _event: canvas.set_current())
+
+
+def canvas_of(viewer: ViewerModel) -> Any:
+    """VisPy's canvas of a viewer, None where it has no window; napari has no public name for it."""
+    qt_viewer = getattr(getattr(bare(viewer), "window", None), "_qt_viewer", None)
+    return getattr(getattr(qt_viewer, "canvas", None), "_scene_canvas", None)

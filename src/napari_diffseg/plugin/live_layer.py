@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_diffseg.plugin.adding import add_quietly, is_there
+from napari_diffseg.plugin.adding import is_there
 from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY
 from napari_diffseg.plugin.result_style import live_style, sample_style
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_diffseg.events import Preview
+    from napari_diffseg.plugin.arriving import Arriving
     from napari_diffseg.plugin.frame import Frame
 
 _NAME = "diffseg | live"
@@ -38,10 +39,12 @@ class LiveLayer:
     ----------
     viewer : ViewerModel or Viewer
         Where the layer goes; when the user has removed it, the next preview adds another.
+    arriving : Arriving
+        Brings it there.
     """
 
-    def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
+    def __init__(self, viewer: ViewerModel, arriving: Arriving) -> None:
+        self._viewer, self._arriving = viewer, arriving
         self._layer: Layer | None = None
         self._slice: int | None = None
         self._shows = Live.MASK
@@ -53,10 +56,11 @@ class LiveLayer:
         self._slice, self._is_new = None, True
 
     def prepare(self) -> None:
-        """Add the layer, empty, while the first preview of a run that has begun is still on its way."""
+        """Let the layer come, empty, while the first preview of a run that has begun is still on its way."""
         if self._viewer.dims.ndisplay == 2 and not self._is_there():
             plane = np.zeros([n for axis, n in enumerate(self._frame.volume.shape) if axis != self._axis], np.float32)
-            self._layer = self._add(self._slab(plane))
+            self._layer = self._make(self._slab(plane))
+            self._arriving.put_first(self._layer)
 
     def choose(self, shows: Live) -> None:
         """Show the one or the other, from the next preview on."""
@@ -72,8 +76,10 @@ class LiveLayer:
             return
         plane = preview.sample if self._shows is Live.SAMPLE else np.clip(preview.mask, 0.0, 1.0)
         data = self._slab(plane)
-        if self._layer is None or not self._is_there():
-            self._layer, self._slice, self._is_new = self._add(data), None, True
+        if self._layer is None or not (self._is_there() or self._arriving.awaits(self._layer)):
+            self._layer, self._slice, self._is_new = self._make(data), None, True
+        if not self._is_there():
+            self._arriving.add_now(self._layer)
         if self._layer.data.shape != data.shape:
             self._layer.data = data.copy()
         else:
@@ -100,13 +106,11 @@ class LiveLayer:
     def _metadata(self) -> dict[str, Any]:
         return {METADATA_KEY: self._frame, RESULT_KEY: self._prefix}
 
-    def _add(self, data: npt.NDArray[np.float32]) -> Layer:
+    def _make(self, data: npt.NDArray[np.float32]) -> Layer:
         from napari.layers import Layer
 
         attributes = self._frame.layer_attributes() | {"metadata": self._metadata(), "name": _NAME}
-        layer = Layer.create(data.copy(), attributes | self._style(), "image")
-        add_quietly(self._viewer, layer)
-        return layer
+        return Layer.create(data.copy(), attributes | self._style(), "image")
 
     def _place(self, slice_index: int) -> None:
         assert self._layer is not None  # show() has made it

@@ -16,6 +16,7 @@ from napari_diffseg.plugin.catching_up import CatchingUp
 from napari_diffseg.plugin.checkpoint_box import DEMO, CheckpointBox
 from napari_diffseg.plugin.closing import Closing
 from napari_diffseg.plugin.denoising import Denoising
+from napari_diffseg.plugin.drawn_ahead import DrawnAhead
 from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.exploring import Exploring
 from napari_diffseg.plugin.exporting import Exporting
@@ -23,6 +24,7 @@ from napari_diffseg.plugin.forecasting import Forecasting
 from napari_diffseg.plugin.gl_context import delete_in_canvas
 from napari_diffseg.plugin.layer_notes import notes_of
 from napari_diffseg.plugin.mailbox import Ending
+from napari_diffseg.plugin.painting import Painting
 from napari_diffseg.plugin.polling import Polling
 from napari_diffseg.plugin.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
 from napari_diffseg.plugin.reopening import without_open
@@ -102,7 +104,14 @@ class DiffsegPanel(QWidget):
         self.forecasting = Forecasting(napari_viewer, self.session, self.remembered, self.settings)
         self.slice_here = SliceHere(napari_viewer, self.session, self.settings.scope)
         self._polling = Polling(self.session.poll, self)
-        self._catching_up = CatchingUp(self.results, self.exploring.redraw, took=self._polling.excuse, parent=self)
+        self._painting, self.drawn_ahead = Painting(napari_viewer, self), DrawnAhead(napari_viewer, self)
+        self._catching_up = CatchingUp(
+            self.results,
+            self.exploring.redraw,
+            took=self._polling.excuse,
+            painting=self._painting,
+            parent=self,
+        )
         self._timesteps: int | None = None
         """Those of a reopened run, until its checkpoint is loaded."""
         self._closing = Closing(self)
@@ -284,9 +293,10 @@ class DiffsegPanel(QWidget):
             self._show_failure(str(err), type(err).__name__)
 
     def _prepare_results(self, started: Started, frame: Frame) -> None:
-        with self._polling.excused():
+        with self._polling.excused(), self._painting.put_off():
             self._begin_results(started, frame)
             self.results.live.prepare()
+        self._catching_up.start_if_behind()
 
     def _begin_results(self, started: Started, frame: Frame) -> None:
         self.run_box.show_progress(0, started.evaluations, None)
@@ -355,6 +365,8 @@ class DiffsegPanel(QWidget):
         """Stop the run and leave the viewer alone: the dock or the window is closed."""
         self._polling.stop()
         self._catching_up.stop()
+        self._painting.resume()
+        self.drawn_ahead.stop()
         self.viewer.dims.events.current_step.disconnect(self._look)
         for part in (self.exploring, self.denoising, self.what_if, self.slice_here, self.sides):
             part.close()

@@ -57,8 +57,8 @@ class ResultLayers:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self.live = LiveLayer(viewer)
         self.arriving = Arriving(viewer)
+        self.live = LiveLayer(viewer, self.arriving)
         self._runs = 0
         self._started: Started | None = None
         self._outlines: list[Layer] = []
@@ -86,10 +86,8 @@ class ResultLayers:
         self._members: dict[int, _Shown] = {}
         self._together: _Shown | None = None
         self.live.begin(frame, started.slice_axis, self._prefix)
-        self._first, self._pending, self._hidden = None, [], set()
-        self._is_decided = False
-        labels = started.labels
-        shape = started.source_shape
+        self._first, self._pending, self._hidden, self._is_decided = None, [], set(), False
+        labels, shape = started.labels, started.source_shape
         mean, uncertainty = mean_style(), uncertainty_style(self._summary.measure.largest)
         names = self._uncertainty_names(self._summary)
         self._mean = [self._add_map(f"{self._prefix} | mean{_tag(labels, c)}", shape, mean) for c in range(len(labels))]
@@ -184,7 +182,7 @@ class ResultLayers:
             is deleted. All by default.
         """
         old, self._summary, self._first = self._summary, summary, first
-        self._is_decided = self._is_decided and summary.rule is Rule.STAPLE
+        self._is_decided &= summary.rule is Rule.STAPLE
         if self._started is None:
             return
         for shown, was, name in zip(

@@ -1,0 +1,111 @@
+"""Draws a colour bar out of sight before the first run needs one, a part at a time."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QTimer
+
+from napari_diffseg.plugin.adding import bare
+from napari_diffseg.plugin.gl_context import canvas_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari.components import ViewerModel
+
+logger = logging.getLogger(__name__)
+
+LETTERS: Final = "0123456789.|abcdefghilmnoprstuvxyU()"
+"""What the names of our maps and the numbers beside their colours are written in."""
+_FIRST_MS: Final = 400
+_REST_MS: Final = 30
+_LETTERS_A_TURN: Final = 3
+_FAR_AWAY: Final = (-2000.0, -2000.0)
+
+_drawn: WeakSet[Any] = WeakSet()
+
+
+class DrawnAhead(QObject):
+    """Has the programs of a colour bar compiled, and its letters drawn, once for each canvas.
+
+    The first bar that a machine without a graphics card ever draws takes it most of a second, while the first run is
+    being watched. napari has no public name for what a bar is made of: where it is made of something else, this does
+    nothing, and the first bar takes its time.
+
+    Parameters
+    ----------
+    viewer : ViewerModel or Viewer
+        Whose canvas it is; one without a window has none.
+    parent : QObject
+        With which it ends.
+    """
+
+    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
+        super().__init__(parent)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._turn)
+        self._canvas = canvas_of(viewer)
+        inner: Any = bare(viewer)
+        if self._canvas is not None and inner not in _drawn:
+            _drawn.add(inner)
+            self._steps = _steps(inner.window._qt_viewer.canvas)  # noqa: SLF001 (napari gives no other way)
+            self._timer.start(_FIRST_MS)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether something is left to draw."""
+        return self._timer.isActive()
+
+    def stop(self) -> None:
+        """Leave undrawn what is undrawn."""
+        self._timer.stop()
+
+    def _turn(self) -> None:
+        if not isalive(self._canvas.native):
+            return
+        self._canvas.set_current()
+        try:
+            next(self._steps)
+        except StopIteration:
+            return
+        except (AttributeError, ImportError, TypeError) as err:
+            logger.info("This napari draws colour bars in another way: none is drawn ahead.", exc_info=err)
+            return
+        self._timer.start(_REST_MS)
+
+
+def _steps(canvas: Any) -> Iterator[None]:
+    """Draw a part of a bar before each yield. The bar stays, unseen, until the canvas goes.
+
+    VisPy would delete its textures whenever Python happens to collect it, in whatever OpenGL context is current then.
+    """
+    from napari._vispy.utils.gl import BLENDING_MODES
+    from napari._vispy.visuals.colorbar import ColorBar
+    from vispy.visuals.transforms import STTransform
+
+    bar = ColorBar(font_info=canvas._font_info)  # noqa: SLF001
+    bar.transform = STTransform(translate=_FAR_AWAY)
+    lines_and_text = list(bar.ticks._subvisuals)  # noqa: SLF001
+    for part in (bar.img, bar.box, bar.ticks, *lines_and_text):
+        part.visible = False
+    bar.parent = canvas.view
+    bar.set_gl_state(**BLENDING_MODES["translucent_no_depth"])
+    bar.set_size((25, 150))
+    yield
+    font = bar.ticks._text._font  # noqa: SLF001
+    for first in range(0, len(LETTERS), _LETTERS_A_TURN):
+        for letter in LETTERS[first : first + _LETTERS_A_TURN]:
+            font[letter]  # a look makes it
+        yield
+    bar.set_ticks_and_get_text_size(tick_length=5, font_size=10, clim=(0.0, 0.25), color=(1.0, 1.0, 1.0, 1.0))
+    bar.ticks.visible = True
+    for part in (bar.img, bar.box, *lines_and_text):
+        part.visible = True
+        bar.update()
+        yield
+    bar.visible = False

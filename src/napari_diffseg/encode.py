@@ -94,7 +94,7 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
     Parameters
     ----------
     case : Case
-        Must hold every modality of the recipe.
+        Must hold every modality of the recipe; where that says `may_miss`, at least one.
     recipe : Recipe
         Modalities and their order, directions, size, spacing, normalisation.
     choose : callable, optional
@@ -104,18 +104,13 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
     Raises
     ------
     BadCase
-        If a modality is missing.
+        If a modality is missing that the checkpoint cannot do without.
     BadImage
         If an image has no contrast to normalise.
     """
-    missing = [m for m in recipe.modalities if m not in case.volumes]
-    if missing:
-        raise BadCase(
-            f"Case {case.id}: no {', '.join(missing)} image, but the checkpoint needs {', '.join(recipe.modalities)}: "
-            "add it, or choose a checkpoint that does without."
-        )
-    volumes = [case.volumes[m] for m in recipe.modalities]
-    brain = brain_mask(volumes)
+    missing = missing_modalities(case, recipe)
+    present = {m: case.volumes[m] for m in recipe.modalities if m in case.volumes}
+    brain = brain_mask(list(present.values()))
     grid = Grid.plan(
         case.shape,
         case.affine,
@@ -129,8 +124,33 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
     across = tuple(axis for axis in range(3) if axis != grid.slice_axis)
     holds_brain = np.asarray(brain.any(axis=across))
     sampled = tuple(s for s in chosen if holds_brain[s])
-    channels = tuple(channel_of(v, recipe) for v in volumes)
-    return Conditioning(channels, grid, chosen, sampled, _warnings(case, grid, brain))
+    channels = tuple(channel_of(present[m], recipe) if m in present else None for m in recipe.modalities)
+    notes = (*_left_out(missing), *_warnings(case, grid, brain))
+    return Conditioning(channels, grid, chosen, sampled, notes)
+
+
+def missing_modalities(case: Case, recipe: Recipe) -> tuple[str, ...]:
+    """The recipe's modalities that a case lacks and the network is to do without, in the recipe's order.
+
+    Raises
+    ------
+    BadCase
+        If the checkpoint was not trained to do without, or nothing is there.
+    """
+    missing = tuple(m for m in recipe.modalities if m not in case.volumes)
+    if missing and (not recipe.may_miss or len(missing) == len(recipe.modalities)):
+        raise BadCase(
+            f"Case {case.id}: no {', '.join(missing)} image, but the checkpoint needs "
+            f"{'one of ' if recipe.may_miss else ''}{', '.join(recipe.modalities)}: "
+            "add it, or choose a checkpoint that does without."
+        )
+    return missing
+
+
+def _left_out(missing: tuple[str, ...]) -> tuple[str, ...]:
+    if not missing:
+        return ()
+    return (f"segmented without {', '.join(missing)}, as it was trained to do at times: expect less of the masks.",)
 
 
 def channel_of(volume: Volume, recipe: Recipe) -> Channel:

@@ -52,6 +52,16 @@ def test_a_case_that_fails_is_named_and_the_others_are_done(checkpoint, tmp_path
     assert not (tmp_path / "out" / "bad").exists()
 
 
+def test_a_case_without_an_image_is_segmented_and_said_to_be_where_the_checkpoint_can(tmp_path, capsys):
+    tolerant = write_tiny_checkpoint(tmp_path / "tolerant.safetensors", may_miss=True)
+    case = write_case(tmp_path / "case_1", modalities=("t1", "flair"))
+    assert predict(case, checkpoint=tolerant, out=tmp_path / "out") == 0
+    assert "without t1ce, t2" in capsys.readouterr().err
+    record = json.loads((tmp_path / "out" / "case_1" / "run.json").read_text())
+    assert list(record["inputs"]) == ["t1", "flair"]
+    assert any("without t1ce, t2" in warning for warning in record["warnings"])
+
+
 def _truncate(case):
     path = case / "case_1_t2.nii.gz"
     path.write_bytes(path.read_bytes()[:-20])

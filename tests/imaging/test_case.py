@@ -126,6 +126,14 @@ def test_a_missing_modality_is_named_with_those_that_are_there(folder):
         read_case(folder, modalities=FOUR)
 
 
+def test_what_may_be_missing_is_left_out_as_long_as_something_is_there(folder):
+    (folder / "case_7_t1.nii.gz").unlink()
+    case = read_case(folder, modalities=FOUR, may_miss=True)
+    assert first_voxels(case) == {"t1ce": 101, "t2": 201, "flair": 301}
+    with pytest.raises(BadCase, match=r"no pet, t1 among its images \(t1ce, t2, flair\)"):
+        read_case(folder, modalities=("pet", "t1"), may_miss=True)
+
+
 def test_two_cases_and_a_modality_given_twice_are_refused(folder):
     other = shutil.copy(folder / "case_7_t1.nii.gz", folder.parent / "case_8_t2.nii.gz")
     with pytest.raises(BadCase, match="2 cases \\(case_7, case_8\\)"):

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from napari_diffseg.encode import Channel, encode
+from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.intensity import normalise
 
 
@@ -43,3 +45,18 @@ def test_no_slices_are_no_rows_of_the_networks_pixels(tiny_checkpoint, tiny_case
     recipe = tiny_checkpoint.recipe
     seen = encode(tiny_case, recipe, choose=lambda _: ())
     assert tuple(seen.image.shape) == (0, len(recipe.modalities), *recipe.size)
+
+
+def test_an_image_that_is_missing_is_zero_and_said_so_where_the_network_can_do_without(tiny_checkpoint, tiny_case):
+    recipe = tiny_checkpoint.recipe.model_copy(update={"may_miss": True})
+    whole = encode(tiny_case, recipe)
+    some = replace(tiny_case, volumes={m: v for m, v in tiny_case.volumes.items() if m != "t1ce"})
+    seen = encode(some, recipe)
+    assert not seen.image[:, 1].any()
+    for n in (0, 2, 3):
+        np.testing.assert_array_equal(seen.image[:, n], whole.image[:, n])
+    assert any("without t1ce" in note for note in seen.warnings)
+    assert not any("without" in note for note in whole.warnings)
+    other = replace(tiny_case, volumes={"pet": tiny_case.volumes["t1"]})
+    with pytest.raises(BadCase, match="needs one of t1, t1ce, t2, flair"):
+        encode(other, recipe)

@@ -65,6 +65,12 @@ def test_a_checkpoint_that_promises_nothing_is_not_asked_to_do_without(tiny_chec
         list(LocalSegmenter(tiny_checkpoint).what_if(tiny_case, REQUEST, Change("pet")))
 
 
+def test_the_last_image_of_a_case_is_not_left_out(tolerant, tiny_case):
+    alone = replace(tiny_case, volumes={"flair": tiny_case.volumes["flair"]})
+    with pytest.raises(BadRequest, match="flair is the only image"):
+        list(LocalSegmenter(tolerant).what_if(alone, REQUEST, Change("flair")))
+
+
 def test_an_image_on_another_grid_is_refused(tiny_checkpoint, tiny_case):
     t2 = tiny_case.volumes["t2"]
     moved = replace(t2, affine=t2.affine @ np.diag([1.5, 1.0, 1.0, 1.0]))

@@ -80,8 +80,11 @@ def _read(source: Path, checkpoint: Checkpoint, channels: str | None, resample: 
     from napari_diffseg.imaging.case import read_case
 
     names = [c.strip() for c in channels.split(",")] if channels else None
+    recipe = checkpoint.recipe
     try:
-        return read_case(source, modalities=checkpoint.recipe.modalities, channels=names, resample_to=resample)
+        return read_case(
+            source, modalities=recipe.modalities, may_miss=recipe.may_miss, channels=names, resample_to=resample
+        )
     except OSError as err:
         raise BadCase(f"It cannot be looked at: {err.strerror}: allow reading it, or choose another.") from err
 

@@ -96,6 +96,7 @@ def read_case(
     source: Source,
     *,
     modalities: Sequence[str] | None = None,
+    may_miss: bool = False,
     channels: Sequence[str] | None = None,
     resample_to: str | None = None,
 ) -> Case:
@@ -108,6 +109,8 @@ def read_case(
         whatever their names, "seg" being the reference mask.
     modalities : sequence of str, optional
         Those wanted, in order; others are not read. All that are found by default.
+    may_miss : bool
+        Whether some of those wanted may be missing, as long as one is there.
     channels : sequence of str, optional
         What the channels of one file are, in its order; needed for a 4-D file, whose channels no name states.
     resample_to : str, optional
@@ -127,11 +130,12 @@ def read_case(
     GridMismatch
         If grids differ and `resample_to` is not given.
     """
+    wanted = _Wanted(None if modalities is None else tuple(modalities), may_miss)
     if isinstance(source, Mapping):
-        case = _from_files({m: Path(p) for m, p in source.items()}, modalities)
+        case = _from_files({m: Path(p) for m, p in source.items()}, wanted)
     else:
         paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(p) for p in source]
-        case = _from_paths(each_pair_once(paths), modalities, channels)
+        case = _from_paths(each_pair_once(paths), wanted, channels)
     case_id, volumes, reference = case
     if resample_to is not None:
         volumes, reference = _resampled(case_id, volumes, reference, resample_to)
@@ -141,16 +145,36 @@ def read_case(
 _Parts = tuple[str, dict[str, Volume], Volume | None]
 
 
-def _from_paths(paths: list[Path], modalities: Sequence[str] | None, channels: Sequence[str] | None) -> _Parts:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The modalities to read, in order (none: all that are given), and whether some of them may be missing."""
+
+    modalities: tuple[str, ...] | None
+    may_miss: bool
+
+    def among(self, case_id: str, given: Mapping[str, Any] | Sequence[str]) -> list[str]:
+        """Those to read of what is given, at least one."""
+        named = tuple(given) if self.modalities is None else self.modalities
+        there = [m for m in named if m in given]
+        missing = [m for m in named if m not in given]
+        if not there or (missing and not self.may_miss):
+            raise BadCase(
+                f"Case {case_id}: no {', '.join(missing) or 'modality'} among its images "
+                f"({', '.join(given) or 'no image'}): add what is missing, or choose a checkpoint that does without."
+            )
+        return there
+
+
+def _from_paths(paths: list[Path], wanted: _Wanted, channels: Sequence[str] | None) -> _Parts:
     if not paths:
         raise BadCase("No file given: name a folder or the images of one case.")
     if len(paths) == 1 and _is_folder(paths[0]):
         if channels is not None:
             raise BadCase(f"Channels are named, but {shown_name(paths[0])} is a folder: name its 4-D file.")
-        case_id, volumes, reference = _from_files(find_case_files(paths[0]), modalities)
+        case_id, volumes, reference = _from_files(find_case_files(paths[0]), wanted)
         return case_id, volumes, reference
     if channels is not None or (len(paths) == 1 and count_channels(paths[0]) > 1):
-        return _from_channels(paths, modalities, channels)
+        return _from_channels(paths, wanted, channels)
     stated = [(p, modality_of(p.name)) for p in paths]
     unknown = [shown_name(p) for p, m in stated if m is None]
     if unknown:
@@ -159,7 +183,7 @@ def _from_paths(paths: list[Path], modalities: Sequence[str] | None, channels: S
             "or say which modality it is (--channels flair)."
         )
     _check_one_case([p for p, m in stated if m != REFERENCE])
-    return _from_files(by_modality((p, m) for p, m in stated if m is not None), modalities)
+    return _from_files(by_modality((p, m) for p, m in stated if m is not None), wanted)
 
 
 def _is_folder(path: Path) -> bool:
@@ -180,29 +204,15 @@ def _check_one_case(paths: list[Path]) -> None:
         )
 
 
-def _from_files(files: Mapping[str, Path], modalities: Sequence[str] | None) -> _Parts:
+def _from_files(files: Mapping[str, Path], wanted: _Wanted) -> _Parts:
     images = {m: p for m, p in files.items() if m != REFERENCE}
     case_id = case_id_of(list(images.values() or files.values())) if files else "without files"
-    wanted = _wanted(case_id, images, modalities)
-    volumes = {m: read_volume(images[m]) for m in wanted}
+    volumes = {m: read_volume(images[m]) for m in wanted.among(case_id, images)}
     reference = read_mask(files[REFERENCE]) if REFERENCE in files else None
     return case_id, volumes, reference
 
 
-def _wanted(case_id: str, given: Mapping[str, Any] | Sequence[str], modalities: Sequence[str] | None) -> list[str]:
-    """The modalities to read, all of which are given."""
-    wanted = list(given) if modalities is None else list(modalities)
-    missing = [m for m in wanted if m not in given]
-    if missing or not wanted:
-        there = ", ".join(given) or "no image"
-        raise BadCase(
-            f"Case {case_id}: no {', '.join(missing) or 'modality'} among its images ({there}): add what is missing, "
-            "or choose a checkpoint that does without."
-        )
-    return wanted
-
-
-def _from_channels(paths: list[Path], modalities: Sequence[str] | None, channels: Sequence[str] | None) -> _Parts:
+def _from_channels(paths: list[Path], wanted: _Wanted, channels: Sequence[str] | None) -> _Parts:
     path, *others = paths
     if others:
         raise BadCase(f"Channels are named, but {len(paths)} files are given: channels belong to one 4-D file.")
@@ -218,9 +228,9 @@ def _from_channels(paths: list[Path], modalities: Sequence[str] | None, channels
             "name each once, in the file's order."
         )
     case_id = case_id_of([path])
-    wanted = _wanted(case_id, channels, modalities)
-    volumes = read_channels(path, only=[channels.index(m) for m in wanted])
-    return case_id, dict(zip(wanted, volumes, strict=True)), None
+    names = wanted.among(case_id, channels)
+    volumes = read_channels(path, only=[channels.index(m) for m in names])
+    return case_id, dict(zip(names, volumes, strict=True)), None
 
 
 def _resampled(

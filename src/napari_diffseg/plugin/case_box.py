@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
@@ -34,8 +35,8 @@ class CaseBox(QGroupBox):
     """The shipped case is wanted."""
     reopen_asked = Signal(str)
     """The folder of a kept run."""
-    assigned = Signal(str, object)
-    """A modality and its layer, or None."""
+    assigned = Signal(str, object, bool)
+    """A modality, its layer or None, and whether there is none because it is left out."""
 
     def __init__(self, store: RunStore) -> None:
         super().__init__("Case")
@@ -86,9 +87,18 @@ class CaseBox(QGroupBox):
         if files:
             self.opened.emit(files)
 
-    def set_modalities(self, modalities: Sequence[str]) -> None:
-        """Ask for these modalities, in the order of the network's channels; layers chosen for one stay."""
+    def set_modalities(self, modalities: Sequence[str], *, may_miss: bool = False) -> None:
+        """Ask for these modalities, in the order of the network's channels; layers chosen for one stay.
+
+        Parameters
+        ----------
+        modalities : sequence of str
+            Of the checkpoint.
+        may_miss : bool
+            Whether it can do without some, so that leaving one out is a choice.
+        """
         if list(self.combos) == list(modalities):
+            self._offer_leaving_out(may_miss)
             return
         chosen = {name: combo.layer() for name, combo in self.combos.items()}
         for widget in (*self._labels, *self.combos.values()):
@@ -103,14 +113,25 @@ class CaseBox(QGroupBox):
             combo.setToolTip(f"The layer that is given to the network as {name} (channel {row + 1}).")
             combo.set_layers(self._layers)
             combo.choose(chosen.get(name))
-            combo.layer_chosen.connect(lambda layer, name=name: self.assigned.emit(name, layer))
+            combo.layer_chosen.connect(partial(self._tell, name))
             self._labels.append(label)
             self._grid.addWidget(label, row, 0)
             self._grid.addWidget(combo, row, 1)
             self.combos[name] = combo
+        self._offer_leaving_out(may_miss)
         self.guess(self._layers)
-        for name, combo in self.combos.items():
-            self.assigned.emit(name, combo.layer())
+        for name in self.combos:
+            self._tell(name)
+
+    def _offer_leaving_out(self, may_miss: bool) -> None:
+        for combo in self.combos.values():
+            if combo.may_leave_out != may_miss:
+                combo.may_leave_out = may_miss
+                combo.set_layers(self._layers)
+
+    def _tell(self, name: str, _layer: Layer | None = None) -> None:
+        combo = self.combos[name]
+        self.assigned.emit(name, combo.layer(), combo.is_left_out)
 
     def set_layers(self, layers: Iterable[Layer]) -> None:
         """Offer the image layers among these; layers of results are left out."""
@@ -127,7 +148,7 @@ class CaseBox(QGroupBox):
         """Choose layers by the modality in their names; one that is chosen already stays, unless `replace`."""
         for layer in map(bare, layers):
             combo = self.combos.get(modality_of(layer.name) or "")
-            if combo is not None and (replace or combo.layer() is None):
+            if combo is not None and (replace or (combo.layer() is None and not combo.is_left_out)):
                 combo.choose(layer)
 
 

@@ -32,6 +32,8 @@ class Chosen:
     ----------
     inputs : dict
         The layer of each modality, as far as chosen.
+    left_out : set of str
+        Modalities that are to be left out, where the checkpoint can do without.
     values : dict
         Settings that are not left at their defaults.
     keep_seed : bool
@@ -43,6 +45,7 @@ class Chosen:
     """
 
     inputs: dict[str, Layer] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
     values: dict[str, object] = field(default_factory=dict)
     keep_seed: bool = True
     scope: Scope = Scope.RANGE
@@ -56,6 +59,24 @@ class Chosen:
         self.values["seed"] = seed
         return seed
 
+    def images(self, recipe: Recipe) -> dict[str, Layer]:
+        """The layer of each modality in the recipe's order, without those that are left out.
+
+        Raises
+        ------
+        BadCase
+            If one is not chosen.
+        """
+        left_out = self.left_out if recipe.may_miss else ()
+        wanted = [name for name in recipe.modalities if name not in left_out]
+        missing = [name for name in wanted if name not in self.inputs]
+        if missing:
+            otherwise = ", or leave it out" if recipe.may_miss and len(missing) < len(wanted) else ""
+            raise BadCase(f"Choose an image for {', '.join(missing)}{otherwise}.")
+        if not wanted:
+            raise BadCase("Every image is left out: choose one.")
+        return {name: self.inputs[name] for name in wanted}
+
     def plan(self, recipe: Recipe, *, point: Sequence[float] | None, runs_folder: Path) -> RunPlan:
         """The run of what is chosen, with the slice at a point in world coordinates first.
 
@@ -64,11 +85,8 @@ class Chosen:
         DiffsegError
             If it cannot be run, with the reason.
         """
-        missing = [name for name in recipe.modalities if name not in self.inputs]
-        if missing:
-            raise BadCase(f"Choose an image for {', '.join(missing)}.")
         return make_plan(
-            {name: self.inputs[name] for name in recipe.modalities},
+            self.images(recipe),
             checkpoint=self.checkpoint,
             overrides=self.overrides,
             request=make_request(self.values),

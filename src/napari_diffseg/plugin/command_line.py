@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_diffseg.imaging.case import Case
+    from napari_diffseg.plugin.jobs import RunPlan
     from napari_diffseg.plugin.run_record import RunRecord
 
 OUT: Final = "results"
@@ -36,7 +37,7 @@ def predict_words(record: RunRecord) -> list[str]:
     plan, started = record.plan, record.started
     said = {"sampler": started.sampler, "timesteps": started.timesteps, "seed": plan.request.seed}
     settings = plan.request.model_copy(update=said)
-    words = ["napari-diffseg", "predict", *_case_words(plan.case), "--checkpoint", plan.checkpoint, "--out", OUT]
+    words = ["napari-diffseg", "predict", *_case_words(plan), "--checkpoint", plan.checkpoint, "--out", OUT]
     words += ["--members", str(settings.members)]
     words += _resample_words(plan.case)
     for name, field in SegmentRequest.model_fields.items():
@@ -66,9 +67,9 @@ def _option(name: str, value: Any) -> list[str]:
     return [f"{option}={text}"] if text.startswith("-") else [option, text]
 
 
-def _case_words(case: Case) -> list[str]:
+def _case_words(plan: RunPlan) -> list[str]:
     """The folder in which `predict` finds these very files, or the one file."""
-    paths = {name: volume.path for name, volume in case.volumes.items()}
+    paths = {name: volume.path for name, volume in plan.case.volumes.items()}
     files = {name: path for name, path in paths.items() if path is not None}
     if len(files) < len(paths):
         raise BadRequest("The images of this run do not come from files: save them for the command line to read.")
@@ -76,7 +77,7 @@ def _case_words(case: Case) -> list[str]:
         ((name, path),) = files.items()
         return [str(path), "--channels", name]
     folders = {path.parent for path in files.values()}
-    if len(folders) == 1 and _holds(folder := folders.pop(), files):
+    if len(folders) == 1 and _holds(folder := folders.pop(), files, plan.left_out):
         return [str(folder)]
     raise BadRequest(
         "The command line would not find the images of this run by their names: put them into a folder of their own, "
@@ -95,11 +96,12 @@ def _resample_words(case: Case) -> list[str]:
     return ["--resample", *references] if references else []
 
 
-def _holds(folder: Path, files: dict[str, Path]) -> bool:
+def _holds(folder: Path, files: dict[str, Path], left_out: tuple[str, ...]) -> bool:
+    """Whether these files, and none of what is left out, are what is found there."""
     from napari_diffseg.imaging.naming import find_case_files
 
     try:
         found = find_case_files(folder)
     except BadCase:
         return False
-    return all(found.get(name) == path for name, path in files.items())
+    return all(found.get(name) == path for name, path in files.items()) and not found.keys() & set(left_out)

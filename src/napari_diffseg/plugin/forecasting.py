@@ -71,9 +71,9 @@ class Forecasting:
 
     def _words(self, plan: RunPlan) -> str:
         recipe, request = self._session.recipe, plan.request
-        volume = next(iter(plan.case.volumes.values()))
+        first, volume = next(iter(plan.case.volumes.items()))
         along = slice_axis(volume, recipe.axis_codes[2])
-        holds = self._brain.slices(self._session.inputs[recipe.modalities[0]], volume.data, along)
+        holds = self._brain.slices(self._session.inputs[first], volume.data, along)
         cost = forecast(
             voxels=int(np.prod(volume.shape)),
             slices=int(holds[list(request.slice_indices(len(holds)))].sum()),

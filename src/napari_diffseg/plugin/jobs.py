@@ -87,6 +87,8 @@ class RunPlan:
         Where results are kept.
     resume : bool
         Whether members that are in the folder are taken over and only the others sampled.
+    left_out : tuple of str
+        Modalities of the checkpoint that the run does without.
     """
 
     case: Case
@@ -96,6 +98,7 @@ class RunPlan:
     request: SegmentRequest
     folder: Path
     resume: bool = False
+    left_out: tuple[str, ...] = ()
 
     def slice_at(self, point: Sequence[float], slice_axis: int) -> int:
         """The source slice at a point in world coordinates, along the source axis `slice_axis`."""
@@ -219,7 +222,7 @@ def check_modalities(plan: RunPlan, engine: Engine) -> None:
         If it does.
     """
     wanted = engine.checkpoint.recipe.modalities
-    if tuple(plan.case.volumes) != wanted:
+    if tuple(plan.case.volumes) != tuple(name for name in wanted if name not in plan.left_out):
         raise BadRequest(
             f"The checkpoint now takes {', '.join(wanted)}, not {', '.join(plan.case.volumes)}: load it again."
         )

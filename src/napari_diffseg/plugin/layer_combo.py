@@ -1,4 +1,4 @@
-"""A choice of one layer that survives renaming, reordering, and other layers' coming and going."""
+"""A choice of one layer, or to leave it out, that survives renaming, reordering, and other layers' coming and going."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
-_NONE = "(choose)"
+_NONE, _LEFT_OUT = "(choose)", "(left out)"
 
 
 class LayerCombo(QComboBox):
@@ -24,6 +24,11 @@ class LayerCombo(QComboBox):
     ----------
     none : str
         What stands for no layer.
+
+    Attributes
+    ----------
+    may_leave_out : bool
+        Whether leaving the layer out is offered as a choice of its own.
     """
 
     layer_chosen = Signal(object)
@@ -32,6 +37,7 @@ class LayerCombo(QComboBox):
         super().__init__()
         self._none = none
         self._layers: list[Layer | None] = []
+        self.may_leave_out = False
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         guard_from_wheel(self)
         self.set_layers([])
@@ -42,16 +48,22 @@ class LayerCombo(QComboBox):
         index = self.currentIndex()
         return self._layers[index] if 0 <= index < len(self._layers) else None
 
+    @property
+    def is_left_out(self) -> bool:
+        """Whether it is chosen that there is to be none."""
+        return self.currentText() == _LEFT_OUT and self.layer() is None
+
     def set_layers(self, layers: Sequence[Layer]) -> None:
-        """Offer these layers; the chosen one stays chosen while it is among them."""
-        chosen = self.layer()
+        """Offer these layers; what is chosen stays chosen while it is among them."""
+        chosen, left_out = self.layer(), self.is_left_out
         self.blockSignals(True)
-        self._layers = [None, *layers]
+        without = [self._none, *([_LEFT_OUT] if self.may_leave_out else [])]
+        self._layers = [*(None for _ in without), *layers]
         self.clear()
-        self.addItems([self._none, *(layer.name for layer in layers)])
-        self.setCurrentIndex(self._index(chosen))
+        self.addItems([*without, *(layer.name for layer in layers)])
+        self.setCurrentIndex(1 if left_out and self.may_leave_out else self._index(chosen))
         self.blockSignals(False)
-        if self.layer() is not chosen:
+        if self.layer() is not chosen or self.is_left_out != left_out:
             self.layer_chosen.emit(self.layer())
 
     def choose(self, layer: Layer | None) -> None:

@@ -146,7 +146,7 @@ class DiffsegPanel(QWidget):
 
     def _connect_widgets(self) -> None:
         self.case.opened.connect(self.session.open_case)
-        self.case.assigned.connect(self.session.assign)
+        self.case.assigned.connect(lambda name, layer, out: self.session.assign(name, layer, left_out=out))
         self.case.reopen_asked.connect(lambda folder: self.session.reopen(Path(folder)))
         self.case.sample_asked.connect(lambda: self._try(self._open_sample))
         self.case.sides.chosen.connect(self.sides.choose)
@@ -230,7 +230,7 @@ class DiffsegPanel(QWidget):
 
     def _follow_checkpoint(self) -> None:
         self.checkpoint.show_rows(self.session.checkpoint_rows)
-        self.case.set_modalities(self.session.recipe.modalities)
+        self.case.set_modalities(self.session.recipe.modalities, may_miss=self.session.recipe.may_miss)
         checkpoint = self.session.checkpoint
         if self.session.checkpoint_rows:
             self.remembered.remember_checkpoint(checkpoint)

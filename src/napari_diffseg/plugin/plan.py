@@ -41,7 +41,7 @@ def make_plan(
     Parameters
     ----------
     layers, checkpoint, overrides, request, recipe :
-        The layer of each modality, in the recipe's order; what to run, and how.
+        The layer of each modality, in the recipe's order, some left out; what to run, and how.
     point, runs_folder :
         The point on the screen in world coordinates; where runs are kept.
     scope, drawn : Scope, Shapes or None
@@ -69,6 +69,7 @@ def make_plan(
         overrides=dict(overrides),
         request=_scoped(focused, scope, frame=frame, slice_axis=along, drawn=drawn),
         folder=_new_folder(runs_folder, case.id),
+        left_out=tuple(name for name in recipe.modalities if name not in layers),
     )
 
 

@@ -101,6 +101,7 @@ def _reopened(run: StoredRun, origin: RunOrigin, found: Mapping[str, LayerData],
         overrides=origin.overrides,
         request=_request(run),
         folder=run.folder,
+        left_out=tuple(name for name in run.record.recipe.modalities if name not in wanted),
     )
     state = "" if run.is_complete else " It was cut short."
     words = f"Reopened {run.record.case}: {len(run.members)} members.{state}"

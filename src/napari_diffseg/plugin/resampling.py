@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_diffseg.errors import BadImage
+from napari_diffseg.errors import BadCase, BadImage
 from napari_diffseg.plugin.adding import bare, is_there
 from napari_diffseg.plugin.layer_volume import frame_of_layer
 from napari_diffseg.plugin.resample_job import resample_job
@@ -77,11 +77,12 @@ class Resampling:
         session.checkpoint_loaded.connect(self.follow)
 
     def _layers(self) -> dict[str, Layer]:
-        """The layer of each modality that the checkpoint takes; empty while one is missing or doubled."""
-        inputs = self._session.inputs
-        layers = {name: inputs[name] for name in self._session.recipe.modalities if name in inputs}
-        is_whole = len({id(layer) for layer in layers.values()}) == len(self._session.recipe.modalities)
-        return layers if is_whole else {}
+        """The layer of each modality that the next run takes; empty while one is missing or doubled."""
+        try:
+            layers = self._session.chosen.images(self._session.recipe)
+        except BadCase:  # the reason stands beside Run
+            return {}
+        return layers if len({id(layer) for layer in layers.values()}) == len(layers) else {}
 
     def follow(self, _event: object = None) -> None:
         """Offer it while the images differ in their grids and nothing is going on."""

@@ -112,8 +112,9 @@ class Session(SessionSignals):
         """The folder that the last run's results are kept in, once there are any."""
         return self.runs.last.plan.folder if self.runs.last is not None else None
 
-    def assign(self, modality: str, layer: Layer | None) -> None:
-        """Choose the layer of a modality, or none."""
+    def assign(self, modality: str, layer: Layer | None, *, left_out: bool = False) -> None:
+        """Choose the layer of a modality, or none: because there is none yet, or because it is to be left out."""
+        (self.chosen.left_out.add if left_out else self.chosen.left_out.discard)(modality)
         if layer is None:
             self.chosen.inputs.pop(modality, None)
         else:

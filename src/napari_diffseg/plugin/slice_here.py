@@ -45,7 +45,7 @@ class SliceHere:
         if not self._row.asks_for_range:
             return
         session, dims = self._session, self._viewer.dims
-        layer = session.inputs.get(session.recipe.modalities[0])
+        layer = next((session.inputs[name] for name in session.recipe.modalities if name in session.inputs), None)
         if layer is None or dims.ndim < 3:
             self._row.show_here(None)
             return

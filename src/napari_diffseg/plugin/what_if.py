@@ -121,7 +121,7 @@ class WhatIf:
         modality, layer = self._box.modality.currentText(), self._box.instead.layer()
         if layer is None:
             if record.plan.checkpoint == self._session.checkpoint:
-                check_may_miss(self._session.recipe, modality)
+                check_may_miss(self._session.recipe, modality, record.plan.case.volumes)
             return Change(modality), f"{modality} left out"
         return Change(modality, frame_of_layer(layer).volume), f"{layer.name} as {modality}"
 

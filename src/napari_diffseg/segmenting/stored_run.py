@@ -31,10 +31,11 @@ _LARGEST_RECORD = 16_000_000
 _NUMBERED = re.compile(r"-(\d{3,6})\.nii\.gz$")
 
 
-class _Labels(BaseModel):
+class _StoredRecipe(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     labels: tuple[str, ...] = Field(min_length=1, max_length=255)
+    modalities: tuple[str, ...] = ()
 
 
 class StoredRecord(BaseModel):
@@ -46,8 +47,8 @@ class StoredRecord(BaseModel):
         'running' for a run that was cut short.
     case : str
         The case's name.
-    recipe : object with `labels`
-        Names of the mask channels.
+    recipe : object with `labels` and `modalities`
+        Names of the mask channels, and of all images that the network takes.
     slice_axis, slices, slices_without_brain :
         What was sampled, in source indices.
     request : dict
@@ -65,7 +66,7 @@ class StoredRecord(BaseModel):
     format: Literal[1]
     status: Literal["running", "complete"]
     case: str
-    recipe: _Labels
+    recipe: _StoredRecipe
     slice_axis: Literal[0, 1, 2]
     slices: tuple[int, ...] = Field(min_length=1)
     slices_without_brain: tuple[int, ...] = ()

@@ -13,7 +13,7 @@ from napari_diffseg.errors import BadRequest, GridMismatch
 from napari_diffseg.imaging.volume import describe_grid, same_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Collection, Generator
 
     from napari_diffseg.encode import Channel, Conditioning
     from napari_diffseg.events import Expected, Sampled, SegmentRequest, Stepped
@@ -67,12 +67,12 @@ def change_channel(conditioning: Conditioning, case: Case, recipe: Recipe, chang
             f"The checkpoint takes {', '.join(recipe.modalities)}: there is no {change.modality} to change."
         )
     if change.volume is None:
-        check_may_miss(recipe, change.modality)
+        check_may_miss(recipe, change.modality, case.volumes)
         return _with_channel(conditioning, recipe.modalities.index(change.modality), None)
-    present = case.volumes[change.modality]
+    present = case.grid_volume
     if not same_grid(present, change.volume):
         raise GridMismatch(
-            f"The image is {describe_grid(change.volume)}, but {change.modality} is {describe_grid(present)}: "
+            f"The image is {describe_grid(change.volume)}, but the case is {describe_grid(present)}: "
             "what takes its place must share its grid; resample it first."
         )
     return _with_channel(conditioning, recipe.modalities.index(change.modality), channel_of(change.volume, recipe))
@@ -83,8 +83,17 @@ def _with_channel(conditioning: Conditioning, place: int, channel: Channel | Non
     return replace(conditioning, channels=(*before[:place], channel, *before[place + 1 :]))
 
 
-def check_may_miss(recipe: Recipe, modality: str) -> None:
+def check_may_miss(recipe: Recipe, modality: str, present: Collection[str]) -> None:
     """Refuse to leave an image out where the checkpoint was not trained to do without.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Of the checkpoint.
+    modality : str
+        Of the image.
+    present : collection of str
+        The modalities that the case has.
 
     Raises
     ------
@@ -97,8 +106,8 @@ def check_may_miss(recipe: Recipe, modality: str) -> None:
             f"without {modality} would mean nothing: choose an image to take its place, or a checkpoint that was "
             "trained with images missing."
         )
-    if len(recipe.modalities) == 1:
-        raise BadRequest(f"{modality} is the checkpoint's only image: without it there is nothing to segment.")
+    if set(present) <= {modality}:
+        raise BadRequest(f"{modality} is the only image: without it there is nothing to segment.")
 
 
 @dataclass(frozen=True, eq=False)

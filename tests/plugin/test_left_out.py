@@ -1,0 +1,102 @@
+"""A checkpoint that can do without an image: leaving one out is a choice, never what happens to one that is missing."""
+
+import pytest
+
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.plugin.case_box import CaseBox
+from napari_diffseg.plugin.command_line import predict_words
+from napari_diffseg.plugin.resampling import offer_for
+from napari_diffseg.plugin.run_store import RunStore
+from plugin_fakes import MODALITIES
+
+
+@pytest.fixture
+def recipe(recipe):
+    return recipe.model_copy(update={"may_miss": True})
+
+
+@pytest.fixture
+def box(qtbot, tmp_path, layers):
+    made = CaseBox(RunStore(tmp_path / "runs"))
+    qtbot.addWidget(made)
+    made.set_layers(layers.values())
+    made.set_modalities(MODALITIES, may_miss=True)
+    return made
+
+
+def ready(session, layers, *, without=()):
+    session.choose_checkpoint("demo", {})
+    session.poll()
+    for name, layer in layers.items():
+        session.assign(name, None if name in without else layer, left_out=name in without)
+    session.set_value("members", 2)
+    return session
+
+
+def run(session):
+    session.start()
+    session.poll()
+    return session.runs.last
+
+
+def test_a_missing_image_is_asked_for_until_it_is_left_out(session, layers):
+    ready(session, layers)
+    session.assign("t1ce", None)
+    assert session.why_not_run() == "Choose an image for t1ce, or leave it out."
+    session.assign("t1ce", None, left_out=True)
+    assert session.why_not_run() is None
+
+
+def test_a_run_without_an_image_has_the_others_in_the_recipes_order(session, segmenter, layers):
+    record = run(ready(session, layers, without=("t1", "t2")))
+    assert list(segmenter.cases[-1].volumes) == ["t1ce", "flair"]
+    assert record.plan.left_out == ("t1", "t2")
+
+
+def test_something_must_be_left(session, layers):
+    assert ready(session, layers, without=MODALITIES).why_not_run() == "Every image is left out: choose one."
+
+
+def test_a_checkpoint_that_cannot_do_without_asks_for_what_was_left_out(session, segmenter, recipe, layers):
+    ready(session, layers, without=("t2",))
+    segmenter.recipe = recipe.model_copy(update={"may_miss": False})
+    session.choose_checkpoint("strict.pt", {})
+    session.poll()
+    assert session.why_not_run() == "Choose an image for t2."
+
+
+def test_a_folder_that_holds_what_was_left_out_has_no_command_line(session, layers, case_folder):
+    record = run(ready(session, layers, without=("t2",)))
+    with pytest.raises(BadRequest, match="would not find the images"):
+        predict_words(record)
+    (case_folder / "case_1_t2.nii.gz").unlink()
+    assert str(case_folder) in predict_words(record)
+
+
+def test_leaving_out_is_offered_where_the_checkpoint_can_do_without(box, layers):
+    combo = box.combos["t2"]
+    assert combo.layer() is layers["t2"]  # what is open is taken
+    told = []
+    box.assigned.connect(lambda *what: told.append(what))
+    combo.setCurrentText("(left out)")
+    assert told == [("t2", None, True)]
+    box.set_layers(list(layers.values())[:2])
+    box.guess(layers.values())
+    assert combo.is_left_out  # a layer that comes is not put in its place
+    box.set_modalities(MODALITIES, may_miss=False)
+    assert combo.findText("(left out)") == -1
+    assert told[-1] == ("t2", None, False)
+
+
+def test_a_layer_of_that_name_is_not_left_out(box, layers):
+    layers["t2"].name = "(left out)"
+    box.set_layers(layers.values())
+    combo = box.combos["t2"]
+    assert combo.layer() is layers["t2"]
+    assert not combo.is_left_out
+
+
+def test_an_image_that_is_left_out_may_lie_on_another_grid(layers):
+    layers["t2"].scale = (3.0, 1.0, 1.0)
+    assert offer_for(layers) is not None
+    assert offer_for({name: layer for name, layer in layers.items() if name != "t2"}) is None

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QAction
+from qtpy.QtGui import QAction, QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
@@ -31,7 +31,8 @@ DEMO = "demo"
 """The name of the checkpoint that is shipped."""
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
 _LONG_WORD = re.compile("([^\\s\u200b]{16})(?=[^\\s\u200b])")
-_FILTER = "Checkpoints (*.safetensors *.pt *.pth);;All files (*)"
+_SUFFIXES = (".safetensors", ".pt", ".pth")
+_FILTER = f"Checkpoints ({' '.join(f'*{suffix}' for suffix in _SUFFIXES)});;All files (*)"
 
 
 class CheckpointBox(QGroupBox):
@@ -51,10 +52,23 @@ class CheckpointBox(QGroupBox):
         self._told = ""
         self.card = Fold("card", "What it is", tip="What the checkpoint says of itself, and what was guessed.")
         self.card.setVisible(False)
+        self.setAcceptDrops(True)
+        self.line.setAcceptDrops(False)  # it would take a dropped file for text, and its address for a path
         layout = QVBoxLayout(self)
         layout.addWidget(self.line)
         layout.addLayout(self._make_buttons())
         layout.addWidget(self.card)
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        """Take one checkpoint, and leave images to the viewer."""
+        if event is not None and _dropped(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        """Choose the checkpoint that was dropped."""
+        if event is not None and (path := _dropped(event)):
+            event.acceptProposedAction()
+            self.choose(path)
 
     def _make_buttons(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -134,6 +148,13 @@ class CheckpointBox(QGroupBox):
         form.addRow(unload)
         self.card.replace_content(card)
         self.card.setVisible(bool(rows))
+
+
+def _dropped(event: QDropEvent) -> str:
+    """The path of the one checkpoint that is being dropped; empty where it is something else."""
+    data = event.mimeData()
+    paths = [url.toLocalFile() for url in data.urls()] if data is not None else []
+    return paths[0] if len(paths) == 1 and PurePath(paths[0]).suffix.lower() in _SUFFIXES else ""
 
 
 def _plain(text: str, *, heading: bool) -> QLabel:

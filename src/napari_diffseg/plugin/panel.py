@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_diffseg.errors import DiffsegError
+from napari_diffseg.plugin.activity import Activity
 from napari_diffseg.plugin.adding import bare
 from napari_diffseg.plugin.box_layer import add_box
 from napari_diffseg.plugin.case_box import CaseBox
@@ -103,6 +104,7 @@ class DiffsegPanel(QWidget):
         self.run_list = RunList(napari_viewer, self.session, self.runs_box, attempt=self._try)
         self.forecasting = Forecasting(napari_viewer, self.session, self.remembered, self.settings)
         self.slice_here = SliceHere(napari_viewer, self.session, self.settings.scope)
+        self.activity = Activity(self.session)
         self._polling = Polling(self.session.poll, self)
         self._painting, self.drawn_ahead = Painting(napari_viewer, self), DrawnAhead(napari_viewer, self)
         self._catching_up = CatchingUp(
@@ -367,6 +369,7 @@ class DiffsegPanel(QWidget):
         self._catching_up.stop()
         self._painting.resume()
         self.drawn_ahead.stop()
+        self.activity.close()
         self.viewer.dims.events.current_step.disconnect(self._look)
         for part in (self.exploring, self.denoising, self.what_if, self.slice_here, self.sides):
             part.close()

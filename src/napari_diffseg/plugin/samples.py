@@ -1,15 +1,19 @@
-"""The case that is shipped with the package: a phantom of a glioma, in four modalities."""
+"""Samples in napari's menu: the shipped case, a phantom of a glioma, and others that are drawn when asked for."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.errors import BadCase
 
 if TYPE_CHECKING:
     from napari_diffseg.plugin.reader import LayerData
+    from napari_diffseg.synthesis.settings import PhantomKind
+
+_SHAPE, _SPACING_MM = (120, 120, 78), (2.0, 2.0, 2.0)
+_SEED = 7
 
 
 def demo_case_folder() -> Path:
@@ -31,3 +35,32 @@ def open_sample() -> list[LayerData]:
     from napari_diffseg.plugin.reader import read_layers
 
     return read_layers(str(demo_case_folder()))
+
+
+def draw_lowgrade() -> list[LayerData]:
+    """A phantom of a low-grade glioma, which takes up little contrast agent."""
+    return _drawn("lowgrade")
+
+
+def draw_sclerosis() -> list[LayerData]:
+    """A phantom of multiple sclerosis: many small lesions."""
+    return _drawn("ms")
+
+
+def _drawn(kind: PhantomKind) -> list[LayerData]:
+    """A head of 2 mm voxels with its reference, which takes seconds; always the same one."""
+    from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.plugin.reader import image_layer, labels_layer
+    from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
+
+    settings = PhantomSettings(kind=kind, seed=_SEED, shape=_SHAPE, spacing_mm=_SPACING_MM, readers=0, randomise=0.1)
+    phantom, name = make_phantom(settings), f"phantom_{kind}"
+
+    def volume(data: Any) -> Volume:
+        return Volume(data=data, affine=phantom.affine, header=None, path=None, notes=())
+
+    layers = [image_layer(volume(data), f"{name} {modality}") for modality, data in phantom.volumes.items()]
+    layers.append(labels_layer(volume((phantom.seg > 0).astype("uint8")), f"{name} seg"))
+    for _, attributes, _ in (*layers[:-2], layers[-1]):  # as of a case that is read, the last image is shown
+        attributes["visible"] = False
+    return layers

@@ -1,0 +1,48 @@
+"""A run in napari's activity dock."""
+
+import pytest
+from napari.utils import progress
+
+from napari_diffseg.plugin import activity
+from napari_diffseg.plugin.activity import Activity
+from napari_diffseg.plugin.task import Phase
+from plugin_fakes import ready
+
+
+@pytest.fixture
+def bars(monkeypatch, qapp):
+    """The bars that there are, each taken for one that napari shows, so that none is printed."""
+    monkeypatch.setattr(activity, "_SECONDS_BETWEEN", 0.0)
+    progress._all_instances.events.changed.connect(lambda event: [setattr(bar, "gui", True) for bar in event.added])
+    return progress._all_instances
+
+
+def test_a_run_has_a_bar_that_goes_when_it_ends(session, bars):
+    shown = Activity(session)
+    session.progress.emit(2, 8, None)
+    [bar] = bars
+    assert (bar.total, bar.n) == (8, 2)
+    session.progress.emit(5, 8, 1.0)
+    assert bar.n == 5
+    session.phase_changed.emit(Phase.PAUSED)
+    assert list(bars) == [bar]
+    session.phase_changed.emit(Phase.IDLE)
+    assert not bars
+    shown.close()
+
+
+def test_the_bar_has_the_runs_name(session, layers, bars):
+    shown = Activity(session)
+    ready(session, layers, members=1).start()
+    session.poll()
+    assert session.runs.last is not None
+    session.progress.emit(1, 8, None)
+    assert [bar.desc.strip(": ") for bar in bars] == ["diffseg 1"]
+    shown.close()
+
+
+def test_a_panel_that_closes_takes_its_bar_away(session, bars):
+    shown = Activity(session)
+    session.progress.emit(1, 8, None)
+    shown.close()
+    assert not bars

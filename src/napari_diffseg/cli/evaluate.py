@@ -18,6 +18,7 @@ def evaluate(
     *,
     truth: Path,
     out: Path,
+    also: list[Path] | None = None,
     images: Path | None = None,
     reader_pattern: str | None = None,
     labels: str | None = None,
@@ -35,6 +36,8 @@ def evaluate(
         Folder with CASE/..._seg.nii.gz, CASE_seg.nii.gz, CASE.nii.gz, or several readers' CASE_reader1.nii.gz, ...
     out
         Folder for the report.
+    also
+        Further folders that predict wrote, of the same cases in other --timesteps: Dice is plotted against steps.
     images
         Folder of the images that were segmented: says where the brain is, and gives the pictures their background.
     reader_pattern
@@ -56,7 +59,7 @@ def evaluate(
     from napari_diffseg.evaluation.run import Evaluation, run_evaluation
     from napari_diffseg.evaluation.write_report import check_output, write_report
 
-    asked = Evaluation(predictions, truth, images, reader_pattern, wanted, channel, bins)
+    asked = Evaluation(predictions, truth, images, reader_pattern, wanted, channel, bins, tuple(also or ()))
     check_output(out, overwrite=overwrite)
     done = run_evaluation(asked, tell=_say)
     if done.report.without_prediction:

@@ -90,6 +90,8 @@ class CaseScores:
         None without an expected mask.
     notes : tuple of str
         What a reader should know.
+    sampler, timesteps : str, int or None
+        What it was predicted with, as far as its run.json states that.
     """
 
     case: str
@@ -104,6 +106,8 @@ class CaseScores:
     errors: ErrorDetection | None
     expected: ExpectedScores | None
     notes: tuple[str, ...]
+    sampler: str
+    timesteps: int | None
 
     def row(self) -> dict[str, float]:
         """The case's numbers by name, for a table; what does not exist is not in it."""
@@ -154,6 +158,8 @@ def score_case(predicted: Predicted, truth: Truth, region: Region, *, bins: int)
         errors=_error_detection(predicted, mask, majority, inside),
         expected=_expected_scores(predicted, truth, inside, bins),
         notes=predicted.notes,
+        sampler=predicted.sampler,
+        timesteps=predicted.timesteps,
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.axes import Axes
 
+    from napari_diffseg.evaluation.by_steps import StepsScores
     from napari_diffseg.evaluation.calibration import Reliability
     from napari_diffseg.evaluation.error_detection import RiskCoverage
     from napari_diffseg.evaluation.snapshot import Snapshot
@@ -62,6 +63,23 @@ def members_figure(curves: Sequence[Sequence[float]]) -> str:
     )
     axes.set(ylim=(-0.02, 1.02), title="Dice by number of members")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False)
+    return svg_address(figure)
+
+
+def steps_figure(points: Sequence[StepsScores]) -> str:
+    """Dice against denoising steps: each case, and the mean over them, one line a sampler."""
+    figure, axes = new_figure("Denoising steps", "Dice")
+    for marker, sampler in zip("osd^v", dict.fromkeys(p.sampler for p in points), strict=False):
+        mine = [p for p in points if p.sampler == sampler]
+        steps = [p.timesteps for p in mine]
+        axes.plot(steps, [p.dice for p in mine], color=_FAINT, linewidth=0.8)
+        axes.plot(steps, [p.mean_dice for p in mine], marker=marker, markersize=5, label=f"{sampler or 'run'}, mean")
+    axes.set_xscale("log")
+    every = sorted({p.timesteps for p in points})
+    axes.set_xticks(every, [str(n) for n in every])
+    axes.minorticks_off()
+    axes.set(ylim=(-0.02, 1.02), title="Dice by number of steps")
     axes.legend(frameon=False)
     return svg_address(figure)
 

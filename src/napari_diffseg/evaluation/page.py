@@ -67,6 +67,7 @@ def make_page(report: Report, snapshots: Sequence[Snapshot]) -> str:
         _summary(report),
         "<h2>Curves</h2>",
         _curves(report),
+        _steps(report),
         _pictures(snapshots),
         "<h2>Cases</h2>",
         _cases(report),
@@ -110,10 +111,22 @@ def _cases(report: Report) -> str:
     return table(rows)
 
 
+def _steps(report: Report) -> str:
+    if not report.by_steps:
+        return ""
+    rows: list[tuple[str, ...]] = [("Sampler", "Steps", "Cases", "Dice", "ECE", "GED²")]
+    for s in report.by_steps:
+        numbers = (number(v) for v in (s.mean_dice, s.ece, s.ged_squared))
+        rows.append((s.sampler, str(s.timesteps), str(s.cases), *numbers))
+    return f"<h2>By steps</h2>{table(rows)}"
+
+
 def _curves(report: Report) -> str:
     shown = []
     if report.reliability is not None:
         shown.append(("Reliability", figures.reliability_figure(report.reliability)))
+    if report.by_steps:
+        shown.append(("Dice by number of steps", figures.steps_figure(report.by_steps)))
     by_members = [c.dice_by_members for c in report.cases if c.dice_by_members]
     if by_members:
         shown.append(("Dice by number of members", figures.members_figure(by_members)))

@@ -49,6 +49,10 @@ class Predicted:
         Indices along it that the run covered; elsewhere nothing was predicted, and nothing is measured.
     notes : tuple of str
         What a reader of the report should know.
+    sampler : str
+        As run.json states it; empty where it does not.
+    timesteps : int or None
+        Denoising steps of each member, likewise.
     """
 
     case_id: str
@@ -62,6 +66,8 @@ class Predicted:
     slice_axis: int
     slices: tuple[int, ...]
     notes: tuple[str, ...]
+    sampler: str
+    timesteps: int | None
 
     def covered(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """An array (..., X, Y, Z) on the slices that the run covered."""
@@ -140,6 +146,8 @@ def read_prediction(folder: Path, *, case_id: str, channel: str | None = None) -
         slice_axis=axis,
         slices=slices,
         notes=notes,
+        sampler=str(record.get("sampler", "")),
+        timesteps=steps if isinstance(steps := record.get("timesteps"), int) and steps > 0 else None,
     )
 
 

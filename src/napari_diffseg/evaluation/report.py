@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from napari_diffseg.evaluation.by_steps import StepsScores, compare_steps
 from napari_diffseg.evaluation.calibration import Reliability, pooled
 from napari_diffseg.evaluation.distribution import DISTRIBUTION_RULE
 from napari_diffseg.evaluation.error_detection import RiskCoverage, risk_coverage
@@ -72,6 +73,8 @@ class Report:
         Cases that could not be measured, and why.
     without_prediction : tuple of str
         Cases whose truth is there but not their prediction.
+    by_steps : tuple of StepsScores
+        The cases by sampler and steps, where they were predicted with several.
     """
 
     settings: Mapping[str, object]
@@ -82,6 +85,7 @@ class Report:
     case_risk: RiskCoverage | None
     failed: Mapping[str, str]
     without_prediction: tuple[str, ...]
+    by_steps: tuple[StepsScores, ...]
     rules: Mapping[str, str]
     versions: Mapping[str, str | None]
     format: int = FORMAT
@@ -93,8 +97,9 @@ def make_report(
     settings: Mapping[str, object],
     failed: Mapping[str, str],
     without_prediction: Sequence[str],
+    also: Sequence[CaseScores] = (),
 ) -> Report:
-    """Sum up the cases, of which there is at least one."""
+    """Sum up the cases, of which there is at least one; those of `also` are the same ones, predicted otherwise."""
     ordered = tuple(sorted(cases, key=lambda c: c.case))
     curves = [c.calibration.curve for c in ordered if c.calibration is not None]
     curve = pooled(curves) if curves else None
@@ -107,6 +112,7 @@ def make_report(
         case_risk=_case_risk(ordered),
         failed=failed,
         without_prediction=tuple(without_prediction),
+        by_steps=compare_steps([*ordered, *also]),
         rules=RULES,
         versions={name: _version(name) for name in _PACKAGES},
     )

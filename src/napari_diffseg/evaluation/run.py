@@ -42,6 +42,8 @@ class Evaluation:
         Which of several predicted masks.
     bins : int
         Of the reliability curve, at least 2.
+    also : tuple of Path
+        Further folders that `predict` wrote, of the same cases in other steps.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class Evaluation:
     labels: tuple[int, ...] | None = None
     channel: str | None = None
     bins: int = 10
+    also: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if self.bins < 2:
@@ -71,6 +74,7 @@ class Evaluation:
             "labels": "all above 0" if self.labels is None else list(self.labels),
             "channel": self.channel,
             "bins": self.bins,
+            "also": ", ".join(folder.name for folder in self.also) or None,
         }
 
 
@@ -114,13 +118,32 @@ def run_evaluation(evaluation: Evaluation, *, tell: Callable[[str], None]) -> Ev
         tell(f"{case_id}: Dice {case.overlap.dice:.3f}")
     if not scores:
         raise BadCase(f"None of {len(found)} cases could be measured: {next(iter(failed.values()))}")
+    also = [case for folder in evaluation.also for case in _others(evaluation, folder, failed=failed, tell=tell)]
     report = make_report(
         scores,
         settings=evaluation.settings(),
         failed=failed,
         without_prediction=sorted(with_truth - set(found)),
+        also=also,
     )
     return Evaluated(report, snapshots)
+
+
+def _others(
+    evaluation: Evaluation, folder: Path, *, failed: dict[str, str], tell: Callable[[str], None]
+) -> list[CaseScores]:
+    """The cases of a further folder, measured alike; what cannot be is added to `failed`."""
+    scores = []
+    for case_id, place in find_predictions(folder).items():
+        try:
+            case, _ = _one(evaluation, case_id, place)
+        except DiffsegError as err:
+            failed[f"{case_id} in {folder.name}"] = str(err)
+            tell(str(err))
+            continue
+        scores.append(case)
+        tell(f"{case_id} in {folder.name}: Dice {case.overlap.dice:.3f}")
+    return scores
 
 
 def _one(evaluation: Evaluation, case_id: str, folder: Path) -> tuple[CaseScores, Snapshot]:

@@ -1,6 +1,7 @@
 """Files to layers and back, without a viewer: names, geometry, and what is refused."""
 
 from itertools import permutations, product
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from napari.layers import Layer
 
 from napari_diffseg.errors import BadCase, BadImage, OutputExists
+from napari_diffseg.plugin.frame import with_member_axis
 from napari_diffseg.plugin.reader import get_reader, layer_name, read_layers
 from napari_diffseg.plugin.samples import demo_case_folder, open_sample
 from napari_diffseg.plugin.writer import write_image, write_labels
-from plugin_fakes import MODALITIES, SHAPE, write_images
+from plugin_fakes import LPS, MODALITIES, SHAPE, write_images
 
 ORIENTATIONS = [
     nib.orientations.ornt2axcodes(np.array(list(zip(axes, flips, strict=True)), float))
@@ -70,6 +72,24 @@ def test_a_layer_of_another_reader_is_written_where_it_is_shown(tmp_path):
     )
 
 
+@pytest.mark.parametrize("codes", ["LPS", "PIR"])
+@pytest.mark.parametrize("tilt", [0.0, 9.0])
+def test_members_in_one_layer_are_written_one_file_each_and_none_is_replaced(tmp_path, codes, tilt):
+    source = write_one(tmp_path / "in", affine_of(codes, tilt_degrees=tilt))
+    [(data, attributes, _)] = read_layers(source)
+    members = np.random.default_rng(0).integers(0, 2, (3, *data.shape)).astype(np.uint8)
+    placed = {k: v for k, v in with_member_axis(attributes).items() if k not in ("colormap", "contrast_limits")}
+    _, placed, _ = Layer.create(members, placed, "labels").as_layer_data_tuple()
+    paths = write_labels(str(tmp_path / "m.nii.gz"), members, placed)
+    assert [Path(path).name for path in paths] == [f"m_member{k}.nii.gz" for k in (1, 2, 3)]
+    for member, path in zip(members, paths, strict=True):
+        np.testing.assert_array_equal(nib.load(path).affine, nib.load(source).affine)
+        assert nib.load(path).get_data_dtype() == np.uint8
+        np.testing.assert_array_equal(read_layers(path)[0][0], member)
+    with pytest.raises(OutputExists):
+        write_labels(str(tmp_path / "m.nii.gz"), members, placed)
+
+
 def test_the_image_itself_is_never_written_over(tmp_path):
     source = write_one(tmp_path, affine_of("LPS"))
     [(data, attributes, _)] = read_layers(source)
@@ -104,6 +124,24 @@ def test_contrast_leaves_the_brightest_voxels_out(case_folder):
 def test_a_reference_mask_becomes_labels(case_folder):
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), np.eye(4)), case_folder / "case_1_seg.nii.gz")
     assert [kind for _, _, kind in read_layers(str(case_folder))] == ["image"] * 4 + ["labels"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("sub-01_desc-lesion_dseg.nii.gz", "labels"),
+        ("aseg.nii", "labels"),
+        ("aparc.a2009s+aseg.nii", "labels"),
+        ("sub-01_dsegmented_T1w.nii.gz", "image"),
+        ("baseg.nii", "image"),
+    ],
+)
+def test_files_of_labels_are_known_by_the_names_of_bids_and_freesurfer(tmp_path, name, kind):
+    nib.save(
+        nib.Nifti1Image(np.arange(2036 - np.prod(SHAPE), 2036).reshape(SHAPE).astype(np.int32), LPS), tmp_path / name
+    )
+    [(data, _, found)] = read_layers(str(tmp_path / name))
+    assert (found, data.max()) == (kind, 2035)
 
 
 def test_a_file_with_channels_becomes_a_layer_for_each(tmp_path):

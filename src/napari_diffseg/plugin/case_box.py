@@ -5,13 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_diffseg.imaging.naming import modality_of
 from napari_diffseg.plugin.adding import bare
+from napari_diffseg.plugin.checkpoint_box import breakable
 from napari_diffseg.plugin.frame import RESULT_KEY
 from napari_diffseg.plugin.layer_combo import LayerCombo
+from napari_diffseg.plugin.layer_notes import notes_of
 from napari_diffseg.plugin.reopen_button import ReopenButton
 from napari_diffseg.plugin.side_row import SideRow
 
@@ -54,6 +56,17 @@ class CaseBox(QGroupBox):
         layout.addLayout(self._grid)
         self._grid.addWidget(self.sides.label, _LAST_ROW, 0)
         self._grid.addWidget(self.sides.choice, _LAST_ROW, 1)
+        self.notes = self._make_notes()
+        layout.addWidget(self.notes)
+
+    def _make_notes(self) -> QLabel:
+        notes = QLabel()
+        notes.setObjectName("diffseg_case_notes")
+        notes.setTextFormat(Qt.TextFormat.PlainText)
+        notes.setWordWrap(True)
+        notes.setToolTip("What to know of the images that are chosen.")
+        notes.setVisible(False)
+        return notes
 
     def _make_buttons(self) -> QWidget:
         buttons = QWidget()
@@ -132,6 +145,14 @@ class CaseBox(QGroupBox):
     def _tell(self, name: str, _layer: Layer | None = None) -> None:
         combo = self.combos[name]
         self.assigned.emit(name, combo.layer(), combo.is_left_out)
+        self._show_notes()
+
+    def _show_notes(self) -> None:
+        """Say what is to be known of the images that are chosen, whoever opened them."""
+        layers = [layer for combo in self.combos.values() if (layer := combo.layer()) is not None]
+        notes = dict.fromkeys(note for layer in layers for note in notes_of(layer))
+        self.notes.setText(breakable(" ".join(f"{note[0].upper()}{note[1:].rstrip('.')}." for note in notes)))
+        self.notes.setVisible(bool(notes))
 
     def set_layers(self, layers: Iterable[Layer]) -> None:
         """Offer the image layers among these; layers of results are left out."""

@@ -24,6 +24,7 @@ from napari_diffseg.plugin.exporting import Exporting
 from napari_diffseg.plugin.forecasting import Forecasting
 from napari_diffseg.plugin.gl_context import delete_in_canvas
 from napari_diffseg.plugin.layer_notes import notes_of
+from napari_diffseg.plugin.linking import Linking
 from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.painting import Painting
 from napari_diffseg.plugin.polling import Polling
@@ -86,6 +87,7 @@ class DiffsegPanel(QWidget):
         self.results = ResultLayers(napari_viewer)
         self.expected = ExpectedLayers(self.results)
         self.case, self.checkpoint = CaseBox(self.session.store), CheckpointBox()
+        self._linking = Linking()
         self.sides = Sides(napari_viewer)
         self.resampling = Resampling(napari_viewer, self.session, self.case)
         self.settings, self.run_box = SettingsBox(), RunBox()
@@ -224,6 +226,7 @@ class DiffsegPanel(QWidget):
 
     def reset_choices(self, _event: object = None) -> None:
         """Offer the layers that there are now; napari calls this when one comes, goes, moves or is renamed."""
+        self._linking.follow(self.viewer.layers)
         self.case.set_layers(self.viewer.layers)
         self.case.guess(self.viewer.layers)
         self.settings.scope.set_layers(map(bare, self.viewer.layers))

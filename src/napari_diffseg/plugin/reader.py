@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ LayerData = tuple[Any, dict[str, Any], str]
 Paths = str | list[str]
 
 _UPPER_PERCENTILE = 99.5
+_LABELS = re.compile(r"(?<![a-z0-9])(?:dseg|aseg|aparc[a-z0-9]*)(?![a-z0-9])", re.IGNORECASE)
+"""How BIDS and FreeSurfer name files of labels that are nobody's reference."""
 
 
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
@@ -98,7 +101,7 @@ def _read_file(path: Path) -> list[LayerData]:
     from napari_diffseg.imaging.nifti import read_channels, read_mask
 
     name = layer_name(path)
-    if modality_of(path.name) == REFERENCE:
+    if modality_of(path.name) == REFERENCE or _LABELS.search(path.name):
         return [labels_layer(read_mask(path), name)]
     volumes = read_channels(path)
     if len(volumes) == 1:

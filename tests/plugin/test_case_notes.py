@@ -1,0 +1,42 @@
+"""What is to be known of a case's images stands below them, whoever opened them."""
+
+import numpy as np
+import pytest
+from napari.layers import Layer
+from qtpy.QtWidgets import QLabel
+
+from napari_diffseg.plugin.case_box import CaseBox
+from napari_diffseg.plugin.reader import read_layers
+from napari_diffseg.plugin.run_store import RunStore
+from plugin_fakes import write_images
+
+TILTED = np.array([[-1.0, 0, 0, 0], [0, -0.9, 0.4, 0], [0, 0.4, 0.9, 0], [0, 0, 0, 1]])
+
+
+@pytest.fixture
+def box(qtbot, tmp_path):
+    made = CaseBox(RunStore(tmp_path / "runs"))
+    qtbot.addWidget(made)
+    made.set_modalities(("t1", "t1ce", "t2", "flair"))
+    return made
+
+
+def choose(box, folder):
+    layers = [Layer.create(*data) for data in read_layers(str(folder))]
+    box.set_layers(layers)
+    box.guess(layers, replace=True)
+    return box.findChild(QLabel, "diffseg_case_notes")
+
+
+def test_an_oblique_case_says_so_once_and_a_plain_one_nothing(box, tmp_path):
+    notes = choose(box, write_images(tmp_path / "oblique", affine=TILTED))
+    assert notes.text().replace("\u200b", "").count("The images lie obliquely") == 1
+    assert notes.isVisibleTo(box)
+    choose(box, write_images(tmp_path / "plain"))
+    assert not notes.isVisibleTo(box)
+
+
+def test_the_note_goes_with_the_images(box, tmp_path):
+    notes = choose(box, write_images(tmp_path / "oblique", affine=TILTED))
+    box.set_layers([])
+    assert not notes.isVisibleTo(box)

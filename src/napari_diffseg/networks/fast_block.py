@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from napari_diffseg.networks.layers import GroupNorm32
 from napari_diffseg.networks.norm_silu import norm_silu
+from napari_diffseg.networks.packed_conv import PackedConv
 
 if TYPE_CHECKING:
     from napari_diffseg.networks.blocks import ResBlock
@@ -32,7 +33,11 @@ class FastResBlock:
     def __init__(self, block: ResBlock) -> None:
         self._block = block
         self._first, self._second = expect(GroupNorm32, block.in_layers[0]), expect(GroupNorm32, block.out_layers[0])
-        self._conv_in, self._conv_out = expect(nn.Conv2d, block.in_layers[2]), expect(nn.Conv2d, block.out_layers[3])
+        conv_in, skip = expect(nn.Conv2d, block.in_layers[2]), block.skip_connection
+        assert conv_in.bias is not None  # the family's convolutions all have one
+        self._bias_in = conv_in.bias
+        self._conv_in, self._conv_out = PackedConv.of(conv_in), PackedConv.of(expect(nn.Conv2d, block.out_layers[3]))
+        self._skip = PackedConv.of(skip) if isinstance(skip, nn.Conv2d) else torch.clone
         self._embed = expect(nn.Linear, block.emb_layers[1])
         self.told_length = self._second.num_channels * (2 if block.film else 1)
         """Numbers that `tell` gives."""
@@ -41,8 +46,7 @@ class FastResBlock:
         """What a time embedding (1, embedding), float32, means here, (told_length,), float32, for `__call__`."""
         told = functional.linear(functional.silu(emb), self._embed.weight.float(), self._embed.bias.float())[0]
         if not self._block.film:
-            assert self._conv_in.bias is not None  # the family's convolutions all have one
-            return self._conv_in.bias.float() + told
+            return self._bias_in.float() + told
         scale, shift = told.chunk(2)
         weight, bias = self._second.weight.float(), self._second.bias.float()
         return torch.cat([weight * (1 + scale), bias * (1 + scale) + shift])
@@ -55,10 +59,8 @@ class FastResBlock:
             weight, bias = told.chunk(2)
             h = norm_silu(self._conv_in(h), weight, bias, eps=second.eps)
         else:
-            h = functional.conv2d(h, self._conv_in.weight, told.to(h.dtype), padding=1)
-            h = norm_silu(h, second.weight, second.bias, eps=second.eps)
-        out: torch.Tensor = self._conv_out(h)
-        return out.add_(self._block.skip_connection(self._block.resample(x)))
+            h = norm_silu(self._conv_in(h, told.to(h.dtype)), second.weight, second.bias, eps=second.eps)
+        return self._conv_out.add_to(self._skip(self._block.resample(x)), h)
 
 
 def expect(kind: type[M], module: nn.Module) -> M:

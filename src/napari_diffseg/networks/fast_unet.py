@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from napari_diffseg.networks.blocks import ResBlock, Upsample
+from napari_diffseg.networks.blocks import Downsample, ResBlock, Upsample
 from napari_diffseg.networks.fast_block import FastResBlock, expect
 from napari_diffseg.networks.layers import GroupNorm32
 from napari_diffseg.networks.norm_silu import norm_silu
+from napari_diffseg.networks.packed_conv import PackedConv
 from napari_diffseg.networks.phased_upsample import PhasedUpsample
+from napari_diffseg.networks.tapped_conv import TappedConv
 from napari_diffseg.networks.time_table import TimeTable
 from napari_diffseg.networks.unet import TimedLayers
 
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
     from napari_diffseg.networks.unet import UNet
 
-Layer = FastResBlock | PhasedUpsample | nn.Module
+Layer = FastResBlock | PhasedUpsample | PackedConv | nn.Module
+
+_NARROW = 4
 
 
 class FastUNet:
@@ -45,8 +49,9 @@ class FastUNet:
         layers = [layer for block in (*self._down, self._middle, *self._up) for layer in block]
         self._blocks = [layer for layer in layers if isinstance(layer, FastResBlock)]
         self._times = TimeTable(network, self._blocks)
-        self._stem = expect(nn.Conv2d, expect(TimedLayers, network.input_blocks[0])[0])
-        self._norm, self._head = expect(GroupNorm32, network.out[0]), expect(nn.Conv2d, network.out[2])
+        self._stem = PackedConv.of(expect(nn.Conv2d, expect(TimedLayers, network.input_blocks[0])[0]))
+        self._norm, head = expect(GroupNorm32, network.out[0]), expect(nn.Conv2d, network.out[2])
+        self._head = TappedConv(head) if _is_narrow(head) else PackedConv.of(head)
         self._dtype = next(m for m in network.middle_block.modules() if isinstance(m, nn.Conv2d)).weight.dtype
 
     def conditioned_on(self, image: torch.Tensor) -> Callable[[torch.Tensor, float], torch.Tensor]:
@@ -85,7 +90,7 @@ class FastUNet:
     def evaluate(self, x: torch.Tensor, entry: torch.Tensor) -> torch.Tensor:
         """From image and noisy mask (B, in_channels, H, W) to (B, out_channels, H, W), float32; on the device alone."""
         told = dict(zip(self._blocks, self._times.parts(entry), strict=True))
-        h = _convolve(self._stem, x.contiguous(memory_format=torch.channels_last)).to(self._dtype)
+        h = self._stem(x.contiguous(memory_format=torch.channels_last)).to(self._dtype)
         skips = [h]
         for layers in self._down:
             h = _through(layers, h, told)
@@ -93,7 +98,7 @@ class FastUNet:
         h = _through(self._middle, h, told)
         for layers in self._up:
             h = _through(layers, torch.cat([h, skips.pop()], dim=1), told)
-        return _convolve(self._head, norm_silu(h.float(), self._norm.weight, self._norm.bias, eps=self._norm.eps))
+        return self._head(norm_silu(h.float(), self._norm.weight, self._norm.bias, eps=self._norm.eps))
 
 
 def _fast_layers(layers: nn.Module) -> list[Layer]:
@@ -105,13 +110,13 @@ def _fast(layer: nn.Module) -> Layer:
         return FastResBlock(layer)
     if isinstance(layer, Upsample) and isinstance(layer.conv, nn.Conv2d):
         return PhasedUpsample(layer.conv)
+    if isinstance(layer, Downsample) and isinstance(layer.op, nn.Conv2d):
+        return PackedConv.of(layer.op)
     return layer
 
 
-def _convolve(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-    """A convolution in float32; PyTorch takes another algorithm for a single small row, so it is given two."""
-    out: torch.Tensor = conv(x) if len(x) > 1 else conv(x.expand(2, -1, -1, -1))[:1]
-    return out
+def _is_narrow(conv: nn.Conv2d) -> bool:
+    return conv.weight.device.type == "cpu" and conv.out_channels <= _NARROW
 
 
 def _through(layers: list[Layer], x: torch.Tensor, told: dict[FastResBlock, torch.Tensor]) -> torch.Tensor:

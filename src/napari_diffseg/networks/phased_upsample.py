@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch.nn import functional
+
+from napari_diffseg.networks.packed_conv import PackedConv
 
 
 class PhasedUpsample:
@@ -23,14 +24,14 @@ class PhasedUpsample:
         weight, bias = conv.weight.detach(), conv.bias
         assert bias is not None  # the family's convolutions all have one
         phases = [_phase(_phase(weight.float(), 2, row), 3, column) for row in (0, 1) for column in (0, 1)]
-        self._weight = torch.cat(phases).to(weight.dtype, memory_format=torch.channels_last)
-        self._bias = bias.detach().repeat(4)
+        stacked = torch.cat(phases).to(weight.dtype, memory_format=torch.channels_last)
+        self._conv = PackedConv(stacked, bias.detach().repeat(4))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """From (B, C, H, W) to (B, C, 2 H, 2 W), channels-last."""
         batch, channels, height, width = x.shape
         # One more row and column than x has: an even phase begins a pixel before the odd one.
-        phases = functional.conv2d(x, self._weight, self._bias, padding=1)
+        phases = self._conv(x)
         size = (batch, channels, 2 * height, 2 * width)
         out = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         for n, phase in enumerate(phases.chunk(4, dim=1)):

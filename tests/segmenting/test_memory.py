@@ -30,6 +30,16 @@ def test_steps_are_half_as_long_where_somebody_watches():
     assert choose_batch_size(PAPER_NETWORK, (224, 224), cpu, watched=True) == 1
 
 
+def test_every_thread_of_a_processor_gets_as_many_rows_of_a_small_network():
+    cpu = torch.device("cpu")
+    alone = choose_batch_size(SMALL, (112, 96), cpu)
+    for threads in (2, 3, 16, 100):
+        rows = choose_batch_size(SMALL, (112, 96), cpu, threads=threads)
+        assert rows % threads == 0
+        assert alone - 1 <= rows < alone + threads + 1
+    assert choose_batch_size(PAPER_NETWORK, (224, 224), cpu, threads=16) == 1
+
+
 def test_little_free_memory_makes_small_batches_but_never_none(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda device: 10**8)
     assert choose_batch_size(SMALL, (112, 96), torch.device("cpu")) == 2

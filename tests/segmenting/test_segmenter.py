@@ -274,7 +274,7 @@ def test_calibrating_times_the_batch_of_a_run_and_leaves_the_network_ready(tiny_
 
     monkeypatch.setattr(FastUNet, "conditioned_on", seen)
     seconds = segmenter.calibrate(SegmentRequest(batch_size=3))
-    assert rows == [3]
+    assert sum(rows) == 3
     assert 0 < seconds < 10
     network = segmenter._loaded
     segmenter.calibrate(SegmentRequest(batch_size=1))

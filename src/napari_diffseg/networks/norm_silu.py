@@ -38,6 +38,8 @@ def norm_silu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, eps:
     if x.shape[1] <= _FEW_CHANNELS and x.shape[2] * x.shape[3] < _SMALL_PIXELS:
         normed = functional.group_norm(x.contiguous(), NORM_GROUPS, weight, bias, eps)
         return functional.silu(normed, inplace=True).contiguous(memory_format=torch.channels_last)
+    if torch.get_num_threads() == 1:
+        return functional.silu(functional.group_norm(x, NORM_GROUPS, weight, bias, eps), inplace=True)
     out = torch.empty_like(x)
     for n in range(len(x)):
         # Written where it belongs while the row is in the cache.

@@ -11,20 +11,19 @@ from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.schedule import make_schedule
 
 if TYPE_CHECKING:
-    from napari_diffseg.networks.fast_unet import FastUNet
-    from napari_diffseg.networks.graphed_unet import GraphedUNet
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.segmenting.prepare import Prepared
 
 _LONG_S = 0.5
 """An evaluation that takes this long is not repeated: what the first one makes ready is then a small part of it."""
 
 
-def seconds_an_evaluation(network: FastUNet | GraphedUNet, recipe: Recipe, *, rows: int, device: torch.device) -> float:
+def seconds_an_evaluation(network: Prepared, recipe: Recipe, *, rows: int, device: torch.device) -> float:
     """Seconds that a slice takes in an evaluation of `rows` blank ones, at the noisiest timestep.
 
     Parameters
     ----------
-    network : FastUNet or GraphedUNet
+    network : Prepared
         On `device` already.
     recipe : Recipe
         Says how large a slice is and what the network is told.

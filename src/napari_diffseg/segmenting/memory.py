@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import psutil
@@ -36,19 +37,33 @@ def flop_per_row(config: UNetConfig, size: tuple[int, int]) -> float:
     return total
 
 
-def choose_batch_size(config: UNetConfig, size: tuple[int, int], device: torch.device, *, watched: bool = False) -> int:
+def shares_out_rows(config: UNetConfig, size: tuple[int, int]) -> bool:
+    """Whether a processor's threads share out the rows of a batch: a step has several; else they share each operation.
+
+    It does not depend on the batch at hand, so that a row's sums do not either.
+    """
+    return 2 * flop_per_row(config, size) <= _CPU_STEP_FLOP
+
+
+def choose_batch_size(
+    config: UNetConfig, size: tuple[int, int], device: torch.device, *, threads: int = 1, watched: bool = False
+) -> int:
     """Rows for one evaluation: enough to fill the device, few enough for its free memory and for a quick cancel.
 
     Parameters
     ----------
     config, size, device :
         The network, its rows and columns, and where it is evaluated.
+    threads : int
+        Threads of a processor, among which rows are shared out: where there are several rows, each thread gets as many.
     watched : bool
         Whether every step is shown to somebody; a processor then takes smaller steps.
     """
     on_gpu = device.type != "cpu"
     on_cpu = _WATCHED_STEP_FLOP if watched else _CPU_STEP_FLOP
     by_work = (_GPU_STEP_FLOP if on_gpu else on_cpu) / flop_per_row(config, size)
+    if not on_gpu and shares_out_rows(config, size):
+        by_work = threads * math.ceil(round(by_work) / threads)
     row_bytes = config.model_channels * max(config.channel_mult[:1]) * size[0] * size[1]
     by_memory = 0.5 * free_bytes(device) / (row_bytes * _BYTES_PER_ACTIVATION * _LIVE_ACTIVATIONS)
     return int(max(1, min(by_work, by_memory, _MAX_ROWS)))

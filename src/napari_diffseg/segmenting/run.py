@@ -34,10 +34,9 @@ if TYPE_CHECKING:
     from napari_diffseg.diffusion.step import Step
     from napari_diffseg.encode import Conditioning
     from napari_diffseg.events import Gaze, Preview, SegmentRequest, Window
-    from napari_diffseg.networks.fast_unet import FastUNet
-    from napari_diffseg.networks.graphed_unet import GraphedUNet
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.segmenting.memory import BatchLimits
+    from napari_diffseg.segmenting.prepare import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ class Run:
     request: SegmentRequest
     recipe: Recipe
     conditioning: Conditioning
-    network: FastUNet | GraphedUNet
+    network: Prepared
     device: torch.device
     dtype: torch.dtype
     schedule: Schedule

@@ -14,13 +14,11 @@ from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
 from napari_diffseg.encode import encode
 from napari_diffseg.errors import BadRequest, DiffsegError, RunFailed
 from napari_diffseg.events import Finished, Started
-from napari_diffseg.networks.fast_unet import FastUNet
-from napari_diffseg.networks.graphed_unet import GraphedUNet
-from napari_diffseg.networks.unet import to_inference
 from napari_diffseg.segmenting.calibrate import seconds_an_evaluation
 from napari_diffseg.segmenting.device import describe_device, precision_name, resolve_device, resolve_precision
 from napari_diffseg.segmenting.heap import freed_memory_kept
 from napari_diffseg.segmenting.memory import BatchLimits, choose_batch_size
+from napari_diffseg.segmenting.prepare import prepare
 from napari_diffseg.segmenting.reproducible import reproducibly
 from napari_diffseg.segmenting.run import Run, sample_run
 from napari_diffseg.segmenting.threads import resolve_threads, threads_used
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from napari_diffseg.events import Expected, Gaze, Sampled, SamplingEvent, SegmentRequest, Stepped
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.segmenting.prepare import Prepared
     from napari_diffseg.segmenting.trajectory import Traced
     from napari_diffseg.segmenting.what_if import Change
 
@@ -60,7 +59,7 @@ class LocalSegmenter:
         self._beside_viewer = beside_viewer
         self._preview_interval_s = preview_interval_s
         self._limits = BatchLimits()
-        self._loaded: tuple[torch.device, torch.dtype, FastUNet | GraphedUNet] | None = None
+        self._loaded: tuple[torch.device, torch.dtype, Prepared] | None = None
 
     def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
         """Sample the ensemble that `request` describes; see `napari_diffseg.events.Segmenter`.
@@ -177,7 +176,8 @@ class LocalSegmenter:
         if request.batch_size is not None:
             return request.batch_size
         config, size = self._checkpoint.config, self._checkpoint.recipe.size
-        chosen = choose_batch_size(config, size, device, watched=self._beside_viewer)
+        threads = torch.get_num_threads()
+        chosen = choose_batch_size(config, size, device, threads=threads, watched=self._beside_viewer)
         return self._limits.within(chosen, device, dtype)
 
     def _is_soon_seen(self, request: SegmentRequest, device: torch.device) -> bool:
@@ -187,11 +187,11 @@ class LocalSegmenter:
         """
         return self._beside_viewer and request.batch_size is None and device.type == "cpu"
 
-    def _network(self, device: torch.device, dtype: torch.dtype) -> FastUNet | GraphedUNet:
+    def _network(self, device: torch.device, dtype: torch.dtype) -> Prepared:
         if self._loaded is None or self._loaded[:2] != (device, dtype):
             self._loaded = None  # the old copy goes before the new one comes
-            network = FastUNet(to_inference(self._checkpoint.network(), dtype=dtype).to(device))
-            self._loaded = (device, dtype, GraphedUNet(network) if device.type == "cuda" else network)
+            size = self._checkpoint.recipe.size
+            self._loaded = (device, dtype, prepare(self._checkpoint.network(), size, device=device, dtype=dtype))
         return self._loaded[2]
 
 

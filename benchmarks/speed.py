@@ -29,19 +29,19 @@ from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.noise import SeededNoise
 from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
 from napari_diffseg.networks.config import UNetConfig
-from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.unet import UNet, to_inference
 from napari_diffseg.recipe import PAPER
 from napari_diffseg.segmenting.device import precision_name, resolve_device, resolve_precision
 from napari_diffseg.segmenting.heap import freed_memory_kept
 from napari_diffseg.segmenting.memory import choose_batch_size
+from napari_diffseg.segmenting.prepare import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.segmenting.prepare import Prepared
 
-_STEPS = 2
 _PAPER = UNetConfig(
     in_channels=5,
     model_channels=128,
@@ -54,11 +54,12 @@ _PAPER = UNetConfig(
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A network to measure: how to make a fresh copy, and what it is used by."""
+    """A network to measure: how to make a fresh copy, what it is used by, and how many steps a round takes."""
 
     name: str
     make: Callable[[], UNet]
     recipe: Recipe
+    steps: int
 
 
 def main() -> None:
@@ -67,8 +68,8 @@ def main() -> None:
     device = resolve_device(options.device)
     checkpoint = load_checkpoint(resolve_checkpoint("demo"))
     subjects = {
-        "demo": Subject("shipped", checkpoint.network, checkpoint.recipe),
-        "paper": Subject("paper's", _paper_network, PAPER),
+        "demo": Subject("shipped", checkpoint.network, checkpoint.recipe, checkpoint.recipe.timesteps),
+        "paper": Subject("paper's", _paper_network, PAPER, 2),
     }
     batches = [int(b) for b in options.batches.split(",")] if options.batches else None
     with torch.inference_mode(), freed_memory_kept():
@@ -97,23 +98,25 @@ def _options() -> argparse.Namespace:
 def _measure(subject: Subject, device: torch.device, *, rounds: int, batches: list[int] | None) -> dict[str, Any]:
     config = subject.make().config
     dtype = resolve_precision("auto", device)
-    own = choose_batch_size(config, subject.recipe.size, device)
+    size = subject.recipe.size
+    own = choose_batch_size(config, size, device, threads=torch.get_num_threads())
     batches = batches or sorted({1, *(max(1, own // k) for k in (4, 2)), own, 2 * own})
     works: dict[str, Callable[[], object]] = {
         f"matmul {precision_name(d)}": _matmul(d, device) for d in dict.fromkeys((torch.float32, dtype))
     }
     plain = to_inference(subject.make(), memory_format=torch.contiguous_format).to(device)
-    fast = FastUNet(to_inference(subject.make(), dtype).to(device))
-    exact = FastUNet(to_inference(subject.make()).to(device))
-    works["reference"] = _chain(plain, subject.recipe, 1, device)
-    works |= {f"engine {b}": _chain(fast, subject.recipe, b, device) for b in batches}
-    works[f"engine fp32 {own}"] = _chain(exact, subject.recipe, own, device)
+    fast = prepare(subject.make(), size, device=device, dtype=dtype)
+    exact = prepare(subject.make(), size, device=device, dtype=torch.float32)
+    works["reference"] = _chain(plain, subject, 1, device)
+    works |= {f"engine {b}": _chain(fast, subject, b, device) for b in batches}
+    works[f"engine fp32 {own}"] = _chain(exact, subject, own, device)
     seconds = _timed(works, rounds, device)
-    flop = _flop(config, subject.recipe.size)
+    seconds |= {name: s / subject.steps for name, s in seconds.items() if not name.startswith("matmul")}
+    flop = _flop(config, size)
     peak = {d: _MATMUL_FLOP[device.type] / seconds[f"matmul {d}"] for d in ("fp32", precision_name(dtype))}
     return {
         "network": subject.name,
-        "size": list(subject.recipe.size),
+        "size": list(size),
         "gflop_a_member_step": round(flop / 1e9, 2),
         "matmul_gflops": {name: round(value / 1e9, 1) for name, value in peak.items()},
         "reference": _figures(1, seconds["reference"], flop, peak["fp32"], None),
@@ -127,22 +130,23 @@ def _measure(subject: Subject, device: torch.device, *, rounds: int, batches: li
 
 
 def _figures(batch: int, seconds: float, flop: float, peak: float, reference_s: float | None) -> dict[str, Any]:
-    """Of one chain of `_STEPS` steps; the share counts the plain network's operations, whatever was left out."""
-    rate = batch * _STEPS / seconds
+    """Of one step of `seconds`; the share counts the plain network's operations, whatever was left out."""
+    rate = batch / seconds
     figures = {
         "batch": batch,
         "member_steps_a_second": round(rate, 2),
         "ms_a_member_step": round(1e3 / rate, 2),
         "share_of_matmul": round(rate * flop / peak, 3),
     }
-    return figures if reference_s is None else figures | {"times_reference": round(rate * reference_s / _STEPS, 2)}
+    return figures if reference_s is None else figures | {"times_reference": round(rate * reference_s, 2)}
 
 
-def _chain(network: UNet | FastUNet, recipe: Recipe, batch: int, device: torch.device) -> Callable[[], object]:
-    """A short chain of one batch, its noise and arithmetic included, as the engine does it."""
+def _chain(network: UNet | Prepared, subject: Subject, batch: int, device: torch.device) -> Callable[[], object]:
+    """A chain of one batch, its noise and arithmetic included, as the engine does it."""
+    recipe = subject.recipe
     image = torch.rand(batch, len(recipe.modalities), *recipe.size, device=device)
     total = recipe.train_timesteps
-    schedule = make_schedule(recipe.schedule, total, timesteps=respaced_timesteps(total, _STEPS))
+    schedule = make_schedule(recipe.schedule, total, timesteps=respaced_timesteps(total, subject.steps))
 
     def work() -> object:
         denoiser = ConditionedDenoiser(

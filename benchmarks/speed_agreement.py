@@ -30,10 +30,10 @@ from napari_diffseg.encode import encode
 from napari_diffseg.evaluation.overlap import dice
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.imaging.naming import find_case_files
-from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.unet import to_inference
 from napari_diffseg.segmenting.device import resolve_device
 from napari_diffseg.segmenting.heap import freed_memory_kept
+from napari_diffseg.segmenting.prepare import prepare
 from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.networks.unet import UNet
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.segmenting.prepare import Prepared
 
 Bool = npt.NDArray[np.bool_]
 
@@ -58,8 +59,8 @@ def main() -> None:
     device = resolve_device(options.device)
     plain = to_inference(checkpoint.network()).to(device)
     paths = {
-        "fp32": FastUNet(to_inference(checkpoint.network()).to(device)),
-        "bf16": FastUNet(to_inference(checkpoint.network(), torch.bfloat16).to(device)),
+        name: prepare(checkpoint.network(), checkpoint.recipe.size, device=device, dtype=dtype)
+        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
     }
     rows: list[dict[str, Any]] = []
     for kind, case in _cases(options.cases, options.phantoms, checkpoint.recipe.modalities):
@@ -92,7 +93,7 @@ def _cases(folder: Path | None, phantoms: int, modalities: tuple[str, ...]) -> I
             yield "real", read_case(path, modalities=modalities)
 
 
-def _members(network: UNet | FastUNet, seen: Conditioning, recipe: Recipe, count: int, device: torch.device) -> Bool:
+def _members(network: UNet | Prepared, seen: Conditioning, recipe: Recipe, count: int, device: torch.device) -> Bool:
     """(count, S, U, V): the members that a run with seed 0 has there, slice by slice."""
     total = recipe.train_timesteps
     schedule = make_schedule(recipe.schedule, total, timesteps=respaced_timesteps(total, recipe.timesteps))

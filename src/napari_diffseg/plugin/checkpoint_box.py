@@ -139,7 +139,7 @@ class CheckpointBox(QGroupBox):
         form = QFormLayout(card)
         form.setContentsMargins(0, 0, 0, 0)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapAllRows)
-        for name, value in rows:
+        for name, value in dict.fromkeys(rows):  # who trained it may say again what it says of itself
             form.addRow(_plain(name, heading=True), _plain(value, heading=False))
         unload = QPushButton("Unload")
         unload.setObjectName("diffseg_unload")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.judging import Judged
 
 _NOTHING = "Choose a labels layer: the mask is held against it after a run."
+_NOT_YET = "The mask is held against it once a run has ended; measuring takes a moment."
 _INSTALL = "for HD95: pip install 'napari-diffseg[evaluation]'"
 
 
@@ -76,8 +77,9 @@ class ReferenceBox(QWidget):
         self.layer.choose(named[0] if named else None)
 
     def show_judged(self, judged: Judged | None) -> None:
-        """Show how good the mask is, or that nothing is known."""
-        self.line.setText(_NOTHING if judged is None else describe_judged(judged))
+        """Show how good the mask is, or that nothing is known yet."""
+        nothing = _NOTHING if self.layer.layer() is None else _NOT_YET
+        self.line.setText(nothing if judged is None else describe_judged(judged))
         self.legend.setText("" if judged is None else describe_errors(judged.judgement.ml))
         self.plot.set_curve(None if judged is None else judged.judgement.curve)
         for widget in (self.errors, self.legend):

@@ -1,9 +1,9 @@
-"""A checkpoint that is dropped on its box."""
+"""A checkpoint that is dropped on its box, and its card."""
 
 import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_diffseg.plugin.checkpoint_box import CheckpointBox
 
@@ -42,3 +42,10 @@ def test_anything_else_is_left_to_the_viewer(box, tmp_path, names):
     assert not drop(box, *(tmp_path / name for name in names))
     assert heard == []
     assert not box.line.acceptDrops()
+
+
+def test_what_a_card_is_told_twice_it_says_once(box):
+    box.show_rows([("licence", "BSD-3-Clause"), ("trained on", "a"), ("licence", "BSD-3-Clause"), ("licence", "other")])
+    said = [label.text() for label in box.card.findChildren(QLabel)]
+    assert [text.replace("\u200b", "") for text in said if "BSD" in text] == ["BSD-3-Clause"]
+    assert "other" in said

@@ -172,3 +172,19 @@ def record(session):
     session.phase_changed.connect(heard["phase_changed"].append)
     session.progress.connect(lambda *told: heard["progress"].append(told))
     return heard
+
+
+def drop(widget, *paths) -> bool:
+    """Drop files on a widget as Qt does; whether it took them."""
+    from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent
+    from qtpy.QtWidgets import QApplication
+
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    copy, left, none = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(5, 5), copy, data, left, none)
+    enter.ignore()
+    QApplication.sendEvent(widget, enter)
+    QApplication.sendEvent(widget, QDropEvent(QPointF(5, 5), copy, data, left, none))
+    return enter.isAccepted()

@@ -1,11 +1,10 @@
 """A checkpoint that is dropped on its box, and its card."""
 
 import pytest
-from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication, QLabel
+from qtpy.QtWidgets import QLabel
 
 from napari_diffseg.plugin.checkpoint_box import CheckpointBox
+from plugin_fakes import drop
 
 
 @pytest.fixture
@@ -13,18 +12,6 @@ def box(qtbot):
     made = CheckpointBox()
     qtbot.addWidget(made)
     return made
-
-
-def drop(box, *paths):
-    """Drop files on the box as Qt does; whether it took them."""
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    copy, left, none = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    enter = QDragEnterEvent(QPoint(5, 5), copy, data, left, none)
-    enter.ignore()
-    QApplication.sendEvent(box, enter)
-    QApplication.sendEvent(box, QDropEvent(QPointF(5, 5), copy, data, left, none))
-    return enter.isAccepted()
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "b 1.pt", "C.PTH"])

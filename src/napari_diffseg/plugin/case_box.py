@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_diffseg.imaging.naming import modality_of
+from napari_diffseg.imaging.naming import may_be_given, modality_of
 from napari_diffseg.plugin.adding import bare
 from napari_diffseg.plugin.checkpoint_box import breakable
+from napari_diffseg.plugin.dropping import dropped_paths
 from napari_diffseg.plugin.frame import RESULT_KEY
 from napari_diffseg.plugin.layer_combo import LayerCombo
 from napari_diffseg.plugin.layer_notes import notes_of
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from napari.layers import Layer
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
     from napari_diffseg.plugin.run_store import RunStore
 
@@ -42,6 +45,7 @@ class CaseBox(QGroupBox):
 
     def __init__(self, store: RunStore) -> None:
         super().__init__("Case")
+        self.setAcceptDrops(True)
         self.reopen = ReopenButton(store)
         self.reopen.asked.connect(self.reopen_asked)
         self.combos: dict[str, LayerCombo] = {}
@@ -58,6 +62,17 @@ class CaseBox(QGroupBox):
         self._grid.addWidget(self.sides.choice, _LAST_ROW, 1)
         self.notes = self._make_notes()
         layout.addWidget(self.notes)
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        """Take what may be a case, which napari's own canvas would ask about first."""
+        if event is not None and _dropped_case(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        """Open the case that was dropped."""
+        if event is not None and self.buttons.isEnabled() and (paths := _dropped_case(event)):
+            event.acceptProposedAction()
+            self.opened.emit(paths)
 
     def _make_notes(self) -> QLabel:
         notes = QLabel()
@@ -171,6 +186,12 @@ class CaseBox(QGroupBox):
             combo = self.combos.get(modality_of(layer.name) or "")
             if combo is not None and (replace or (combo.layer() is None and not combo.is_left_out)):
                 combo.choose(layer)
+
+
+def _dropped_case(event: QDropEvent) -> list[str]:
+    """The folders and images that are being dropped; none where one of them is something else."""
+    paths = dropped_paths(event)
+    return paths if all(Path(path).is_dir() or may_be_given(Path(path).name) for path in paths) else []
 
 
 def _can_be_input(layer: Layer) -> bool:

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_diffseg.plugin.dropping import dropped_paths
 from napari_diffseg.plugin.fold import Fold
 
 if TYPE_CHECKING:
@@ -152,8 +153,7 @@ class CheckpointBox(QGroupBox):
 
 def _dropped(event: QDropEvent) -> str:
     """The path of the one checkpoint that is being dropped; empty where it is something else."""
-    data = event.mimeData()
-    paths = [url.toLocalFile() for url in data.urls()] if data is not None else []
+    paths = dropped_paths(event)
     return paths[0] if len(paths) == 1 and PurePath(paths[0]).suffix.lower() in _SUFFIXES else ""
 
 

@@ -1,4 +1,4 @@
-"""What is to be known of a case's images stands below them, whoever opened them."""
+"""The box that a case is dropped on, and what it says of its images, whoever opened them."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QLabel
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.reader import read_layers
 from napari_diffseg.plugin.run_store import RunStore
-from plugin_fakes import write_images
+from plugin_fakes import drop, write_images
 
 TILTED = np.array([[-1.0, 0, 0, 0], [0, -0.9, 0.4, 0], [0, 0.4, 0.9, 0], [0, 0, 0, 1]])
 
@@ -40,3 +40,21 @@ def test_the_note_goes_with_the_images(box, tmp_path):
     notes = choose(box, write_images(tmp_path / "oblique", affine=TILTED))
     box.set_layers([])
     assert not notes.isVisibleTo(box)
+
+
+@pytest.mark.parametrize("names", [[""], ["case_1_t1.nii.gz", "case_1_flair.nii.gz"]], ids=["a folder", "files"])
+def test_a_dropped_case_is_opened_and_nobody_is_asked_which_reader(box, qtbot, case_folder, names):
+    paths = [case_folder / name for name in names]
+    with qtbot.waitSignal(box.opened) as told:
+        assert drop(box, *paths)
+    assert told.args == [[str(path) for path in paths]]
+
+
+def test_what_is_no_case_and_what_comes_during_a_run_is_not_taken(box, case_folder):
+    heard = []
+    box.opened.connect(heard.append)
+    assert not drop(box, case_folder / "case_1_t1.nii.gz", case_folder / "notes.txt")
+    assert not drop(box)
+    box.buttons.setEnabled(False)
+    drop(box, case_folder)
+    assert heard == []

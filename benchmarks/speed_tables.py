@@ -7,46 +7,17 @@ Replaces what lies between the two marks in the page. `--check` changes nothing 
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from figures_page import FiguresPage, Record, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- figures: begin (python benchmarks/speed_tables.py) -->", "<!-- figures: end -->"
-
-Record = dict[str, Any]
+    from pathlib import Path
 
 _MOST_MIB = 1536
 _MOST_EXPONENT = 1.05
-
-
-def main() -> None:
-    """Write or check the page."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--results", type=Path, default=HERE / "results")
-    options = parser.parse_args()
-    page = PAGE.read_text("utf-8")
-    made = put(page, figures(options.results))
-    if options.check:
-        if page != made:
-            raise SystemExit("docs/performance.md is not what the results say: run python benchmarks/speed_tables.py.")
-        return
-    PAGE.write_text(made, "utf-8")
-
-
-def put(page: str, text: str) -> str:
-    """The page with the text between its marks."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"docs/performance.md lacks {BEGIN} or {END}: put them back.")
-    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
 
 
 def figures(results: Path) -> str:
@@ -85,11 +56,6 @@ def _source(record: Record) -> str:
     return f"`{record['command']}`; {record['date']}; {record['device']}; {versions}; {of}{busy}.\n"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def _rates(record: Record) -> str:
     rows = []
     for network in record["networks"]:
@@ -110,7 +76,7 @@ def _rates(record: Record) -> str:
         "A member-step is one evaluation of one slice with noise and arithmetic of the sampler. The reference is batch "
         "1, float32, default memory format, one member after another. The share is the plain network's operations a "
         "second over those of a large matrix product in the same precision, timed in the same rounds (GFLOP/s: "
-        f"{products}). {record.get('note', '')}\n\n" + _table(head, rows)
+        f"{products}). {record.get('note', '')}\n\n" + table(head, rows)
     )
 
 
@@ -134,7 +100,7 @@ def _runs(record: Record) -> str:
     return "\n".join(
         (
             f"The shipped case ({shape}), the network loaded; seconds from the request on.\n",
-            _table(["run", "slices", "steps", "first preview", "first member", "all"], waits),
+            table(["run", "slices", "steps", "first preview", "first member", "all"], waits),
         )
     )
 
@@ -148,12 +114,12 @@ def _viewer(record: Record) -> str:
             "The shipped case in a napari window on a virtual screen, drawn by the processor; turns of "
             f"{record['seconds']:g} s, {record['rounds']} of each. Gaps between the beats of a timer of 1 ms in the "
             "window's event loop, in ms; a run counts from the click on Run, its layers' making included.\n",
-            _table(["turn", "p50", "p99", "worst", "count"], turns),
+            table(["turn", "p50", "p99", "worst", "count"], turns),
             "Work in the window's thread, in ms. Drawing the canvas comes after a preview and is what a graphics card "
             "does elsewhere.\n",
-            _table(["work", "p50", "p99", "worst", "count"], works),
+            table(["work", "p50", "p99", "worst", "count"], works),
             f"The engine made {record['previews_made_a_second']:g} previews a second.\n",
-            _table(["", "found", "wanted"], found),
+            table(["", "found", "wanted"], found),
         )
     )
 
@@ -169,7 +135,7 @@ def _growth(record: Record) -> str:
     ]
     return (
         "A small network, batches of one size; the exponent of the power law that fits best: 1 is in proportion, the "
-        f"most wanted {_MOST_EXPONENT}.\n\n" + _table(["number of", "", "seconds", "exponent"], rows)
+        f"most wanted {_MOST_EXPONENT}.\n\n" + table(["number of", "", "seconds", "exponent"], rows)
     )
 
 
@@ -183,13 +149,13 @@ def _memory(record: Record) -> str:
     return (
         f"Peak memory of a fresh process above the loaded network, in MiB, for a case of {shape} voxels; wanted: 50 "
         f"members within {_MOST_MIB}. Here {record['how']}.\n\n"
-        + _table(["results in", "members", "loaded network", "above it", "seconds"], rows)
+        + table(["results in", "members", "loaded network", "above it", "seconds"], rows)
     )
 
 
 def _start(record: Record) -> str:
     rows = [[f"{name}", f"{seconds:.2f}"] for name, seconds in record["start_s"].items()]
-    return "Medians over fresh processes, files in the system's cache.\n\n" + _table(["until it is there", "s"], rows)
+    return "Medians over fresh processes, files in the system's cache.\n\n" + table(["until it is there", "s"], rows)
 
 
 def _agreement(record: Record) -> str:
@@ -210,7 +176,7 @@ def _agreement(record: Record) -> str:
     head += ["mean map, largest", "variance map, largest", "variance map, average"]
     return (
         f"{record['members']} members of the default steps, the same seeds, against the plain network in float32.\n\n"
-        + _table(head, rows)
+        + table(head, rows)
     )
 
 
@@ -218,5 +184,8 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+PAGE = FiguresPage("performance.md", "speed_tables.py", figures)
+
+
 if __name__ == "__main__":
-    main()
+    PAGE.main(__doc__)

@@ -7,19 +7,14 @@ Replaces what lies between the two marks in the page. `--check` changes nothing 
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from figures_page import FiguresPage, Record, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "docs" / "evaluation.md"
-BEGIN, END = "<!-- figures: begin (python benchmarks/tables.py) -->", "<!-- figures: end -->"
-
-Record = dict[str, Any]
+    from pathlib import Path
 
 _MEASURES = (
     ("Dice", "dice", 3),
@@ -30,30 +25,6 @@ _MEASURES = (
     ("ECE, near", "ece_near", 4),
     ("AUROC", "auroc", 3),
 )
-
-
-def main() -> None:
-    """Write or check the page."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--results", type=Path, default=HERE / "results")
-    options = parser.parse_args()
-    page = PAGE.read_text("utf-8")
-    made = put(page, figures(options.results))
-    if options.check:
-        if page != made:
-            raise SystemExit("docs/evaluation.md is not what the results say: run python benchmarks/tables.py.")
-        return
-    PAGE.write_text(made, "utf-8")
-
-
-def put(page: str, text: str) -> str:
-    """The page with the text between its marks."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"docs/evaluation.md lacks {BEGIN} or {END}: put them back.")
-    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
 
 
 def figures(results: Path) -> str:
@@ -84,11 +55,6 @@ def _source(record: Record) -> str:
     return f"`{record['command']}`; {record['date']}; {record['device']}; {versions}{of}.\n"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
@@ -114,7 +80,7 @@ def _members(record: Record) -> str:
         f"{record['sampler']}, {record['steps']} steps, {record['precision']}; {record['slices']} slices of "
         f"{record['phantoms']} phantoms{_contrasts(record)}.{note} "
         "The last row is of all phantoms, the others of the first ones.\n\n"
-        + _table(["members", "phantoms", *_HEAD], rows)
+        + table(["members", "phantoms", *_HEAD], rows)
     )
 
 
@@ -130,7 +96,7 @@ def _baseline(record: Record) -> str:
         f"{training['slices']} slices; "
         f"{record['members']} members of {record['chain']['steps']} steps ({record['chain']['sampler']}); "
         f"{record['slices']} slices of {record['phantoms']} new phantoms{_contrasts(record)}. {training['note']}\n\n"
-        + _table(["", *_HEAD], rows)
+        + table(["", *_HEAD], rows)
     )
 
 
@@ -146,7 +112,7 @@ def _steps(record: Record) -> str:
         f"{_contrasts(record)}, {record['precision']}. "
         f"At the last timestep x_T keeps {record['signal_left_at_last_timestep']:.1e} of the "
         f"mask, which is all that a shifted start puts back.{left}\n\n"
-        + _table(["sampler", "steps", *_HEAD], rows)
+        + table(["sampler", "steps", *_HEAD], rows)
         + f"\nFewest steps from which on Dice and ECE stay within 0.005 of the sampler's longest chain: {near}.\n"
     )
 
@@ -167,7 +133,7 @@ def _ablation(record: Record) -> str:
         f"{height} x {width} pixels of {record['spacing_mm']:g} mm, {record['training_phantoms']} phantoms; "
         f"{record['members']} members on {record['held_out_phantoms']} new ones. The order is meant, not the height. "
         f"What `default` gives with other seeds says which differences mean nothing.{note}\n\n"
-        + _table(["variant", "seed", "Dice", "GED²", "ECE, brain"], rows)
+        + table(["variant", "seed", "Dice", "GED²", "ECE, brain"], rows)
     )
 
 
@@ -185,8 +151,11 @@ def _cases(record: Record) -> str:
     mean = [_number(record.get(f"mean_{key}"), n) for _, key, n in keys]
     if "mean" in record:
         mean[0] = _number(record["mean"], 3)
-    return _table(["case", *(name for name, _, _ in keys)], [*rows, ["**mean**", *mean]])
+    return table(["case", *(name for name, _, _ in keys)], [*rows, ["**mean**", *mean]])
+
+
+PAGE = FiguresPage("evaluation.md", "tables.py", figures)
 
 
 if __name__ == "__main__":
-    main()
+    PAGE.main(__doc__)

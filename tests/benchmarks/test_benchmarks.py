@@ -14,7 +14,7 @@ from held_out import HeldOut, held_out, phantom_case, reader_slices
 from sampling import Chain, Model
 from sampling_steps import _fewest
 from scoring import score, summary
-from tables import BEGIN, END, PAGE, figures, put
+from tables import PAGE
 
 from builders import tiny_config, tiny_recipe, write_tiny_checkpoint
 from napari_diffseg.checkpoint import load_checkpoint
@@ -169,11 +169,10 @@ def test_slices_to_train_on_hold_what_four_readers_drew():
 
 
 def test_the_page_says_what_the_results_say():
-    page = PAGE.read_text("utf-8")
-    assert page == put(page, figures(PAGE.parents[1] / "benchmarks" / "results"))
+    assert PAGE.path.read_text("utf-8") == PAGE.made()
 
 
 def test_a_page_without_marks_is_refused():
     with pytest.raises(SystemExit, match="put them back"):
-        put("no marks", "text")
-    assert put(f"a {BEGIN} old {END} z", "new") == f"a {BEGIN}\n\nnew\n{END} z"
+        PAGE.put("no marks", "text")
+    assert PAGE.put(f"a {PAGE.begin} old {PAGE.end} z", "new") == f"a {PAGE.begin}\n\nnew\n{PAGE.end} z"

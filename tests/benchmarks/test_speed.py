@@ -13,7 +13,7 @@ from growth import exponent, small_network
 from memory_process import Repeated
 from speed import Subject, _flop, _measure
 from speed_agreement import _differences, _members
-from speed_tables import BEGIN, END, PAGE, figures, put
+from speed_tables import PAGE, figures
 from viewer import TARGETS, summarise
 
 from builders import PAPER_NETWORK, write_case, write_tiny_checkpoint
@@ -73,8 +73,7 @@ def test_differences_of_masks_have_known_sizes():
 
 
 def test_the_page_says_what_the_results_say():
-    page = PAGE.read_text("utf-8")
-    assert page == put(page, figures(PAGE.parents[1] / "benchmarks" / "results"))
+    assert PAGE.path.read_text("utf-8") == PAGE.made()
 
 
 def test_a_gpus_figures_stand_below_a_processors_under_one_title(tmp_path):
@@ -130,9 +129,3 @@ def test_a_viewers_figures_are_set_against_the_idle_window():
     assert found["first preview, s"] == 0.3
     assert found["previews a second, at least"] == 12
     assert found.keys() == TARGETS.keys()
-
-
-def test_a_page_without_marks_is_refused():
-    with pytest.raises(SystemExit, match="put them back"):
-        put("no marks", "text")
-    assert put(f"a {BEGIN} old {END} z", "new") == f"a {BEGIN}\n\nnew\n{END} z"

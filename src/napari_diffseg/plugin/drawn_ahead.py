@@ -13,7 +13,7 @@ from napari_diffseg.plugin.adding import bare
 from napari_diffseg.plugin.gl_context import canvas_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari.components import ViewerModel
 
@@ -42,9 +42,11 @@ class DrawnAhead(QObject):
         Whose canvas it is; one without a window has none.
     parent : QObject
         With which it ends.
+    first : callable, optional
+        Something else that is to be done ahead, in a turn of its own.
     """
 
-    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
+    def __init__(self, viewer: ViewerModel, parent: QObject, *, first: Callable[[], None] = lambda: None) -> None:
         super().__init__(parent)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -53,7 +55,7 @@ class DrawnAhead(QObject):
         inner: Any = bare(viewer)
         if self._canvas is not None and inner not in _drawn:
             _drawn.add(inner)
-            self._steps = _steps(inner.window._qt_viewer.canvas)  # noqa: SLF001 (napari gives no other way)
+            self._steps = _steps(inner.window._qt_viewer.canvas, first)  # noqa: SLF001 (napari gives no other way)
             self._timer.start(_FIRST_MS)
 
     @property
@@ -79,11 +81,13 @@ class DrawnAhead(QObject):
         self._timer.start(_REST_MS)
 
 
-def _steps(canvas: Any) -> Iterator[None]:
+def _steps(canvas: Any, first: Callable[[], None]) -> Iterator[None]:
     """Draw a part of a bar before each yield. The bar stays, unseen, until the canvas goes.
 
     VisPy would delete its textures whenever Python happens to collect it, in whatever OpenGL context is current then.
     """
+    first()
+    yield
     from napari._vispy.utils.gl import BLENDING_MODES
     from napari._vispy.visuals.colorbar import ColorBar
     from vispy.visuals.transforms import STTransform
@@ -98,8 +102,8 @@ def _steps(canvas: Any) -> Iterator[None]:
     bar.set_size((25, 150))
     yield
     font = bar.ticks._text._font  # noqa: SLF001
-    for first in range(0, len(LETTERS), _LETTERS_A_TURN):
-        for letter in LETTERS[first : first + _LETTERS_A_TURN]:
+    for start in range(0, len(LETTERS), _LETTERS_A_TURN):
+        for letter in LETTERS[start : start + _LETTERS_A_TURN]:
             font[letter]  # a look makes it
         yield
     bar.set_ticks_and_get_text_size(tick_length=5, font_size=10, clim=(0.0, 0.25), color=(1.0, 1.0, 1.0, 1.0))

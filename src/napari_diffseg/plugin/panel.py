@@ -106,9 +106,10 @@ class DiffsegPanel(QWidget):
         self.run_list = RunList(napari_viewer, self.session, self.runs_box, attempt=self._try)
         self.forecasting = Forecasting(napari_viewer, self.session, self.remembered, self.settings)
         self.slice_here = SliceHere(napari_viewer, self.session, self.settings.scope)
-        self.activity = Activity(self.session)
+        self.activity = Activity(self.session, self)
         self._polling = Polling(self.session.poll, self)
-        self._painting, self.drawn_ahead = Painting(napari_viewer, self), DrawnAhead(napari_viewer, self)
+        self._painting = Painting(napari_viewer, self)
+        self.drawn_ahead = DrawnAhead(napari_viewer, self, first=self.activity.prepare)
         self._catching_up = CatchingUp(
             self.results,
             self.exploring.redraw,

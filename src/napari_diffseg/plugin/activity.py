@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QLabel
 
 from napari_diffseg.plugin.task import Phase
@@ -14,29 +15,36 @@ if TYPE_CHECKING:
 
     from napari_diffseg.plugin.session import Session
 
-_SECONDS_BETWEEN: Final = 0.5
+_BETWEEN_MS: Final = 500
 """Each sign of progress draws the window anew."""
 _AFTER_SECONDS: Final = 3.0
 """A run that is shorter needs no bar, and a longer one has its layers by then, which take time to come, too."""
 
 
-class Activity:
+class Activity(QObject):
     """A bar in napari's activity dock while a run goes on, with the time left.
+
+    The bar is moved in a turn of its own: napari lets everything else happen meanwhile, which must not be in the midst
+    of what the session tells.
 
     Parameters
     ----------
     session : Session
         Whose runs are shown.
     widget : QWidget
-        The panel, in the window whose spinner is held.
+        The panel, in the window whose spinner is held; with which this ends.
     """
 
     def __init__(self, session: Session, widget: QWidget) -> None:
+        super().__init__(widget)
         self._session, self._widget = session, widget
         self._bar: Any = None
         self._began: float | None = None
-        self._told = 0.0
-        session.progress.connect(self._show)
+        self._done = self._total = 0
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._draw)
+        session.progress.connect(self._hear)
         session.phase_changed.connect(self._follow)
 
     def prepare(self) -> None:
@@ -46,26 +54,29 @@ class Activity:
 
     def close(self) -> None:
         """Take the bar away."""
+        self._timer.stop()
         self._began = None
         if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+            bar, self._bar = self._bar, None
+            bar.close()
 
     def _follow(self, phase: Phase) -> None:
         if phase is Phase.IDLE:
             self.close()
 
-    def _show(self, done: int, total: int, _seconds_left: float | None) -> None:
-        now = time.monotonic()
-        self._began = now if self._began is None else self._began
-        if now - self._began < _AFTER_SECONDS:
+    def _hear(self, done: int, total: int, _seconds_left: float | None) -> None:
+        self._done, self._total = done, total
+        self._began = time.monotonic() if self._began is None else self._began
+        if not self._timer.isActive():
+            self._timer.start(_BETWEEN_MS)
+
+    def _draw(self) -> None:
+        if self._began is None or time.monotonic() - self._began < _AFTER_SECONDS:
             return
         if self._bar is None:
-            self._make(total)
-        elif now - self._told < _SECONDS_BETWEEN and done < total:
-            return
-        self._told = now
-        self._bar.update(done - self._bar.n)
+            self._make(self._total)
+        if self._bar is not None:  # the run may have ended while it was made
+            self._bar.update(self._done - self._bar.n)
 
     def _make(self, total: int) -> None:
         from napari.utils import progress

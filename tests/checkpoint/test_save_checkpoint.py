@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from builders import tiny_config, tiny_recipe
+from builders import tiny_config, tiny_recipe, write_tiny_checkpoint
 from napari_diffseg.checkpoint import (
     convert_checkpoint,
     describe,
@@ -208,3 +208,9 @@ def test_the_shipped_checkpoint_loads_with_nothing_guessed():
     checkpoint = load_checkpoint(resolve_checkpoint("demo"))
     assert checkpoint.guesses == ()
     assert checkpoint.recipe.licence
+
+
+def test_the_card_says_whether_images_may_be_missing(tmp_path):
+    for may_miss, words in ((True, "any but one may be left out"), (False, "none may be left out")):
+        path = write_tiny_checkpoint(tmp_path / f"{may_miss}.safetensors", may_miss=may_miss)
+        assert dict(describe(load_checkpoint(path)))["missing images"] == words

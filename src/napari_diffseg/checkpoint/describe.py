@@ -50,6 +50,7 @@ def _input_rows(recipe: Recipe) -> list[tuple[str, str]]:
     percentile = f", upper percentile {recipe.percentile:g}" if recipe.normalisation == "percentile" else ""
     return [
         ("input", ", ".join(channels)),
+        ("missing images", "any but one may be left out" if recipe.may_miss else "none may be left out"),
         ("labels", ", ".join(recipe.labels)),
         ("size", f"{recipe.size[0]} x {recipe.size[1]} pixels about the centre of the {recipe.centre}"),
         ("spacing", "the image's own" if recipe.spacing_mm is None else f"{recipe.spacing_mm:g} mm"),

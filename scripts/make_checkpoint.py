@@ -1,8 +1,8 @@
-"""Make the shipped checkpoint: `napari-diffseg train` in two halves, the last weights put into the package.
+"""Make the shipped checkpoint: `napari-diffseg train` in three parts, the last weights put into the package.
 
     python scripts/make_checkpoint.py --work DIR
 
-The second half fine-tunes the first on fresh phantoms. DIR holds both runs, so the command may be stopped and given
+Each part fine-tunes the one before on fresh phantoms. DIR holds all runs, so the command may be stopped and given
 again; it goes on where it was. No patient is involved.
 """
 
@@ -24,7 +24,7 @@ import torch
 from napari_diffseg.cli import main as napari_diffseg
 
 ROOT = Path(__file__).resolve().parents[1]
-HALVES = ("shipped-1", "shipped-2")
+PARTS = ("shipped-1", "shipped-2", "shipped-3")
 TARGET = ROOT / "src/napari_diffseg/data/demo.safetensors"
 RESULT = ROOT / "benchmarks/results/make_checkpoint.json"
 
@@ -33,7 +33,7 @@ def main() -> int:
     """Train, put the last weights into the package, and write down what it took."""
     options = _options()
     begun: Path | None = None
-    for name in HALVES:
+    for name in PARTS:
         if code := _train(name, options, begun=begun):
             return code
         begun = options.work / name / "last.safetensors"
@@ -64,8 +64,8 @@ def _train(name: str, options: argparse.Namespace, *, begun: Path | None) -> int
 
 
 def _record(options: argparse.Namespace) -> dict[str, object]:
-    halves = {name: _rows(options.work / name) for name in HALVES}
-    seconds = sum(float(row["seconds_a_step"]) * int(rows[0]["step"]) for rows in halves.values() for row in rows)
+    parts = {name: _rows(options.work / name) for name in PARTS}
+    seconds = sum(float(row["seconds_a_step"]) * int(rows[0]["step"]) for rows in parts.values() for row in rows)
     return {
         "command": "python scripts/make_checkpoint.py --work DIR",
         "date": datetime.now(UTC).date().isoformat(),
@@ -75,7 +75,7 @@ def _record(options: argparse.Namespace) -> dict[str, object]:
         "sha256": hashlib.sha256(options.out.read_bytes()).hexdigest(),
         "loss": {
             name: [[int(row["step"]), round(float(row["loss"]), 4)] for row in rows[::5]]
-            for name, rows in halves.items()
+            for name, rows in parts.items()
         },
     }
 

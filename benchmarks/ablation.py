@@ -2,7 +2,7 @@
 
     python benchmarks/ablation.py [--steps 600] [--phantoms 160] [--only default,v] [--work DIR]
 
-Small networks on slices of 4 mm, so that all of it takes about an hour on two cores: the order of the rows is meant, not
+Small networks on slices of 4 mm, so that all of it takes an hour on two cores: the order of the rows is meant, not
 the height of their figures. Every variant is trained by `napari_diffseg.training` and validated on the same held-out
 phantoms by its ensemble. `default` is trained with several seeds, whose spread says which differences mean nothing.
 Runs are kept in `--work`; a command that was stopped goes on where it was. Writes `benchmarks/results/ablation.json`.

@@ -1,12 +1,13 @@
 """The diffusion ensemble against plain U-Nets of the same family: one mask, and a deep ensemble for the uncertainty.
 
-    python benchmarks/baseline_unet.py --pool POOL.npz --steps 300 [--networks 5] [--checkpoint demo]
+    python benchmarks/baseline_unet.py --steps 3000 --small [--networks 5] [--pool POOL.npz] [--checkpoint demo]
 
 Trains `--networks` plain U-Nets and one diffusion network, each for the same steps on the same slices of the pool
 (one random reader a draw), then measures them, and the checkpoint, on the same held-out phantoms. A pool that is not
-there is drawn. `--share` splits the steps among the plain networks, so that all of them together had what the
-diffusion network had. Training is on the processor. Everything is kept in `--work` and taken up again. Writes
-`benchmarks/results/baseline_unet.json`.
+there is drawn. `--small` trains the networks of the ablation on its slices of 4 mm, which two cores train out in an
+hour, instead of the checkpoint's. `--share` splits the steps among the plain networks, so that all of them together
+had what the diffusion network had. Training is on the processor. Everything is kept in `--work` and taken up again.
+Writes `benchmarks/results/baseline_unet.json`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from ablation import varied
 from baseline_training import Arm, Budget, OutOfTime, plain_config, read_slices
 from cells import RESULTS, Cells, write_record
 from cells import Budget as Time
@@ -28,17 +30,16 @@ from sampling import Chain, Model
 from scoring import RULES, Score, by_phantom, curve, score, summary
 
 from napari_diffseg.decode import decode_preview
-from napari_diffseg.networks.fast_unet import FastUNet
-from napari_diffseg.networks.unet import to_inference
+from napari_diffseg.networks.unet import UNet
 from napari_diffseg.segmenting.device import precision_name, resolve_precision
+from napari_diffseg.segmenting.prepare import prepare
 
 if TYPE_CHECKING:
     import argparse
 
     from baseline_training import Slices
 
-    from napari_diffseg.checkpoint import Checkpoint
-    from napari_diffseg.networks.unet import UNet
+    from napari_diffseg.networks.config import UNetConfig
     from napari_diffseg.recipe import Recipe
 
 
@@ -53,27 +54,31 @@ def main() -> None:
 
 def _compare(options: argparse.Namespace, *, until: float | None) -> None:
     model, checkpoint = read_model(options)
-    pool = options.pool or options.work / f"pool-{options.pool_phantoms}.npz"
-    slices = read_slices(pool, model.recipe, phantoms=options.pool_phantoms)
-    networks = _train(options, checkpoint, slices, until=until)
+    config, recipe = _small(options) if options.small else (checkpoint.config, checkpoint.recipe)
+    pool = options.pool or options.work / f"pool-{options.pool_phantoms}-{recipe.spacing_mm:g}mm.npz"
+    slices = read_slices(pool, recipe, phantoms=options.pool_phantoms)
+    networks = _train(options, config, recipe, slices, until=until)
     dtype = resolve_precision(options.precision, model.device)
-    small = Model(
-        FastUNet(to_inference(networks.pop("diffusion"), dtype=dtype).to(model.device)),
-        model.recipe,
+    trained = Model(
+        prepare(networks.pop("diffusion"), recipe.size, device=model.device, dtype=dtype),
+        recipe,
         model.device,
-        f"trained {_key(_budget(options), checkpoint, slices)}/{precision_name(dtype)}",
+        f"trained {_key(_budget(options), config, slices)}/{precision_name(dtype)}",
         options.batch,
     )
-    subjects = list(held_out(model.recipe, count=options.phantoms, every=options.every, randomise=options.randomise))
+    subjects = _subjects(recipe, options)
     plain = list(networks.values())
-    arms = _plain_arms(plain, subjects, model.recipe)
-    chain = Chain(model.recipe.sampler, model.recipe.timesteps)
-    for name, sampled in ((f"diffusion, {options.steps} steps", small), ("diffusion, the checkpoint", model)):
-        arms[name] = _diffusion(sampled, subjects, chain, options, until=until)
+    arms = _plain_arms(plain, subjects, recipe)
     best = max((n for n in arms if n.startswith("plain U-Net ")), key=lambda n: summary(arms[n])["dice"])
+    arms[f"diffusion, {options.steps} steps"] = _diffusion(trained, subjects, options, until=until)
+    arms[f"diffusion, {options.steps} steps, expected mask"] = _expected(trained, subjects, options)
+    known = _subjects(model.recipe, options)
+    arms["diffusion, the checkpoint"] = _diffusion(model, known, options, until=until)
+    arms["diffusion, the checkpoint, expected mask"] = _expected(model, known, options)
+    chain = _chain(model)
     figures: dict[str, Any] = {
         "rules": RULES,
-        "training": _training(options, slices),
+        "training": _training(options, config, recipe, slices),
         "phantoms": len(subjects),
         "randomise": options.randomise,
         "slices": sum(len(s.slices) for s in subjects),
@@ -89,12 +94,28 @@ def _compare(options: argparse.Namespace, *, until: float | None) -> None:
         print(row)
 
 
+def _small(options: argparse.Namespace) -> tuple[UNetConfig, Recipe]:
+    """Network and recipe of the ablation."""
+    small = varied({}, seed=0, steps=options.steps)
+    return small.network.unet_config(small.recipe), small.recipe
+
+
+def _subjects(recipe: Recipe, options: argparse.Namespace) -> list[HeldOut]:
+    """The same phantoms and slices, encoded for a recipe."""
+    return list(held_out(recipe, count=options.phantoms, every=options.every, randomise=options.randomise))
+
+
+def _chain(model: Model) -> Chain:
+    return Chain(model.recipe.sampler, model.recipe.timesteps)
+
+
 def _options() -> argparse.Namespace:
     p = parser(__doc__)
     p.set_defaults(phantoms=8)
     p.add_argument("--pool", type=Path, help="an .npz of slices; drawn if it is not there")
     p.add_argument("--pool-phantoms", type=int, default=60, help="phantoms in a pool that is drawn")
     p.add_argument("--steps", type=int, default=300, help="steps of the diffusion network, and of each plain one")
+    p.add_argument("--small", action="store_true", help="train the small networks of the ablation")
     p.add_argument("--share", action="store_true", help="the plain networks have --steps together, not each")
     p.add_argument("--networks", type=int, default=5)
     p.add_argument("--batch-size", type=int, default=12)
@@ -103,19 +124,18 @@ def _options() -> argparse.Namespace:
 
 
 def _train(
-    options: argparse.Namespace, checkpoint: Checkpoint, slices: Slices, *, until: float | None
+    options: argparse.Namespace, config: UNetConfig, recipe: Recipe, slices: Slices, *, until: float | None
 ) -> dict[str, UNet]:
     """The networks by name; what is trained already is read."""
-    recipe = checkpoint.recipe
     if recipe.prediction != "x0" or (recipe.mask_low, recipe.mask_high) != (-1, 1):
         raise SystemExit("This baseline trains x_0 prediction of masks of -1 and 1: give a checkpoint of that kind.")
-    plain = plain_config(checkpoint.config, recipe)
+    plain = plain_config(config, recipe)
     each = replace(_budget(options), steps=_each(options))
     arms = {f"plain U-Net {k + 1}": Arm("plain", plain, recipe, budget=each, seed=k) for k in range(options.networks)}
-    arms["diffusion"] = Arm("diffusion", checkpoint.config, recipe, budget=_budget(options), seed=0)
+    arms["diffusion"] = Arm("diffusion", config, recipe, budget=_budget(options), seed=0)
     trained = {}
     for name, arm in arms.items():
-        path = options.work / f"{name.replace(' ', '-')}-{_key(arm.budget, checkpoint, slices)}.pt"
+        path = options.work / f"{name.replace(' ', '-')}-{_key(arm.budget, config, slices)}.pt"
         trained[name] = arm.train(slices, path, name=name, until=until)
     return trained
 
@@ -129,15 +149,18 @@ def _each(options: argparse.Namespace) -> int:
     return max(1, options.steps // options.networks) if options.share else int(options.steps)
 
 
-def _key(budget: Budget, checkpoint: Checkpoint, slices: Slices) -> str:
-    """What a training depends on; the checkpoint's weights are not among it."""
+def _key(budget: Budget, config: UNetConfig, slices: Slices) -> str:
+    """What a training depends on."""
     some = slices.images[:: max(1, len(slices.images) // 16)]
-    what = f"{budget}/{checkpoint.config}/{slices.images.shape}"
+    what = f"{budget}/{config}/{slices.images.shape}"
     return hashlib.sha256(what.encode() + some.tobytes()).hexdigest()[:12]
 
 
-def _training(options: argparse.Namespace, slices: Slices) -> dict[str, Any]:
+def _training(options: argparse.Namespace, config: UNetConfig, recipe: Recipe, slices: Slices) -> dict[str, Any]:
     return {
+        "parameters": sum(p.numel() for p in UNet(config).parameters()),
+        "size": list(recipe.size),
+        "spacing_mm": recipe.spacing_mm,
         "slices": len(slices.images),
         "readers": slices.masks.shape[1],
         "batch": options.batch_size,
@@ -173,9 +196,10 @@ def _probability(network: UNet, subject: HeldOut, recipe: Recipe) -> np.ndarray:
 
 
 def _diffusion(
-    model: Model, subjects: list[HeldOut], chain: Chain, options: argparse.Namespace, *, until: float | None
+    model: Model, subjects: list[HeldOut], options: argparse.Namespace, *, until: float | None
 ) -> list[Score]:
-    cells, scores = Cells(options.work), []
+    """Ensembles of the default steps."""
+    cells, chain, scores = Cells(options.work), _chain(model), []
     budget = Time(None if until is None else max(0.0, until - time.monotonic()))
     for k, subject in enumerate(subjects):
         rows = [model.missing_rows(s, chain, options.members, cells=cells) for s in subjects[k:]]
@@ -184,6 +208,13 @@ def _diffusion(
         scores.append(score(subject, model.members(subject, chain, options.members, cells=cells, budget=budget)))
         print(f"{subject.name}  diffusion  {budget.estimate(sum(rows[1:])) / 60:.1f} min left", flush=True)
     return scores
+
+
+def _expected(model: Model, subjects: list[HeldOut], options: argparse.Namespace) -> list[Score]:
+    """One evaluation: its probability, and that above 0.5 as the mask."""
+    cells, time_left = Cells(options.work), Time(None)
+    means = [model.posterior_mean(s, draws=2, cells=cells, budget=time_left) for s in subjects]
+    return [score(s, mean[None] > 0.5, mean=mean) for s, mean in zip(subjects, means, strict=True)]
 
 
 if __name__ == "__main__":

@@ -11,9 +11,8 @@ from cells import WORK
 from sampling import Model
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
-from napari_diffseg.networks.fast_unet import FastUNet
-from napari_diffseg.networks.unet import to_inference
 from napari_diffseg.segmenting.device import precision_name, resolve_device, resolve_precision
+from napari_diffseg.segmenting.prepare import prepare
 
 if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint
@@ -38,8 +37,8 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def read_model(options: argparse.Namespace) -> tuple[Model, Checkpoint]:
     """The checkpoint that is asked for, ready for sampling."""
     checkpoint = load_checkpoint(resolve_checkpoint(options.checkpoint))
-    device = resolve_device(options.device)
+    device = torch.device(resolve_device(options.device))
     dtype = resolve_precision(options.precision, device)
-    network = FastUNet(to_inference(checkpoint.network(), dtype=dtype).to(device))
+    network = prepare(checkpoint.network(), checkpoint.recipe.size, device=device, dtype=dtype)
     digest = f"{checkpoint.digest}/{precision_name(dtype)}"
-    return Model(network, checkpoint.recipe, torch.device(device), digest, options.batch), checkpoint
+    return Model(network, checkpoint.recipe, device, digest, options.batch), checkpoint

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from held_out import HeldOut
 
     from napari_diffseg.diffusion.noise import NoiseSource
-    from napari_diffseg.networks.fast_unet import FastUNet
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.segmenting.prepare import Prepared
 
 Bool = npt.NDArray[np.bool_]
 
@@ -68,8 +68,8 @@ class Model:
 
     Attributes
     ----------
-    network : FastUNet
-        On its device.
+    network : Prepared
+        On its device, in the engine's way.
     recipe : Recipe
         How it is used.
     device : torch.device
@@ -80,7 +80,7 @@ class Model:
         Rows evaluated at once.
     """
 
-    network: FastUNet
+    network: Prepared
     recipe: Recipe
     device: torch.device
     digest: str

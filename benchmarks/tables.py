@@ -93,7 +93,8 @@ def _baseline(record: Record) -> str:
     return (
         f"{training['plain_networks']} plain U-Nets of {training['steps_each_plain']} steps each and a diffusion "
         f"network of {training['steps_diffusion']} steps, batch {training['batch']}, on the same "
-        f"{training['slices']} slices; "
+        f"{training['slices']} slices of {training['size'][0]} x {training['size'][1]} pixels of "
+        f"{training['spacing_mm']:g} mm ({training['parameters'] / 1e6:.1f} M parameters); "
         f"{record['members']} members of {record['chain']['steps']} steps ({record['chain']['sampler']}); "
         f"{record['slices']} slices of {record['phantoms']} new phantoms{_contrasts(record)}. {training['note']}\n\n"
         + table(["", *_HEAD], rows)

@@ -5,7 +5,8 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from builders import tiny_config
+from builders import tiny_config, tiny_recipe
+from napari_diffseg.checkpoint import save_checkpoint
 from napari_diffseg.networks.unet import UNet
 
 
@@ -33,3 +34,11 @@ def save_state(tmp_path, state):
         return tmp_path / name
 
     return save
+
+
+@pytest.fixture
+def own(tmp_path, config, state):
+    """A file of our own, with the recipe in it: its path."""
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, state, recipe=tiny_recipe(variance="learned_range"), config=config)
+    return path

@@ -1,4 +1,4 @@
-"""A case of a few voxels, a session with a fake engine, and a viewer where there is a display."""
+"""A case of a few voxels, a session with a fake engine, and a viewer and a panel where there is a display."""
 
 from __future__ import annotations
 
@@ -81,3 +81,29 @@ def registered():
     manager = npe2.PluginManager.instance()
     if "napari-diffseg" not in manager:
         manager.register(npe2.PluginManifest.from_file(Path(plugin.__file__).parent / "napari.yaml"))
+
+
+@pytest.fixture
+def panel(viewer, segmenter, tmp_path):
+    """The panel in a real viewer, with nothing open or chosen; its jobs are in threads, as a user's are."""
+    from napari_diffseg.plugin.panel import DiffsegPanel
+    from napari_diffseg.plugin.worker import launch
+
+    session = Session(launch=launch, load_engine=FakeLoader(segmenter), runs_folder=tmp_path / "runs")
+    made = DiffsegPanel(viewer, session=session)
+    viewer.window.add_dock_widget(made, name="Diffusion ensemble", area="right")
+    yield made
+    session.close()
+
+
+@pytest.fixture
+def ready(panel, case_folder, qtbot):
+    """The panel with a case open and the checkpoint chosen."""
+    from panel_clicks import click, find, wait_idle
+
+    panel.case.opened.emit([str(case_folder)])
+    click(panel, "checkpoint_demo", qtbot)
+    wait_idle(panel, qtbot)
+    panel.settings.controls["members"].set_value(3)
+    assert find(panel, "run").isEnabled(), find(panel, "reason").text()
+    return panel

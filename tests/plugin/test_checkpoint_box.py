@@ -1,7 +1,7 @@
 """A checkpoint that is dropped on its box, and its card."""
 
 import pytest
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QApplication, QLabel, QScrollArea
 
 from napari_diffseg.plugin.checkpoint_box import CheckpointBox
 from plugin_fakes import drop
@@ -36,3 +36,27 @@ def test_what_a_card_is_told_twice_it_says_once(box):
     said = [label.text() for label in box.card.findChildren(QLabel)]
     assert [text.replace("\u200b", "") for text in said if "BSD" in text] == ["BSD-3-Clause"]
     assert "other" in said
+
+
+def test_a_card_with_digests_and_long_words_stays_as_narrow_as_the_panel(ready):
+    digest = "98b8df2e6fcf4193" * 4
+    ready.checkpoint.show_rows([("began with", f"weights of sha256 {digest}"), ("title", "W" * 200)])
+    ready.checkpoint.card.expand(animate=False)
+    ready.resize(320, 1200)
+    QApplication.processEvents()
+    content = ready.findChild(QScrollArea)
+    assert content.widget().minimumSizeHint().width() <= content.viewport().width()
+    [label] = [label for label in ready.checkpoint.findChildren(QLabel) if "98b8df2e6fcf…" in label.text()]
+    assert label.toolTip() == digest
+
+
+def test_an_open_card_shows_the_new_checkpoint_alone(ready, qtbot):
+    ready.checkpoint.card.expand(animate=False)
+    for title in ("one", "two"):
+        ready.checkpoint.show_rows([("title", title)])
+    assert ready.checkpoint.card.isExpanded()
+
+    def titles():
+        return [label.text() for label in ready.checkpoint.findChildren(QLabel) if label.text() in ("one", "two")]
+
+    qtbot.waitUntil(lambda: titles() == ["two"])

@@ -13,6 +13,7 @@ from napari_diffseg.plugin.forecast import describe_forecast, forecast
 from napari_diffseg.plugin.jobs import load_job, run_guarded
 from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Timed
 from napari_diffseg.plugin.remembered import Remembered
+from napari_diffseg.plugin.run_box import describe_seconds
 from napari_diffseg.plugin.stopwatch import Stopwatch
 from plugin_fakes import fake_engine, ready
 
@@ -41,6 +42,13 @@ def test_it_warns_where_memory_will_not_do():
     assert describe_forecast(cost, free_bytes=2 * 10**9) == (
         "About 1 h 43 min, 3.0 GB of memory, but 2.0 GB are free: choose fewer members."
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (90, "2 min"), (3600, "1 h 0 min"), (7500, "2 h 5 min")]
+)
+def test_a_duration_is_written_as_people_say_it(seconds, text):
+    assert describe_seconds(seconds) == text
 
 
 def test_rests_are_not_counted(monkeypatch):

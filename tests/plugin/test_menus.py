@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from panel_clicks import find
 
 from napari_diffseg.plugin.frame import METADATA_KEY
 from napari_diffseg.plugin.opening import PLUGIN, WIDGET
 from napari_diffseg.plugin.panel import DiffsegPanel
+from plugin_fakes import MODALITIES, write_images
 
 
 def test_layers_segment_opens_the_panel_and_the_same_one_again(registered, viewer, qtbot):
@@ -46,3 +48,17 @@ def test_the_sample_menu_has_the_shipped_case_and_those_that_are_drawn(registere
 
     samples = dict(npe2.PluginManager.instance().iter_sample_data())[PLUGIN]
     assert [sample.key for sample in samples] == ["demo_case", "drawn_lowgrade", "drawn_sclerosis"]
+
+
+def test_the_manifest_offers_reader_writers_sample_and_panel(registered, viewer, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_diffseg.plugin.samples.files", lambda _: tmp_path)
+    write_images(tmp_path / "data" / "demo_case", case_id="demo")
+    viewer.open_sample("napari-diffseg", "demo_case")
+    assert [layer.name for layer in viewer.layers] == [f"demo {m}" for m in MODALITIES]
+    _, panel = viewer.window.add_plugin_dock_widget("napari-diffseg", "Diffusion ensemble")
+    assert find(panel, "layer_t2").currentText() == "demo t2"
+    viewer.layers["demo t1"].save(str(tmp_path / "t1.nii.gz"), plugin="napari-diffseg")
+    viewer.open(tmp_path / "t1.nii.gz", plugin="napari-diffseg")
+    np.testing.assert_array_equal(viewer.layers[-1].data, viewer.layers["demo t1"].data)
+    assert panel.session.inputs["t1"] is viewer.layers["demo t1"]
+    panel.session.close()

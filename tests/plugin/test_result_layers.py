@@ -1,52 +1,15 @@
 """Events to layers on a viewer model without a window: places, values, and layers that the user has removed."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from played_runs import RAS_LIKE, SHAPE, catch_up, events_of, play, source, volume
 
-from napari_diffseg.events import Preview, Sampled, SegmentRequest, Started, Stepped
-from napari_diffseg.imaging.volume import Volume
+from napari_diffseg.events import Sampled, Stepped
 from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY, Frame
 from napari_diffseg.plugin.layer_volume import frame_of_layer
-from napari_diffseg.plugin.live_layer import Live
 from napari_diffseg.plugin.result_layers import MOST_MEMBER_LAYERS, ResultLayers
-from napari_diffseg.recipe import Recipe
-from napari_diffseg.segmenting.summary import Measure, Rule, Summary
-from plugin_fakes import FakeSegmenter, fake_member
-
-SHAPE = (7, 6, 5)
-RAS_LIKE = np.array([[0, 2.0, 0, -5], [0, 0, -1.5, 4], [1.0, 0, 0, 3], [0, 0, 0, 1]])
-
-
-def volume():
-    data = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
-    return Volume(data=data, affine=RAS_LIKE, header=None, path=None, notes=())
-
-
-def events_of(*, labels=("lesion",), **settings):
-    recipe = Recipe(modalities=("t1",), labels=labels)
-    case = SimpleNamespace(id="case", shape=SHAPE)
-    return list(FakeSegmenter(recipe).segment(case, SegmentRequest(**settings)))
-
-
-def play(results, events, frame=None):
-    for event in events:
-        match event:
-            case Started():
-                results.begin(event, frame or Frame.of_volume(volume()))
-            case Stepped(preview=Preview() as preview):
-                results.show_preview(preview)
-            case Sampled():
-                results.show_sampled([event])
-    results.end()
-    catch_up(results)
-
-
-def catch_up(results):
-    while results.catch_up(0.0):
-        pass
+from plugin_fakes import fake_member
 
 
 @pytest.fixture
@@ -57,10 +20,6 @@ def viewer():
 @pytest.fixture
 def results(viewer):
     return ResultLayers(viewer)
-
-
-def source(layer):
-    return layer.metadata[METADATA_KEY].to_source(np.asarray(layer.data))
 
 
 def test_a_finished_run_is_shown_exactly(viewer, results):
@@ -100,75 +59,6 @@ def test_results_lie_where_the_source_lies_and_are_never_inputs(viewer, results)
         assert tuple(str(u) for u in layer.units) == ("millimeter",) * 3
 
 
-@pytest.mark.parametrize("s", range(SHAPE[2]))
-def test_the_live_slice_lies_on_its_source_slice(viewer, results, s):
-    frame = Frame.of_volume(volume())
-    results.begin(events_of(members=1)[0], frame)
-    image = np.random.default_rng(s).random((SHAPE[0], SHAPE[1])).astype(np.float32)
-    results.show_preview(Preview(0, s, image, image))
-    live = viewer.layers["diffseg | live"]
-    spot = np.zeros(SHAPE, np.float32)
-    spot[..., s] = image
-    shown = frame.to_display(spot)
-    first = np.round(np.asarray(live.data_to_world((0, 0, 0))) - frame.placement()["translate"], 9)
-    index = np.round(first / frame.placement()["scale"]).astype(int)
-    box = tuple(slice(i, i + n) for i, n in zip(index, live.data.shape, strict=True))
-    np.testing.assert_array_equal(live.data, shown[box])
-    assert np.count_nonzero(shown) == np.count_nonzero(live.data)
-
-
-def test_the_live_layer_shows_the_sample_instead_of_the_mask_from_the_next_preview_on(viewer, results):
-    frame = Frame.of_volume(volume())
-    results.begin(events_of(members=1)[0], frame)
-    mask, sample = np.full(SHAPE[:2], 0.25, np.float32), np.full(SHAPE[:2], -1.75, np.float32)
-    results.show_preview(Preview(0, 1, mask, sample))
-    live = viewer.layers["diffseg | live"]
-    assert (np.unique(live.data), live.colormap.name) == (0.25, "cyan, clear at 0")
-    results.live.choose(Live.SAMPLE)
-    results.show_preview(Preview(0, 1, mask, sample))
-    assert (np.unique(live.data), live.colormap.name, live.contrast_limits) == (-1.75, "gray", [-2.5, 2.5])
-    results.live.choose(Live.MASK)
-    results.show_preview(Preview(0, 1, mask, sample))
-    assert (np.unique(live.data), live.contrast_limits) == (0.25, [0.0, 1.0])
-
-
-def test_the_live_layer_is_there_and_empty_before_the_first_preview_which_needs_no_other(viewer, results):
-    frame = Frame.of_volume(volume())
-    results.begin(events_of(members=1)[0], frame)
-    results.live.prepare()
-    assert not results.catch_up(0.0)
-    live = viewer.layers["diffseg | live"]
-    assert not live.data.any()
-    image = np.random.default_rng(0).random(SHAPE[:2]).astype(np.float32)
-    results.show_preview(Preview(0, 3, image, image))
-    assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
-    np.testing.assert_array_equal(frame.to_source(np.asarray(live.data))[..., 0], image)
-    np.testing.assert_allclose(live.translate, frame.placement(frame.slab_offset(2, 3))["translate"])
-
-
-def test_a_preview_that_comes_before_the_live_layer_brings_it(viewer, results):
-    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
-    results.live.prepare()
-    results.show_preview(Preview(0, 3, *[np.ones(SHAPE[:2], np.float32)] * 2))
-    assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
-    assert viewer.layers["diffseg | live"].visible
-    assert not results.is_behind
-
-
-def test_the_live_layer_is_not_prepared_in_3d(viewer, results):
-    viewer.dims.ndisplay = 3
-    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
-    results.live.prepare()
-    assert not results.is_behind
-
-
-def test_one_live_layer_serves_all_runs(viewer, results):
-    play(results, events_of(members=1))
-    play(results, events_of(members=1))
-    assert [layer.name for layer in viewer.layers].count("diffseg | live") == 1
-    assert "diffseg 2 | mask" in viewer.layers
-
-
 def test_events_of_another_run_change_nothing(viewer, results):
     results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
     results.show_sampled([Sampled("stale", 0, (2,), np.ones((1, 1, *SHAPE[:2]), np.bool_))])
@@ -191,67 +81,6 @@ def test_a_layer_removed_during_the_run_stays_away_and_the_others_go_on(viewer, 
     stack = np.stack([fake_member(SHAPE, k) for k in range(2)])
     np.testing.assert_allclose(source(viewer.layers["my mean"]), stack.mean(0))
     assert "diffseg 1 | mask" not in viewer.layers
-
-
-def begin(results, **settings):
-    """A run whose members have come, and none of whose layers has."""
-    events = events_of(**settings)
-    results.begin(events[0], Frame.of_volume(volume()))
-    results.show_sampled([event for event in events if isinstance(event, Sampled)])
-
-
-def test_each_turn_adds_one_layer_and_it_shows_what_was_written_while_it_waited(viewer, results):
-    begin(results, members=3)
-    counts = [len(viewer.layers)]
-    while results.catch_up(0.0):
-        counts.append(len(viewer.layers))
-    assert set(np.diff(counts)) == {0, 1}  # 0 is the turn of a colour bar
-    assert not results.is_behind
-    stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
-    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
-    for k in range(3):
-        np.testing.assert_array_equal(source(viewer.layers[f"diffseg 1 | member {k + 1}"]), stack[k])
-    mask = viewer.layers["diffseg 1 | mask"]
-    on_canvas = mask._slice.image.raw
-    np.testing.assert_array_equal(on_canvas, mask.data[viewer.dims.current_step[0]])
-    assert on_canvas.any()
-
-
-def test_no_layer_comes_before_there_is_something_to_see_in_it(viewer, results):
-    events = events_of(members=1)
-    results.begin(events[0], Frame.of_volume(volume()))
-    image = np.zeros(SHAPE[:2], np.float32)
-    results.show_preview(Preview(0, 1, image, image))
-    assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
-    assert not results.is_behind
-    results.end()
-    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
-    assert not results.is_behind  # the run before had no member and leaves nothing
-
-
-def test_layers_that_wait_come_out_of_sight_when_another_run_has_begun(viewer, results):
-    begin(results, members=3)
-    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
-    catch_up(results)
-    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | member 3"]), fake_member(SHAPE, 2))
-    assert not any(layer.visible for layer in viewer.layers)
-
-
-def test_layers_that_wait_never_come_when_their_run_is_removed(viewer, results):
-    begin(results, members=3)
-    results.catch_up(0.0)
-    results.arriving.drop_run("diffseg 1")
-    catch_up(results)
-    assert [layer.name for layer in viewer.layers] == ["diffseg 1 | mean"]
-
-
-def test_members_that_wait_are_brought_into_one_layer_and_do_not_come_alone(viewer, results):
-    begin(results, members=3)
-    results.share_layer(True)
-    catch_up(results)
-    stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
-    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | members"]), stack)
-    assert not any("| member " in layer.name for layer in viewer.layers)
 
 
 def test_a_map_out_of_sight_has_its_colour_bar_when_it_is_brought_into_it_and_keeps_what_the_user_chose(
@@ -286,12 +115,6 @@ def test_nobody_hears_of_a_selection_that_is_taken_back_at_once(viewer, results)
     viewer.layers.selection.events.connect(heard.append)
     play(results, events_of(members=2))
     assert heard == []
-
-
-def test_no_preview_is_drawn_in_3d(viewer, results):
-    viewer.dims.ndisplay = 3
-    play(results, events_of(members=1))
-    assert "diffseg | live" not in viewer.layers
 
 
 def test_many_members_share_a_layer_with_a_slider(viewer, results):
@@ -349,83 +172,6 @@ def test_maps_are_clear_where_they_are_zero(viewer, results):
     colors = viewer.layers["diffseg 1 | uncertainty"].colormap.map(np.array([0.0, 0.5, 1.0]))
     assert colors[0, 3] == 0
     assert (colors[1:, 3] == 1).all()
-
-
-def stack_of(count):
-    return np.stack([fake_member(SHAPE, k) for k in range(count)])
-
-
-def test_another_threshold_and_measure_change_the_layers_without_sampling(viewer, results):
-    play(results, events_of(members=3))
-    results.summarise(Summary(Rule.MEAN, 0.3, Measure.ENTROPY))
-    catch_up(results)
-    mean = stack_of(3).mean(0)
-    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), mean > 0.3)
-    assert (mean > 0.3).sum() > (mean > 0.5).sum()
-    shown = viewer.layers["diffseg 1 | uncertainty (entropy, bits)"]
-    p = np.where((mean > 0) & (mean < 1), mean, 0.5)
-    entropy = np.where((mean > 0) & (mean < 1), -p * np.log2(p) - (1 - p) * np.log2(1 - p), 0)
-    np.testing.assert_allclose(source(shown), entropy, atol=1e-6)
-    assert tuple(shown.contrast_limits) == (0.0, 1.0)
-    results.summarise(Summary())
-    catch_up(results)
-    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | uncertainty"]), stack_of(3).var(0, ddof=1), atol=1e-6)
-
-
-def test_showing_fewer_members_hides_the_others_and_deletes_none(viewer, results):
-    play(results, events_of(members=4))
-    viewer.layers["diffseg 1 | member 4"].visible = True
-    results.summarise(Summary(), first=2)
-    catch_up(results)
-    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack_of(2).mean(0))
-    assert not viewer.layers["diffseg 1 | member 4"].visible
-    results.summarise(Summary())
-    catch_up(results)
-    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack_of(4).mean(0))
-    assert viewer.layers["diffseg 1 | member 4"].visible
-    assert not viewer.layers["diffseg 1 | member 3"].visible
-    assert results.ensemble.members == (0, 1, 2, 3)
-
-
-def test_the_member_slider_ends_where_the_shown_members_end(viewer, results):
-    play(results, events_of(members=13))
-    for first, count in [(5, 5), (None, 13)]:
-        results.summarise(Summary(), first=first)
-        assert viewer.layers["diffseg 1 | members"].data.shape[0] == count
-
-
-def test_the_slice_on_screen_is_drawn_anew_first(viewer, results):
-    play(results, events_of(members=3))
-    mask = viewer.layers["diffseg 1 | mask"]
-    frame = mask.metadata[METADATA_KEY]
-    axis = frame.axes.index(2)
-    viewer.dims.set_point(axis, mask.data_to_world((2, 2, 2))[axis])
-    s = frame.source_index((2, 2, 2), 2)
-    before = source(mask).copy()
-    results.summarise(Summary(Rule.MEAN, 0.05))
-    assert results.catch_up(0.0)
-    assert np.flatnonzero((source(mask) != before).any((0, 1))).tolist() == [s]
-
-
-def test_members_to_come_follow_the_summary_and_a_users_name_stays(viewer, results):
-    events = events_of(members=3)
-    first = next(n for n, event in enumerate(events, start=1) if isinstance(event, Sampled))
-    play(results, events[:first])
-    viewer.layers["diffseg 1 | uncertainty"].name = "mine"
-    results.summarise(Summary(Rule.MEAN, 0.05, Measure.DISAGREEMENT))
-    for event in events[first:]:
-        if isinstance(event, Sampled):
-            results.show_sampled([event])
-    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), stack_of(3).any(0))
-    np.testing.assert_allclose(source(viewer.layers["mine"]), 2 * stack_of(3).var(0, ddof=1), atol=1e-6)
-    play(results, events_of(members=2))
-    assert "diffseg 2 | uncertainty (disagreement)" in viewer.layers
-
-
-def test_nothing_is_drawn_anew_before_the_first_run(results):
-    results.summarise(Summary(Rule.MEAN, 0.2))
-    assert not results.catch_up(0.0)
-    assert results.members == ()
 
 
 def test_members_share_a_layer_by_choice_and_are_parted_again(viewer):

@@ -1,0 +1,82 @@
+"""Layers come one a turn, with what was written while they waited, and not once nobody wants them."""
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from played_runs import SHAPE, catch_up, events_of, source, volume
+
+from napari_diffseg.events import Preview, Sampled
+from napari_diffseg.plugin.frame import Frame
+from napari_diffseg.plugin.result_layers import ResultLayers
+from plugin_fakes import fake_member
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def results(viewer):
+    return ResultLayers(viewer)
+
+
+def begin(results, **settings):
+    """A run whose members have come, and none of whose layers has."""
+    events = events_of(**settings)
+    results.begin(events[0], Frame.of_volume(volume()))
+    results.show_sampled([event for event in events if isinstance(event, Sampled)])
+
+
+def test_each_turn_adds_one_layer_and_it_shows_what_was_written_while_it_waited(viewer, results):
+    begin(results, members=3)
+    counts = [len(viewer.layers)]
+    while results.catch_up(0.0):
+        counts.append(len(viewer.layers))
+    assert set(np.diff(counts)) == {0, 1}  # 0 is the turn of a colour bar
+    assert not results.is_behind
+    stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
+    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
+    for k in range(3):
+        np.testing.assert_array_equal(source(viewer.layers[f"diffseg 1 | member {k + 1}"]), stack[k])
+    mask = viewer.layers["diffseg 1 | mask"]
+    on_canvas = mask._slice.image.raw
+    np.testing.assert_array_equal(on_canvas, mask.data[viewer.dims.current_step[0]])
+    assert on_canvas.any()
+
+
+def test_no_layer_comes_before_there_is_something_to_see_in_it(viewer, results):
+    events = events_of(members=1)
+    results.begin(events[0], Frame.of_volume(volume()))
+    image = np.zeros(SHAPE[:2], np.float32)
+    results.show_preview(Preview(0, 1, image, image))
+    assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
+    assert not results.is_behind
+    results.end()
+    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    assert not results.is_behind  # the run before had no member and leaves nothing
+
+
+def test_layers_that_wait_come_out_of_sight_when_another_run_has_begun(viewer, results):
+    begin(results, members=3)
+    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    catch_up(results)
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | member 3"]), fake_member(SHAPE, 2))
+    assert not any(layer.visible for layer in viewer.layers)
+
+
+def test_layers_that_wait_never_come_when_their_run_is_removed(viewer, results):
+    begin(results, members=3)
+    results.catch_up(0.0)
+    results.arriving.drop_run("diffseg 1")
+    catch_up(results)
+    assert [layer.name for layer in viewer.layers] == ["diffseg 1 | mean"]
+
+
+def test_members_that_wait_are_brought_into_one_layer_and_do_not_come_alone(viewer, results):
+    begin(results, members=3)
+    results.share_layer(True)
+    catch_up(results)
+    stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | members"]), stack)
+    assert not any("| member " in layer.name for layer in viewer.layers)

@@ -1,0 +1,48 @@
+"""What is chosen of a result in the panel is on the canvas at once, without sampling."""
+
+import numpy as np
+import pytest
+from panel_clicks import click, find, wait_idle
+from played_runs import source
+
+from napari_diffseg.segmenting.consensus import staple
+from plugin_fakes import SHAPE, fake_member
+
+
+def test_threshold_measure_and_members_shown_change_the_result_at_once(ready, viewer, qtbot, segmenter):
+    assert not find(ready, "shown").isEnabled()
+    click(ready, "run", qtbot)
+    wait_idle(ready, qtbot)
+    stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
+    find(ready, "rule").setCurrentText("mean at threshold")
+    find(ready, "threshold").setValue(30)
+    find(ready, "measure").setCurrentText("disagreement")
+    mask = viewer.layers["diffseg 1 | mask"]
+    qtbot.waitUntil(lambda: np.array_equal(source(mask), stack.mean(0) > 0.3), timeout=90_000)
+    name = "diffseg 1 | uncertainty (disagreement)"
+    np.testing.assert_allclose(source(viewer.layers[name]), 2 * stack.var(0, ddof=1), atol=1e-6)
+    find(ready, "shown").setValue(2)
+    mean = viewer.layers["diffseg 1 | mean"]
+    qtbot.waitUntil(lambda: np.allclose(source(mean), stack[:2].mean(0)), timeout=90_000)
+    assert len(segmenter.seen) == 1
+
+
+def test_staple_is_made_beside_the_window_and_says_how_the_members_did(ready, viewer, qtbot):
+    pytest.importorskip("SimpleITK")
+    click(ready, "run", qtbot)
+    wait_idle(ready, qtbot)
+    find(ready, "rule").setCurrentText("STAPLE")
+    note = find(ready, "rule_note")
+    qtbot.waitUntil(lambda: note.text().startswith("STAPLE of 3 members: sensitivity"), timeout=90_000)
+    assert note.isVisibleTo(ready)
+    members = [fake_member(SHAPE, k).astype(bool)[None] for k in range(3)]
+    [found] = staple(members, np.sum(members, axis=0, dtype=np.uint16))
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), found.mask)
+    find(ready, "rule").setCurrentText("majority")
+    assert not note.isVisibleTo(ready)
+
+
+def test_the_majority_has_no_threshold(ready):
+    assert not find(ready, "threshold").isEnabled()
+    find(ready, "rule").setCurrentText("mean at threshold")
+    assert find(ready, "threshold").isEnabled()

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_diffseg.events import Finished, Preview, Sampled, Started, Stepped
 from napari_diffseg.plugin.engine import Engine
+from napari_diffseg.plugin.task import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -160,6 +161,12 @@ def ready(session, layers, **values):
         session.set_value(name, value)
     assert session.why_not_run() is None
     return session
+
+
+def poll_to_end(session):
+    """Until nothing goes on: a single poll takes no more than one layer."""
+    while session.phase is not Phase.IDLE:
+        session.poll()
 
 
 def record(session):

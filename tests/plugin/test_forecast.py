@@ -15,7 +15,7 @@ from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Timed
 from napari_diffseg.plugin.remembered import Remembered
 from napari_diffseg.plugin.run_box import describe_seconds
 from napari_diffseg.plugin.stopwatch import Stopwatch
-from plugin_fakes import fake_engine, ready
+from plugin_fakes import fake_engine, poll_to_end, ready
 
 MEASURED = Path(__file__).parents[2] / "benchmarks" / "results" / "memory.json"
 
@@ -112,7 +112,7 @@ def _add_case(panel, case_folder):
     panel.session.choose_checkpoint("demo")
     panel.session.poll()
     panel.session.open_case([str(case_folder)])
-    panel.session.poll()
+    poll_to_end(panel.session)
 
 
 def test_the_panel_says_what_the_next_run_takes_and_learns_from_runs(panel, case_folder):

@@ -14,7 +14,7 @@ from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.task import Phase
 from napari_diffseg.plugin.worker import launch
 from napari_diffseg.segmenting.export import ExportChoice
-from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member, ready, record, run_here
+from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member, poll_to_end, ready, record, run_here
 
 
 @pytest.fixture
@@ -37,16 +37,18 @@ def later(segmenter, tmp_path):
 
 def reopen(session, folder):
     heard = record(session)
-    heard["reopened"] = []
+    heard |= {"reopened": [], "brought": []}
     session.reopened.connect(heard["reopened"].append)
+    session.brought.connect(heard["brought"].append)
     session.reopen(folder)
-    session.poll()
+    poll_to_end(session)
     return heard
 
 
 def test_a_kept_run_comes_back_with_images_members_and_settings(later, kept):
-    [run] = reopen(later, kept)["reopened"]
-    assert [attributes["name"] for _, attributes, _ in run.layers] == [f"case_1 {m}" for m in MODALITIES]
+    heard = reopen(later, kept)
+    [run] = heard["reopened"]
+    assert [brought.layer.name for brought in heard["brought"]] == [f"case_1 {m}" for m in MODALITIES]
     assert (run.plan.request.members, run.plan.request.seed) == (3, 5)
     for event in run.sampled:
         np.testing.assert_array_equal(np.moveaxis(event.mask[0], 0, 2), fake_member(SHAPE, event.member))
@@ -78,9 +80,10 @@ def test_a_run_that_was_killed_comes_back_and_can_be_finished(later, kept, segme
 
 def test_without_its_images_a_run_is_shown_but_cannot_go_on(later, kept, case_folder):
     shutil.rmtree(case_folder)
-    [run] = reopen(later, kept)["reopened"]
+    heard = reopen(later, kept)
+    [run] = heard["reopened"]
     assert len(run.sampled) == 3
-    assert run.layers == []
+    assert heard["brought"] == []
     assert later.why_not_add().startswith("The reopened run's t1, t1ce, t2, flair cannot be found unchanged")
 
 

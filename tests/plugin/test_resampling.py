@@ -20,7 +20,7 @@ from napari_diffseg.plugin.resampling import offer_for
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.task import Phase
 from napari_diffseg.plugin.worker import launch
-from plugin_fakes import MODALITIES, SHAPE, FakeLoader, run_here, write_images
+from plugin_fakes import MODALITIES, SHAPE, FakeLoader, poll_to_end, run_here, write_images
 
 COARSE = np.diag([-2.0, -1.0, 1.0, 1.0])
 COARSE_GRID = "7 x 12 x 5 voxels of 2.00 x 1.00 x 1.00 mm, LPS"
@@ -170,12 +170,12 @@ def test_a_resampled_run_is_reopened_with_its_resampled_images(panel, qtbot, seg
     folder = run(panel, qtbot)
     panel.session.close()
     later = Session(launch=run_here, load_engine=FakeLoader(segmenter), runs_folder=tmp_path / "runs")
-    opened = []
+    opened, names = [], []
     later.reopened.connect(opened.append)
+    later.brought.connect(lambda brought: names.append(brought.layer.name))
     later.reopen(folder)
-    later.poll()
+    poll_to_end(later)
     [reopened] = opened
-    names = [attributes["name"] for _, attributes, _ in reopened.layers]
     assert sorted(names) == sorted(["case_1 t1 resampled", *(f"case_1 {m}" for m in MODALITIES[1:])])
     assert (reopened.missing, later.why_not_add()) == ("", None)
     later.close()

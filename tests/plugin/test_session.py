@@ -58,14 +58,20 @@ def test_a_failed_case_says_nothing_against_the_checkpoint(session, tmp_path):
 
 
 def test_a_case_opened_while_a_checkpoint_loads_waits_for_it(session, case_folder):
-    read = []
-    session.case_read.connect(read.extend)
+    heard = []
+    session.brought.connect(lambda brought: heard.append(brought.layer.name))
+    session.case_read.connect(lambda: heard.append("all"))
     session.choose_checkpoint("demo")
     session.open_case([str(case_folder)])
     session.poll()
     assert session.checkpoint_rows[0] == ("Title", "Fake")
+    names = [f"case_1 {m}" for m in MODALITIES]
+    for count in range(1, 5):
+        session.poll()
+        assert heard == names[:count]  # one in each turn of the window
     session.poll()
-    assert [attributes["name"] for _, attributes, _ in read] == [f"case_1 {m}" for m in MODALITIES]
+    assert heard == [*names, "all"]
+    assert session.phase is Phase.IDLE
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,14 @@ def test_in_a_bids_derivative_they_are_ignored_by_the_validator(run, tmp_path):
     assert {"*_report.html", "*_slice*.png"} <= set(ignored)
 
 
+def test_the_page_says_which_images_must_not_be_there_when_the_run_is_made_again(run):
+    sheet = make_sheet(run, summary=Summary())
+    names = list(sheet.record["inputs"])
+    assert ", and no" not in make_run_page(sheet)
+    sheet.record["recipe"]["modalities"] = [*names, "dwi", "adc"]
+    assert ", and no dwi or adc:</p>" in make_run_page(sheet)
+
+
 def test_the_page_needs_nothing_but_itself(run, tmp_path):
     *_, page = reported(run, tmp_path / "out")
     text = page.read_text("utf-8")

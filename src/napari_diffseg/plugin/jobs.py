@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_diffseg.errors import BadRequest, DiffsegError
 from napari_diffseg.events import Finished, Sampled, Stepped, make_request
-from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Timed, Told
+from napari_diffseg.plugin.mailbox import Brought, Ended, Ending, Mailbox, Timed, Told
 from napari_diffseg.plugin.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -129,15 +129,25 @@ def unexpected(err: Exception) -> str:
 
 
 def read_job(paths: Sequence[str]) -> Job:
-    """Read a folder or files as layers; the result is a list of layer data."""
+    """Read a folder or files; once all are read, each is brought as a layer."""
 
-    def job(mailbox: Mailbox, _stop: threading.Event) -> list[LayerData]:
+    def job(mailbox: Mailbox, _stop: threading.Event) -> None:
         from napari_diffseg.plugin.reader import read_layers
 
         mailbox.put(Told("Reading images…"))
-        return read_layers(list(paths))
+        bring(read_layers(list(paths)), mailbox)
 
     return job
+
+
+def bring(layers: Sequence[LayerData], mailbox: Mailbox, *, unless_open: bool = False) -> None:
+    """Make layers, here rather than in the window's thread, which the first of a kind would keep for half a second."""
+    from napari.layers import Layer
+
+    for n, data in enumerate(layers, start=1):
+        made = Layer.create(*data)
+        mailbox.put(Told(f"Showing {n} of {len(layers)} images…"))
+        mailbox.put(Brought(made, unless_open))
 
 
 def load_job(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
 
 
 class Ending(Enum):
@@ -23,6 +26,14 @@ class Told:
     """What the job is doing now, for the status line."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Brought:
+    """A layer that the job has made, for the viewer; where `unless_open`, only if its image is not open there."""
+
+    layer: Layer
+    unless_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,7 @@ class Timed:
     sampling: bool
 
 
-Item = Told | Timed | Started | Expected | Sampled | Finished | Ended
+Item = Told | Brought | Timed | Started | Expected | Sampled | Finished | Ended
 
 
 class Mailbox:
@@ -76,9 +87,9 @@ class Mailbox:
             self._newest_with_preview = item
 
     def take_items(self) -> list[Item]:
-        """All items since the last call, oldest first."""
-        taken = []
-        while self._items:
+        """All items since the last call, oldest first, but not past a layer: each takes the window long enough."""
+        taken: list[Item] = []
+        while self._items and not (taken and isinstance(taken[-1], Brought)):
             taken.append(self._items.popleft())
         return taken
 

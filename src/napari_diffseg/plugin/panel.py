@@ -13,6 +13,7 @@ from napari_diffseg.plugin.activity import Activity
 from napari_diffseg.plugin.adding import bare
 from napari_diffseg.plugin.box_layer import add_box
 from napari_diffseg.plugin.case_box import CaseBox
+from napari_diffseg.plugin.case_layers import CaseLayers
 from napari_diffseg.plugin.catching_up import CatchingUp
 from napari_diffseg.plugin.checkpoint_box import DEMO, CheckpointBox
 from napari_diffseg.plugin.closing import Closing
@@ -29,7 +30,6 @@ from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.painting import Painting
 from napari_diffseg.plugin.polling import Polling
 from napari_diffseg.plugin.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
-from napari_diffseg.plugin.reopening import without_open
 from napari_diffseg.plugin.resampling import Resampling
 from napari_diffseg.plugin.result_box import ResultBox
 from napari_diffseg.plugin.result_layers import ResultLayers
@@ -49,11 +49,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import napari
+    from napari.layers import Layer
 
     from napari_diffseg.events import Started, Stepped
     from napari_diffseg.plugin.frame import Frame
     from napari_diffseg.plugin.jobs import RunPlan
-    from napari_diffseg.plugin.reader import LayerData
+    from napari_diffseg.plugin.mailbox import Brought
     from napari_diffseg.plugin.reopening import ReopenedRun
     from napari_diffseg.segmenting.summary import Summary
 
@@ -87,6 +88,7 @@ class DiffsegPanel(QWidget):
         self.results = ResultLayers(napari_viewer)
         self.expected = ExpectedLayers(self.results)
         self.case, self.checkpoint = CaseBox(self.session.store), CheckpointBox()
+        self._case_layers = CaseLayers(napari_viewer)
         self._linking = Linking()
         self.sides = Sides(napari_viewer)
         self.resampling = Resampling(napari_viewer, self.session, self.case)
@@ -191,7 +193,8 @@ class DiffsegPanel(QWidget):
         session.failed.connect(self._show_failure)
         session.checkpoint_loaded.connect(self._follow_checkpoint)
         session.seed_drawn.connect(self.settings.controls["seed"].set_value)
-        session.case_read.connect(self._add_case)
+        session.brought.connect(self._add_layer)
+        session.case_read.connect(self._take_case)
         session.reopened.connect(self._show_reopened)
         session.started.connect(self._prepare_results)
         session.extended.connect(self._extend_results)
@@ -248,10 +251,15 @@ class DiffsegPanel(QWidget):
             self._timesteps = None
         self._show_reason()
 
-    def _add_case(self, layers: list[LayerData]) -> None:
-        from napari.layers import Layer
+    def _add_layer(self, brought: Brought) -> None:
+        with self._polling.excused(), self._painting.put_off():
+            self._case_layers.add(brought)
 
-        added = [bare(self.viewer.add_layer(Layer.create(*data))) for data in layers]
+    def _take_case(self) -> None:
+        self._choose(self._case_layers.take())
+
+    def _choose(self, added: list[Layer]) -> None:
+        """Take layers that were opened for the next run's images and reference."""
         self.case.guess(added, replace=True)
         self.exploring.box.reference.guess(added)
         notes = [note for layer in added for note in notes_of(layer)]
@@ -264,8 +272,8 @@ class DiffsegPanel(QWidget):
 
     def _show_reopened(self, run: ReopenedRun) -> None:
         """Images, settings, checkpoint and ensemble of a kept run, as if it had just been made."""
-        if run.layers:
-            self._add_case(without_open(run.layers, self.viewer.layers))
+        if added := self._case_layers.take():
+            self._choose(added)
         if run.plan.checkpoint:
             self.checkpoint.choose(run.plan.checkpoint)
         self._timesteps = run.started.timesteps

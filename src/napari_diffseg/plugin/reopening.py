@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 from napari_diffseg.errors import BadCase, DiffsegError
 from napari_diffseg.events import SegmentRequest, make_request
 from napari_diffseg.plugin.frame import METADATA_KEY, Frame
-from napari_diffseg.plugin.jobs import RunPlan, Stopped
+from napari_diffseg.plugin.jobs import RunPlan, Stopped, bring
 from napari_diffseg.plugin.mailbox import Ending, Told
 from napari_diffseg.plugin.run_origin import content_digest, read_origin
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from napari.layers import Layer
 
     from napari_diffseg.events import Sampled, Started
     from napari_diffseg.imaging.volume import Volume
@@ -42,8 +40,6 @@ class ReopenedRun:
         CANCELLED for one that was cut short, else DONE.
     plan : RunPlan
         With which it can go on; where images are missing, only its frame, request and folder mean something.
-    layers : list of LayerData
-        Its images, as far as they are found.
     missing : str
         Why it cannot go on, as a sentence; empty where it can.
     words : str
@@ -54,7 +50,6 @@ class ReopenedRun:
     sampled: tuple[Sampled, ...]
     ending: Ending
     plan: RunPlan
-    layers: list[LayerData]
     missing: str
     words: str
 
@@ -80,7 +75,9 @@ def reopen_job(folder: Path) -> Job:
         mailbox.put(Told("Reading its images…"))
         origin = read_origin(folder)
         found, notes = _find_images(run, origin)
-        return _reopened(run, origin, found, notes)
+        reopened = _reopened(run, origin, found, notes)
+        bring(list(found.values()), mailbox, unless_open=True)
+        return reopened
 
     return job
 
@@ -110,7 +107,6 @@ def _reopened(run: StoredRun, origin: RunOrigin, found: Mapping[str, LayerData],
         sampled=run.sampled,
         ending=Ending.DONE if run.is_complete else Ending.CANCELLED,
         plan=plan,
-        layers=list(found.values()),
         missing=missing,
         words=" ".join([words, *run.notes, *notes]),
     )
@@ -175,13 +171,6 @@ def _as_resampled(read: Mapping[str, LayerData], origin: RunOrigin) -> dict[str,
         if (content := content_digest(moved)) in wanted:
             found[content] = image_layer(moved, f"{layer[1]['name']} resampled")
     return found
-
-
-def without_open(layers: Sequence[LayerData], there: Iterable[Layer]) -> list[LayerData]:
-    """Those of the layers that are not open already, of the same file and under the same name."""
-    frames = [(layer.name, layer.metadata.get(METADATA_KEY)) for layer in there]
-    known = {(name, frame.volume.path) for name, frame in frames if isinstance(frame, Frame)}
-    return [layer for layer in layers if (layer[1]["name"], volume_of(layer).path) not in known]
 
 
 def volume_of(layer: LayerData) -> Volume:

@@ -11,7 +11,7 @@ from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
 from napari_diffseg.plugin.chosen import Chosen
 from napari_diffseg.plugin.engine import EngineCache
 from napari_diffseg.plugin.jobs import Reins, RunPlan, export_job, load_job, read_job, run_guarded, segment_job
-from napari_diffseg.plugin.mailbox import Ended, Ending, Item, Timed, Told
+from napari_diffseg.plugin.mailbox import Brought, Ended, Ending, Item, Timed, Told
 from napari_diffseg.plugin.plan import again_plan, extend_plan
 from napari_diffseg.plugin.progress import describe_finish, describe_start
 from napari_diffseg.plugin.reopening import reopen_job
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from napari_diffseg.segmenting.export import ExportChoice
 
     Launcher = Callable[[Callable[[], None], threading.Event], None]
-
 
 _NO_CHECKPOINT = "Choose a checkpoint, or Demo for the shipped one."
 
@@ -132,8 +131,8 @@ class Session(SessionSignals):
         self.changed.emit()
 
     def open_case(self, paths: Sequence[str]) -> None:
-        """Read a folder or files; `case_read` tells when the layers are there."""
-        self.begin(Task(read_job(paths), Phase.LOADING, self.case_read.emit))
+        """Read a folder or files; `brought` tells of each layer, `case_read` when that was all."""
+        self.begin(Task(read_job(paths), Phase.LOADING, lambda _: self.case_read.emit()))
 
     def reopen(self, folder: Path) -> None:
         """Bring a kept run back; `reopened` or `failed` tells how it went."""
@@ -353,6 +352,8 @@ class Session(SessionSignals):
         match item:
             case Told(text):
                 self.message.emit(text)
+            case Brought():
+                self.brought.emit(item)
             case Timed():
                 self.timed.emit(item)
             case Started():

@@ -21,10 +21,12 @@ class SessionSignals:
     """An input, the checkpoint or a setting is another, so `why_not_run` may be."""
     checkpoint_loaded: ClassVar[Signal] = Signal()
     """The checkpoint is another, or there is none any more: `recipe` and `checkpoint_rows` tell."""
-    case_read: ClassVar[Signal] = Signal(list)
-    """Layer data of a case that was asked for with `open_case`."""
+    brought: ClassVar[Signal] = Signal(object)
+    """A Brought: a layer of what is being opened."""
+    case_read: ClassVar[Signal] = Signal()
+    """All layers of a case that was asked for with `open_case` have been brought."""
     reopened: ClassVar[Signal] = Signal(object)
-    """A ReopenedRun: it is the last run now, and is on nobody's screen yet."""
+    """A ReopenedRun: it is the last run now, its images have been brought, and it is on nobody's screen yet."""
     started: ClassVar[Signal] = Signal(object, object)
     """The run's Started and the Frame of its case."""
     extended: ClassVar[Signal] = Signal(object)

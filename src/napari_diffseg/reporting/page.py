@@ -53,7 +53,7 @@ def make_run_page(sheet: Sheet) -> str:
         "<h2>How it was made</h2>",
         definitions(_settings(sheet)),
         "<h3>Again</h3>",
-        f"<p>In a folder with {escape(', '.join(_files(record)) or 'the images')}:</p>",
+        f"<p>In a folder with {escape(_ingredients(record))}:</p>",
         f"<pre>{escape(again(record))}</pre>",
     ]
     return whole_page(f"Segmentation of {record.get('case', '')}", parts, style=_STYLE)
@@ -149,5 +149,8 @@ def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:
     yield "versions", ", ".join(f"{name} {value}" for name, value in record.get("versions", {}).items())
 
 
-def _files(record: Mapping[str, Any]) -> list[str]:
-    return [str(name) for name in record.get("files", {}).values() if name]
+def _ingredients(record: Mapping[str, Any]) -> str:
+    """The images of the run, and those that it was to do without: one that is there would be taken."""
+    files = ", ".join(str(name) for name in record.get("files", {}).values() if name) or "the images"
+    absent = [name for name in record.get("recipe", {}).get("modalities", ()) if name not in record.get("inputs", {})]
+    return f"{files}, and no {' or '.join(map(str, absent))}" if absent and record.get("inputs") else files

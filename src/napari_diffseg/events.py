@@ -110,7 +110,8 @@ class SegmentRequest(BaseModel):
         ge=1,
         le=1024,
         title="Threads",
-        description="Processor threads. Default: one a core; beside the viewer one fewer, if there are three or more.",
+        description="Processor threads. Default: one a core; beside the viewer one fewer, if there are three or more. "
+        "A small network's slices are shared out among them.",
     )
     reproducible: bool = Field(
         False, title="Reproducible", description="Fixed batch shape and one thread: the same bytes every time, slower."

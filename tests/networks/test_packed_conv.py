@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from napari_diffseg.networks import packed_conv
 from napari_diffseg.networks.packed_conv import PackedConv
 from napari_diffseg.networks.tapped_conv import TappedConv
 from napari_diffseg.segmenting.device import resolve_precision
@@ -85,3 +86,32 @@ def test_a_tapped_row_is_the_same_to_the_bit_in_any_batch():
     whole = TappedConv(conv)(x)
     assert torch.equal(TappedConv(conv)(x[3:4])[0], whole[3])
     torch.testing.assert_close(whole, conv(x), rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def without_operators(monkeypatch):
+    """A PyTorch that names the operators otherwise."""
+
+    def lay_out(*_arguments):
+        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_reorder_convolution_weight'")
+
+    packed_conv._operators_work.cache_clear()
+    monkeypatch.setattr(packed_conv, "_lay_out", lay_out)
+    yield
+    packed_conv._operators_work.cache_clear()
+
+
+def test_a_pytorch_without_the_operators_convolves_in_its_own_way(without_operators):
+    conv, x = convolution(*SHAPES[0]), features(2, 5, 9, 7)
+    packed = PackedConv.of(conv)
+    assert not packed.packs
+    assert torch.equal(packed(x), conv(x))
+    assert torch.equal(packed.add_to(conv(x), x), 2 * conv(x))
+
+
+def test_in_pytorchs_own_way_a_row_is_still_the_same_alone_and_in_a_batch(without_operators):
+    generator = torch.Generator().manual_seed(0)
+    conv = nn.Conv2d(32, 32, 3, padding=1).requires_grad_(False)
+    x = torch.randn(4, 32, 20, 20, generator=generator).contiguous(memory_format=torch.channels_last)
+    packed = PackedConv.of(conv)
+    assert torch.equal(packed(x[1:2]), packed(x)[1:2])

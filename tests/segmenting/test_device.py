@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 import resource
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -15,7 +17,7 @@ from napari_diffseg.segmenting import threads as threads_module
 from napari_diffseg.segmenting.device import resolve_precision
 from napari_diffseg.segmenting.heap import freed_memory_kept
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
-from napari_diffseg.segmenting.threads import resolve_threads, threads_used
+from napari_diffseg.segmenting.threads import one_thread_each, resolve_threads, threads_used
 
 CPU = torch.device("cpu")
 needs_glibc = pytest.mark.skipif(
@@ -88,20 +90,73 @@ def test_a_run_computes_with_the_threads_asked_for(tiny_checkpoint, tiny_case):
     assert torch.get_num_threads() == outside
 
 
+def in_a_new_thread(ask):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(ask).result()
+
+
+def test_a_run_of_another_window_changes_neither_how_many_threads_the_next_gets_nor_what_is_left():
+    before = torch.get_num_threads()
+
+    def other_run():
+        with threads_used(before + 3):
+            assert resolve_threads(None, beside_viewer=False) == before
+        return torch.get_num_threads()
+
+    with threads_used(before + 2):
+        assert in_a_new_thread(lambda: resolve_threads(None, beside_viewer=False)) == before
+        assert in_a_new_thread(other_run) == before
+        assert torch.get_num_threads() == before + 2
+    assert torch.get_num_threads() == before
+    assert in_a_new_thread(torch.get_num_threads) == before
+
+
+def test_threads_that_compute_alone_leave_new_ones_as_they_would_have_been():
+    before = torch.get_num_threads()
+    with threads_used(before + 1), one_thread_each(3) as pool:
+        assert list(pool.map(lambda _: torch.get_num_threads(), range(9))) == [1] * 9
+        assert torch.get_num_threads() == before + 1
+        assert in_a_new_thread(torch.get_num_threads) == before + 1
+    assert in_a_new_thread(torch.get_num_threads) == before
+
+
+def test_threads_that_the_system_does_not_give_are_an_error_and_no_wait(monkeypatch):
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="can't start"):
+        one_thread_each(2)
+    assert resolve_threads(None, beside_viewer=False) == torch.get_num_threads()
+
+
+def fill_some_memory():
+    for tensor in [torch.empty(8 << 20, dtype=torch.uint8) for _ in range(6)]:
+        tensor.fill_(1)
+
+
+def faults_of(rounds):
+    """Pages that the system gave meanwhile; a round writes 12 288."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(rounds):
+        fill_some_memory()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 @needs_glibc
 def test_within_a_run_memory_is_taken_once_and_given_back_at_its_end():
-    def evaluation():
-        for tensor in [torch.empty(8 << 20, dtype=torch.uint8) for _ in range(6)]:
-            tensor.fill_(1)
-
-    def faults():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
     process = psutil.Process()
     with freed_memory_kept():
-        evaluation()
-        before, held = faults(), process.memory_info().rss
-        for _ in range(5):
-            evaluation()
-        assert faults() - before < 20_000  # 61 440 pages are written; other threads take some, too
+        fill_some_memory()
+        held = process.memory_info().rss
+        assert faults_of(5) < 20_000  # other threads take some, too
     assert process.memory_info().rss < held - (30 << 20)
+
+
+@needs_glibc
+def test_a_run_within_a_training_leaves_the_training_its_memory():
+    with freed_memory_kept():
+        with freed_memory_kept():
+            fill_some_memory()
+        fill_some_memory()
+        assert faults_of(5) < 20_000

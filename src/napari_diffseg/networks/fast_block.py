@@ -37,7 +37,7 @@ class FastResBlock:
         assert conv_in.bias is not None  # the family's convolutions all have one
         self._bias_in = conv_in.bias
         self._conv_in, self._conv_out = PackedConv.of(conv_in), PackedConv.of(expect(nn.Conv2d, block.out_layers[3]))
-        self._skip = PackedConv.of(skip) if isinstance(skip, nn.Conv2d) else torch.clone
+        self._skip = PackedConv.of(skip) if isinstance(skip, nn.Conv2d) else None
         self._embed = expect(nn.Linear, block.emb_layers[1])
         self.told_length = self._second.num_channels * (2 if block.film else 1)
         """Numbers that `tell` gives."""
@@ -60,7 +60,12 @@ class FastResBlock:
             h = norm_silu(self._conv_in(h), weight, bias, eps=second.eps)
         else:
             h = norm_silu(self._conv_in(h, told.to(h.dtype)), second.weight, second.bias, eps=second.eps)
-        return self._conv_out.add_to(self._skip(self._block.resample(x)), h)
+        kept = self._block.resample(x)
+        if self._skip is not None:
+            return self._conv_out.add_to(self._skip(kept), h)
+        if not self._conv_out.packs:
+            return self._conv_out(h).add_(kept)
+        return self._conv_out.add_to(kept.clone() if kept is x else kept, h)
 
 
 def expect(kind: type[M], module: nn.Module) -> M:

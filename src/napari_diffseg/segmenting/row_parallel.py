@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 
-from napari_diffseg.segmenting.threads import threads_used
+from napari_diffseg.segmenting.memory import ROWS_AT_A_TIME
+from napari_diffseg.segmenting.threads import one_thread_each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from napari_diffseg.networks.fast_unet import FastUNet
-
-_MOST_ROWS = 3
-"""Rows that a thread takes at a time: their features stay near its cache."""
 
 
 class RowParallel:
@@ -39,24 +35,14 @@ class RowParallel:
     def conditioned_on(self, image: torch.Tensor) -> Callable[[torch.Tensor, float], torch.Tensor]:
         """The network for one batch of images; as `FastUNet.conditioned_on`."""
         threads = torch.get_num_threads()
-        rounds = -(-len(image) // (threads * _MOST_ROWS))
+        rounds = -(-len(image) // (threads * ROWS_AT_A_TIME))
         parts = min(len(image), threads * rounds)
         predicts = [self.network.conditioned_on(rows) for rows in image.tensor_split(parts)]
+        pool = one_thread_each(min(parts, threads))  # its threads end with the last reference to it
 
         def predict(x_t: torch.Tensor, timestep: float) -> torch.Tensor:
             self.network.entry(timestep)  # worked out before several ask for it
-            with _threads_of_their_own(min(parts, threads)) as pool:
-                out = pool.map(lambda evaluate, rows: evaluate(rows, timestep), predicts, x_t.tensor_split(parts))
-                return torch.cat(list(out))
+            out = pool.map(lambda evaluate, rows: evaluate(rows, timestep), predicts, x_t.tensor_split(parts))
+            return torch.cat(list(out))
 
         return predict
-
-
-@contextmanager
-def _threads_of_their_own(count: int) -> Iterator[ThreadPoolExecutor]:
-    """So many new threads, as nice as this one, each of which does alone what PyTorch would share out."""
-    with (
-        threads_used(1),  # also what a thread begins with
-        ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
-        yield pool

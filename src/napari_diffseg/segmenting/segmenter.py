@@ -17,7 +17,7 @@ from napari_diffseg.events import Finished, Started
 from napari_diffseg.segmenting.calibrate import seconds_an_evaluation
 from napari_diffseg.segmenting.device import describe_device, precision_name, resolve_device, resolve_precision
 from napari_diffseg.segmenting.heap import freed_memory_kept
-from napari_diffseg.segmenting.memory import BatchLimits, choose_batch_size
+from napari_diffseg.segmenting.memory import BatchLimits, choose_batch_size, shares_out_rows
 from napari_diffseg.segmenting.prepare import prepare
 from napari_diffseg.segmenting.reproducible import reproducibly
 from napari_diffseg.segmenting.run import Run, sample_run
@@ -163,7 +163,7 @@ class LocalSegmenter:
             schedule=schedule,
             sampler=request.sampler or recipe.sampler,
             batch_size=size,
-            opening=1 if self._is_soon_seen(request, device) else size,
+            opening=min(size, self._opening()) if self._is_soon_seen(request, device) else size,
             preview_interval_s=self._preview_interval_s,
             window=request.window_in((height, width)),
             limits=self._limits,
@@ -181,11 +181,16 @@ class LocalSegmenter:
         return self._limits.within(chosen, device, dtype)
 
     def _is_soon_seen(self, request: SegmentRequest, device: torch.device) -> bool:
-        """Whether the first mask is to come alone and soon: somebody looks, and one row is several times quicker.
+        """Whether the first mask is to come soon: somebody looks, and few rows are several times quicker.
 
-        Not on a GPU, where it takes hardly less time than a batch, and each size has to be captured.
+        Not on a GPU, where they take hardly less time than a batch, and each size has to be captured.
         """
         return self._beside_viewer and request.batch_size is None and device.type == "cpu"
+
+    def _opening(self) -> int:
+        """Rows of a processor's first batch: one, or, where threads share out rows, one for each."""
+        shared_out = shares_out_rows(self._checkpoint.config, self._checkpoint.recipe.size)
+        return torch.get_num_threads() if shared_out else 1
 
     def _network(self, device: torch.device, dtype: torch.dtype) -> Prepared:
         if self._loaded is None or self._loaded[:2] != (device, dtype):

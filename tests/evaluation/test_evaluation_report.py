@@ -213,28 +213,3 @@ def test_a_snapshot_has_the_patients_left_on_the_left_and_the_front_up(folders):
     assert found.mask[-3:, -2:].all()
     assert found.mask.sum() == 6
     assert found.aspect == 1
-
-
-def test_cases_predicted_in_other_steps_are_compared_where_all_have_them(tmp_path):
-    for name, steps, start in (("few", 2, 12), ("runs", 10, 10), ("many", 50, 8)):
-        write_prediction(tmp_path / name / "a", [box(start)] * 2, sampler="ddim", timesteps=steps)
-    write_prediction(tmp_path / "runs" / "only here", [box(8)] * 2, sampler="ddim", timesteps=10)
-    write_prediction(tmp_path / "many" / "untold", [box(8)] * 2)
-    for name in ("a", "only here", "untold"):
-        write(tmp_path / "truth" / name / f"{name}_seg.nii.gz", box(8))
-    assert run(tmp_path, also=[tmp_path / "many", tmp_path / "few"]) == 0
-    report, cases = cases_of(tmp_path)
-    assert set(cases) == {"a", "only here"}  # of the first folder
-    found = [(s["sampler"], s["timesteps"], s["cases"], s["mean_dice"]) for s in report["by_steps"]]
-    assert found == [("ddim", 2, 1, 0.5), ("ddim", 10, 1, 0.75), ("ddim", 50, 1, 1)]
-    page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert "By steps" in page
-    assert 'alt="Dice by number of steps"' in page
-
-
-def test_what_cannot_be_measured_of_a_further_folder_is_named(folders):
-    write_prediction(folders / "more" / "nobody", [box(8)] * 2, sampler="ddim", timesteps=3)
-    assert run(folders, also=[folders / "more"]) == 1
-    report, _ = cases_of(folders)
-    assert "nobody" in report["failed"]["nobody in more"]
-    assert report["by_steps"] == []

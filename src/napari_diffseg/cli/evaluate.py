@@ -37,7 +37,8 @@ def evaluate(
     out
         Folder for the report.
     also
-        Further folders that predict wrote, of the same cases in other --timesteps: Dice is plotted against steps.
+        Further folders that predict wrote, of the same cases in other --timesteps: Dice is plotted against steps, for
+        the cases that all folders have; the report names those that are left out.
     images
         Folder of the images that were segmented: says where the brain is, and gives the pictures their background.
     reader_pattern

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from napari_diffseg.evaluation.case_scores import CaseScores
+
+_Steps = tuple[str, int]
+_LEFT_OUT: Final = "left out of the comparison by steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,34 +44,145 @@ class StepsScores:
     ged_squared: float
 
 
+@dataclass(frozen=True, slots=True)
+class PredictedFolder:
+    """The cases of one folder that could be measured, and the folder as the user named it."""
+
+    name: str
+    cases: tuple[CaseScores, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What the comparison does without: a line for the screen, and the note that each of the cases concerned gets."""
+
+    cases: tuple[str, ...]
+    line: str
+    note: str
+
+
+def sort_out(folders: Sequence[PredictedFolder]) -> tuple[tuple[CaseScores, ...], tuple[LeftOut, ...]]:
+    """Of several predictions of the same cases, find what can be compared, folder by folder.
+
+    Parameters
+    ----------
+    folders : sequence of PredictedFolder
+        The first is the one that is reported. The steps of a folder are those of most of its cases.
+
+    Returns
+    -------
+    cases : tuple of CaseScores
+        Of the folders after the first: cases that all folders have in their steps. Without a folder whose steps are
+        those of one before it, or that shares no case with those before it; empty if there is nothing to compare.
+    left_out : tuple of LeftOut
+        All that is not compared, and why; cases that share their reasons share an entry.
+    """
+    kept: list[_Folder] = []
+    left_out = []
+    for folder in folders:
+        one = _by_its_steps(folder, taken=[k.steps for k in kept])
+        if why := _why_not(one, kept):
+            names = tuple(case.case for case in folder.cases)
+            line = f"{folder.name} is {_LEFT_OUT}: {why}"
+            left_out.append(LeftOut(names, line, line))
+        else:
+            kept.append(one)
+    if len(kept) < 2:
+        return (), tuple(left_out)
+    shared = set.intersection(*(set(k.cases) for k in kept))
+    further = [k for k in kept if k.folder is not folders[0]]
+    return tuple(k.cases[name] for k in further for name in sorted(shared)), (*left_out, *_odd_cases(kept, shared))
+
+
 def compare_steps(scores: Iterable[CaseScores]) -> tuple[StepsScores, ...]:
     """Put cases together by the sampler and the steps that their run.json states.
 
     Parameters
     ----------
     scores : iterable of CaseScores
-        Of several predictions of the same cases. Of two with equal steps the first counts; one that does not state its
-        steps is left out, and so is a case that was not predicted with all of them.
+        Of several predictions of the same cases, as `sort_out` finds them. Of two with equal steps the first counts;
+        one that does not state its steps is left out, and so is a case predicted in one way alone, or not in all.
 
     Returns
     -------
     tuple of StepsScores
         By sampler, then steps; empty unless there are two to compare.
     """
-    groups: dict[tuple[str, int], dict[str, CaseScores]] = {}
+    groups: dict[_Steps, dict[str, CaseScores]] = {}
     for case in scores:
-        if case.timesteps is not None:
-            groups.setdefault((case.sampler, case.timesteps), {}).setdefault(case.case, case)
-    shared = sorted(set.intersection(*(set(group) for group in groups.values()))) if groups else []
-    if len(groups) < 2 or not shared:
-        return ()
-    return tuple(_of(key, [groups[key][name] for name in shared]) for key in sorted(groups))
+        if (steps := _steps_of(case)) is not None:
+            groups.setdefault(steps, {}).setdefault(case.case, case)
+    ways = Counter(name for group in groups.values() for name in group)
+    several = {steps: {name for name in group if ways[name] > 1} for steps, group in groups.items()}
+    compared = {steps: names for steps, names in several.items() if names}
+    shared = sorted(set.intersection(*compared.values())) if compared else []
+    return tuple(_of(steps, [groups[steps][name] for name in shared]) for steps in sorted(compared) if shared)
 
 
-def _of(key: tuple[str, int], cases: list[CaseScores]) -> StepsScores:
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder, the steps of most of its cases (None where none states them), and the cases in these, by name."""
+
+    folder: PredictedFolder
+    steps: _Steps | None
+    cases: dict[str, CaseScores]
+
+    def why_without(self, name: str) -> str | None:
+        """Why it has no case of this name to compare; None if it has."""
+        if name in self.cases:
+            return None
+        there = [case for case in self.folder.cases if case.case == name]
+        if not there:
+            return f"{self.folder.name} has not measured it"
+        if (steps := _steps_of(there[0])) is None:
+            return f"{self.folder.name} has it without its steps in run.json"
+        return f"{self.folder.name} has it of {_words(steps)}, not of {_words(self.steps)}"
+
+
+def _by_its_steps(folder: PredictedFolder, *, taken: Sequence[_Steps | None]) -> _Folder:
+    """Of steps that as many cases have, those that no folder has taken go first."""
+    counted = Counter(steps for steps in map(_steps_of, folder.cases) if steps is not None)
+    usual = max(counted, key=lambda steps: (counted[steps], steps not in taken), default=None)
+    cases = {case.case: case for case in folder.cases if usual is not None and _steps_of(case) == usual}
+    return _Folder(folder, usual, cases)
+
+
+def _why_not(one: _Folder, kept: Sequence[_Folder]) -> str | None:
+    """Why a folder cannot be compared with those that are kept; None if it can."""
+    if not one.folder.cases:
+        return "none of its cases could be measured"
+    if one.steps is None:
+        return "no run.json in it states sampler and steps"
+    for other in kept:
+        if one.steps == other.steps:
+            return f"its cases are of {_words(one.steps)}, as those of {other.folder.name}"
+    if kept and not set.intersection(*(set(k.cases) for k in [*kept, one])):
+        return f"it has none of the cases of {', '.join(k.folder.name for k in kept)}"
+    return None
+
+
+def _odd_cases(kept: Sequence[_Folder], shared: set[str]) -> list[LeftOut]:
+    """The cases that not all folders have in their steps, together where they share the reasons."""
+    by_reason: dict[str, list[str]] = {}
+    for name in sorted({case.case for k in kept for case in k.folder.cases} - shared):
+        why = "; ".join(reason for k in kept if (reason := k.why_without(name)))
+        by_reason.setdefault(f"{_LEFT_OUT}: {why}", []).append(name)
+    return [LeftOut(tuple(names), f"{', '.join(names)}: {note}", note) for note, names in by_reason.items()]
+
+
+def _steps_of(case: CaseScores) -> _Steps | None:
+    return None if case.timesteps is None else (case.sampler, case.timesteps)
+
+
+def _words(steps: _Steps | None) -> str:
+    sampler, timesteps = steps or ("", 0)
+    return f"{sampler or 'an unnamed sampler'} in {timesteps} steps"
+
+
+def _of(steps: _Steps, cases: list[CaseScores]) -> StepsScores:
     dice = tuple(case.overlap.dice for case in cases)
     return StepsScores(
-        *key,
+        *steps,
         cases=len(cases),
         dice=dice,
         mean_dice=fmean(dice),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_diffseg.errors import BadCase, BadRequest, DiffsegError
+from napari_diffseg.evaluation.by_steps import LeftOut, PredictedFolder, sort_out
 from napari_diffseg.evaluation.case_scores import CaseScores, score_case
 from napari_diffseg.evaluation.predicted import Predicted, find_predictions, read_prediction
 from napari_diffseg.evaluation.region import Region, brain_of_images, read_images, region_around
@@ -16,7 +17,7 @@ from napari_diffseg.evaluation.snapshot import Snapshot, take_snapshot
 from napari_diffseg.evaluation.truth import Truth, cases_with_truth, find_truth, read_truth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_diffseg.imaging.volume import Volume
@@ -43,7 +44,8 @@ class Evaluation:
     bins : int
         Of the reliability curve, at least 2.
     also : tuple of Path
-        Further folders that `predict` wrote, of the same cases in other steps.
+        Further folders that `predict` wrote, of the same cases in other steps. What of them cannot be measured is in
+        the report under the path that is given here, as several folders may have one name.
 
     Raises
     ------
@@ -94,56 +96,73 @@ def run_evaluation(evaluation: Evaluation, *, tell: Callable[[str], None]) -> Ev
     evaluation : Evaluation
         What to measure.
     tell : callable
-        Gets one line for each case.
+        Gets one line for each case, and one for what is left out of the comparison by steps, and why.
 
     Raises
     ------
     BadCase
-        If a folder cannot be read, or not one case could be measured.
+        If a folder cannot be read, a further one included: before any case is measured. Or if not one could be.
     """
     found = find_predictions(evaluation.predictions)
+    also = [(str(folder), find_predictions(folder)) for folder in evaluation.also]
     with_truth = cases_with_truth(evaluation.truth)
-    scores: list[CaseScores] = []
-    snapshots: list[Snapshot] = []
     failed: dict[str, str] = {}
-    for case_id, folder in found.items():
-        try:
-            case, snapshot = _one(evaluation, case_id, folder)
-        except DiffsegError as err:
-            failed[case_id] = str(err)
-            tell(str(err))
-            continue
-        scores.append(case)
-        snapshots.append(snapshot)
-        tell(f"{case_id}: Dice {case.overlap.dice:.3f}")
-    if not scores:
+    measured = list(_measured(evaluation, found, failed=failed, tell=tell))
+    if not measured:
         raise BadCase(f"None of {len(found)} cases could be measured: {next(iter(failed.values()))}")
-    also = [case for folder in evaluation.also for case in _others(evaluation, folder, failed=failed, tell=tell)]
+    scores, others = _compared(evaluation, [case for case, _ in measured], also, failed=failed, tell=tell)
     report = make_report(
         scores,
         settings=evaluation.settings(),
         failed=failed,
         without_prediction=sorted(with_truth - set(found)),
-        also=also,
+        also=others,
     )
-    return Evaluated(report, snapshots)
+    return Evaluated(report, [snapshot for _, snapshot in measured])
 
 
-def _others(
-    evaluation: Evaluation, folder: Path, *, failed: dict[str, str], tell: Callable[[str], None]
-) -> list[CaseScores]:
-    """The cases of a further folder, measured alike; what cannot be is added to `failed`."""
-    scores = []
-    for case_id, place in find_predictions(folder).items():
+def _compared(
+    evaluation: Evaluation,
+    scores: Sequence[CaseScores],
+    also: Sequence[tuple[str, Mapping[str, Path]]],
+    *,
+    failed: dict[str, str],
+    tell: Callable[[str], None],
+) -> tuple[Sequence[CaseScores], Sequence[CaseScores]]:
+    """The cases with notes of what is not compared by steps, and those of further folders that are, measured alike."""
+    folders = [PredictedFolder(str(evaluation.predictions), tuple(scores))]
+    for name, found in also:
+        others = _measured(evaluation, found, where=name, failed=failed, tell=tell)
+        folders.append(PredictedFolder(name, tuple(case for case, _ in others)))
+    cases, left_out = sort_out(folders) if also else ((), ())
+    for one in left_out:
+        tell(one.line)
+    return [_with_notes(case, left_out) for case in scores], cases
+
+
+def _measured(
+    evaluation: Evaluation,
+    found: Mapping[str, Path],
+    *,
+    failed: dict[str, str],
+    tell: Callable[[str], None],
+    where: str | None = None,
+) -> Iterator[tuple[CaseScores, Snapshot]]:
+    """One case of a folder after another; what cannot be measured is added to `failed`. A further folder is named."""
+    for case_id, place in found.items():
+        name = case_id if where is None else f"{case_id} in {where}"
         try:
-            case, _ = _one(evaluation, case_id, place)
+            case, snapshot = _one(evaluation, case_id, place)
         except DiffsegError as err:
-            failed[f"{case_id} in {folder.name}"] = str(err)
-            tell(str(err))
+            failed[name] = str(err)
+            tell(str(err) if where is None else f"{where}: {err}")
             continue
-        scores.append(case)
-        tell(f"{case_id} in {folder.name}: Dice {case.overlap.dice:.3f}")
-    return scores
+        tell(f"{name}: Dice {case.overlap.dice:.3f}")
+        yield case, snapshot
+
+
+def _with_notes(case: CaseScores, left_out: Sequence[LeftOut]) -> CaseScores:
+    return replace(case, notes=(*case.notes, *(one.note for one in left_out if case.case in one.cases)))
 
 
 def _one(evaluation: Evaluation, case_id: str, folder: Path) -> tuple[CaseScores, Snapshot]:

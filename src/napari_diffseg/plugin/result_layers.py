@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,9 +14,11 @@ from napari_diffseg.plugin.arriving import Arriving
 from napari_diffseg.plugin.color_bar import show_bar_when_seen
 from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY, with_member_axis
 from napari_diffseg.plugin.live_layer import LiveLayer
+from napari_diffseg.plugin.member_planes import note_members
 from napari_diffseg.plugin.painting_aids import build_when_painting
 from napari_diffseg.plugin.result_style import label_colors, mean_style, numbered, uncertainty_style
 from napari_diffseg.plugin.result_view import ResultView
+from napari_diffseg.plugin.shown import Shown
 from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.summary import Measure, Rule, Summary, mean_of
 
@@ -31,14 +33,6 @@ if TYPE_CHECKING:
 
 MOST_MEMBER_LAYERS: Final = 12
 """With more members than this, they share one layer with a slider, so that the layer list stays readable."""
-
-
-@dataclass(eq=False)
-class _Shown:
-    """An array in source order (..., X, Y, Z) and the layer that shows a view of it."""
-
-    array: npt.NDArray[Any]
-    layer: Layer
 
 
 class ResultLayers:
@@ -83,8 +77,8 @@ class ResultLayers:
         self._started, self._frame = started, frame
         self._prefix = f"diffseg {self._runs}"
         self._ensemble = Ensemble.for_run(started)
-        self._members: dict[int, _Shown] = {}
-        self._together: _Shown | None = None
+        self._members: dict[int, Shown] = {}
+        self._together: Shown | None = None
         self.live.begin(frame, started.slice_axis, self._prefix)
         self._first, self._pending, self._hidden, self._is_decided = None, [], set(), False
         labels, shape = started.labels, started.source_shape
@@ -100,13 +94,14 @@ class ResultLayers:
         if len(started.members) > self._most:
             stack = np.zeros((len(started.members), *shape), np.uint8)
             self._together = self._add_labels("members", stack, visible=False)
+            self._note_members()
 
     def extend(self, started: Started) -> None:
         """Let the run on the screen go on with members that are added to it; all of them are shown again."""
         assert self._started is not None  # only a run that has begun can go on
-        members = sorted({*self._started.members, *started.members})
-        self._started = replace(started, members=tuple(members))
-        self._make_room(len(members))
+        before = self._started.members
+        self._started = replace(started, members=tuple(sorted({*before, *started.members})))
+        self._make_room(before)
         self.summarise(self._summary)
 
     @property
@@ -156,10 +151,11 @@ class ResultLayers:
             touched.update(event.slices)
             self._write_member(event)
             members.add(event.member)
+        self._note_members()
         for s in touched:
             self._write_statistics(s)
         for shown in self._shown(members):
-            _redraw(shown.layer)
+            shown.redraw()
         self._let_come()
 
     def end(self) -> None:
@@ -207,7 +203,7 @@ class ResultLayers:
         self._is_decided = True
         self._mask.array[...] = mask
         if is_there(self._viewer, self._mask.layer):
-            _redraw(self._mask.layer)
+            self._mask.redraw()
 
     @property
     def is_behind(self) -> bool:
@@ -235,7 +231,7 @@ class ResultLayers:
             self._write_statistics(self._pending.pop())
         if not self._drawn or not self._pending:  # the slice on the screen, and all of them
             for shown in self._shown(set()):
-                _redraw(shown.layer)
+                shown.redraw()
             self._drawn = True
         return bool(self._pending)
 
@@ -258,23 +254,31 @@ class ResultLayers:
             data = self._frame.to_display(self._together.array[: self._first])
             if len(data) != len(self._together.layer.data):
                 self._together.layer.data = data
+                self._note_members()
 
-    def _make_room(self, count: int) -> None:
-        """Bring the members into one layer when there are many, and make it as long as they are."""
-        if count <= self._most:
-            return
+    def _make_room(self, before: Sequence[int]) -> None:
+        """Bring the members into one layer when there are many; where they share one, it has those of `before`."""
         assert self._started is not None  # extend has seen to it
-        stack = np.zeros((count, *self._started.source_shape), np.uint8)
+        members = self._started.members
+        if len(members) <= self._most:
+            return
+        stack = np.zeros((len(members), *self._started.source_shape), np.uint8)
         if self._together is not None:
-            stack[: len(self._together.array)] = self._together.array
+            stack[[members.index(k) for k in before]] = self._together.array
             self._together.array, self._together.layer.data = stack, self._frame.to_display(stack)
+            self._note_members()
             return
         alone, self._members = self._members, {}
         for k, shown in alone.items():
-            stack[self._started.members.index(k)] = shown.array
+            stack[members.index(k)] = shown.array
             self._remove(shown.layer)
         self._together = self._add_labels("members", stack, visible=False)
         self.arriving.add_now(self._together.layer)
+        self._note_members()
+
+    def _note_members(self) -> None:
+        if self._together is not None and self._started is not None:
+            note_members(self._together.layer, self._started.members, self._ensemble.members)
 
     def share_layer(self, shared: bool) -> None:
         """Have all members in one layer with a slider, or each in its own unless there are many; all out of sight."""
@@ -282,7 +286,7 @@ class ResultLayers:
         if self._started is None or (self._together is not None) == (len(self._started.members) > self._most):
             return
         if self._together is None:
-            self._make_room(len(self._started.members))
+            self._make_room(self._started.members)
             return
         (stack, layer), self._together = (self._together.array, self._together.layer), None
         self._remove(layer)
@@ -304,7 +308,7 @@ class ResultLayers:
         labels = self._started.labels
         return [f"{self._prefix} | uncertainty{_tag(labels, c)}{tail}" for c in range(len(labels))]
 
-    def _shown(self, members: set[int]) -> list[_Shown]:
+    def _shown(self, members: set[int]) -> list[Shown]:
         """The statistics' layers and those of some members, as far as they are in the viewer."""
         shown = [
             *self._mean,
@@ -316,7 +320,7 @@ class ResultLayers:
             shown.append(self._together)
         return [s for s in shown if is_there(self._viewer, s.layer)]
 
-    def _all_shown(self) -> list[_Shown]:
+    def _all_shown(self) -> list[Shown]:
         """All of the run's, in the viewer or not."""
         together = [] if self._together is None else [self._together]
         return [*self._mean, *self._uncertainty, self._mask, *self._members.values(), *together]
@@ -354,18 +358,18 @@ class ResultLayers:
         if not self._is_decided:
             np.moveaxis(self._mask.array, axis, 0)[s] = numbered(self._summary.by_votes.consensus(votes, count))
 
-    def _add_map(self, name: str, shape: tuple[int, ...], style: dict[str, Any]) -> _Shown:
+    def _add_map(self, name: str, shape: tuple[int, ...], style: dict[str, Any]) -> Shown:
         array = np.zeros(shape, np.float32)
         layer = self._add(self._frame.to_display(array), "image", {**style, "name": name})
         if not layer.visible:
             show_bar_when_seen(layer)
-        return _Shown(array, layer)
+        return Shown(array, layer)
 
-    def _add_labels(self, name: str, array: npt.NDArray[np.uint8], *, visible: bool) -> _Shown:
+    def _add_labels(self, name: str, array: npt.NDArray[np.uint8], *, visible: bool) -> Shown:
         style = {"name": f"{self._prefix} | {name}", "visible": visible, "colormap": label_colors()}
         layer = self._add(self._frame.to_display(array), "labels", style)
         build_when_painting(layer)
-        return _Shown(array, layer)
+        return Shown(array, layer)
 
     def _add(self, data: npt.NDArray[Any], kind: str, style: dict[str, Any]) -> Layer:
         from napari.layers import Layer
@@ -389,11 +393,6 @@ class ResultLayers:
         """
         for layer in self._outlines:
             layer.contour = 0 if self._viewer.dims.ndisplay == 3 else 1
-
-
-def _redraw(layer: Layer) -> None:
-    """Draw what has changed in place, without extent, thumbnail and highlight, which cost more than the slice."""
-    layer.refresh(extent=False, thumbnail=False, highlight=False)
 
 
 def _tag(labels: Sequence[str], c: int) -> str:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.errors import BadImage, OutputExists
+from napari_diffseg.plugin.member_planes import whole_planes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_diffseg.plugin.frame import Frame
 
 _LARGEST_LABEL = 255
 _WITH_MEMBERS = 4
 """Axes of a layer that has the members in front."""
+_AT_ONCE = 4
+"""Members that are written beside each other; each takes three times its size in memory meanwhile."""
 _PLACED = {"name", "metadata", "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels"}
 
 
@@ -23,7 +30,8 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     ----------
     path : str
         Ends in .nii or .nii.gz; napari has asked before replacing what is there. Members get their number before that:
-        `m.nii.gz` becomes `m_member1.nii.gz`, `m_member2.nii.gz` ..., and none is replaced: nobody was asked.
+        `m.nii.gz` becomes `m_member1.nii.gz`, `m_member2.nii.gz` ..., and none is replaced: nobody was asked. Of a run
+        only whole members are written, all of them or none.
     data : ndarray of int
         The layer's data, in display order.
     attributes : dict
@@ -37,7 +45,7 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     Raises
     ------
     BadImage
-        If the layer is not three-dimensional, or holds a label that 8 bits cannot.
+        If the layer is not three-dimensional, or holds a label that 8 bits cannot, or no member that is whole.
     OutputExists
         If the path is the image that the layer was made from, or a member's file is there.
     OutputFailed
@@ -47,23 +55,54 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
     if np.ndim(data) == _WITH_MEMBERS:
         return _write_members(path, np.asarray(data), attributes)
+    _check_labels(np.asarray(data), attributes)
     frame = _frame(path, data, attributes, "labels")
-    return _write(path, _small_labels(data, frame, attributes), frame)
+    return _write(path, frame.to_source(np.asarray(data)).astype(np.uint8), frame)
 
 
 def _write_members(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    from napari_diffseg.imaging.save import write_nifti
-
-    each = _without_member_axis(data, attributes)
+    """Write the whole members, after all has been looked at that could be said against one of them."""
+    members = whole_planes(len(data), attributes["metadata"])
+    if not members:
+        raise BadImage(f"Layer {attributes['name']}: no member is whole yet: let the run go on until one is.")
     suffix = next((s for s in (".nii.gz", ".nii") if path.lower().endswith(s)), "")
     stem = path[: len(path) - len(suffix)]
+    targets = [f"{stem}_member{k + 1}{suffix}" for _, k in members]
+    _refuse_existing(targets)
+    planes = [data[plane] for plane, _ in members]
+    for plane in planes:
+        _check_labels(plane, attributes)
+    frame = _frame(targets[0], planes[0], _without_member_axis(data, attributes), "labels")
+    _write_all_or_none(targets, planes, frame)
+    return targets
+
+
+def _write_all_or_none(targets: Sequence[str], planes: Sequence[Any], frame: Frame) -> None:
+    """Write masks beside each other, as compressing is most of it, and take all away where one cannot be written."""
+    import numpy as np
+
+    from napari_diffseg.imaging import save
+
     written = []
-    for number, member in enumerate(data, start=1):
-        target = f"{stem}_member{number}{suffix}"
-        frame = _frame(target, member, each, "labels")
-        write_nifti(Path(target), _small_labels(member, frame, each), frame.volume)
+
+    def write(target: str, plane: Any) -> None:
+        save.write_nifti(Path(target), frame.to_source(plane).astype(np.uint8), frame.volume)
         written.append(target)
-    return written
+
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(write, targets, planes))
+    except Exception:
+        for target in written:
+            Path(target).unlink(missing_ok=True)
+        raise
+
+
+def _refuse_existing(targets: Sequence[str]) -> None:
+    there = [target for target in targets if os.path.lexists(target)]
+    if there:
+        which = f"{there[0]} exists" if len(there) == 1 else f"{there[0]} and {len(there) - 1} more exist"
+        raise OutputExists(f"{which}: choose another name, or delete what is there.")
 
 
 def _without_member_axis(data: Any, attributes: dict[str, Any]) -> dict[str, Any]:
@@ -81,16 +120,13 @@ def _without_member_axis(data: Any, attributes: dict[str, Any]) -> dict[str, Any
     return {**kept, "affine": world, "units": layer.units[1:], "axis_labels": layer.axis_labels[1:]}
 
 
-def _small_labels(data: Any, frame: Frame, attributes: dict[str, Any]) -> Any:
-    import numpy as np
-
-    source = frame.to_source(np.asarray(data))
-    if source.min() < 0 or source.max() > _LARGEST_LABEL:
+def _check_labels(data: Any, attributes: dict[str, Any]) -> None:
+    low, high = data.min(), data.max()
+    if low < 0 or high > _LARGEST_LABEL:
         raise BadImage(
             f"Layer {attributes['name']}: a mask file holds labels 0 to {_LARGEST_LABEL}, and the layer has "
-            f"{source.min()} to {source.max()}: renumber the labels first."
+            f"{low} to {high}: renumber the labels first."
         )
-    return source.astype(np.uint8)
 
 
 def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:

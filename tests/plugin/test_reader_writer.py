@@ -144,6 +144,33 @@ def test_files_of_labels_are_known_by_the_names_of_bids_and_freesurfer(tmp_path,
     assert (found, data.max()) == (kind, 2035)
 
 
+@pytest.mark.parametrize("name", ["sub-01_aparc_thickness.nii.gz", "sub-01_desc-soft_dseg.nii"])
+def test_a_file_that_is_only_named_like_labels_and_holds_fractions_is_an_image(tmp_path, name):
+    data = np.random.default_rng(0).random(SHAPE).astype(np.float32)
+    nib.save(nib.Nifti1Image(data, LPS), tmp_path / name)
+    [(shown, _, kind)] = read_layers(str(tmp_path / name))
+    assert kind == "image"
+    np.testing.assert_array_equal(shown, data.transpose(2, 1, 0))
+
+
+def test_a_file_that_is_only_named_like_labels_and_holds_channels_is_an_image_for_each(tmp_path):
+    data = np.random.default_rng(0).random((*SHAPE, 2)).astype(np.float32)
+    nib.save(nib.Nifti1Image(data, LPS), tmp_path / "sub-01_dseg.nii.gz")
+    assert [kind for _, _, kind in read_layers(str(tmp_path / "sub-01_dseg.nii.gz"))] == ["image", "image"]
+
+
+def test_a_damaged_file_that_is_named_like_labels_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "aseg.nii.gz").write_bytes(b"<html>")
+    with pytest.raises(BadImage, match=r"aseg\.nii\.gz"):
+        read_layers(str(tmp_path / "aseg.nii.gz"))
+
+
+def test_a_reference_that_holds_fractions_is_refused(tmp_path):
+    nib.save(nib.Nifti1Image(np.full(SHAPE, 0.5, np.float32), LPS), tmp_path / "case_1_seg.nii.gz")
+    with pytest.raises(BadImage, match="holds fractions"):
+        read_layers(str(tmp_path / "case_1_seg.nii.gz"))
+
+
 def test_a_file_with_channels_becomes_a_layer_for_each(tmp_path):
     data = np.random.default_rng(0).integers(0, 99, (*SHAPE, 3)).astype(np.int16)
     nib.save(nib.Nifti1Image(data, np.diag([-1, -1, 1, 1])), tmp_path / "scan.nii.gz")

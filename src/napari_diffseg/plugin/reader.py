@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_diffseg.errors import BadImage
 from napari_diffseg.imaging.naming import (
     REFERENCE,
     case_stem,
@@ -27,7 +29,7 @@ Paths = str | list[str]
 
 _UPPER_PERCENTILE = 99.5
 _LABELS = re.compile(r"(?<![a-z0-9])(?:dseg|aseg|aparc[a-z0-9]*)(?![a-z0-9])", re.IGNORECASE)
-"""How BIDS and FreeSurfer name files of labels that are nobody's reference."""
+"""How BIDS and FreeSurfer name files of labels that are nobody's reference; so they name some maps, too."""
 
 
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
@@ -101,8 +103,11 @@ def _read_file(path: Path) -> list[LayerData]:
     from napari_diffseg.imaging.nifti import read_channels, read_mask
 
     name = layer_name(path)
-    if modality_of(path.name) == REFERENCE or _LABELS.search(path.name):
+    if modality_of(path.name) == REFERENCE:
         return [labels_layer(read_mask(path), name)]
+    if _LABELS.search(path.name):
+        with suppress(BadImage):  # a name like aparc_thickness is no promise; what is damaged is refused below
+            return [labels_layer(read_mask(path), name)]
     volumes = read_channels(path)
     if len(volumes) == 1:
         return [image_layer(volumes[0], name)]

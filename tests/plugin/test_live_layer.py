@@ -1,9 +1,11 @@
 """The slice that is being denoised, as a layer: where it lies, what it shows, and when it comes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import SHAPE, events_of, play, volume
+from played_runs import SHAPE, catch_up, events_of, play, volume
 
 from napari_diffseg.events import Preview
 from napari_diffseg.plugin.frame import Frame
@@ -74,6 +76,22 @@ def test_a_preview_that_comes_before_the_live_layer_brings_it(viewer, results):
     assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
     assert viewer.layers["diffseg | live"].visible
     assert not results.is_behind
+
+
+def test_a_run_that_begins_before_the_live_layer_has_come_makes_no_other(viewer, results):
+    for axes in ((0, 1, 2), (2, 0, 1)):  # the second run is of another grid
+        grid = replace(volume(), data=volume().data.transpose(axes).copy())
+        shape = grid.data.shape
+        results.begin(replace(events_of(members=1)[0], source_shape=shape), Frame.of_volume(grid))
+        results.live.prepare()
+    catch_up(results)
+    assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
+    results.show_preview(Preview(0, 3, *[np.ones(shape[:2], np.float32)] * 2))
+    assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
+    live = viewer.layers["diffseg | live"]
+    assert live.visible
+    assert sorted(live.data.shape) == sorted((*shape[:2], 1))
+    assert live.data.all()
 
 
 def test_the_live_layer_is_not_prepared_in_3d(viewer, results):

@@ -57,7 +57,7 @@ class LiveLayer:
 
     def prepare(self) -> None:
         """Let the layer come, empty, while the first preview of a run that has begun is still on its way."""
-        if self._viewer.dims.ndisplay == 2 and not self._is_there():
+        if self._viewer.dims.ndisplay == 2 and not self._is_coming():
             plane = np.zeros([n for axis, n in enumerate(self._frame.volume.shape) if axis != self._axis], np.float32)
             self._layer = self._make(self._slab(plane))
             self._arriving.put_first(self._layer)
@@ -76,7 +76,7 @@ class LiveLayer:
             return
         plane = preview.sample if self._shows is Live.SAMPLE else np.clip(preview.mask, 0.0, 1.0)
         data = self._slab(plane)
-        if self._layer is None or not (self._is_there() or self._arriving.awaits(self._layer)):
+        if self._layer is None or not self._is_coming():
             self._layer, self._slice, self._is_new = self._make(data), None, True
         if not self._is_there():
             self._arriving.add_now(self._layer)
@@ -95,6 +95,10 @@ class LiveLayer:
 
     def _is_there(self) -> bool:
         return self._layer is not None and is_there(self._viewer, self._layer)
+
+    def _is_coming(self) -> bool:
+        """Whether it is in the viewer, or on its way there."""
+        return self._is_there() or (self._layer is not None and self._arriving.awaits(self._layer))
 
     def _slab(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """A plane of the source, (U, V), as a volume of one slice in the order in which it is shown."""

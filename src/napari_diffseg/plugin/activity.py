@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_diffseg.plugin.task import Phase
 
@@ -32,13 +32,14 @@ class Activity(QObject):
     session : Session
         Whose runs are shown.
     widget : QWidget
-        The panel, in the window whose spinner is held; with which this ends.
+        The panel, with which this ends.
     """
 
     def __init__(self, session: Session, widget: QWidget) -> None:
         super().__init__(widget)
-        self._session, self._widget = session, widget
+        self._session = session
         self._bar: Any = None
+        self._is_making = False
         self._began: float | None = None
         self._done = self._total = 0
         self._timer = QTimer(self)
@@ -49,8 +50,8 @@ class Activity(QObject):
 
     def prepare(self) -> None:
         """Have napari make its first bar, which takes it a third of a second, while nothing goes on."""
-        self._make(1)
-        self.close()
+        if not self._is_making:
+            self._make(1).close()
 
     def close(self) -> None:
         """Take the bar away."""
@@ -71,27 +72,44 @@ class Activity(QObject):
             self._timer.start(_BETWEEN_MS)
 
     def _draw(self) -> None:
-        if self._began is None or time.monotonic() - self._began < _AFTER_SECONDS:
+        began = self._began
+        if began is None or time.monotonic() - began < _AFTER_SECONDS:
+            return
+        if self._is_making:
+            self._timer.start(_BETWEEN_MS)
             return
         if self._bar is None:
-            self._make(self._total)
-        if self._bar is not None:  # the run may have ended while it was made
-            self._bar.update(self._done - self._bar.n)
+            bar = self._make(self._total)
+            if self._began != began:  # the run has ended while its bar was made
+                bar.close()
+                return
+            self._bar = bar
+        self._bar.update(self._done - self._bar.n)
 
-    def _make(self, total: int) -> None:
+    def _make(self, total: int) -> Any:
+        """A new bar; everything else happens while napari makes it, another run's end and beginning included."""
         from napari.utils import progress
 
         last = self._session.runs.last
-        self._bar = progress(total=total, desc="diffseg" if last is None else last.layer_prefix)
-        hold_spinner(self._widget.window())
+        self._is_making = True
+        try:
+            bar = progress(total=total, desc="diffseg" if last is None else last.layer_prefix)
+        finally:
+            self._is_making = False
+        hold_spinners()
+        return bar
 
 
-def hold_spinner(window: QWidget | None) -> None:
+def hold_spinners() -> None:
     """Keep the wheel beside napari's word *activity* still: each of its turns draws the whole window anew.
 
-    Without a graphics card that takes a quarter of a core from the sampler. The bar and the time left go on.
+    Without a graphics card that takes a quarter of a core from the sampler. The bar and the time left go on. napari
+    shows a bar, and turns a wheel, in every window.
     """
-    for label in [] if window is None else window.findChildren(QLabel):
-        movie = label.movie()
-        if movie is not None:
-            movie.setPaused(True)
+    from napari.resources import LOADING_GIF_PATH
+
+    for window in QApplication.topLevelWidgets():
+        for label in window.findChildren(QLabel):
+            movie = label.movie()
+            if movie is not None and movie.fileName() == LOADING_GIF_PATH:
+                movie.setPaused(True)

@@ -9,6 +9,19 @@ from napari_diffseg.plugin.gl_context import canvas_of
 from napari_diffseg.plugin.painting import Painting
 
 
+def colour_bars(viewer):
+    from napari._vispy.visuals.colorbar import ColorBar
+
+    return [child for child in viewer.window._qt_viewer.canvas.view.children if isinstance(child, ColorBar)]
+
+
+def raising(error):
+    def fail(*_args, **_kwargs):
+        raise error
+
+    return fail
+
+
 def test_the_canvas_is_painted_in_the_turn_after(viewer, qtbot):
     parent, canvas = QObject(), canvas_of(viewer).native
     painting = Painting(viewer, parent)
@@ -26,13 +39,12 @@ def test_what_fails_while_painting_is_put_off_leaves_a_canvas_that_is_painted(vi
     qtbot.waitUntil(canvas.updatesEnabled, timeout=5000)
 
 
-def test_a_panel_that_closes_leaves_a_canvas_that_is_painted(viewer):
-    parent = QObject()
-    painting = Painting(viewer, parent)
-    with painting.put_off():
-        pass
-    painting.resume()
-    assert canvas_of(viewer).native.updatesEnabled()
+def test_a_panel_that_closes_leaves_a_canvas_that_is_painted(panel, viewer):
+    canvas = canvas_of(viewer).native
+    with panel._painting.put_off():
+        assert not canvas.updatesEnabled()
+        viewer.window.remove_dock_widget(panel)
+        assert canvas.updatesEnabled()
 
 
 def test_a_viewer_without_a_window_has_nothing_to_put_off_or_draw_ahead(qapp):
@@ -43,13 +55,48 @@ def test_a_viewer_without_a_window_has_nothing_to_put_off_or_draw_ahead(qapp):
 
 
 def test_the_letters_of_a_colour_bar_are_drawn_ahead_once_and_nobody_sees_the_bar(viewer, qtbot):
-    from napari._vispy.visuals.colorbar import ColorBar
-
     parent = QObject()
     ahead = DrawnAhead(viewer, parent)
     qtbot.waitUntil(lambda: not ahead.is_under_way, timeout=20000)
-    canvas = viewer.window._qt_viewer.canvas
-    bars = [child for child in canvas.view.children if isinstance(child, ColorBar)]
+    bars = colour_bars(viewer)
     assert [bar.visible for bar in bars] == [False]
     assert set(LETTERS) <= set(bars[0].ticks._text._font._glyphs)
     assert not DrawnAhead(viewer, parent).is_under_way
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no context"), OSError("no font"), KeyError("gl"), TypeError("bar")])
+def test_what_a_graphics_driver_refuses_while_drawing_ahead_reaches_nobody(viewer, qtbot, monkeypatch, error):
+    from napari._vispy.visuals import colorbar
+
+    parent = QObject()
+    monkeypatch.setattr(colorbar, "ColorBar", raising(error))
+    ahead = DrawnAhead(viewer, parent)
+    qtbot.waitUntil(lambda: not ahead.is_under_way, timeout=20000)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no bar"), AttributeError("gui")])
+def test_what_else_is_done_ahead_may_fail_and_the_bar_is_drawn(viewer, qtbot, caplog, error):
+    parent = QObject()
+    with caplog.at_level("INFO", logger="napari_diffseg"):
+        ahead = DrawnAhead(viewer, parent, first=raising(error))
+        qtbot.waitUntil(lambda: not ahead.is_under_way, timeout=20000)
+    assert len(colour_bars(viewer)) == 1
+    assert not [record for record in caplog.records if "colour bar" in record.message]
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
+
+
+def test_what_is_done_ahead_has_a_turn_of_its_own(viewer, qtbot):
+    parent, seen = QObject(), []
+    ahead = DrawnAhead(viewer, parent, first=lambda: seen.append(len(colour_bars(viewer))))
+    qtbot.waitUntil(lambda: bool(seen), timeout=20000)
+    assert seen == [0]
+    qtbot.waitUntil(lambda: not ahead.is_under_way, timeout=20000)
+    assert len(seen) == 1
+
+
+def test_a_panel_that_closes_while_something_is_done_ahead_ends_the_drawing(viewer, qtbot):
+    parent, made = QObject(), []
+    made.append(DrawnAhead(viewer, parent, first=lambda: made[0].stop()))  # napari lets all happen while it makes a bar
+    qtbot.wait(1000)
+    assert not made[0].is_under_way
+    assert not colour_bars(viewer)

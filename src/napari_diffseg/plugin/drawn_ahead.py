@@ -52,10 +52,12 @@ class DrawnAhead(QObject):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._turn)
         self._canvas = canvas_of(viewer)
+        self._first: Callable[[], None] | None = first
+        self._steps: Iterator[None] = iter(())
         inner: Any = bare(viewer)
         if self._canvas is not None and inner not in _drawn:
             _drawn.add(inner)
-            self._steps = _steps(inner.window._qt_viewer.canvas, first)  # noqa: SLF001 (napari gives no other way)
+            self._steps = _steps(inner.window._qt_viewer.canvas)  # noqa: SLF001 (napari gives no other way)
             self._timer.start(_FIRST_MS)
 
     @property
@@ -65,29 +67,44 @@ class DrawnAhead(QObject):
 
     def stop(self) -> None:
         """Leave undrawn what is undrawn."""
+        self._first, self._steps = None, iter(())
         self._timer.stop()
 
     def _turn(self) -> None:
         if not isalive(self._canvas.native):
             return
-        self._canvas.set_current()
+        goes_on = self._draw_part() if self._first is None else self._do_first(self._first)
+        if goes_on:
+            self._timer.start(_REST_MS)
+
+    def _do_first(self, first: Callable[[], None]) -> bool:
+        """Do the other thing; whether somebody still wants a bar, as anything can have happened meanwhile."""
+        self._first = None
+        drawing = self._steps
         try:
+            first()
+        except Exception as err:  # whatever it is, it is done again, and said, when somebody needs it
+            logger.info("What else was to be done ahead is not.", exc_info=err)
+        return self._steps is drawing
+
+    def _draw_part(self) -> bool:
+        """Draw a part of the bar; whether another may be left."""
+        try:
+            self._canvas.set_current()
             next(self._steps)
         except StopIteration:
-            return
-        except (AttributeError, ImportError, TypeError) as err:
-            logger.info("This napari draws colour bars in another way: none is drawn ahead.", exc_info=err)
-            return
-        self._timer.start(_REST_MS)
+            return False
+        except Exception as err:  # napari's inner parts, VisPy, a graphics driver: the first bar will say what is wrong
+            logger.info("No colour bar can be drawn ahead here: the first one takes its time.", exc_info=err)
+            return False
+        return True
 
 
-def _steps(canvas: Any, first: Callable[[], None]) -> Iterator[None]:
+def _steps(canvas: Any) -> Iterator[None]:
     """Draw a part of a bar before each yield. The bar stays, unseen, until the canvas goes.
 
     VisPy would delete its textures whenever Python happens to collect it, in whatever OpenGL context is current then.
     """
-    first()
-    yield
     from napari._vispy.utils.gl import BLENDING_MODES
     from napari._vispy.visuals.colorbar import ColorBar
     from vispy.visuals.transforms import STTransform

@@ -24,7 +24,7 @@ def box(qtbot, tmp_path):
 def choose(box, folder):
     layers = [Layer.create(*data) for data in read_layers(str(folder))]
     box.set_layers(layers)
-    box.guess(layers, replace=True)
+    box.choose_case(layers)
     return box.findChild(QLabel, "diffseg_case_notes")
 
 
@@ -56,5 +56,5 @@ def test_what_is_no_case_and_what_comes_during_a_run_is_not_taken(box, case_fold
     assert not drop(box, case_folder / "case_1_t1.nii.gz", case_folder / "notes.txt")
     assert not drop(box)
     box.buttons.setEnabled(False)
-    drop(box, case_folder)
+    assert not drop(box, case_folder)  # the cursor does not promise what would not be done
     assert heard == []

@@ -1,13 +1,14 @@
 """A checkpoint that can do without an image: leaving one out is a choice, never what happens to one that is missing."""
 
 import pytest
+from panel_clicks import click, wait_idle
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.plugin.case_box import CaseBox
 from napari_diffseg.plugin.command_line import predict_words
 from napari_diffseg.plugin.resampling import offer_for
 from napari_diffseg.plugin.run_store import RunStore
-from plugin_fakes import MODALITIES
+from plugin_fakes import MODALITIES, write_images
 
 
 @pytest.fixture
@@ -86,6 +87,60 @@ def test_leaving_out_is_offered_where_the_checkpoint_can_do_without(box, layers)
     box.set_modalities(MODALITIES, may_miss=False)
     assert combo.findText("(left out)") == -1
     assert told[-1] == ("t2", None, False)
+
+
+def test_what_was_left_out_stays_so_with_the_next_checkpoint_that_can_do_without(box, layers):
+    box.combos["t2"].setCurrentText("(left out)")
+    told = {}
+    box.assigned.connect(lambda name, layer, out: told.update({name: (layer, out)}))
+    box.set_modalities(MODALITIES, may_miss=False)  # so it is while a checkpoint is being loaded
+    box.guess(layers.values())
+    assert box.combos["t2"].layer() is None
+    box.set_modalities(("t2", "flair"), may_miss=True)
+    assert box.combos["t2"].is_left_out
+    assert told["t2"] == (None, True)
+    box.combos["t2"].choose(layers["t2"])
+    box.set_modalities(("t2", "flair"), may_miss=False)
+    box.set_modalities(("t2", "flair"), may_miss=True)
+    assert box.combos["t2"].layer() is layers["t2"]
+
+
+def test_where_it_must_be_there_who_chooses_it_does_so_for_good(box, layers):
+    box.combos["t2"].setCurrentText("(left out)")
+    box.set_modalities(MODALITIES, may_miss=False)
+    box.combos["t2"].choose(layers["t2"])
+    box.set_modalities(MODALITIES, may_miss=True)
+    assert box.combos["t2"].layer() is layers["t2"]
+
+
+def leave_out_t2(panel):
+    panel.case.combos["t2"].setCurrentText("(left out)")
+    assert panel.session.chosen.left_out == {"t2"}
+
+
+def test_another_checkpoint_brings_nothing_back(ready, qtbot):
+    leave_out_t2(ready)
+    ready.checkpoint.choose("another.pt")
+    ready.viewer.layers[0].name += " "  # whatever happens to a layer
+    wait_idle(ready, qtbot)
+    assert ready.case.combos["t2"].is_left_out
+    assert list(ready.session.chosen.images(ready.session.recipe)) == ["t1", "t1ce", "flair"]
+
+
+def test_a_run_that_is_reopened_is_without_what_it_left_out(ready, tmp_path, qtbot):
+    panel = ready
+    leave_out_t2(panel)
+    click(panel, "run", qtbot)
+    wait_idle(panel, qtbot)
+    panel.case.opened.emit([str(write_images(tmp_path / "bob", case_id="bob"))])
+    wait_idle(panel, qtbot)
+    assert panel.session.chosen.inputs["t2"].name == "bob t2"
+    panel.case.reopen_asked.emit(str(panel.session.last_results))
+    wait_idle(panel, qtbot)
+    assert len([layer for layer in panel.viewer.layers if layer.name.startswith("case_1 ")]) == len(MODALITIES)
+    images = panel.session.chosen.images(panel.session.recipe)
+    assert {name: layer.name for name, layer in images.items()} == {n: f"case_1 {n}" for n in ("t1", "t1ce", "flair")}
+    assert panel.case.combos["t2"].is_left_out
 
 
 def test_a_layer_of_that_name_is_not_left_out(box, layers):

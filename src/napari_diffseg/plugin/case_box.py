@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_diffseg.imaging.naming import may_be_given, modality_of
+from napari_diffseg.imaging.naming import may_be_given, modality_of, shown_name
 from napari_diffseg.plugin.adding import bare
+from napari_diffseg.plugin.case_layers import are_apart, are_one_case, are_two_cases, case_of
 from napari_diffseg.plugin.checkpoint_box import breakable
 from napari_diffseg.plugin.dropping import dropped_paths
 from napari_diffseg.plugin.frame import RESULT_KEY
@@ -20,7 +22,7 @@ from napari_diffseg.plugin.reopen_button import ReopenButton
 from napari_diffseg.plugin.side_row import SideRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from napari.layers import Layer
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
@@ -51,6 +53,10 @@ class CaseBox(QGroupBox):
         self.combos: dict[str, LayerCombo] = {}
         self._labels: list[QLabel] = []
         self._layers: list[Layer] = []
+        self._left_out: set[str] = set()
+        """What the user leaves out, also while the checkpoint cannot do without it or is being loaded."""
+        self._passed: WeakSet[Any] = WeakSet()
+        """What was open when another case was: never chosen for what that one lacks."""
         self._grid = QGridLayout()
         self._grid.setColumnStretch(1, 1)
         self.buttons = self._make_buttons()
@@ -65,14 +71,18 @@ class CaseBox(QGroupBox):
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         """Take what may be a case, which napari's own canvas would ask about first."""
-        if event is not None and _dropped_case(event):
+        if event is not None and self._taken_of(event):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent | None) -> None:
         """Open the case that was dropped."""
-        if event is not None and self.buttons.isEnabled() and (paths := _dropped_case(event)):
+        if event is not None and (paths := self._taken_of(event)):
             event.acceptProposedAction()
             self.opened.emit(paths)
+
+    def _taken_of(self, event: QDropEvent) -> list[str]:
+        """What is opened of a drop: during a run nothing."""
+        return _dropped_case(event) if self.buttons.isEnabled() else []
 
     def _make_notes(self) -> QLabel:
         notes = QLabel()
@@ -151,21 +161,35 @@ class CaseBox(QGroupBox):
         for name in self.combos:
             self._tell(name)
 
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Leave modalities out, wherever the checkpoint can do without; until then there is no choice."""
+        self._left_out.update(names)
+        for name in self._left_out & self.combos.keys():
+            combo = self.combos[name]
+            combo.choose(None)
+            combo.leave_out()
+
     def _offer_leaving_out(self, may_miss: bool) -> None:
-        for combo in self.combos.values():
+        for name, combo in self.combos.items():
             if combo.may_leave_out != may_miss:
                 combo.may_leave_out = may_miss
                 combo.set_layers(self._layers)
+            if name in self._left_out:
+                combo.leave_out()
 
     def _tell(self, name: str, _layer: Layer | None = None) -> None:
         combo = self.combos[name]
+        if combo.is_left_out:
+            self._left_out.add(name)
+        elif combo.may_leave_out or combo.layer() is not None:  # else leaving out was not offered
+            self._left_out.discard(name)
         self.assigned.emit(name, combo.layer(), combo.is_left_out)
         self._show_notes()
 
     def _show_notes(self) -> None:
         """Say what is to be known of the images that are chosen, whoever opened them."""
-        layers = [layer for combo in self.combos.values() if (layer := combo.layer()) is not None]
-        notes = dict.fromkeys(note for layer in layers for note in notes_of(layer))
+        chosen = self._chosen()
+        notes = dict.fromkeys([*_note_of_cases(chosen), *(note for one in chosen.values() for note in notes_of(one))])
         self.notes.setText(breakable(" ".join(f"{note[0].upper()}{note[1:].rstrip('.')}." for note in notes)))
         self.notes.setVisible(bool(notes))
 
@@ -180,12 +204,59 @@ class CaseBox(QGroupBox):
         """The layers that are offered."""
         return tuple(self._layers)
 
-    def guess(self, layers: Iterable[Layer], *, replace: bool = False) -> None:
-        """Choose layers by the modality in their names; one that is chosen already stays, unless `replace`."""
+    def _chosen(self) -> dict[str, Layer]:
+        """The layer of each modality that has one."""
+        return {name: layer for name, combo in self.combos.items() if (layer := combo.layer()) is not None}
+
+    def guess(self, layers: Iterable[Layer]) -> None:
+        """Choose layers by the modality in their names for what is not chosen, unless they are of another case."""
+        if not self._chosen():
+            self._passed.clear()
         for layer in map(bare, layers):
-            combo = self.combos.get(modality_of(layer.name) or "")
-            if combo is not None and (replace or (combo.layer() is None and not combo.is_left_out)):
-                combo.choose(layer)
+            name = modality_of(layer.name)
+            chosen = self._chosen()
+            if name not in self.combos or name in chosen or name in self._left_out or layer in self._passed:
+                continue
+            if not any(are_two_cases(layer, other) for other in chosen.values()):
+                self.combos[name].choose(layer)
+
+    def choose_case(self, layers: Iterable[Layer]) -> None:
+        """Choose what the user has opened, by the modality in its names; of another case nothing stays chosen."""
+        opened = [bare(layer) for layer in layers]
+        named = {name: layer for layer in opened if (name := modality_of(layer.name)) in self.combos}
+        before = {name: layer for name, layer in self._chosen().items() if layer not in opened}
+        if named and before and not _goes_on(before, named):
+            self._passed = WeakSet(layer for layer in self._layers if layer not in opened)
+            self._left_out.clear()
+            for name in self.combos.keys() - named.keys():
+                self.combos[name].choose(None)
+        for name, layer in named.items():
+            self.combos[name].choose(layer)
+
+
+def _goes_on(chosen: Mapping[str, Layer], opened: Mapping[str, Layer]) -> bool:
+    """Whether opened images are of the case that is chosen.
+
+    That is where they lie in its folder; or elsewhere, as where each modality has a folder, if names tell the same case
+    and none of its images is replaced.
+    """
+    replaces = bool(chosen.keys() & opened.keys())
+    return any(
+        are_one_case(one, other) or (not replaces and case_of(one) != "" and case_of(one) == case_of(other))
+        for one in chosen.values()
+        for other in opened.values()
+    )
+
+
+def _note_of_cases(chosen: Mapping[str, Layer]) -> list[str]:
+    """That the images are of several cases, where their files say so."""
+    cases: dict[str, list[str]] = {}
+    for name, layer in chosen.items():
+        if case := case_of(layer):
+            known = next((other for other in cases if not are_apart(case, other)), case)
+            cases.setdefault(known, []).append(name)
+    told = "; ".join(f"{', '.join(names)} of {shown_name(case)}" for case, names in cases.items())
+    return [f"Images of {len(cases)} cases are chosen: {told}"] if len(cases) > 1 else []
 
 
 def _dropped_case(event: QDropEvent) -> list[str]:

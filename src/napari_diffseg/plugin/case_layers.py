@@ -1,19 +1,24 @@
-"""The images of a case on their way into the viewer."""
+"""The images of a case on their way into the viewer, and which layers are of one case."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+from napari_diffseg.imaging.naming import case_stem
 from napari_diffseg.plugin.adding import bare
 from napari_diffseg.plugin.frame import METADATA_KEY, Frame
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_diffseg.plugin.mailbox import Brought
+
+_SESSION: Final = re.compile("sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?(?![a-z0-9])", re.IGNORECASE)
+"""How the names of BIDS begin; what follows tells how an image was made."""
 
 
 class CaseLayers:
@@ -27,24 +32,66 @@ class CaseLayers:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._added: list[Layer] = []
+        self._came: list[Layer] = []
 
     def add(self, brought: Brought) -> None:
-        """Add a layer, unless its image is open and that is enough."""
-        if not (brought.unless_open and _is_open(brought.layer, self._viewer)):
-            self._added.append(bare(self._viewer.add_layer(brought.layer)))
+        """Add a layer; where its image is open and that is enough, the open one stands for it."""
+        there = _open_one(brought.layer, self._viewer) if brought.unless_open else None
+        self._came.append(bare(self._viewer.add_layer(brought.layer)) if there is None else there)
 
     def take(self) -> list[Layer]:
-        """What was added since the last call."""
-        taken, self._added = self._added, []
+        """The layers that have come since the last call, those that were open among them."""
+        taken, self._came = self._came, []
         return taken
 
 
-def _is_open(layer: Layer, viewer: ViewerModel) -> bool:
-    """Whether the viewer has a layer of the same file and name."""
-    return _identity(layer) in map(_identity, viewer.layers)
+def file_of(layer: Layer) -> Path | None:
+    """The file that a layer was read from, whoever read it; None where none is known."""
+    frame = layer.metadata.get(METADATA_KEY)
+    path = frame.volume.path if isinstance(frame, Frame) else layer.source.path
+    return None if path is None else Path(path)
+
+
+def case_of(layer: Layer) -> str:
+    """What the name of a layer's file calls its case, in BIDS its session; empty where it does not (`T1.nii.gz`)."""
+    file = file_of(layer)
+    return "" if file is None else _case_named(file.name)
+
+
+@lru_cache(maxsize=1024)
+def _case_named(name: str) -> str:
+    stem = case_stem(name)
+    session = _SESSION.match(stem)
+    return stem if session is None else session[0]
+
+
+def are_apart(one: str, other: str) -> bool:
+    """Whether names tell two cases: `alice` and `bob`, but not `alice` and `alice_reg`, nor one and none."""
+    short, long = sorted((one.casefold(), other.casefold()), key=len)
+    return bool(short) and not (long.startswith(short) and not long[len(short) : len(short) + 1].isalnum())
+
+
+def are_two_cases(one: Layer, other: Layer) -> bool:
+    """Whether files tell that layers are of two cases: by their names, or where these tell nothing by their folders."""
+    cases = case_of(one), case_of(other)
+    return are_apart(*cases) if any(cases) else _share_folder(one, other) is False
+
+
+def are_one_case(one: Layer, other: Layer) -> bool:
+    """Whether files tell that layers are of one case: they lie in one folder, and their names do not tell two."""
+    return _share_folder(one, other) is True and not are_apart(case_of(one), case_of(other))
+
+
+def _share_folder(one: Layer, other: Layer) -> bool | None:
+    """Whether the files lie in one folder; None where one is not known."""
+    mine, its = file_of(one), file_of(other)
+    return None if mine is None or its is None else mine.parent == its.parent
+
+
+def _open_one(layer: Layer, viewer: ViewerModel) -> Layer | None:
+    """The viewer's layer of the same file and name."""
+    return next((bare(other) for other in viewer.layers if _identity(other) == _identity(layer)), None)
 
 
 def _identity(layer: Layer) -> tuple[str, Path | None]:
-    frame = layer.metadata.get(METADATA_KEY)
-    return layer.name, frame.volume.path if isinstance(frame, Frame) else None
+    return layer.name, file_of(layer)

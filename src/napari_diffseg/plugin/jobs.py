@@ -141,13 +141,16 @@ def read_job(paths: Sequence[str]) -> Job:
 
 
 def bring(layers: Sequence[LayerData], mailbox: Mailbox, *, unless_open: bool = False) -> None:
-    """Make layers, here rather than in the window's thread, which the first of a kind would keep for half a second."""
+    """Make layers, here rather than in the window's thread, which the first of a kind would keep for half a second.
+
+    All are made before the first is brought, so that where one cannot be made none comes.
+    """
     from napari.layers import Layer
 
-    for n, data in enumerate(layers, start=1):
-        made = Layer.create(*data)
-        mailbox.put(Told(f"Showing {n} of {len(layers)} images…"))
-        mailbox.put(Brought(made, unless_open))
+    made = [Layer.create(*data) for data in layers]
+    for n, layer in enumerate(made, start=1):
+        mailbox.put(Told(f"Showing {n} of {len(made)} images…"))
+        mailbox.put(Brought(layer, unless_open))
 
 
 def load_job(

@@ -70,5 +70,10 @@ class LayerCombo(QComboBox):
         """Choose a layer."""
         self.setCurrentIndex(self._index(layer))
 
+    def leave_out(self) -> None:
+        """Choose that there is to be none, where that is offered."""
+        if self.may_leave_out:
+            self.setCurrentIndex(1)
+
     def _index(self, layer: Layer | None) -> int:
         return next((i for i, other in enumerate(self._layers) if other is layer), 0)

@@ -25,7 +25,7 @@ from napari_diffseg.plugin.exporting import Exporting
 from napari_diffseg.plugin.forecasting import Forecasting
 from napari_diffseg.plugin.gl_context import delete_in_canvas
 from napari_diffseg.plugin.layer_notes import notes_of
-from napari_diffseg.plugin.linking import Linking
+from napari_diffseg.plugin.linking import link_new
 from napari_diffseg.plugin.mailbox import Ending
 from napari_diffseg.plugin.painting import Painting
 from napari_diffseg.plugin.polling import Polling
@@ -89,7 +89,6 @@ class DiffsegPanel(QWidget):
         self.expected = ExpectedLayers(self.results)
         self.case, self.checkpoint = CaseBox(self.session.store), CheckpointBox()
         self._case_layers = CaseLayers(napari_viewer)
-        self._linking = Linking()
         self.sides = Sides(napari_viewer)
         self.resampling = Resampling(napari_viewer, self.session, self.case)
         self.settings, self.run_box = SettingsBox(), RunBox()
@@ -230,7 +229,7 @@ class DiffsegPanel(QWidget):
 
     def reset_choices(self, _event: object = None) -> None:
         """Offer the layers that there are now; napari calls this when one comes, goes, moves or is renamed."""
-        self._linking.follow(self.viewer.layers)
+        link_new(self.viewer.layers)
         self.case.set_layers(self.viewer.layers)
         self.case.guess(self.viewer.layers)
         self.settings.scope.set_layers(map(bare, self.viewer.layers))
@@ -260,7 +259,7 @@ class DiffsegPanel(QWidget):
 
     def _choose(self, added: list[Layer]) -> None:
         """Take layers that were opened for the next run's images and reference."""
-        self.case.guess(added, replace=True)
+        self.case.choose_case(added)
         self.exploring.box.reference.guess(added)
         notes = [note for layer in added for note in notes_of(layer)]
         count = "1 image" if len(added) == 1 else f"{len(added)} images"
@@ -274,6 +273,7 @@ class DiffsegPanel(QWidget):
         """Images, settings, checkpoint and ensemble of a kept run, as if it had just been made."""
         if added := self._case_layers.take():
             self._choose(added)
+            self.case.leave_out(run.plan.left_out)
         if run.plan.checkpoint:
             self.checkpoint.choose(run.plan.checkpoint)
         self._timesteps = run.started.timesteps

@@ -39,15 +39,40 @@ def open_sample() -> list[LayerData]:
 
 def draw_lowgrade() -> list[LayerData]:
     """A phantom of a low-grade glioma, which takes up little contrast agent."""
-    return _drawn("lowgrade")
+    return _offer("lowgrade")
 
 
 def draw_sclerosis() -> list[LayerData]:
     """A phantom of multiple sclerosis: many small lesions."""
-    return _drawn("ms")
+    return _offer("ms")
 
 
-def _drawn(kind: PhantomKind) -> list[LayerData]:
+def _offer(kind: PhantomKind) -> list[LayerData]:
+    """The layers of a sample; nothing yet where a window is open, to which they come when they are drawn."""
+    from napari import current_viewer
+
+    from napari_diffseg.plugin.gl_context import canvas_of
+
+    viewer = current_viewer()
+    if viewer is None or canvas_of(viewer) is None:
+        return drawn_sample(kind)
+    from napari_diffseg.plugin.drawing import draw_for
+
+    draw_for(viewer, lambda: drawn_sample(kind))
+    return [_no_layer()]
+
+
+def _no_layer() -> LayerData:
+    """An image without channels, for which napari adds no layer.
+
+    Of a sample, unlike of a reader, it takes `(None,)` for a failure.
+    """
+    import numpy as np
+
+    return np.zeros((0, 1, 1, 1), np.uint8), {"channel_axis": 0}, "image"
+
+
+def drawn_sample(kind: PhantomKind) -> list[LayerData]:
     """A head of 2 mm voxels with its reference, which takes seconds; always the same one."""
     from napari_diffseg.imaging.volume import Volume
     from napari_diffseg.plugin.reader import image_layer, labels_layer

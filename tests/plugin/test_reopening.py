@@ -13,6 +13,7 @@ from napari_diffseg.plugin.reader import get_reader, read_layers
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.plugin.task import Phase
 from napari_diffseg.plugin.worker import launch
+from napari_diffseg.plugin.writer import write_labels
 from napari_diffseg.segmenting.export import ExportChoice
 from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member, poll_to_end, ready, record, run_here
 
@@ -119,6 +120,15 @@ def test_a_dropped_run_folder_opens_as_layers_on_the_sources_voxels(kept):
         data, attributes = made[f"case_1 | {name}"]
         frame = attributes["metadata"]["napari_diffseg"]
         np.testing.assert_allclose(frame.to_source(data), expected, atol=1e-6)
+
+
+def test_members_of_a_dropped_run_folder_are_saved_under_their_own_numbers(kept, tmp_path):
+    text = json.loads((kept / "run.json").read_text())
+    (kept / "run.json").write_text(json.dumps(text | {"status": "running", "members": []}))
+    (kept / "members" / "member-001.nii.gz").unlink()
+    data, attributes, _ = next(layer for layer in read_layers(str(kept)) if layer[1]["name"].endswith("| members"))
+    saved = write_labels(str(tmp_path / "m.nii.gz"), data, attributes)
+    assert [Path(path).name for path in saved] == ["m_member2.nii.gz", "m_member3.nii.gz"]
 
 
 def test_the_last_run_comes_back_in_a_new_viewer(viewer, segmenter, kept, qtbot):

@@ -28,6 +28,7 @@ def run_layers(folder: Path) -> list[LayerData]:
         If the folder holds no run that can be read.
     """
     from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY, Frame, with_member_axis
+    from napari_diffseg.plugin.member_planes import MEMBERS_KEY
     from napari_diffseg.plugin.result_style import label_colors, mean_style, numbered, uncertainty_style
     from napari_diffseg.segmenting.stored_run import read_run
     from napari_diffseg.segmenting.summary import Measure
@@ -49,4 +50,5 @@ def run_layers(folder: Path) -> list[LayerData]:
     colors = {"colormap": label_colors()}
     mask = layer("mask", numbered(ensemble.consensus().astype(np.bool_)), colors, "labels")
     members = np.stack([numbered(member) for member in run.members.values()])
-    return [*maps, mask, layer("members", members, {**colors, "visible": False}, "labels")]
+    told = {**colors, "visible": False, "metadata": {**place["metadata"], MEMBERS_KEY: tuple(run.members)}}
+    return [*maps, mask, layer("members", members, told, "labels")]

@@ -1,12 +1,14 @@
 """A run on one page and as pictures: what they say is what the members say, and nothing is replaced unasked."""
 
 import base64
+import hashlib
 import json
 import re
 
 import numpy as np
 import pytest
 
+from napari_diffseg.checkpoint import resolve_checkpoint
 from napari_diffseg.errors import BadRequest, OutputExists
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.reporting import ReportChoice, RunReport, export_all, report
@@ -100,6 +102,14 @@ def test_the_command_has_the_settings_that_decide_the_masks():
         "napari-diffseg predict . --checkpoint 'my model.safetensors' --out results --members 7 --sampler ddim "
         "--timesteps 10 --seed 3 --slices 2:9 --reproducible"
     )
+
+
+@pytest.mark.parametrize(("change", "word"), [("", "demo"), ("0", "demo.safetensors")])
+def test_the_command_names_the_shipped_checkpoint_by_its_word_and_only_that(change, word):
+    digest = hashlib.sha256(resolve_checkpoint("demo").read_bytes()).hexdigest()
+    record = {"checkpoint": {"file": "demo.safetensors"}, "checkpoint_digest": change + digest[len(change) :]}
+    assert digest[0] != "0"
+    assert f" --checkpoint {word} " in again(record)
 
 
 def test_a_few_telling_slices_are_shown_the_largest_and_the_most_uncertain_among_them(run):

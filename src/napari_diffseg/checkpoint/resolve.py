@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,13 +22,23 @@ def resolve_checkpoint(text: str | Path) -> Path:
     """
     if str(text) != DEMO:
         return _with_home(Path(text))
-    shipped = Path(str(files("napari_diffseg") / "data" / "demo.safetensors"))
+    shipped = _shipped()
     if not shipped.is_file():
         raise BadCheckpoint(
             "demo: the shipped checkpoint is missing from this installation: install napari-diffseg again, or name a "
             "file."
         )
     return shipped
+
+
+def is_shipped(file: str, digest: str) -> bool:
+    """Whether a file's name and the SHA-256 of its bytes are those of the shipped checkpoint."""
+    shipped = _shipped()
+    return file == shipped.name and shipped.is_file() and hashlib.sha256(shipped.read_bytes()).hexdigest() == digest
+
+
+def _shipped() -> Path:
+    return Path(str(files("napari_diffseg") / "data" / "demo.safetensors"))
 
 
 def _with_home(path: Path) -> Path:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase, BadRequest
-from napari_diffseg.events import SegmentRequest
+from napari_diffseg.segmenting.command_words import option_words, request_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 OUT: Final = "results"
 """Folder of the command's results, where it is run; they are the panel's, so its own folder must not be overwritten."""
-_OF_THE_SCREEN: Final = ("focus",)
-"""Settings that change the order of the work and nothing of the result."""
 
 
 def predict_words(record: RunRecord) -> list[str]:
@@ -38,13 +36,9 @@ def predict_words(record: RunRecord) -> list[str]:
     said = {"sampler": started.sampler, "timesteps": started.timesteps, "seed": plan.request.seed}
     settings = plan.request.model_copy(update=said)
     words = ["napari-diffseg", "predict", *_case_words(plan), "--checkpoint", plan.checkpoint, "--out", OUT]
-    words += ["--members", str(settings.members)]
     words += _resample_words(plan.case)
-    for name, field in SegmentRequest.model_fields.items():
-        value = getattr(settings, name)
-        if name not in ("members", *_OF_THE_SCREEN) and (name in said or value != field.default):
-            words += _option(name, value)
-    return words + [word for name, value in plan.overrides.items() for word in _option(name, value)]
+    words += request_words(settings.model_dump())
+    return words + [word for name, value in plan.overrides.items() for word in option_words(name, value)]
 
 
 def command_line(record: RunRecord) -> str:
@@ -57,14 +51,6 @@ def command_line(record: RunRecord) -> str:
     """
     words = predict_words(record)
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
-
-
-def _option(name: str, value: Any) -> list[str]:
-    option = f"--{name.replace('_', '-')}"
-    if value is True:
-        return [option]
-    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return [f"{option}={text}"] if text.startswith("-") else [option, text]
 
 
 def _case_words(plan: RunPlan) -> list[str]:

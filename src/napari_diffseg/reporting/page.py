@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from napari_diffseg.evaluation.figures import data_address
 from napari_diffseg.evaluation.html import NO_DEVICE, bullets, definitions, number, table, whole_page
-from napari_diffseg.events import SegmentRequest
 from napari_diffseg.reporting.pictures import convergence_figure, slice_picture, volume_figure
+from napari_diffseg.segmenting.command_words import checkpoint_word, request_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +23,6 @@ dt { font-weight: bold; }
 @media print { figure { break-inside: avoid; } }
 """
 _OF_THE_RECIPE: Final = ("title", "modalities", "labels", "trained_on", "licence")
-_NOT_SAID: Final = ("focus", "members")
 
 
 def make_run_page(sheet: Sheet) -> str:
@@ -69,16 +68,10 @@ def again(record: Mapping[str, Any]) -> str:
     """
     request: dict[str, Any] = dict(record.get("request", {}))
     request |= {name: record[name] for name in ("sampler", "timesteps") if record.get(name)}
-    checkpoint = str(record.get("checkpoint", {}).get("file") or "CHECKPOINT")
+    file = str(record.get("checkpoint", {}).get("file") or "CHECKPOINT")
+    checkpoint = checkpoint_word(file, str(record.get("checkpoint_digest", "")))
     words = ["napari-diffseg", "predict", ".", "--checkpoint", checkpoint, "--out", "results"]
-    words += ["--members", str(request.get("members", 1))]
-    said = ("sampler", "timesteps", "seed")
-    for name, field in SegmentRequest.model_fields.items():
-        value = request.get(name)
-        if name in _NOT_SAID or value is None or (name not in said and value == field.default):
-            continue
-        option = f"--{name.replace('_', '-')}"
-        words += [option] if value is True else [option, str(value)]
+    words += request_words(request)
     return shlex.join(words)
 
 

@@ -105,6 +105,18 @@ def test_channels_are_never_guessed(four_dimensional, channels, text):
         read_case(four_dimensional, channels=channels)
 
 
+def test_channels_and_the_grid_are_named_in_any_spelling_and_others_are_not_read(four_dimensional):
+    case = read_case(four_dimensional, channels=["FLAIR", "T1", "t1gd", "T2"], modalities=FOUR, resample_to="T1c")
+    assert first_voxels(case) == {"t1": 1, "t1ce": 101, "t2": 201, "flair": 301}
+    case = read_case(four_dimensional, channels=["FLAIR", "other", "other", "T2"], modalities=FOUR, may_miss=True)
+    assert first_voxels(case) == {"t2": 201, "flair": 301}
+
+
+def test_a_channel_that_is_misspelt_never_drops_a_modality(four_dimensional):
+    with pytest.raises(BadCase, match=r"did you mean t1ce\?"):
+        read_case(four_dimensional, channels=["flair", "t1", "tlce", "t2"], modalities=FOUR, may_miss=True)
+
+
 def test_a_file_whose_name_says_nothing_is_what_the_user_says(tmp_path):
     path = write_image(tmp_path / "scan.nii", ramp())
     assert list(read_case(path, channels=["flair"]).volumes) == ["flair"]

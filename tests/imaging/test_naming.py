@@ -11,6 +11,8 @@ from napari_diffseg.imaging.naming import (
     find_case_files,
     is_image_name,
     looks_like_case,
+    modalities_named,
+    modality_named,
     modality_of,
 )
 
@@ -163,3 +165,34 @@ def test_a_folder_given_as_two_dots_lends_its_own_name_and_never_the_dots(tmp_pa
 
 def test_a_case_is_never_named_with_what_cannot_be_printed():
     assert case_id_of([Path("a\n\udcffb_flair.nii.gz")]) == "a__b"
+
+
+@pytest.mark.parametrize(
+    ("word", "modality"),
+    [
+        ("FLAIR", "flair"),
+        (" T2-FLAIR", "flair"),
+        ("t1gd", "t1ce"),
+        ("T1c", "t1ce"),
+        ("T1+C", "t1ce"),
+        ("T1w", "t1"),
+        ("T2w", "t2"),
+        ("adc", "adc"),
+        ("tlce", "tlce"),
+    ],
+)
+def test_a_user_may_spell_a_modality_as_names_of_files_do(word, modality):
+    assert modality_named(word) == modality
+
+
+def test_a_word_means_a_modality_of_the_recipe_however_that_spells_it():
+    assert modality_named("t1gd", ("T1c", "ADC")) == "T1c"
+    assert modality_named("adc", ("T1c", "ADC")) == "ADC"
+
+
+def test_an_unknown_channel_beside_a_missing_modality_is_refused_with_what_was_meant():
+    with pytest.raises(BadCase, match=r"tlce is no modality that is known, and there is no t1ce: did you mean t1ce\?"):
+        modalities_named(["flair", "t1", "tlce", "t2"], ("t1", "t1ce", "t2", "flair"))
+    with pytest.raises(BadCase, match="adc is no modality that is known, and there is no t2: spell it as one of"):
+        modalities_named(["flair", "t1", "t1ce", "adc"], ("t1", "t1ce", "t2", "flair"))
+    assert modalities_named(["T2", "adc", "other"], ("t2",)) == ["t2", "adc", "other"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from napari_diffseg.imaging.naming import modalities_named
 from napari_diffseg.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def _plain(name: str, text: str) -> Any:
     if text.lower() == "none":
         return None
     if name in Recipe.model_fields and _is_tuple(Recipe.model_fields[name]):
-        return [part.strip() for part in text.split(",")]
+        parts = [part.strip() for part in text.split(",")]
+        return modalities_named(parts) if name == "modalities" else parts
     if name in ("num_heads", "num_head_channels") and text.isdigit():
         return int(text)
     return text

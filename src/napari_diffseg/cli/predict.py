@@ -42,7 +42,7 @@ def predict(
     out
         Folder for the results; each case gets a folder of its own in it.
     channels
-        Modalities of a 4-D file's channels, in their order, such as flair,t1,t1ce,t2.
+        Modalities of a 4-D file's channels, in their order, such as flair,t1,t1ce,t2; other: not to be read.
     resample
         Modality whose grid the others are brought to when they differ.
     overwrite

@@ -163,7 +163,9 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _names(text: str | None) -> list[str] | None:
-    return [part.strip() for part in text.split(",")] if text else None
+    from napari_diffseg.imaging.naming import modalities_named
+
+    return modalities_named(text.split(",")) if text else None
 
 
 def _say(text: str) -> None:

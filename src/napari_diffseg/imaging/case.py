@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from napari_diffseg.errors import BadCase, GridMismatch
 from napari_diffseg.imaging.naming import (
     MODALITIES,
+    OTHER,
     REFERENCE,
     by_modality,
     case_id_of,
     case_stem,
     find_case_files,
+    modalities_named,
+    modality_named,
     modality_of,
     shown_name,
 )
@@ -112,7 +115,8 @@ def read_case(
     may_miss : bool
         Whether some of those wanted may be missing, as long as one is there.
     channels : sequence of str, optional
-        What the channels of one file are, in its order; needed for a 4-D file, whose channels no name states.
+        What the channels of one file are, in its order; needed for a 4-D file, whose channels no name states. In any
+        spelling; "other" for those that are not to be read.
     resample_to : str, optional
         Modality whose grid the others are brought to, by linear interpolation, when grids differ; the reference mask
         takes the nearest label.
@@ -222,20 +226,23 @@ def _from_channels(paths: list[Path], wanted: _Wanted, channels: Sequence[str] |
             f"{shown_name(path)} has {count} channels and does not say what they are: name them in the file's order "
             f"(--channels {','.join(MODALITIES[:count])}, if that is the order)."
         )
-    if len(channels) != count or len(set(channels)) != count:
+    named = modalities_named(channels, wanted.modalities or ())
+    read = [name for name in named if name != OTHER]
+    if len(named) != count or len(set(read)) != len(read):
         raise BadCase(
-            f"{shown_name(path)} has {count} channels, but {len(channels)} are named ({', '.join(channels)}): "
+            f"{shown_name(path)} has {count} channels, but {len(named)} are named ({', '.join(named)}): "
             "name each once, in the file's order."
         )
     case_id = case_id_of([path])
-    names = wanted.among(case_id, channels)
-    volumes = read_channels(path, only=[channels.index(m) for m in names])
+    names = wanted.among(case_id, read)
+    volumes = read_channels(path, only=[named.index(m) for m in names])
     return case_id, dict(zip(names, volumes, strict=True)), None
 
 
 def _resampled(
     case_id: str, volumes: Mapping[str, Volume], reference: Volume | None, target: str
 ) -> tuple[dict[str, Volume], Volume | None]:
+    target = modality_named(target, tuple(volumes))
     if target not in volumes:
         raise BadCase(f"Case {case_id}: there is no {target} to resample to: choose among {', '.join(volumes)}.")
     grid = volumes[target]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from itertools import takewhile
@@ -19,6 +20,9 @@ MODALITIES: Final = ("t1", "t1ce", "t2", "flair")
 
 REFERENCE: Final = "seg"
 """What `modality_of` calls a mask drawn by people."""
+
+OTHER: Final = "other"
+"""What a user calls a channel that is not to be read."""
 
 _SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".hdr.gz")
 _VOXEL_SUFFIXES = (".img", ".img.gz")
@@ -80,6 +84,56 @@ def modality_of(filename: str) -> str | None:
         found = found - {"t1"} | {"t1ce"}
     found.discard("agent")
     return found.pop() if len(found) == 1 else None
+
+
+def modality_named(word: str, among: Sequence[str] = MODALITIES) -> str:
+    """Which of some modalities a user means: in any case, and by any spelling that the names of files may have.
+
+    Parameters
+    ----------
+    word : str
+        As it was typed, such as `T1Gd` or `FLAIR`.
+    among : sequence of str
+        The modalities there are; canonical ones by default.
+
+    Returns
+    -------
+    str
+        One of `among`, or the word itself where it means none of them.
+    """
+    word = word.strip()
+    if word in among:
+        return word
+    return next((name for name in among if _canonical(name) == _canonical(word)), word)
+
+
+def modalities_named(words: Iterable[str], wanted: Sequence[str] = ()) -> list[str]:
+    """What the channels of a file are, by the words that a user has for them.
+
+    Parameters
+    ----------
+    words : iterable of str
+        One a channel; "other" for one that is not to be read.
+    wanted : sequence of str
+        Modalities that are looked for.
+
+    Raises
+    ------
+    BadCase
+        If a word is no modality that is known, while one that is wanted is missing.
+    """
+    names = [modality_named(word, (*wanted, *MODALITIES)) for word in words]
+    missing = [name for name in wanted if name not in names]
+    strange = [name for name in names if name not in (*wanted, *MODALITIES, REFERENCE, OTHER)]
+    if missing and strange:
+        close = difflib.get_close_matches(strange[0].casefold(), missing, n=1, cutoff=0.5)
+        meant = f"did you mean {close[0]}? Spell" if close else "spell"
+        raise BadCase(
+            f"Channels are named {', '.join(names)}: {strange[0]} is no modality that is known, and there is no "
+            f"{', '.join(missing)}: {meant} it as one of {', '.join(dict.fromkeys((*wanted, *MODALITIES)))}, "
+            f"or call a channel that is not to be read {OTHER}."
+        )
+    return names
 
 
 def case_id_of(files: Sequence[Path]) -> str:
@@ -162,6 +216,11 @@ def looks_like_case(path: Path) -> bool:
             )
     except OSError:
         return False
+
+
+def _canonical(word: str) -> str:
+    stated = _STATED.fullmatch(word)
+    return stated.lastgroup if stated and stated.lastgroup in MODALITIES else word.casefold()
 
 
 def _common_start(stems: Iterable[str]) -> str:

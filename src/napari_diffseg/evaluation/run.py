@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from napari_diffseg.errors import BadCase, BadRequest, DiffsegError
 from napari_diffseg.evaluation.by_steps import LeftOut, PredictedFolder, sort_out
 from napari_diffseg.evaluation.case_scores import CaseScores, score_case
+from napari_diffseg.evaluation.labels import check_labels_occur, check_lesion_labels
 from napari_diffseg.evaluation.predicted import Predicted, find_predictions, read_prediction
 from napari_diffseg.evaluation.region import Region, brain_of_images, read_images, region_around
 from napari_diffseg.evaluation.report import Report, make_report
@@ -17,7 +19,7 @@ from napari_diffseg.evaluation.snapshot import Snapshot, take_snapshot
 from napari_diffseg.evaluation.truth import Truth, cases_with_truth, find_truth, read_truth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_diffseg.imaging.volume import Volume
@@ -50,7 +52,7 @@ class Evaluation:
     Raises
     ------
     BadRequest
-        If there are too few bins.
+        If there are too few bins, or a label is not above 0.
     """
 
     predictions: Path
@@ -65,6 +67,7 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.bins < 2:
             raise BadRequest(f"{self.bins} bins are too few for a reliability curve: ask for at least 2.")
+        check_lesion_labels(self.labels or (), option="--labels")
 
     def settings(self) -> dict[str, object]:
         """What was asked for, for the report; folders by name, not by where they lie on this machine."""
@@ -102,10 +105,14 @@ def run_evaluation(evaluation: Evaluation, *, tell: Callable[[str], None]) -> Ev
     ------
     BadCase
         If a folder cannot be read, a further one included: before any case is measured. Or if not one could be.
+    BadRequest
+        If a label that counts as lesion occurs in no truth of the cases, before any is measured.
     """
     found = find_predictions(evaluation.predictions)
     also = [(str(folder), find_predictions(folder)) for folder in evaluation.also]
     with_truth = cases_with_truth(evaluation.truth)
+    if evaluation.labels is not None:
+        check_labels_occur(evaluation.labels, _truths(evaluation, found))
     failed: dict[str, str] = {}
     measured = list(_measured(evaluation, found, failed=failed, tell=tell))
     if not measured:
@@ -119,6 +126,13 @@ def run_evaluation(evaluation: Evaluation, *, tell: Callable[[str], None]) -> Ev
         also=others,
     )
     return Evaluated(report, [snapshot for _, snapshot in measured])
+
+
+def _truths(evaluation: Evaluation, cases: Iterable[str]) -> Iterator[Path]:
+    """All masks of the truth, as far as they are found: a case without one is said not to be measured."""
+    for case_id in cases:
+        with contextlib.suppress(BadCase):
+            yield from find_truth(evaluation.truth, case_id, reader_pattern=evaluation.reader_pattern)
 
 
 def _compared(

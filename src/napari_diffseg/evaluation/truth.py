@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.errors import BadCase, GridMismatch
+from napari_diffseg.evaluation.labels import refuse_negative_labels
 from napari_diffseg.imaging.naming import REFERENCE, case_stem, is_image_name, modality_of, shown_name
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.volume import describe_grid, same_grid
@@ -118,7 +119,7 @@ def read_truth(files: Sequence[Path], grid: Volume, *, case_id: str, labels: Ite
     Raises
     ------
     BadCase
-        If a file is the prediction itself, which agrees with itself and says nothing.
+        If a file is the prediction itself, which agrees with itself and says nothing; or has negative labels.
     BadImage
         If a file is no label mask.
     GridMismatch
@@ -130,6 +131,7 @@ def read_truth(files: Sequence[Path], grid: Volume, *, case_id: str, labels: Ite
         if grid.path is not None and path.samefile(grid.path):
             raise BadCase(f"Case {case_id}: its truth is the predicted mask itself: give the folder of the truth.")
         volume = read_mask(path)
+        refuse_negative_labels(volume, case_id=case_id)
         if not same_grid(volume, grid):
             elsewhere = ", elsewhere in space" if describe_grid(volume) == describe_grid(grid) else ""
             raise GridMismatch(

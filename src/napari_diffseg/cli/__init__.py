@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError
 from pydantic import ValidationError
 
+from napari_diffseg.cli.streams import open_streams
 from napari_diffseg.errors import BadRecipe, BadRequest, DiffsegError
 from napari_diffseg.recipe import describe_validation
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 failed (of several cases: some failed, the others are done), 2 usage, 130 interrupted.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
-    _open_streams()
+    open_streams()
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -66,16 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("Interrupted.", INTERRUPTED)
     return code if isinstance(code, int) else 0
-
-
-def _open_streams() -> None:
-    """Streams that can be written to: neither a closed one nor a name it cannot show must stop a run."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, io.StringIO())
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(text: str, code: int) -> int:

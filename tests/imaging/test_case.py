@@ -146,6 +146,15 @@ def test_what_may_be_missing_is_left_out_as_long_as_something_is_there(folder):
         read_case(folder, modalities=("pet", "t1"), may_miss=True)
 
 
+def test_an_image_that_is_no_modality_by_its_name_is_told_where_one_is_missing(folder, caplog):
+    write_image(folder / "notes.nii.gz", ramp())
+    read_case(folder, modalities=FOUR, may_miss=True)
+    assert caplog.text == ""
+    (folder / "case_7_t1ce.nii.gz").rename(folder / "case_7_contrasted.nii.gz")
+    read_case(folder, modalities=FOUR, may_miss=True)
+    assert "no t1ce, and case_7_contrasted.nii.gz, notes.nii.gz is left out" in caplog.text
+
+
 def test_two_cases_and_a_modality_given_twice_are_refused(folder):
     other = shutil.copy(folder / "case_7_t1.nii.gz", folder.parent / "case_8_t2.nii.gz")
     with pytest.raises(BadCase, match="2 cases \\(case_7, case_8\\)"):

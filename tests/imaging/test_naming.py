@@ -30,8 +30,8 @@ from napari_diffseg.imaging.naming import (
         ("BraTS-GLI-00000-000-t2w.nii.gz", "t2", "BraTS-GLI-00000-000"),
         ("BraTS-GLI-00000-000-t2f.nii.gz", "flair", "BraTS-GLI-00000-000"),
         ("BraTS-GLI-00000-000-seg.nii.gz", "seg", "BraTS-GLI-00000-000"),
-        ("VSD.Brain.XX.O.MR_T1c.54514.nii", "t1ce", "VSD.Brain.XX.O.MR.54514"),
-        ("VSD.Brain_3more.XX.XX.OT.54517.nii", "seg", "VSD.Brain_3more.XX.XX.54517"),
+        ("VSD.Brain.XX.O.MR_T1c.54514.nii", "t1ce", "VSD.Brain.XX.O.MR"),
+        ("VSD.Brain_3more.XX.XX.OT.54517.nii", "seg", "VSD.Brain_3more.XX.XX"),
         ("brats_train_001_flair_080_w.nii.gz", "flair", "brats_train_001_080_w"),
         ("brats_train_001_t1ce_080_w.nii.gz", "t1ce", "brats_train_001_080_w"),
         ("UPENN-GBM-00001_11_T1GD.nii.gz", "t1ce", "UPENN-GBM-00001_11"),
@@ -48,6 +48,20 @@ from napari_diffseg.imaging.naming import (
         ("pat7_flair_seg.nii.gz", "seg", "pat7"),
         ("pat7_lesion_mask.nii.gz", "seg", "pat7"),
         ("lesion_7_flair.nii.gz", "flair", "lesion_7"),
+        ("sub-01_space-T1w_T2w.nii.gz", "t2", "sub-01"),
+        ("sub-01_space-T1w_ce-gadolinium_T1w.nii.gz", "t1ce", "sub-01"),
+        ("sub-01_ce-gad_desc-preproc_T1w.nii.gz", "t1ce", "sub-01"),
+        ("sub-01_space-T1w_desc-preproc_FLAIR.nii.gz", "flair", "sub-01"),
+        ("sub-01_ses-2_space-MNI152NLin2009cAsym_res-2_T1w.nii.gz", "t1", "sub-01_ses-2"),
+        ("sub-01_space-T1w_desc-lesion_mask.nii.gz", "seg", "sub-01"),
+        ("t2_shift_t1.nii.gz", "t1", "t2_shift"),
+        ("t2_shift_t2_flair.nii.gz", "flair", "t2_shift"),
+        ("t2_shift_seg.nii.gz", "seg", "t2_shift"),
+        ("lacks_t1ce_flair.nii.gz", "flair", "lacks_t1ce"),
+        ("pat7_t1_t2.nii.gz", "t2", "pat7_t1"),
+        ("pat7_flair_in_t1.nii.gz", "flair", "pat7"),
+        ("pat7_t1_to_T2_FLAIR.nii.gz", "t1", "pat7"),
+        ("pat7_t2_on_t1_gd.nii.gz", "t2", "pat7"),
     ],
 )
 def test_a_name_states_its_modality_and_its_case(name, modality, stem):
@@ -64,7 +78,8 @@ def test_a_name_states_its_modality_and_its_case(name, modality, stem):
         "out12.nii",
         "t123.nii",
         "pat7_flairx.nii",
-        "pat7_t1_t2.nii",
+        "pat7_T1_FLAIR.nii",
+        "sub-01_space-T1w_desc-brain_mask.nii.gz",
         "pat7_t1_post_op.nii",
         "pat7_brain_mask.nii.gz",
         "pat7_segauto.nii.gz",
@@ -73,7 +88,7 @@ def test_a_name_states_its_modality_and_its_case(name, modality, stem):
         "",
     ],
 )
-def test_a_name_that_states_no_modality_or_two_is_not_guessed(name):
+def test_a_name_that_states_no_modality_is_not_guessed(name):
     assert modality_of(name) is None
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 
@@ -149,14 +148,25 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _exists(path: Path) -> OutputExists:
-    return OutputExists(f"{shown_name(path)} exists in {path.parent}: choose another name, or allow overwriting.")
+    return OutputExists(
+        f"{shown_name(path)} exists in {path.parent}: choose another name, or allow overwriting (--overwrite)."
+    )
 
 
 def _failed(path: Path, err: OSError, size: int | None) -> OutputFailed:
     where = f"{shown_name(path)} could not be written to {path.parent}"
-    if err.errno in _FULL:
-        need = "" if size is None else f" need {_megabytes(size)},"
-        return OutputFailed(f"Disk full: {where}:{need} have {_free(path.parent)}: make room, or choose another place.")
+    need = "" if size is None else f" need {_megabytes(size)}"
+    if err.errno == errno.ENOSPC:
+        have = f"{',' if need else ''} have {_free(path.parent)}"
+        return OutputFailed(f"Disk full: {where}:{need}{have}: make room, or choose another place.")
+    if err.errno == errno.EDQUOT:
+        more = f",{need} more" if need else ""
+        return OutputFailed(f"Quota used up: {where}{more}: delete files of yours there, or choose another place.")
+    if err.errno == errno.EFBIG:
+        return OutputFailed(
+            f"File too large: {where},{need or ' more'} than one file may have: raise the limit (`ulimit -f`), or choose "
+            "a disk that takes larger files."
+        )
     if isinstance(err, FileNotFoundError):
         return OutputFailed(f"{where}: there is no such folder: make it, or choose another place.")
     return OutputFailed(f"{where}: {err.strerror or err}: choose another place or name.")

@@ -31,6 +31,9 @@ _STATED = re.compile(
     rf"""(?<![a-z0-9])(?:
       (?P<seg>(?<!brain[^a-z0-9])(?:seg|segmentation|mask|groundtruth|gtv|consensus
         | (?:labels?|lesions?|roi|gt|truth|ot)(?!.*[^a-z0-9](?:t1|t2|fla))))
+    | (?P<beside>(?<=_)(?:space|desc|res)-[a-z0-9]+(?=_|$)
+        | (?:in|on|onto|to)[^a-z0-9]?(?:t2[^a-z0-9]?flair | t1w?[^a-z0-9](?:{_CONTRAST}|post) | (?:t1|t2|fla)[a-z0-9]*))
+    | (?P<unclear>t1w?[^a-z0-9]?(?:fla|flair))
     | (?P<t1ce>t1(?:{_CONTRAST}|post) | t1w?[^a-z0-9](?:{_CONTRAST}|post(?:[^a-z0-9]?contrast|$)))
     | (?P<flair>fla|flair|t2f|t2[^a-z0-9]?flair)
     | (?P<t1>t1[nw]?(?![^a-z0-9]post))
@@ -39,6 +42,12 @@ _STATED = re.compile(
     )(?![a-z0-9])""",
     re.IGNORECASE | re.VERBOSE,
 )
+"""The words of a name that say what it is. `beside` is the space an image lies in, not what it shows; `unclear` is a
+T1-weighted FLAIR, or the FLAIR of a case whose name ends in t1."""
+
+_VSD = re.compile(r"(VSD\..*)\.\d+")
+"""Names of BraTS 2012 to 2016, which end in another number for each image."""
+
 _SCANNED = 1000
 
 
@@ -64,8 +73,9 @@ def modality_of(filename: str) -> str | None:
     """The modality that a file's name states.
 
     Whole words are compared, whatever separates them: `t1` is not found in `out12`. The spellings of every BraTS
-    year, the contrast agent of BIDS (`ce-gd_T1w`) and the original authors' slices are known. Channel numbers, as in
-    `_0000`, say nothing and are not guessed.
+    year, the contrast agent of BIDS (`ce-gd_T1w`) and the original authors' slices are known. Of several modalities the
+    last decides, as those before it may be the case's own name; the space that an image lies in (`space-T1w`,
+    `in_t1`) is none. Channel numbers, as in `_0000`, say nothing and are not guessed.
 
     Parameters
     ----------
@@ -75,15 +85,16 @@ def modality_of(filename: str) -> str | None:
     Returns
     -------
     str or None
-        One of `MODALITIES`, or "seg" for a reference mask; None where the name states none, or two.
+        One of `MODALITIES`, or "seg" for a reference mask; None where the name states none.
     """
-    found = {match.lastgroup for match in _STATED.finditer(_stem(filename))}
-    if REFERENCE in found:
+    words = list(_STATED.finditer(_stem(filename)))
+    kinds = {word.lastgroup for word in words}
+    if REFERENCE in kinds:
         return REFERENCE
-    if "agent" in found and "t1" in found:
-        found = found - {"t1"} | {"t1ce"}
-    found.discard("agent")
-    return found.pop() if len(found) == 1 else None
+    last = _deciding(words)
+    if last is None or last.lastgroup == "unclear":
+        return None
+    return "t1ce" if last.lastgroup == "t1" and "agent" in kinds else last.lastgroup
 
 
 def modality_named(word: str, among: Sequence[str] = MODALITIES) -> str:
@@ -150,9 +161,35 @@ def case_id_of(files: Sequence[Path]) -> str:
 
 
 def case_stem(filename: str) -> str:
-    """A file's name without suffix and without the words that state its modality; may be empty."""
-    without = _STATED.sub("\0", _stem(filename))
-    return re.sub("[^A-Za-z0-9]?\0", "", without).strip("_-. ")
+    """A file's name without suffix and without the words that state its modality; may be empty.
+
+    A modality before the one that decides belongs to the case's name, as in `t2_shift_t1`.
+    """
+    stem = _stem(filename)
+    if numbered := _VSD.fullmatch(stem):
+        stem = numbered[1]
+    words = list(_STATED.finditer(stem))
+    masks = [word.span() for word in words if word.lastgroup == REFERENCE]
+    last = None if masks else _deciding(words)
+    for word in reversed(words):
+        shows = word is last or any(word.start() - 1 == end or word.end() + 1 == start for start, end in masks)
+        if shows or word.lastgroup in (REFERENCE, "agent", "beside"):
+            stem = f"{stem[: word.start()]}\0{stem[word.end() :]}"
+    return re.sub("[^A-Za-z0-9]?\0", "", stem).strip("_-. ")
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images that lie in a folder, by name.
+
+    Raises
+    ------
+    BadCase
+        If the folder cannot be read.
+    """
+    try:
+        return sorted(p for p in Path(folder).iterdir() if is_image_name(p.name) and not p.is_dir())
+    except OSError as err:
+        raise BadCase(f"Folder {shown_name(folder)} cannot be read: {err.strerror}: choose another.") from err
 
 
 def find_case_files(folder: Path) -> dict[str, Path]:
@@ -166,10 +203,7 @@ def find_case_files(folder: Path) -> dict[str, Path]:
         If the folder cannot be read, holds no image with a modality in its name, or several cases, or two files for
         one modality.
     """
-    try:
-        images = sorted(p for p in Path(folder).iterdir() if is_image_name(p.name) and not p.is_dir())
-    except OSError as err:
-        raise BadCase(f"Folder {shown_name(folder)} cannot be read: {err.strerror}: choose another.") from err
+    images = images_in(folder)
     stated = [(p, m) for p in images if (m := modality_of(p.name)) is not None]
     if not any(m != REFERENCE for _, m in stated):
         names = ", ".join(shown_name(p) for p in images[:5]) or "no images at all"
@@ -216,6 +250,10 @@ def looks_like_case(path: Path) -> bool:
             )
     except OSError:
         return False
+
+
+def _deciding(words: Sequence[re.Match[str]]) -> re.Match[str] | None:
+    return next((word for word in reversed(words) if word.lastgroup in (*MODALITIES, "unclear")), None)
 
 
 def _canonical(word: str) -> str:

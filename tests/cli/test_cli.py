@@ -322,8 +322,15 @@ def test_phantom_writes_a_case_that_predict_takes(checkpoint, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(folder)
     assert len(list(folder.glob("*_reader*.nii.gz"))) == 2
     assert main(words) == 1
-    assert "exist" in capsys.readouterr().err
+    assert "allow overwriting (--overwrite)" in capsys.readouterr().err
     assert predict(folder, "--slices", "8:10", checkpoint=checkpoint, out=tmp_path / "out") == 0
+
+
+@pytest.mark.parametrize("size", ["0", "nan", "inf", "-3", "1e-300", "30"])
+def test_a_phantom_of_impossible_voxels_is_refused_by_name(size, tmp_path, capsys):
+    assert main(["phantom", "--out", str(tmp_path / "out"), f"--spacing-mm={size}"]) == 2
+    assert f"spacing_mm {float(size)} is not within 0.2..20" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_override_that_cannot_be_is_a_usage_error(checkpoint, capsys):

@@ -42,12 +42,13 @@ def phantom(
         Replace files that are there.
     """
     from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
+    from napari_diffseg.synthesis.settings import head_shape
     from napari_diffseg.synthesis.write import write_case
 
     settings = PhantomSettings(
         kind=kind,
         seed=seed,
-        shape=(round(240 / spacing_mm), round(240 / spacing_mm), round(155 / spacing_mm)),
+        shape=head_shape(spacing_mm),
         spacing_mm=(spacing_mm, spacing_mm, spacing_mm),
         readers=readers,
         randomise=randomise,

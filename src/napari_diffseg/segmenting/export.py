@@ -202,7 +202,8 @@ def refuse_existing(paths: list[Path]) -> None:
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise OutputExists(
-            f"{there[0].name}{more} exist in {there[0].parent}: choose another folder, or allow overwriting."
+            f"{there[0].name}{more} exist in {there[0].parent}: choose another folder, or allow overwriting "
+            "(--overwrite)."
         )
 
 

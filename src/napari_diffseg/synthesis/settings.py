@@ -19,6 +19,8 @@ ModalityName = Literal["t1", "t1ce", "t2", "flair"]
 MODALITIES: tuple[ModalityName, ...] = get_args(ModalityName)
 
 _LOST_AT_TIGHT = 0.6
+_HEAD_MM = (240, 240, 155)
+_SMALLEST_MM, _LARGEST_MM = 0.2, 20.0
 
 SLAB_MM = 120.0
 """A volume thinner than this is a slab: it is placed on the lesion; a thicker one holds the whole head."""
@@ -153,7 +155,7 @@ class PhantomSettings:
             and min(self.shape[:2]) >= 8
             and self.shape[2] >= 1,
             f"spacing_mm {self.spacing_mm} is not three sizes within 0.2..20": len(self.spacing_mm) == 3
-            and all(0.2 <= s <= 20 for s in self.spacing_mm),
+            and all(map(_is_voxel_size, self.spacing_mm)),
             f"readers {self.readers} is not within 0..1000": 0 <= self.readers <= 1000,
             f"randomise, artefacts, empty_fraction {shares} are not within 0..1": all(0 <= s <= 1 for s in shares),
             f"slice_z {self.slice_z} is not within -50..250 mm": self.slice_z is None or -50 <= self.slice_z <= 250,
@@ -167,3 +169,21 @@ class PhantomSettings:
     def is_slab(self) -> bool:
         """Whether the volume is too thin to hold the whole head."""
         return self.shape[2] * self.spacing_mm[2] < SLAB_MM
+
+
+def head_shape(spacing_mm: float) -> tuple[int, int, int]:
+    """Voxels (X, Y, Z) of one size in which the whole head lies, 240 x 240 x 155 mm.
+
+    Raises
+    ------
+    BadRequest
+        If no phantom has voxels of that size.
+    """
+    if not _is_voxel_size(spacing_mm):
+        raise BadRequest(f"Phantom settings: spacing_mm {spacing_mm} is not within 0.2..20: give a size within these.")
+    x, y, z = (round(size / spacing_mm) for size in _HEAD_MM)
+    return x, y, z
+
+
+def _is_voxel_size(size_mm: float) -> bool:
+    return _SMALLEST_MM <= size_mm <= _LARGEST_MM

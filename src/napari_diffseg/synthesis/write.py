@@ -56,7 +56,7 @@ def write_case(
     if present and not overwrite:
         raise OutputExists(
             f"{target}: {', '.join(present[:3])}{' ...' if len(present) > 3 else ''} exist already: choose another "
-            f"folder or case id, or ask for overwriting."
+            f"folder or case id, or allow overwriting (--overwrite)."
         )
     try:
         target.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,7 @@ def test_a_new_file_holds_what_was_written_and_nothing_lies_beside_it(tmp_path):
 
 
 def test_what_is_there_is_replaced_only_when_asked(target):
-    with pytest.raises(OutputExists, match=r"mask.nii.gz exists in .*: choose another name, or allow overwriting"):
+    with pytest.raises(OutputExists, match=r"mask.nii.gz exists in .*: choose another name, or allow .*--overwrite"):
         atomic_write(target, new)
     assert target.read_bytes() == b"old"
     atomic_write(target, new, overwrite=True)
@@ -100,12 +100,22 @@ def test_a_file_beyond_the_limit_of_the_process_leaves_the_old_one(target):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(OutputFailed, match="Disk full"):
+        with pytest.raises(OutputFailed, match=r"^File too large: mask.*: need .* kB, more than .*: raise the limit"):
             atomic_write(target, lambda file: file.write(bytes(100_000)), overwrite=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert target.read_bytes() == b"old"
     assert names(target.parent) == [target.name]
+
+
+def test_a_quota_that_is_used_up_is_no_full_disk(target, monkeypatch):
+    def fsync(_descriptor):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(atomic.os, "fsync", fsync)
+    with pytest.raises(OutputFailed, match=r"^Quota used up: mask.nii.gz .*: need 3\.0 MB: delete files"):
+        atomic_write(target, new, overwrite=True, size=3_000_000)
+    assert target.read_bytes() == b"old"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, MemoryError])

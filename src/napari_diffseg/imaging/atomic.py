@@ -156,17 +156,15 @@ def _exists(path: Path) -> OutputExists:
 def _failed(path: Path, err: OSError, size: int | None) -> OutputFailed:
     where = f"{shown_name(path)} could not be written to {path.parent}"
     need = "" if size is None else f" need {_megabytes(size)}"
-    if err.errno == errno.ENOSPC:
-        have = f"{',' if need else ''} have {_free(path.parent)}"
-        return OutputFailed(f"Disk full: {where}:{need}{have}: make room, or choose another place.")
-    if err.errno == errno.EDQUOT:
-        more = f",{need} more" if need else ""
-        return OutputFailed(f"Quota used up: {where}{more}: delete files of yours there, or choose another place.")
-    if err.errno == errno.EFBIG:
-        return OutputFailed(
-            f"File too large: {where},{need or ' more'} than one file may have: raise the limit (`ulimit -f`), or choose "
-            "a disk that takes larger files."
-        )
+    match err.errno:
+        case errno.ENOSPC:
+            have = f"{',' if need else ''} have {_free(path.parent)}"
+            return OutputFailed(f"Disk full: {where}:{need}{have}: make room, or choose another place.")
+        case errno.EDQUOT:
+            return OutputFailed(f"Quota used up: {where}{need and ':'}{need}: delete files, or choose another place.")
+        case errno.EFBIG:
+            limit = f"{where}{need and ':'}{need}, more than one file may hold here"
+            return OutputFailed(f"File too large: {limit}: raise the limit (ulimit -f), or choose another place.")
     if isinstance(err, FileNotFoundError):
         return OutputFailed(f"{where}: there is no such folder: make it, or choose another place.")
     return OutputFailed(f"{where}: {err.strerror or err}: choose another place or name.")

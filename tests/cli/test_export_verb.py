@@ -44,6 +44,18 @@ def test_a_run_that_fails_is_named_and_the_others_are_written(run, tmp_path, cap
     assert nib.load(tmp_path / "out" / "case_1_mask.nii.gz").shape == SHAPE
 
 
+def test_it_takes_all_runs_of_a_folder_that_predict_wrote(run, tmp_path):
+    for name in ("a", "b"):
+        write_run(tmp_path / "root" / name)
+        record = tmp_path / "root" / name / "run.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"case": name}))
+    words = ["--what", "mask", "--pattern", "{case}", "--pictures"]
+    assert export(tmp_path / "root", run, "--out", tmp_path / "out", *words) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {f"{case}{end}" for case in ("a", "b", "case_1") for end in (".nii.gz", "_run.json")} <= names
+    assert len([name for name in names if name.startswith("a_slice")]) > 1
+
+
 @pytest.mark.parametrize(
     "words", [["--what", "masks"], ["--pattern", "x"], ["--threshold", "2"], ["--staple", "--threshold", "0.3"]]
 )

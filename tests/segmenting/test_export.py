@@ -139,6 +139,27 @@ def test_a_pattern_that_cannot_name_files_is_refused_with_an_example(pattern):
         Names("case_1", ("lesion",), pattern=pattern)
 
 
+def test_where_one_thing_is_written_the_case_is_name_enough_and_what_goes_beside_says_what_it_is(run, tmp_path):
+    list(export_run(run, tmp_path / "out", ExportChoice(what=("mask",), pattern="{case}")))
+    assert names_in(tmp_path / "out") == ["case_1.nii.gz", "case_1_run.json"]
+
+
+@pytest.mark.parametrize(
+    ("what", "labels", "pattern"),
+    [
+        (("mask", "mean"), ("lesion",), "{case}"),
+        (("members",), ("lesion",), "{case}"),
+        (("mask",), ("whole tumour", "core"), "{case}"),
+        (("mask",), ("lesion",), "x"),
+    ],
+)
+def test_the_case_is_no_name_for_several_files(tmp_path, what, labels, pattern):
+    run = make_run(tmp_path / "run", labels=labels, stack=np.concatenate([STACK] * len(labels), axis=1))
+    with pytest.raises(BadRequest, match=r"needs (\{what\}|\{case\} or \{what\})"):
+        list(export_run(run, tmp_path / "out", ExportChoice(what=what, pattern=pattern)))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_place_that_cannot_be_made_is_one_sentence(run, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputFailed, match="cannot be made"):

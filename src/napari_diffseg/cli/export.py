@@ -33,7 +33,7 @@ def export(
     Parameters
     ----------
     runs
-        Folders that `predict` or the panel left.
+        Folders that `predict` or the panel left, or what was given to `predict --out`: all runs in it.
     out
         Folder to write to; made if it is not there.
     what
@@ -41,7 +41,7 @@ def export(
     names
         pattern, or bids: sub-X/anat/sub-X_desc-diffseg_dseg.nii.gz with sidecars.
     pattern
-        File names, with {what} and {case}.
+        File names, with {what} and {case}; where one thing is written of a case, {case} is enough.
     like
         Image to resample to: masks by nearest neighbour, maps linearly. Default: the source's voxels.
     threshold
@@ -64,7 +64,7 @@ def export(
     from napari_diffseg.reporting import ReportChoice, RunReport, export_all
     from napari_diffseg.segmenting.export import EVERYTHING, ExportChoice
     from napari_diffseg.segmenting.export_names import Style
-    from napari_diffseg.segmenting.stored_run import read_run
+    from napari_diffseg.segmenting.stored_run import find_runs, read_run
     from napari_diffseg.segmenting.summary import MAJORITY, Measure, Rule, Summary
 
     if not runs:
@@ -91,7 +91,7 @@ def export(
     shown = None if image is None else read_volume(image)
     also = ReportChoice(report, pictures, shown, image.name if image else "") if report or pictures else None
     failed = 0
-    for folder in runs:
+    for folder in (found for named in runs for found in find_runs(named)):
         try:
             run = read_run(folder)
             sys.stderr.writelines(f"{note}\n" for note in run.notes)

@@ -204,7 +204,8 @@ class ExportDialog(QDialog):
             reason = "Choose a folder."
         try:
             what = "member" if wish.what == ("members",) else (*wish.what, "mask")[0]
-            names = Names(self._case, ("lesion",), wish.style, wish.pattern)
+            only = len(wish.what) == 1 and what != "member"
+            names = Names(self._case, ("lesion",), wish.style, wish.pattern, only)
             [first] = names.of(what, number=0 if what == "member" else None)
         except BadRequest as err:
             reason = str(err)

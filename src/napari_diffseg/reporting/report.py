@@ -10,7 +10,6 @@ from napari_diffseg.extras import check_extra
 from napari_diffseg.imaging.atomic import atomic_write
 from napari_diffseg.reporting.sheet import make_sheet
 from napari_diffseg.segmenting.export import export_run, make_folder, refuse_existing
-from napari_diffseg.segmenting.export_names import Names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +87,7 @@ class RunReport:
 
     def __init__(self, run: StoredRun, choice: ReportChoice, export: ExportChoice) -> None:
         self._choice, self._overwrite = choice, export.overwrite
-        self._names = Names(run.record.case, run.labels, export.style, export.pattern)
+        self._names = export.names(run)
         self._sheet = make_sheet(run, summary=export.summary, image=choice.image, image_name=choice.image_name)
 
     @property

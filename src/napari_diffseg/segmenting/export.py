@@ -74,6 +74,17 @@ class ExportChoice:
         if unknown or not self.what:
             raise BadRequest(f"Nothing to export: {', '.join(unknown) or 'no map'}: choose of {', '.join(EVERYTHING)}.")
 
+    def names(self, run: StoredRun) -> Names:
+        """What the run's files are called.
+
+        Raises
+        ------
+        BadRequest
+            If the pattern does not tell them apart.
+        """
+        only = len(self.what) == 1 and self.what != ("members",)
+        return Names(run.record.case, run.labels, self.style, self.pattern, only)
+
 
 def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[Path]:
     """Write a run's results, each file whole or not at all; every path is told when it is written.
@@ -102,7 +113,7 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
     folder = Path(folder)
     if folder.resolve() == run.folder.resolve():
         raise BadRequest(f"{folder} is where the run itself is kept: choose another folder.")
-    names = Names(run.record.case, run.labels, choice.style, choice.pattern)
+    names = choice.names(run)
     record = folder / names.record
     if not choice.overwrite:
         stems = [folder / name for what, number in _wanted(run, choice) for name in names.of(what, number=number)]

@@ -47,11 +47,13 @@ class Names:
         Which of the two ways.
     pattern : str
         For `Style.PATTERN`: a name with `{case}` and `{what}`.
+    only : bool
+        Whether one thing alone is written of the case: then `{case}` is enough. What goes beside it says what it is.
 
     Raises
     ------
     BadRequest
-        If the pattern has no `{what}`, names another field, or leaves its folder.
+        If the pattern has no `{what}` where it is needed, names another field, or leaves its folder.
 
     References
     ----------
@@ -62,10 +64,11 @@ class Names:
     labels: Sequence[str]
     style: Style = Style.PATTERN
     pattern: str = DEFAULT_PATTERN
+    only: bool = False
 
     def __post_init__(self) -> None:
         if self.style is Style.PATTERN:
-            check_pattern(self.pattern)
+            check_pattern(self.pattern, only=self.only and len(self.labels) == 1)
 
     def of(self, what: str, *, number: int | None = None) -> list[PurePosixPath]:
         """A name for each mask channel.
@@ -91,7 +94,8 @@ class Names:
     def beside(self, what: str, ending: str) -> PurePosixPath:
         """Where something goes that is about all channels, with its ending, such as `.html`."""
         if self.style is Style.PATTERN:
-            return PurePosixPath(f"{self._by_pattern(what)}{ending}")
+            more = "" if "{what}" in self.pattern else f"_{what}"
+            return PurePosixPath(f"{self._by_pattern(what)}{more}{ending}")
         return self._folder / f"{self._entities}_desc-diffseg_{what}{ending}"
 
     def _by_pattern(self, what: str) -> PurePosixPath:
@@ -117,8 +121,15 @@ class Names:
         return PurePosixPath(*self._entities.split("_"), "anat")
 
 
-def check_pattern(pattern: str) -> None:
+def check_pattern(pattern: str, *, only: bool = False) -> None:
     """Refuse a pattern that cannot name files apart, or would put them elsewhere.
+
+    Parameters
+    ----------
+    pattern : str
+        With `{what}`, or with `{case}` where that is enough.
+    only : bool
+        Whether one file alone is written of a case, so that it is.
 
     Raises
     ------
@@ -127,16 +138,17 @@ def check_pattern(pattern: str) -> None:
     """
     fields = re.findall(r"{([^{}]*)}", pattern)
     rest = re.sub(r"{[^{}]*}", "", pattern)
+    enough = {"what", "case"} if only else {"what"}
     ok = (
-        "what" in fields
+        enough & set(fields)
         and set(fields) <= set(_FIELDS)
         and not set(rest) & set("{}" + _FORBIDDEN)
         and rest.isprintable()
     )
     if not ok or pattern.startswith("."):
+        needed = "{case} or {what}" if only else "{what}, for a case has several files, may have {case},"
         raise BadRequest(
-            f"The name {pattern!r} needs {{what}}, may have {{case}}, and no folder or other field: "
-            f"give one such as {DEFAULT_PATTERN}."
+            f"The name {pattern!r} needs {needed} and no folder or other field: give one such as {DEFAULT_PATTERN}."
         )
 
 

@@ -180,6 +180,15 @@ class StoredRun:
         return np.stack([v.data.astype(np.float32) for v in volumes])
 
 
+def find_runs(folder: Path) -> tuple[Path, ...]:
+    """The folder itself, or, where it is none of a run, those in it that are: `predict` leaves one for each case.
+
+    Reading the folder says what is wrong where there is neither.
+    """
+    inside = () if (folder / "run.json").exists() else tuple(sorted(path.parent for path in folder.glob("*/run.json")))
+    return inside or (folder,)
+
+
 def read_run(folder: Path | str, *, check_stop: Callable[[], None] = lambda: None) -> StoredRun:
     """Read a run's folder, finished or cut short; a member that is damaged is left out and noted.
 

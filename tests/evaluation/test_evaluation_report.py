@@ -203,9 +203,10 @@ def test_undefined_numbers_are_counted_and_left_out():
 
 def test_a_snapshot_has_the_patients_left_on_the_left_and_the_front_up(folders):
     from napari_diffseg.evaluation.predicted import read_prediction
+    from napari_diffseg.evaluation.prediction_files import PredictionFiles
 
     folder = write_prediction(folders / "corner", [np.pad(np.ones((2, 3, 1), bool), ((0, 22), (0, 17), (2, 3)))])
-    predicted = read_prediction(folder, case_id="corner")
+    predicted = read_prediction(PredictionFiles(folder), case_id="corner")
     # The file is LPS: its first voxel is the patient's right and front, so at the end of both axes here.
     found = take_snapshot(predicted, predicted.mask, dice=1.0, image=None)
     assert found.index == 2

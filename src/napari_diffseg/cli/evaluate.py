@@ -22,6 +22,7 @@ def evaluate(
     images: Path | None = None,
     reader_pattern: str | None = None,
     labels: str | None = None,
+    prediction_labels: str | None = None,
     channel: str | None = None,
     bins: int = 10,
     overwrite: Flag = False,
@@ -31,7 +32,8 @@ def evaluate(
     Parameters
     ----------
     predictions
-        The folder that predict wrote with --out, or one case's folder in it.
+        The folder that predict wrote with --out, or one case's folder in it; or a folder of masks: CASE.nii.gz, as
+        other programs write them, or CASE_mask.nii.gz with maps and members beside it, as export does.
     truth
         Folder with CASE/..._seg.nii.gz, CASE_seg.nii.gz, CASE.nii.gz, or several readers' CASE_reader1.nii.gz, ...
     out
@@ -45,6 +47,8 @@ def evaluate(
         Names of several readers' masks, such as '{case}_rater*.nii.gz'; {case} stands for the case's name.
     labels
         Labels of the truth that count as lesion, such as 1,4; all above 0 by default.
+    prediction_labels
+        Labels of the predictions that count as lesion, where they have several, such as 1,3; all above 0 by default.
     channel
         Which mask, where a checkpoint draws several, as it stands in the file's name.
     bins
@@ -54,13 +58,23 @@ def evaluate(
     """
     from napari_diffseg.extras import check_extra
 
-    wanted = _labels(labels)
+    wanted, predicted = _labels(labels, "--labels"), _labels(prediction_labels, "--prediction-labels")
     check_extra("evaluation")
 
     from napari_diffseg.evaluation.run import Evaluation, run_evaluation
     from napari_diffseg.evaluation.write_report import check_output, write_report
 
-    asked = Evaluation(predictions, truth, images, reader_pattern, wanted, channel, bins, tuple(also or ()))
+    asked = Evaluation(
+        predictions,
+        truth,
+        images=images,
+        reader_pattern=reader_pattern,
+        labels=wanted,
+        prediction_labels=predicted,
+        channel=channel,
+        bins=bins,
+        also=tuple(also or ()),
+    )
     check_output(out, overwrite=overwrite)
     done = run_evaluation(asked, tell=_say)
     if done.report.without_prediction:
@@ -70,13 +84,13 @@ def evaluate(
     return 1 if done.report.failed else 0
 
 
-def _labels(text: str | None) -> tuple[int, ...] | None:
+def _labels(text: str | None, option: str) -> tuple[int, ...] | None:
     if text is None:
         return None
     try:
         return tuple(int(label) for label in text.split(","))
     except ValueError as err:
-        raise BadRequest(f"--labels {text} is not a list of whole numbers: give them as 1,4.") from err
+        raise BadRequest(f"{option} {text} is not a list of whole numbers: give them as 1,4.") from err
 
 
 def _say(text: str) -> None:

@@ -28,6 +28,7 @@ RULES: Final = {
     "distances": HD95_RULE,
     "several readers": "Masks are held against the strict majority of the readers; probabilities and distributions "
     "against every reader.",
+    "slices": "Slices are counted along the axis that run.json states, without one along the last axis of the file.",
     "distribution": DISTRIBUTION_RULE,
     "calibration": "ECE weights the bins' gaps by their voxels, ACE does not; the pooled curve adds the cases' voxels.",
     "errors": "AUROC asks whether the wrong voxels of the mask are the uncertain ones. AURC is the mean share of "

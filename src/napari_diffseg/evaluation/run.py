@@ -12,7 +12,8 @@ from napari_diffseg.errors import BadCase, BadRequest, DiffsegError
 from napari_diffseg.evaluation.by_steps import LeftOut, PredictedFolder, sort_out
 from napari_diffseg.evaluation.case_scores import CaseScores, score_case
 from napari_diffseg.evaluation.labels import check_labels_occur, check_lesion_labels
-from napari_diffseg.evaluation.predicted import Predicted, find_predictions, read_prediction
+from napari_diffseg.evaluation.predicted import Predicted, read_prediction
+from napari_diffseg.evaluation.prediction_files import PredictionFiles, find_predictions
 from napari_diffseg.evaluation.region import Region, brain_of_images, read_images, region_around
 from napari_diffseg.evaluation.report import Report, make_report
 from napari_diffseg.evaluation.snapshot import Snapshot, take_snapshot
@@ -32,7 +33,7 @@ class Evaluation:
     Attributes
     ----------
     predictions : Path
-        The folder that `predict` wrote, or one case of it.
+        The folder that `predict` wrote, or one case of it, or one of masks, see `find_predictions`.
     truth : Path
         Folder of the truth, see `find_truth`.
     images : Path or None
@@ -41,6 +42,8 @@ class Evaluation:
         Names of several readers' masks.
     labels : tuple of int or None
         Labels of the truth that count as lesion; all above 0 by default.
+    prediction_labels : tuple of int or None
+        Those of the predictions, likewise.
     channel : str or None
         Which of several predicted masks.
     bins : int
@@ -63,11 +66,13 @@ class Evaluation:
     channel: str | None = None
     bins: int = 10
     also: tuple[Path, ...] = ()
+    prediction_labels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.bins < 2:
             raise BadRequest(f"{self.bins} bins are too few for a reliability curve: ask for at least 2.")
         check_lesion_labels(self.labels or (), option="--labels")
+        check_lesion_labels(self.prediction_labels or (), option="--prediction-labels")
 
     def settings(self) -> dict[str, object]:
         """What was asked for, for the report; folders by name, not by where they lie on this machine."""
@@ -77,6 +82,7 @@ class Evaluation:
             "images": None if self.images is None else self.images.name,
             "reader pattern": self.reader_pattern,
             "labels": "all above 0" if self.labels is None else list(self.labels),
+            "prediction labels": "all above 0" if self.prediction_labels is None else list(self.prediction_labels),
             "channel": self.channel,
             "bins": self.bins,
             "also": ", ".join(folder.name for folder in self.also) or None,
@@ -138,7 +144,7 @@ def _truths(evaluation: Evaluation, cases: Iterable[str]) -> Iterator[Path]:
 def _compared(
     evaluation: Evaluation,
     scores: Sequence[CaseScores],
-    also: Sequence[tuple[str, Mapping[str, Path]]],
+    also: Sequence[tuple[str, Mapping[str, PredictionFiles]]],
     *,
     failed: dict[str, str],
     tell: Callable[[str], None],
@@ -156,17 +162,17 @@ def _compared(
 
 def _measured(
     evaluation: Evaluation,
-    found: Mapping[str, Path],
+    found: Mapping[str, PredictionFiles],
     *,
     failed: dict[str, str],
     tell: Callable[[str], None],
     where: str | None = None,
 ) -> Iterator[tuple[CaseScores, Snapshot]]:
     """One case of a folder after another; what cannot be measured is added to `failed`. A further folder is named."""
-    for case_id, place in found.items():
+    for case_id, files in found.items():
         name = case_id if where is None else f"{case_id} in {where}"
         try:
-            case, snapshot = _one(evaluation, case_id, place)
+            case, snapshot = _one(evaluation, case_id, files)
         except DiffsegError as err:
             failed[name] = str(err)
             tell(str(err) if where is None else f"{where}: {err}")
@@ -179,13 +185,22 @@ def _with_notes(case: CaseScores, left_out: Sequence[LeftOut]) -> CaseScores:
     return replace(case, notes=(*case.notes, *(one.note for one in left_out if case.case in one.cases)))
 
 
-def _one(evaluation: Evaluation, case_id: str, folder: Path) -> tuple[CaseScores, Snapshot]:
-    predicted = read_prediction(folder, case_id=case_id, channel=evaluation.channel)
-    files = find_truth(evaluation.truth, case_id, reader_pattern=evaluation.reader_pattern)
-    truth = read_truth(files, predicted.grid, case_id=case_id, labels=evaluation.labels)
+def _one(evaluation: Evaluation, case_id: str, files: PredictionFiles) -> tuple[CaseScores, Snapshot]:
+    predicted = _read(evaluation, case_id, files)
+    drawn = find_truth(evaluation.truth, case_id, reader_pattern=evaluation.reader_pattern)
+    truth = read_truth(drawn, predicted.grid, case_id=case_id, labels=evaluation.labels)
     region, image = _region(evaluation, predicted, truth)
     case = score_case(predicted, truth, region, bins=evaluation.bins)
     return case, take_snapshot(predicted, truth.majority, dice=case.overlap.dice, image=image)
+
+
+def _read(evaluation: Evaluation, case_id: str, files: PredictionFiles) -> Predicted:
+    wanted = evaluation.prediction_labels
+    predicted = read_prediction(files, case_id=case_id, channel=evaluation.channel, labels=wanted)
+    if evaluation.labels is None or wanted is not None or predicted.grid.data.max() <= 1:
+        return predicted
+    note = "the prediction's labels all count as lesion, but not the truth's: choose with --prediction-labels, too"
+    return replace(predicted, notes=(*predicted.notes, note))
 
 
 def _region(evaluation: Evaluation, predicted: Predicted, truth: Truth) -> tuple[Region, Volume | None]:

@@ -336,3 +336,34 @@ def test_a_phantom_of_impossible_voxels_is_refused_by_name(size, tmp_path, capsy
 def test_an_override_that_cannot_be_is_a_usage_error(checkpoint, capsys):
     assert main(["info", str(checkpoint), "--schedule", "sigmoid"]) == 2
     assert "schedule" in capsys.readouterr().err
+
+
+def test_a_folder_of_cases_is_segmented_case_by_case_and_counted(checkpoint, tmp_path, capsys):
+    for k in (1, 2):
+        write_case(tmp_path / "all" / f"case_{k}", case_id=f"case_{k}", seed=k)
+    assert predict(tmp_path / "all", "--slices", "2:3", checkpoint=checkpoint, out=tmp_path / "out") == 0
+    printed = capsys.readouterr()
+    assert "2 cases found: case_1, case_2." in printed.err
+    assert printed.out.splitlines() == [str(tmp_path / "out" / f"case_{k}") for k in (1, 2)]
+
+
+def test_cases_of_one_name_are_called_by_their_folders(checkpoint, tmp_path, capsys):
+    cases = [write_case(tmp_path / f"p{k}", case_id="brain", seed=k) for k in (1, 2)]
+    assert predict(*cases, "--slices", "2:3", checkpoint=checkpoint, out=tmp_path / "out") == 0
+    printed = capsys.readouterr()
+    assert "called brain: they take the names of their folders: p1, p2" in printed.err
+    assert printed.out.splitlines() == [str(tmp_path / "out" / f"p{k}") for k in (1, 2)]
+    assert predict(cases[0], cases[0], checkpoint=checkpoint, out=tmp_path / "twice") == 1
+    assert "Two cases are called brain" in capsys.readouterr().err
+
+
+def test_channels_of_nnunet_are_segmented_by_the_words_of_the_user(checkpoint, tmp_path, capsys):
+    folder = write_case(tmp_path / "imagesTs")
+    for n, name in enumerate(("flair", "t1", "t1ce", "t2")):
+        (folder / f"case_1_{name}.nii.gz").rename(folder / f"BRATS_{n:04d}.nii.gz")
+    assert predict(folder, checkpoint=checkpoint, out=tmp_path / "out") == 1
+    assert "--channels" in capsys.readouterr().err
+    words = ["--channels", "FLAIR,T1,T1gd,T2", "--slices", "2:3"]
+    assert predict(folder, *words, checkpoint=checkpoint, out=tmp_path / "out") == 0
+    record = json.loads((tmp_path / "out" / "BRATS" / "run.json").read_text())
+    assert record["files"]["t1ce"] == "BRATS_0002.nii.gz"

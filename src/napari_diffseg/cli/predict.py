@@ -13,11 +13,16 @@ from napari_diffseg.errors import BadCase, BadRequest, DiffsegError
 from napari_diffseg.events import SegmentRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.imaging.case import Case
+    from napari_diffseg.imaging.case_files import CaseFiles
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 Flag = Annotated[bool, Parameter(negative="")]
+
+_SHOWN = 10
 
 
 def predict(
@@ -36,7 +41,7 @@ def predict(
     Parameters
     ----------
     cases
-        A folder with one case's images each, or one 4-D or single-modality file each.
+        Folders with a case's images, or of several cases; 4-D or single-modality files.
     checkpoint
         A .safetensors or .pt file, or `demo` for the shipped one.
     out
@@ -61,29 +66,64 @@ def predict(
     for guess in loaded.guesses:
         _say(f"guessed: {guess}")
     segmenter = LocalSegmenter(loaded, preview_interval_s=None)
-    failed, seen = 0, set[str]()
-    for source in cases:
+    names = [c.strip() for c in channels.split(",")] if channels else None
+    found, failed = _find(cases, loaded, names)
+    seen = set[str]()
+    for one in found:
         try:
-            case = _read(source, loaded, channels, resample)
+            case = _read(one, loaded, names, resample)
             _check_new(case, seen)
             _segment(case, segmenter, loaded, request, out / case.id, overwrite=overwrite, resume=resume)
         except BadRequest:
-            if len(cases) == 1:
+            if len(found) == 1:
                 raise
-            failed += _report(source)
+            failed += _report(one.shown)
         except DiffsegError:
-            failed += _report(source)
+            failed += _report(one.shown)
     return 1 if failed else 0
 
 
-def _read(source: Path, checkpoint: Checkpoint, channels: str | None, resample: str | None) -> Case:
+def _find(paths: Sequence[Path], checkpoint: Checkpoint, channels: list[str] | None) -> tuple[list[CaseFiles], int]:
+    """The cases that paths hold, each with a name of its own where that can be; and how many paths failed."""
+    from napari_diffseg.imaging.case_files import find_case_sources, told_apart
+
+    found: list[CaseFiles] = []
+    failed = 0
+    for path in paths:
+        try:
+            here = find_case_sources(path, modalities=checkpoint.recipe.modalities, channels=channels)
+        except DiffsegError:
+            failed += _report(path)
+        except OSError as err:
+            _say(f"{path}: It cannot be looked at: {err.strerror}: allow reading it, or choose another.")
+            failed += 1
+        else:
+            found += here
+            if len(here) > 1:
+                _say(f"{path}: {len(here)} cases found: {_listed([case.name for case in here])}.")
+    apart = told_apart(found)
+    if renamed := [(old.name, new.name) for old, new in zip(found, apart, strict=True) if old.name != new.name]:
+        told = _listed([new for _, new in renamed])
+        _say(f"Several cases are called {_listed(list(dict(renamed)))}: they take the names of their folders: {told}.")
+    return apart, failed
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _read(case: CaseFiles, checkpoint: Checkpoint, channels: list[str] | None, resample: str | None) -> Case:
     from napari_diffseg.imaging.case import read_case
 
-    names = [c.strip() for c in channels.split(",")] if channels else None
     recipe = checkpoint.recipe
     try:
         return read_case(
-            source, modalities=recipe.modalities, may_miss=recipe.may_miss, channels=names, resample_to=resample
+            case.source,
+            modalities=recipe.modalities,
+            may_miss=recipe.may_miss,
+            channels=channels,
+            resample_to=resample,
+            case_id=case.name,
         )
     except OSError as err:
         raise BadCase(f"It cannot be looked at: {err.strerror}: allow reading it, or choose another.") from err

@@ -106,6 +106,7 @@ def read_case(
     may_miss: bool = False,
     channels: Sequence[str] | None = None,
     resample_to: str | None = None,
+    case_id: str | None = None,
 ) -> Case:
     """Read the images of one patient.
 
@@ -124,6 +125,8 @@ def read_case(
     resample_to : str, optional
         Modality whose grid the others are brought to, by linear interpolation, when grids differ; the reference mask
         takes the nearest label.
+    case_id : str, optional
+        What the case is called; what the names of its files have in common by default.
 
     Returns
     -------
@@ -138,16 +141,16 @@ def read_case(
     GridMismatch
         If grids differ and `resample_to` is not given.
     """
-    wanted = _Wanted(None if modalities is None else tuple(modalities), may_miss)
+    wanted = _Wanted(None if modalities is None else tuple(modalities), may_miss, case_id)
     if isinstance(source, Mapping):
         case = _from_files({m: Path(p) for m, p in source.items()}, wanted)
     else:
         paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(p) for p in source]
         case = _from_paths(each_pair_once(paths), wanted, channels)
-    case_id, volumes, reference = case
+    name, volumes, reference = case
     if resample_to is not None:
-        volumes, reference = _resampled(case_id, volumes, reference, resample_to)
-    return Case(case_id, volumes, reference)
+        volumes, reference = _resampled(name, volumes, reference, resample_to)
+    return Case(name, volumes, reference)
 
 
 _Parts = tuple[str, dict[str, Volume], Volume | None]
@@ -155,10 +158,11 @@ _Parts = tuple[str, dict[str, Volume], Volume | None]
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """The modalities to read, in order (none: all that are given), and whether some of them may be missing."""
+    """The modalities to read, in order (none: all that are given), whether some may be missing, and the case's name."""
 
     modalities: tuple[str, ...] | None
     may_miss: bool
+    case_id: str | None
 
     def among(self, case_id: str, given: Mapping[str, Any] | Sequence[str]) -> list[str]:
         """Those to read of what is given, at least one."""
@@ -229,7 +233,7 @@ def _check_one_case(paths: list[Path]) -> None:
 
 def _from_files(files: Mapping[str, Path], wanted: _Wanted) -> _Parts:
     images = {m: p for m, p in files.items() if m != REFERENCE}
-    case_id = case_id_of(list(images.values() or files.values())) if files else "without files"
+    case_id = wanted.case_id or (case_id_of(list(images.values() or files.values())) if files else "without files")
     volumes = {m: read_volume(images[m]) for m in wanted.among(case_id, images)}
     reference = read_mask(files[REFERENCE]) if REFERENCE in files else None
     return case_id, volumes, reference
@@ -252,7 +256,7 @@ def _from_channels(paths: list[Path], wanted: _Wanted, channels: Sequence[str] |
             f"{shown_name(path)} has {count} channels, but {len(named)} are named ({', '.join(named)}): "
             "name each once, in the file's order."
         )
-    case_id = case_id_of([path])
+    case_id = wanted.case_id or case_id_of([path])
     names = wanted.among(case_id, read)
     volumes = read_channels(path, only=[named.index(m) for m in names])
     return case_id, dict(zip(names, volumes, strict=True)), None

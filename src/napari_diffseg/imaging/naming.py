@@ -87,7 +87,7 @@ def modality_of(filename: str) -> str | None:
     str or None
         One of `MODALITIES`, or "seg" for a reference mask; None where the name states none.
     """
-    words = list(_STATED.finditer(_stem(filename)))
+    words = list(_STATED.finditer(file_stem(filename)))
     kinds = {word.lastgroup for word in words}
     if REFERENCE in kinds:
         return REFERENCE
@@ -157,6 +157,11 @@ def case_id_of(files: Sequence[Path]) -> str:
     stem = stems.pop() if len(stems) == 1 else _common_start(stems)
     # of a folder given as `..` only its absolute path, tidied, has the name
     name = stem or os.path.basename(os.path.dirname(os.path.abspath(files[0]))) or "case"
+    return printable(name)
+
+
+def printable(name: str) -> str:
+    """A name for folders of results: what cannot be printed is `_`."""
     return "".join(c if c.isprintable() else "_" for c in name)
 
 
@@ -165,7 +170,7 @@ def case_stem(filename: str) -> str:
 
     A modality before the one that decides belongs to the case's name, as in `t2_shift_t1`.
     """
-    stem = _stem(filename)
+    stem = file_stem(filename)
     if numbered := _VSD.fullmatch(stem):
         stem = numbered[1]
     words = list(_STATED.finditer(stem))
@@ -266,7 +271,8 @@ def _common_start(stems: Iterable[str]) -> str:
     return "".join(letters[0] for letters in same).strip("_-. ")
 
 
-def _stem(filename: str) -> str:
+def file_stem(filename: str) -> str:
+    """A file's name without the suffix of an image."""
     name = Path(filename).name
     suffix = next((s for s in (*_SUFFIXES, *_VOXEL_SUFFIXES) if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_diffseg.errors import BadCase, BadRequest, DiffsegError
+from napari_diffseg.errors import BadCase, BadRequest, DiffsegError, GridMismatch
 from napari_diffseg.evaluation.by_steps import LeftOut, PredictedFolder, sort_out
 from napari_diffseg.evaluation.case_scores import CaseScores, score_case
 from napari_diffseg.evaluation.labels import check_labels_occur, check_lesion_labels
@@ -188,7 +188,12 @@ def _with_notes(case: CaseScores, left_out: Sequence[LeftOut]) -> CaseScores:
 def _one(evaluation: Evaluation, case_id: str, files: PredictionFiles) -> tuple[CaseScores, Snapshot]:
     predicted = _read(evaluation, case_id, files)
     drawn = find_truth(evaluation.truth, case_id, reader_pattern=evaluation.reader_pattern)
-    truth = read_truth(drawn, predicted.grid, case_id=case_id, labels=evaluation.labels)
+    try:
+        truth = read_truth(drawn, predicted.grid, case_id=case_id, labels=evaluation.labels)
+    except GridMismatch as err:
+        if files.alone is not None:
+            raise
+        raise GridMismatch(f"{err} Or bring the run to it: export RUN --like TRUTH --out DIR, evaluate DIR.") from err
     region, image = _region(evaluation, predicted, truth)
     case = score_case(predicted, truth, region, bins=evaluation.bins)
     return case, take_snapshot(predicted, truth.majority, dice=case.overlap.dice, image=image)

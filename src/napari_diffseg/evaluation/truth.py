@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_diffseg.errors import BadCase, GridMismatch
 from napari_diffseg.evaluation.labels import refuse_negative_labels
+from napari_diffseg.evaluation.turning import turned_like
 from napari_diffseg.imaging.naming import REFERENCE, case_stem, is_image_name, modality_of, shown_name
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.volume import describe_grid, same_grid
@@ -103,7 +104,7 @@ def cases_with_truth(folder: Path) -> set[str]:
 
 
 def read_truth(files: Sequence[Path], grid: Volume, *, case_id: str, labels: Iterable[int] | None = None) -> Truth:
-    """Read the readers' masks and make them binary.
+    """Read the readers' masks and make them binary; one whose file runs along other directions is turned.
 
     Parameters
     ----------
@@ -132,13 +133,14 @@ def read_truth(files: Sequence[Path], grid: Volume, *, case_id: str, labels: Ite
             raise BadCase(f"Case {case_id}: its truth is the predicted mask itself: give the folder of the truth.")
         volume = read_mask(path)
         refuse_negative_labels(volume, case_id=case_id)
-        if not same_grid(volume, grid):
+        turned = turned_like(volume, grid)
+        if not same_grid(turned, grid):
             elsewhere = ", elsewhere in space" if describe_grid(volume) == describe_grid(grid) else ""
             raise GridMismatch(
                 f"Case {case_id}: the truth {shown_name(path)} is {describe_grid(volume)}{elsewhere}, but the "
                 f"prediction is {describe_grid(grid)}: give the truth on the grid of the images that were segmented."
             )
-        masks.append(volume.data > 0 if wanted is None else np.isin(volume.data, wanted))
+        masks.append(turned.data > 0 if wanted is None else np.isin(turned.data, wanted))
     return Truth(tuple(shown_name(p) for p in files), np.stack(masks))
 
 

@@ -23,8 +23,9 @@ from cells import RESULTS, WORK, write_record
 from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.training.config import NetworkSettings, TrainingConfig, ValidationSettings
 from napari_diffseg.training.draw import PhantomSource
+from napari_diffseg.training.prepare import LAST, POOL
 from napari_diffseg.training.presets import preset
-from napari_diffseg.training.run import LAST, POOL, train
+from napari_diffseg.training.run import train
 from napari_diffseg.training.validate import summary, validate_case
 
 if TYPE_CHECKING:

@@ -77,7 +77,7 @@ def build_pool(
     OutputFailed
         If there is no room.
     """
-    partial = folder.with_name(f".{folder.name}.part")
+    partial = _partial(folder)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
@@ -89,6 +89,15 @@ def build_pool(
     except OSError as err:
         raise OutputFailed(f"The slices could not be written to {folder}: {err.strerror}: make room there.") from err
     finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def discard_pool(folder: Path) -> None:
+    """Remove a pool, if there is one; a part of one is never left under its name, and what is no pool stays."""
+    partial = _partial(folder)
+    shutil.rmtree(partial, ignore_errors=True)
+    if (folder / _DESCRIPTION).exists():
+        folder.rename(partial)
         shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -110,6 +119,11 @@ def open_pool(folder: Path) -> tuple[Pool, Split]:
         return Pool(images, masks, first), Split(tuple(told["train"]), tuple(told["held_out"]))
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise BadRequest(f"The slices in {folder} are damaged ({err}): remove that folder and resume.") from err
+
+
+def _partial(folder: Path) -> Path:
+    """Where a pool lies while it is not whole."""
+    return folder.with_name(f".{folder.name}.part")
 
 
 def _encoded(source: CaseSource, names: Sequence[str], workers: int) -> Iterable[Slices]:

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 from accelerate.utils import gather_object
 
 from napari_diffseg.checkpoint import load_checkpoint
-from napari_diffseg.errors import BadRequest, OutputExists
 from napari_diffseg.segmenting.heap import freed_memory_kept
 from napari_diffseg.training.card import Provenance, write_weights
-from napari_diffseg.training.config_file import first_difference, read_config, write_config
 from napari_diffseg.training.journal import Journal
-from napari_diffseg.training.pool import build_pool, open_pool
-from napari_diffseg.training.start import keep_start
+from napari_diffseg.training.pool import open_pool
+from napari_diffseg.training.prepare import BEST, LAST, POOL, START, STATE, prepare
 from napari_diffseg.training.state import load_state, save_state
 from napari_diffseg.training.stopping import deterministic, stop_between_steps
 from napari_diffseg.training.trainer import StepReport, Trainer, make_accelerator
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
 
     from napari_diffseg.training.config import TrainingConfig
     from napari_diffseg.training.source import CaseSource
-
-CONFIG, POOL, STATE, START = "config.toml", "pool", "state.pt", "start.safetensors"
-BEST, LAST = "best.safetensors", "last.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +91,7 @@ def train(
     Raises
     ------
     OutputExists
-        If the folder has a run and resuming was not asked for.
+        If something was learned in the folder and resuming was not asked for.
     BadRequest
         If there is nothing to resume, the settings or cases are others than before, or a value cannot be.
     DiffsegError
@@ -106,8 +101,7 @@ def train(
     main = accelerator.is_main_process
     say = tell if main else _silent
     if main:
-        _prepare(folder, config, resume=resume)
-        _encode(folder, source, workers, say)
+        prepare(folder, config, source, workers=workers, resume=resume, say=say)
     accelerator.wait_for_everyone()
     with deterministic(enabled=config.deterministic), freed_memory_kept(), ExitStack() as stack:
         run = _Run(folder, config, source, accelerator, workers, say)
@@ -122,39 +116,6 @@ def train(
 
 def _silent(text: str) -> None:
     """What the other processes say."""
-
-
-def _prepare(folder: Path, config: TrainingConfig, *, resume: bool) -> None:
-    """The folder, with these settings in it."""
-    there = (folder / CONFIG).exists()
-    if there and not resume:
-        raise OutputExists(f"{folder} has a training already: go on with it, --resume, or choose another folder.")
-    if not there and resume:
-        raise BadRequest(f"{folder} has no training to resume: leave --resume out, or name the folder of one.")
-    if there:
-        if difference := first_difference(read_config(folder / CONFIG), config):
-            raise BadRequest(f"{folder} was trained with other settings ({difference}): resume without changing any.")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    if config.start_from is not None:
-        keep_start(folder / START, config)
-    write_config(folder / CONFIG, config)
-
-
-def _encode(folder: Path, source: CaseSource, workers: int, say: Callable[[str], None]) -> None:
-    """The pool, of these very cases."""
-    split = source.split()
-    if not (folder / POOL).exists():
-        say(f"Encoding {len(split.train)} cases; {len(split.held_out)} are held out.")
-        step = max(1, len(split.train) // 10)
-
-        def told(done: int, total: int) -> None:
-            if done % step == 0 or done == total:
-                say(f"encoded {done} of {total} cases")
-
-        build_pool(folder / POOL, source, split, workers=workers, told=told)
-    elif open_pool(folder / POOL)[1].digest != split.digest:
-        raise BadRequest(f"{folder} was trained on other cases: resume with the --data that it began with.")
 
 
 class _Run:

@@ -166,9 +166,10 @@ class Trainer:
             except (RuntimeError, MemoryError) as err:
                 if not is_out_of_memory(err):
                     raise
+                place = ", in another folder" if self.step else ""
                 raise RunFailed(
                     f"Step {self.step + 1}: memory ran out: train the batch in more parts, [optimiser] accumulate in "
-                    "a --config file, or with a smaller --batch-size, in another folder."
+                    f"a --config file, or with a smaller --batch-size{place}."
                 ) from err
             self.step += 1
             yield StepReport(self.step, loss, gradient, rate, time.monotonic() - began)

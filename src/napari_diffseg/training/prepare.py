@@ -1,0 +1,109 @@
+"""A run's folder made ready: settings and encoded slices in it, and nothing that was learned put at risk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from napari_diffseg.errors import BadRequest, OutputExists
+from napari_diffseg.training.config_file import first_difference, read_config, write_config
+from napari_diffseg.training.pool import build_pool, discard_pool, open_pool
+from napari_diffseg.training.start import keep_start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_diffseg.training.config import TrainingConfig
+    from napari_diffseg.training.source import CaseSource
+    from napari_diffseg.training.split import Split
+
+CONFIG: Final = "config.toml"
+POOL: Final = "pool"
+STATE: Final = "state.pt"
+START: Final = "start.safetensors"
+BEST: Final = "best.safetensors"
+LAST: Final = "last.safetensors"
+
+
+def prepare(
+    folder: Path,
+    config: TrainingConfig,
+    source: CaseSource,
+    *,
+    workers: int = 0,
+    resume: bool = False,
+    say: Callable[[str], None],
+) -> None:
+    """Put settings and encoded slices into a run's folder, unless they are there.
+
+    A folder in which nothing has been learned yet, such as one whose cases could not be read, is begun anew with
+    whatever settings come next.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    config : TrainingConfig
+        All settings.
+    source : CaseSource
+        The cases.
+    workers : int
+        Processes that encode; 0: this one does.
+    resume : bool
+        Go on in a folder that has a run.
+    say : callable
+        Gets lines for people.
+
+    Raises
+    ------
+    OutputExists
+        If something was learned in the folder, and resuming was not asked for.
+    BadRequest
+        If there is nothing to resume, or settings or cases are others than what was learned with.
+    DiffsegError
+        If cases cannot be used, or there is no room.
+    """
+    there = (folder / CONFIG).exists()
+    if not there and resume:
+        raise BadRequest(f"{folder} has no training to resume: leave --resume out, or name the folder of one.")
+    begun = there and any((folder / name).exists() for name in (STATE, BEST, LAST))
+    if begun and not resume:
+        raise OutputExists(f"{folder} has a training already: go on with it, --resume, or choose another folder.")
+    difference = first_difference(read_config(folder / CONFIG), config) if resume else None
+    if begun and difference:
+        raise BadRequest(f"{folder} was trained with other settings ({difference}): resume without changing any.")
+    split = source.split()
+    if not begun and not (resume and difference is None and _holds(folder, split)):
+        _begin(folder, config)
+    _encode(folder, source, split, workers, say)
+
+
+def _holds(folder: Path, split: Split) -> bool:
+    """Whether the cases are encoded already."""
+    return (folder / POOL).exists() and open_pool(folder / POOL)[1].digest == split.digest
+
+
+def _begin(folder: Path, config: TrainingConfig) -> None:
+    """Settings, and weights to begin with; in this order, so that those which lie in a folder always fit each other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / CONFIG).exists():
+        discard_pool(folder / POOL)
+        (folder / CONFIG).unlink()
+    if config.start_from is not None:
+        keep_start(folder / START, config)
+    write_config(folder / CONFIG, config)
+
+
+def _encode(folder: Path, source: CaseSource, split: Split, workers: int, say: Callable[[str], None]) -> None:
+    """The pool, of these very cases."""
+    if not (folder / POOL).exists():
+        say(f"Encoding {len(split.train)} cases; {len(split.held_out)} are held out.")
+        step = max(1, len(split.train) // 10)
+
+        def told(done: int, total: int) -> None:
+            if done % step == 0 or done == total:
+                say(f"encoded {done} of {total} cases")
+
+        build_pool(folder / POOL, source, split, workers=workers, told=told)
+    elif open_pool(folder / POOL)[1].digest != split.digest:
+        raise BadRequest(f"{folder} was trained on other cases: resume with the --data that it began with.")

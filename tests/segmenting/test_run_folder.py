@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -125,10 +126,14 @@ def test_members_can_be_added_without_computing_the_old_ones_again(tiny_case, ti
 
 def test_resuming_with_other_settings_is_refused_by_name(tiny_case, tiny_checkpoint, tmp_path):
     keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint)
-    with pytest.raises(BadRequest, match="another settings"):
-        keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, seed=5), tiny_checkpoint, resume=True)
+    with pytest.raises(
+        BadRequest, match=r"with other settings \(eta 0.5, before 0.0; seed 5, before 0\): resume with the same"
+    ):
+        keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, seed=5, eta=0.5), tiny_checkpoint, resume=True)
     other = load_checkpoint(write_tiny_checkpoint(tmp_path / "other.safetensors", seed=1))
-    with pytest.raises(BadRequest, match="another checkpoint_digest"):
+    with pytest.raises(
+        BadRequest, match=rf"another checkpoint \({other.digest[:12]}, before {tiny_checkpoint.digest[:12]}\): "
+    ):
         keep(make_folder(tmp_path / "run", tiny_case, other), other, resume=True)
 
 
@@ -197,24 +202,38 @@ def test_a_run_killed_after_its_last_member_is_finished_by_a_resume(tiny_case, t
     assert (tmp_path / "run" / "uncertainty.nii.gz").read_bytes() == whole
 
 
-def test_resuming_to_fewer_members_than_are_there_is_refused(tiny_case, tiny_checkpoint, tmp_path):
+def test_resuming_to_fewer_members_than_are_there_has_nothing_to_do_but_the_maps(tiny_case, tiny_checkpoint, tmp_path):
     keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
+    fewer = make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2)
+    assert fewer.is_complete()
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*.nii.gz")}
     record = tmp_path / "run" / "run.json"
     record.write_text(record.read_text().replace('"complete"', '"running"'))
-    with pytest.raises(BadRequest, match="has all 2 members"):
-        keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint, resume=True)
+    (tmp_path / "run" / "mask.nii.gz").unlink()
+    keep(fewer, tiny_checkpoint, resume=True)
+    assert json.loads(record.read_text())["members"] == [0, 1, 2]
+    assert fewer.is_complete()
+    assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*.nii.gz")} == before
+
+
+def test_another_image_is_named(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=1), tiny_checkpoint)
+    t2 = tiny_case.volumes["t2"]
+    changed = replace(tiny_case, volumes=tiny_case.volumes | {"t2": replace(t2, file_digest="f" * 64)})
+    with pytest.raises(BadRequest, match=rf"other images \(t2 f{{12}}, before {t2.digest[:12]}\)"):
+        keep(make_folder(tmp_path / "run", changed, tiny_checkpoint), tiny_checkpoint, resume=True)
 
 
 def test_resuming_where_nothing_is_yet_begins(tiny_case, tiny_checkpoint, tmp_path):
     folder = make_folder(tmp_path / "run", tiny_case, tiny_checkpoint)
     keep(folder, tiny_checkpoint, resume=True)
     assert folder.is_complete()
-    assert not make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2).is_complete()
+    assert not make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=4).is_complete()
 
 
 def test_other_settings_are_named_even_when_all_members_are_there(tiny_case, tiny_checkpoint, tmp_path):
     keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
-    with pytest.raises(BadRequest, match="another settings"):
+    with pytest.raises(BadRequest, match=r"other settings \(timesteps 2, before 4\)"):
         keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, timesteps=2), tiny_checkpoint, resume=True)
 
 

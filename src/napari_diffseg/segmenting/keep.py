@@ -39,7 +39,8 @@ def keep_run(
     overwrite : bool
         Whether results that are there may be replaced; they are removed when the new run has started.
     resume : bool
-        Whether members that are there are taken over and only the others sampled; without results it begins anew.
+        Whether members that are there are taken over, all of them, and only the others sampled; without results it
+        begins anew.
     gaze : callable, optional
         The slice that is looked at, for the segmenter.
 
@@ -54,6 +55,7 @@ def keep_run(
     """
     folder.check(overwrite=overwrite or resume)
     resume = resume and folder.has_results()
+    folder = folder.with_all_there() if resume else folder
     request = _remaining(folder) if resume else folder.request
     source = _nothing_left(segmenter, folder) if request is None else segmenter.segment(folder.case, request, gaze=gaze)
     ensemble: Ensemble | None = None
@@ -89,7 +91,7 @@ def _remaining(folder: RunFolder) -> SegmentRequest | None:
     done = len(folder.finished_members())
     request = folder.request
     if done == request.members:
-        if folder.status() != "complete" and not folder.holds_member(request.first_member + done):
+        if folder.status() != "complete":
             return None
         raise BadRequest(f"{folder.folder} has all {done} members already: ask for more members, or use --overwrite.")
     return request.model_copy(update={"first_member": request.first_member + done, "members": request.members - done})

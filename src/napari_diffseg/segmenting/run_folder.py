@@ -6,9 +6,10 @@ import json
 import logging
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count, takewhile
 from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.segmenting.ensemble import Ensemble
+from napari_diffseg.segmenting.identity import difference, identity_of
 from napari_diffseg.segmenting.parts import Part, parts_of, unclaimed
 from napari_diffseg.segmenting.result_names import MAPS, channel_tails
 
@@ -97,7 +99,7 @@ class RunFolder:
         return bool(self._own_files())
 
     def is_complete(self) -> bool:
-        """Whether the very members of this request are here, and their maps.
+        """Whether all members of this request are here, more perhaps, and the maps of what is here.
 
         Raises
         ------
@@ -107,8 +109,7 @@ class RunFolder:
         if self.status() != "complete":
             return False
         self.check_same_run()
-        last = self.request.member_numbers[-1]
-        return len(self.finished_members()) == self.request.members and not self.holds_member(last + 1)
+        return len(self.finished_members()) == self.request.members
 
     def status(self) -> str | None:
         """What `run.json` says of the run: 'running', 'complete', or None where there is no readable one."""
@@ -140,12 +141,14 @@ class RunFolder:
 
     def finished_members(self) -> tuple[int, ...]:
         """Numbers of the members on disk from the request's first on, without a gap."""
-        numbers = []
-        for k in self.request.member_numbers:
-            if not self.holds_member(k):
-                break
-            numbers.append(k)
-        return tuple(numbers)
+        return tuple(takewhile(self.holds_member, self.request.member_numbers))
+
+    def with_all_there(self) -> RunFolder:
+        """The same folder, for as many members as are here where the request asks for fewer."""
+        there = sum(1 for _ in takewhile(self.holds_member, count(self.request.first_member)))
+        if there <= self.request.members:
+            return self
+        return replace(self, request=self.request.model_copy(update={"members": there}))
 
     def holds_member(self, number: int) -> bool:
         """Whether the member, counted from 0, is on disk in every mask channel."""
@@ -247,30 +250,11 @@ class RunFolder:
         record = self._record()
         if record is None:
             raise BadRequest(f"{self.folder} holds no readable run.json: nothing to resume there; use --overwrite.")
-        mine = self._identity()
-        differing = [key for key, value in mine.items() if record.get(key) != value]
-        if differing:
-            raise BadRequest(
-                f"{self.folder} was made with another {', '.join(differing)}: resume with the same settings, "
-                "or use --overwrite."
-            )
+        if other := difference(self._identity(), record):
+            raise BadRequest(f"{self.folder} was made with {other}: resume with the same, or use --overwrite.")
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same for two runs' members to belong to one ensemble, as JSON gives it back."""
-        free = {"members", "device", "batch_size", "focus", "threads"}
-        request = {k: v for k, v in self.request.model_dump(mode="json").items() if k not in free}
-        if request["window"] is None:  # runs of before there were windows have no word of it
-            del request["window"]
-        recipe = self.checkpoint.recipe
-        request["sampler"] = request["sampler"] or recipe.sampler
-        request["timesteps"] = request["timesteps"] or recipe.timesteps
-        return {
-            "checkpoint_digest": self.checkpoint.digest,
-            "recipe": recipe.model_dump(mode="json"),
-            "network": json.loads(json.dumps(self.checkpoint.config.to_dict())),
-            "inputs": {name: volume.digest for name, volume in self.case.volumes.items()},
-            "settings": request,
-        }
+        return identity_of(self.case, self.checkpoint, self.request)
 
     def _write_record(self, status: str, ensemble: Ensemble, finished: Finished | None) -> None:
         assert self._started is not None  # begin() or resume() came first

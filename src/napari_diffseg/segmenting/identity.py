@@ -1,0 +1,86 @@
+"""What must be the same for two runs' members to belong to one ensemble, and what differs where it is not."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from napari_diffseg.checkpoint import Checkpoint
+    from napari_diffseg.events import SegmentRequest
+    from napari_diffseg.imaging.case import Case
+
+_FREE: Final = ("members", "device", "batch_size", "focus", "threads")
+"""Settings that change nothing of a member."""
+_WORDS: Final = {
+    "checkpoint_digest": "another checkpoint",
+    "recipe": "another recipe",
+    "network": "another network",
+    "inputs": "other images",
+    "settings": "other settings",
+}
+_DIGITS: Final = 12
+"""Of a digest, as many as a person compares."""
+
+
+def identity_of(case: Case, checkpoint: Checkpoint, request: SegmentRequest) -> dict[str, Any]:
+    """What decides the members of a run, as JSON gives it back; the keys are those of `run.json`."""
+    settings = {k: v for k, v in request.model_dump(mode="json").items() if k not in _FREE}
+    if settings["window"] is None:  # runs of before there were windows have no word of it
+        del settings["window"]
+    recipe = checkpoint.recipe
+    settings["sampler"] = settings["sampler"] or recipe.sampler
+    settings["timesteps"] = settings["timesteps"] or recipe.timesteps
+    return {
+        "checkpoint_digest": checkpoint.digest,
+        "recipe": recipe.model_dump(mode="json"),
+        "network": json.loads(json.dumps(checkpoint.config.to_dict())),
+        "inputs": {name: volume.digest for name, volume in case.volumes.items()},
+        "settings": settings,
+    }
+
+
+def difference(mine: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """What is otherwise than a run's record says, each with both values; empty where nothing is.
+
+    Parameters
+    ----------
+    mine : mapping
+        As `identity_of` gives it.
+    record : mapping
+        A run's `run.json`.
+
+    Returns
+    -------
+    str
+        Such as "other settings (seed 5, before 0)".
+    """
+    parts = []
+    for key, value in mine.items():
+        before = record.get(key)
+        if before == value:
+            continue
+        parts.append(f"{_WORDS[key]} ({'; '.join(_differences(key, value, before))})")
+        if key == "checkpoint_digest":  # its recipe and its network are another's, too
+            break
+    return " and ".join(parts)
+
+
+def _differences(key: str, value: Any, before: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        earlier = before if isinstance(before, dict) else {}
+        for name in (*value, *(n for n in earlier if n not in value)):
+            if value.get(name) != earlier.get(name):
+                yield f"{name} {_told(key, value.get(name))}, before {_told(key, earlier.get(name))}"
+    else:
+        yield f"{_told(key, value)}, before {_told(key, before)}"
+
+
+def _told(key: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    if key in ("checkpoint_digest", "inputs"):
+        return str(value)[:_DIGITS]
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

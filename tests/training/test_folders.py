@@ -83,6 +83,26 @@ def test_4d_files_have_their_masks_in_the_folder_of_labels(tmp_path):
         source(tmp_path).read("BRATS_001")
 
 
+def test_nnunets_files_for_each_channel_are_one_case_with_its_label(tmp_path):
+    for name in ("imagesTr", "labelsTr", "imagesTs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "dataset.json").write_text('{"channel_names": {"0": "FLAIR", "1": "T1w"}}')
+    mask = np.zeros((12, 10, 4), np.uint8)
+    mask[3:5, 3:5, 1] = 3
+    for case in ("A_1", "A_2"):
+        for number in range(2):
+            image = nib.Nifti1Image(np.pad(np.full((8, 6, 4), 5.0 + number), ((2, 2), (2, 2), (0, 0))), np.eye(4))
+            nib.save(image, tmp_path / "imagesTr" / f"{case}_{number:04d}.nii.gz")
+            nib.save(image, tmp_path / "imagesTs" / f"B_{number:04d}.nii.gz")
+        nib.save(nib.Nifti1Image(mask, np.eye(4)), tmp_path / "labelsTr" / f"{case}.nii.gz")
+    cases = source(tmp_path)
+    assert list(cases.places) == ["A_1", "A_2"]
+    labelled = cases.read("A_2")
+    assert labelled.case.id == "A_2"
+    assert [volume.data.max() for volume in labelled.case.volumes.values()] == [6, 5]
+    assert labelled.readers.sum() == 4
+
+
 def test_several_readers_masks_are_all_read_and_one_pool_holds_different_numbers(tmp_path, write_labelled):
     write_labelled(tmp_path / "in" / "p1", "p1", readers=3)
     write_labelled(tmp_path / "in" / "p2", "p2")

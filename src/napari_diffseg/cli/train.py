@@ -153,7 +153,8 @@ def _source(data: str, settings: TrainingConfig) -> CaseSource:
     if data == PHANTOMS:
         counts = settings.data
         return PhantomSource(settings.recipe, counts.phantoms, counts.held_out_phantoms, settings.seed)
-    return FolderSource(find_cases(Path(data)), settings.recipe, settings.data, settings.seed)
+    cases = find_cases(Path(data), modalities=settings.recipe.modalities, channels=settings.data.channels)
+    return FolderSource(cases, settings.recipe, settings.data, settings.seed)
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Folders of cases that people drew masks of: BraTS of every year, the original's slices, 4-D files."""
+"""Folders of cases that people drew masks of: BraTS of every year, the original's slices, 4-D files, nnU-Net."""
 
 from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,14 +25,21 @@ from napari_diffseg.imaging.naming import (
     modality_of,
     shown_name,
 )
+from napari_diffseg.imaging.nnunet import nnunet_cases
 from napari_diffseg.training.source import LabelledCase, Slices, encode_slices
 from napari_diffseg.training.split import Split, split_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Sequence
 
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.training.config import DataSettings
+
+_TESTED = "imagesTs"
+"""A folder of images that are to be tested on, as a rule without masks."""
+
+Place = Path | Mapping[str, Path]
+"""Where a case lies: in a folder, in a 4-D file, or in files by modality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,8 @@ class FolderSource:
 
     Parameters
     ----------
-    places : mapping of str to Path
-        Of each case its folder, or its 4-D file; see `find_cases`.
+    places : mapping of str to Path or mapping
+        Of each case its folder, its 4-D file, or its files by modality; see `find_cases`.
     recipe : Recipe
         What is read of a case, and how.
     data : DataSettings
@@ -50,7 +58,7 @@ class FolderSource:
         Of the split.
     """
 
-    places: Mapping[str, Path]
+    places: Mapping[str, Place]
     recipe: Recipe
     data: DataSettings
     seed: int
@@ -83,8 +91,9 @@ class FolderSource:
         case = read_case(
             place,
             modalities=self.recipe.modalities,
-            channels=self.data.channels if place.is_file() else None,
+            channels=self.data.channels if isinstance(place, Path) and place.is_file() else None,
             resample_to=self.data.resample,
+            case_id=case_id,
         )
         files = self._masks(place, case)
         if not files and case.reference is not None:
@@ -104,11 +113,12 @@ class FolderSource:
         """
         return encode_slices(self.read(case_id), self.recipe, choose=lambda count: self._chosen(case_id, count))
 
-    def _masks(self, place: Path, case: Case) -> tuple[Path, ...]:
+    def _masks(self, place: Place, case: Case) -> tuple[Path, ...]:
         """The readers' files; none where the case has read its one reference already."""
+        if not isinstance(place, Path):
+            place = next(iter(place.values()))
         if place.is_file():
-            beside = place.parent.parent / place.parent.name.replace("images", "labels")
-            return find_truth(beside, case.id, reader_pattern=self.data.reader_pattern)
+            return find_truth(_labels_of(place.parent), case.id, reader_pattern=self.data.reader_pattern)
         pattern = self.data.reader_pattern or READER_PATTERN
         if readers := sorted(place.glob(pattern.replace("{case}", glob.escape(case.id)))):
             return tuple(readers)
@@ -128,11 +138,22 @@ class FolderSource:
         return chosen
 
 
-def find_cases(folder: Path) -> dict[str, Path]:
-    """All cases below a folder, by name: folders of images that name their modality, and 4-D files.
+def find_cases(
+    folder: Path, *, modalities: Sequence[str] = (), channels: Sequence[str] | None = None
+) -> dict[str, Place]:
+    """All cases below a folder, by name: folders of images that name their modality, 4-D files, and nnU-Net's.
 
     4-D files lie in a folder whose name holds "images", such as imagesTr, with their masks in the one of the same name
-    with "labels" (Medical Segmentation Decathlon), or beside them.
+    with "labels" (Medical Segmentation Decathlon), or beside them; so do the files that nnU-Net has for each channel.
+
+    Parameters
+    ----------
+    folder : Path
+        Of all cases.
+    modalities : sequence of str
+        Those that are looked for.
+    channels : sequence of str, optional
+        What nnU-Net's channels are; what `dataset.json` says by default.
 
     Raises
     ------
@@ -141,12 +162,11 @@ def find_cases(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise BadCase(f"{shown_name(folder)} is no folder: name one with cases, or the word phantoms.")
-    found: dict[str, Path] = {}
-    for place in _places(folder):
-        name = case_id_of([place]) if place.is_file() else _name_of(place)
+    found: dict[str, Place] = {}
+    for name, place in _named_places(folder, modalities, channels):
         if name in found:
             raise BadCase(
-                f"Two cases are called {name} ({found[name].parent.name} and {place.parent.name}): "
+                f"Two cases are called {name} ({_parent_of(found[name])} and {_parent_of(place)}): "
                 "rename one, or train on the folder of one."
             )
         found[name] = place
@@ -162,18 +182,31 @@ def _name_of(folder: Path) -> str:
     return case_id_of([p for m, p in find_case_files(folder).items() if m != REFERENCE])
 
 
-def _places(folder: Path) -> list[Path]:
-    places, seen = [], set[str]()
+def _parent_of(place: Place) -> str:
+    return (place if isinstance(place, Path) else next(iter(place.values()))).parent.name
+
+
+def _labels_of(images: Path) -> Path:
+    return images.parent / images.name.replace("images", "labels")
+
+
+def _named_places(
+    folder: Path, modalities: Sequence[str], channels: Sequence[str] | None
+) -> Iterator[tuple[str, Place]]:
+    seen = set[str]()
     for where, folders, files in os.walk(folder, followlinks=True):
         here = Path(where)
         seen.add(os.path.realpath(here))
         # links are followed, as cases are often linked together, but not around in a circle
         folders[:] = sorted(f for f in folders if not f.startswith(".") and os.path.realpath(here / f) not in seen)
-        if looks_like_case(here):
-            places.append(here)
+        if here.name == _TESTED and not _labels_of(here).is_dir():
+            continue
+        if "images" in here.name and (numbered := nnunet_cases(here, modalities=modalities, channels=channels)):
+            yield from numbered.items()
+        elif looks_like_case(here):
+            yield _name_of(here), here
         else:
-            places += [here / f for f in sorted(files) if _may_be_4d(f, files, here)]
-    return places
+            yield from ((case_id_of([here / f]), here / f) for f in sorted(files) if _may_be_4d(f, files, here))
 
 
 def _may_be_4d(name: str, names: list[str], folder: Path) -> bool:

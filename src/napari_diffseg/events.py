@@ -6,6 +6,7 @@ Everything here is numpy on the host and picklable: the napari panel, the comman
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     """The source slice that is looked at now; None while none is."""
 
 PrecisionName = Literal["auto", "fp32", "bf16"]
+
+
+def _check_device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,2})?", text):
+        raise ValueError(f"{text!r} is no device: choose auto, cpu, cuda, cuda:0 or mps")
+    return text
 
 
 def _check_slices(text: str | None) -> str | None:
@@ -78,13 +85,10 @@ class SegmentRequest(BaseModel):
         ge=0,
         le=100_000,
         title="First member",
-        description="Number of the first mask; earlier ones are left out.",
+        description="Number of the first mask, counted from 0 (files count from 1); earlier ones are left out.",
     )
-    device: str = Field(
-        "auto",
-        pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$",
-        title="Device",
-        description="auto, cpu, cuda, cuda:1 or mps.",
+    device: Annotated[str, AfterValidator(_check_device)] = Field(
+        "auto", title="Device", description="auto, cpu, cuda, cuda:1 or mps."
     )
     precision: PrecisionName = Field(
         "auto",

@@ -90,6 +90,22 @@ def test_a_window_gives_the_same_voxels_inside_and_none_outside(tiny_checkpoint,
             assert not event.probability[..., :5, :].any()
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"eta": 1, "sampler": "ddpm"}, "Eta 1 changes nothing: it is of the sampler ddim, and this run's is ddpm."),
+        ({"focus": 5}, "Focus 5 is none of the volume's slices, 0 to 4: the run begins at the nearest."),
+        ({"eta": 1, "sampler": "ddim", "focus": 4}, None),
+        ({"eta": 0, "sampler": "dpmpp"}, None),
+    ],
+)
+def test_a_setting_without_effect_is_a_warning(tiny_checkpoint, tiny_case, settings, said):
+    request = SegmentRequest(device="cpu", members=1, **settings)
+    started = next(iter(LocalSegmenter(tiny_checkpoint).segment(tiny_case, request)))
+    usual = next(iter(LocalSegmenter(tiny_checkpoint).segment(tiny_case, SegmentRequest(device="cpu"))))
+    assert started.warnings == ((*usual.warnings, said) if said else usual.warnings)
+
+
 def test_another_seed_gives_another_mask(tiny_checkpoint, tiny_case):
     assert (members(tiny_checkpoint, tiny_case, seed=1)[0] != members(tiny_checkpoint, tiny_case, seed=2)[0]).any()
 

@@ -17,6 +17,7 @@ from napari_diffseg.events import Finished, Started
 from napari_diffseg.segmenting.calibrate import seconds_an_evaluation
 from napari_diffseg.segmenting.device import describe_device, precision_name, resolve_device, resolve_precision
 from napari_diffseg.segmenting.heap import freed_memory_kept
+from napari_diffseg.segmenting.idle import describe_idle
 from napari_diffseg.segmenting.memory import BatchLimits, choose_batch_size, shares_out_rows
 from napari_diffseg.segmenting.prepare import prepare
 from napari_diffseg.segmenting.reproducible import reproducibly
@@ -212,6 +213,7 @@ def _schedule(recipe: Recipe, timesteps: int | None) -> Schedule:
 
 def _started(run: Run, case: Case) -> Started:
     """The run as it will be done."""
+    slices = case.shape[run.conditioning.grid.slice_axis]
     return Started(
         run_id=run.id,
         case_id=case.id,
@@ -226,6 +228,10 @@ def _started(run: Run, case: Case) -> Started:
         source_shape=case.shape,
         labels=run.recipe.labels,
         evaluations=run.evaluations,
-        warnings=(*run.conditioning.warnings, *describe_scope(run.request.slices, run.window)),
+        warnings=(
+            *run.conditioning.warnings,
+            *describe_idle(run.request, sampler=run.sampler, slices=slices),
+            *describe_scope(run.request.slices, run.window),
+        ),
         window=run.window,
     )

@@ -53,9 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as err:
-        cause = err.__cause__
-        text = describe_validation(cause) if isinstance(cause, ValidationError) else str(err)
-        return _complain(f"{text.rstrip('.')}. See napari-diffseg --help.", USAGE)
+        return _complain(_usage(err), USAGE)
     except (BadRequest, BadRecipe) as err:
         return _complain(str(err), USAGE)
     except DiffsegError as err:
@@ -66,6 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("Interrupted.", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _usage(err: CycloptsError) -> str:
+    cause = err.__cause__
+    text = describe_validation(cause) if isinstance(cause, ValidationError) else str(err)
+    end = "" if text.endswith((".", "?")) else "."
+    return f"{text}{end} See {' '.join(('napari-diffseg', *(err.command_chain or ()), '--help'))}."
 
 
 def _complain(text: str, code: int) -> int:

@@ -71,7 +71,7 @@ def make_page(report: Report, snapshots: Sequence[Snapshot]) -> str:
         _pictures(snapshots),
         "<h2>Cases</h2>",
         _cases(report),
-        _regions(report),
+        _notes(report),
         "<h2>Rules</h2>",
         definitions(report.rules.items()),
         "<h2>Settings</h2>",
@@ -87,8 +87,9 @@ def _problems(report: Report) -> str:
     return bullets("Left out", lines)
 
 
-def _regions(report: Report) -> str:
+def _notes(report: Report) -> str:
     lines = [f"{c.case}: calibration and errors on {c.region_voxels} voxels, {c.region}." for c in report.cases]
+    lines += [f"{note}." for note in report.notes]
     lines += [f"{c.case}: {note}." for c in report.cases for note in c.notes]
     return bullets("Notes", lines)
 

@@ -74,6 +74,8 @@ class Report:
         Cases that could not be measured, and why.
     without_prediction : tuple of str
         Cases whose truth is there but not their prediction.
+    notes : tuple of str
+        What a reader should know that is not about a case of the report, such as a folder that is not compared.
     by_steps : tuple of StepsScores
         The cases by sampler and steps, where they were predicted with several.
     """
@@ -86,6 +88,7 @@ class Report:
     case_risk: RiskCoverage | None
     failed: Mapping[str, str]
     without_prediction: tuple[str, ...]
+    notes: tuple[str, ...]
     by_steps: tuple[StepsScores, ...]
     rules: Mapping[str, str]
     versions: Mapping[str, str | None]
@@ -98,9 +101,10 @@ def make_report(
     settings: Mapping[str, object],
     failed: Mapping[str, str],
     without_prediction: Sequence[str],
-    also: Sequence[CaseScores] = (),
+    notes: Sequence[str] = (),
+    compared: Sequence[CaseScores] = (),
 ) -> Report:
-    """Sum up the cases, of which there is at least one; those of `also` are the same ones, predicted otherwise."""
+    """Sum up the cases, of which there is at least one; `compared` are some, and the same ones predicted otherwise."""
     ordered = tuple(sorted(cases, key=lambda c: c.case))
     curves = [c.calibration.curve for c in ordered if c.calibration is not None]
     curve = pooled(curves) if curves else None
@@ -113,7 +117,8 @@ def make_report(
         case_risk=_case_risk(ordered),
         failed=failed,
         without_prediction=tuple(without_prediction),
-        by_steps=compare_steps([*ordered, *also]),
+        notes=tuple(notes),
+        by_steps=compare_steps(compared),
         rules=RULES,
         versions={name: _version(name) for name in _PACKAGES},
     )

@@ -123,13 +123,15 @@ def run_evaluation(evaluation: Evaluation, *, tell: Callable[[str], None]) -> Ev
     measured = list(_measured(evaluation, found, failed=failed, tell=tell))
     if not measured:
         raise BadCase(f"None of {len(found)} cases could be measured: {next(iter(failed.values()))}")
-    scores, others = _compared(evaluation, [case for case, _ in measured], also, failed=failed, tell=tell)
+    scores = [case for case, _ in measured]
+    compared, left_out = _compared(evaluation, scores, also, failed=failed, tell=tell)
     report = make_report(
-        scores,
+        [_with_notes(case, left_out) for case in scores],
         settings=evaluation.settings(),
         failed=failed,
         without_prediction=sorted(with_truth - set(found)),
-        also=others,
+        notes=[one.line for one in left_out if not one.cases or set(one.cases) - {case.case for case in scores}],
+        compared=compared,
     )
     return Evaluated(report, [snapshot for _, snapshot in measured])
 
@@ -148,16 +150,16 @@ def _compared(
     *,
     failed: dict[str, str],
     tell: Callable[[str], None],
-) -> tuple[Sequence[CaseScores], Sequence[CaseScores]]:
-    """The cases with notes of what is not compared by steps, and those of further folders that are, measured alike."""
+) -> tuple[Sequence[CaseScores], Sequence[LeftOut]]:
+    """The cases that are compared by steps, those of further folders measured alike; and what is not."""
     folders = [PredictedFolder(str(evaluation.predictions), tuple(scores))]
     for name, found in also:
         others = _measured(evaluation, found, where=name, failed=failed, tell=tell)
         folders.append(PredictedFolder(name, tuple(case for case, _ in others)))
-    cases, left_out = sort_out(folders) if also else ((), ())
+    compared, left_out = sort_out(folders) if also else ((), ())
     for one in left_out:
         tell(one.line)
-    return [_with_notes(case, left_out) for case in scores], cases
+    return compared, left_out
 
 
 def _measured(

@@ -130,6 +130,33 @@ def test_kill_9_at_any_moment_costs_no_more_than_the_interval(cases, settings, t
     assert same_run(tmp_path / "whole", parts)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_after_the_step_with_a_code_of_its_own(train, tmp_path, monkeypatch, capsys, number, code):
+    real = trainer.Trainer._update_average
+
+    def signalled(self):
+        real(self)
+        if self.step == 1:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(trainer.Trainer, "_update_average", signalled)
+    assert train(tmp_path / "out") == code
+    assert "stopped after step 2 of 6: --resume goes on" in capsys.readouterr().err
+    assert load_state(tmp_path / "out" / "state.pt")["step"] == 2
+
+
+def test_a_signal_in_the_last_step_stops_nothing(train, tmp_path, monkeypatch):
+    real = trainer.Trainer._update_average
+
+    def signalled(self):
+        real(self)
+        if self.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(trainer.Trainer, "_update_average", signalled)
+    assert train(tmp_path / "out", "--steps", 3) == 0
+
+
 @pytest.mark.slow
 def test_sigterm_stops_after_the_step_with_the_state_saved(cases, settings, tmp_path):
     out = tmp_path / "out"
@@ -139,7 +166,7 @@ def test_sigterm_stops_after_the_step_with_the_state_saved(cases, settings, tmp_
         time.sleep(0.05)
     process.terminate()
     _, error = process.communicate(timeout=120)
-    assert process.returncode == 0
+    assert process.returncode == 143
     step = load_state(out / "state.pt")["step"]
     assert f"stopped after step {step} of 5000" in error
     assert rows(out)[-1]["step"] == str(step)

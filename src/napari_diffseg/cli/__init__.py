@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError
 from pydantic import ValidationError
 
+from napari_diffseg.cli.signals import Terminated, sigterm_interrupts
 from napari_diffseg.cli.streams import open_streams
 from napari_diffseg.errors import BadRecipe, BadRequest, DiffsegError
 from napari_diffseg.recipe import describe_validation
@@ -16,7 +17,7 @@ from napari_diffseg.recipe import describe_validation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 app = App(
     name="napari-diffseg",
@@ -45,12 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 1 failed (of several cases: some failed, the others are done), 2 usage, 130 interrupted.
+        0 done, 1 failed (of several cases: some failed, the others are done), 2 usage, 130 interrupted, 143 terminated.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     open_streams()
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with sigterm_interrupts():
+            code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as err:
         return _complain(_usage(err), USAGE)
@@ -61,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as err:
         place = err.filename or "The output stream"
         return _complain(f"{place}: {err.strerror or err}: make room, allow access, or choose another place.", FAILED)
+    except Terminated:
+        return _complain("Terminated.", TERMINATED)
     except KeyboardInterrupt:
         return _complain("Interrupted.", INTERRUPTED)
     return code if isinstance(code, int) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -35,6 +36,7 @@ def demo(*, out: Path = Path("demo"), no_window: Annotated[bool, Parameter(negat
     if not no_window and has_display():
         from napari_diffseg.plugin.demo import open_demo
 
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a window at rest runs no Python that could heed another
         open_demo(out)
         return 0
     code = subprocess.run(_headless_command(out), check=False, env=_headless_environment()).returncode

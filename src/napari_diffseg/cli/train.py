@@ -110,7 +110,7 @@ def train(
     )
     if os.environ.get("RANK", "0") == "0":  # of the processes of a launcher, one speaks
         _report(outcome, out, settings.optimiser.steps)
-    return 0
+    return 0 if outcome.stopped_by is None else 128 + outcome.stopped_by
 
 
 def _check_used(data: str, of_folders: dict[str, Any], of_phantoms: dict[str, Any]) -> None:

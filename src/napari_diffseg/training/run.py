@@ -22,6 +22,7 @@ from napari_diffseg.training.validate import Figures, average_checkpoint, summar
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from signal import Signals
 
     from accelerate import Accelerator
 
@@ -43,12 +44,15 @@ class Outcome:
         Step of the best validation, -1 without one.
     best_dice : float
         Its Dice.
+    stopped_by : Signals, optional
+        The interrupt or SIGTERM that ended it before its time.
     """
 
     step: int
     finished: bool
     best_step: int
     best_dice: float
+    stopped_by: Signals | None = None
 
 
 def train(
@@ -110,6 +114,7 @@ def train(
             stack.enter_context(journal)
         last = min(stop_after or config.optimiser.steps, config.optimiser.steps)
         outcome = run.until(last, journal)
+    accelerator.wait_for_everyone()  # a launcher ends all processes with the first that ends
     accelerator.end_training()
     return outcome
 
@@ -145,7 +150,7 @@ class _Run:
 
     def until(self, last: int, journal: Journal | None) -> Outcome:
         """Train to a step, or until a signal comes; leaves state and weights behind."""
-        trainer, saved = self.trainer, self.trainer.step
+        trainer, saved, stop = self.trainer, self.trainer.step, None
         recent: list[StepReport] = []
         with stop_between_steps(self._accelerator) as stopping:
             for report in trainer.steps(last):
@@ -166,7 +171,7 @@ class _Run:
             self._save()
         self._write_last()
         finished = trainer.step >= self._config.optimiser.steps
-        return Outcome(trainer.step, finished, trainer.best_step, trainer.best_dice)
+        return Outcome(trainer.step, finished, trainer.best_step, trainer.best_dice, None if finished else stop)
 
     def _is_due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self._config.optimiser.steps

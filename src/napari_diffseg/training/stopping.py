@@ -18,24 +18,32 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def stop_between_steps(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
-    """Within, the first interrupt or SIGTERM only makes the given function say True, in all processes alike.
+def stop_between_steps(accelerator: Accelerator) -> Iterator[Callable[[], signal.Signals | None]]:
+    """Within, the first interrupt or SIGTERM only makes the given function name it, in all processes alike.
 
-    A second one does what it always does. Schedulers of clusters send SIGTERM a while before they kill.
+    A process that did not get it itself says SIGTERM. A second one does what it always does. Schedulers of clusters
+    send SIGTERM a while before they kill.
     """
+    came = signal.SIGTERM
+
+    def stopping() -> signal.Signals | None:
+        return came if accelerator.check_trigger() else None
+
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: bool(accelerator.check_trigger())  # only the main thread may handle signals
+        yield stopping  # only the main thread may handle signals
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = signal.Signals(number)
         accelerator.set_trigger()
         signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, note)
     try:
-        yield lambda: bool(accelerator.check_trigger())
+        yield stopping
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -367,3 +367,15 @@ def test_channels_of_nnunet_are_segmented_by_the_words_of_the_user(checkpoint, t
     assert predict(folder, *words, checkpoint=checkpoint, out=tmp_path / "out") == 0
     record = json.loads((tmp_path / "out" / "BRATS" / "run.json").read_text())
     assert record["files"]["t1ce"] == "BRATS_0002.nii.gz"
+
+
+def test_images_are_named_one_by_one_where_their_names_say_nothing(checkpoint, tmp_path, capsys):
+    folder = write_case(tmp_path / "p7")
+    words = ["--slices", "2:3", "--name", "anna"]
+    for n, name in enumerate(("t1", "t1ce", "t2", "flair")):
+        (folder / f"case_1_{name}.nii.gz").rename(folder / f"scan{n}.nii.gz")
+        words += ["--image", f"{name.upper()}={folder / f'scan{n}.nii.gz'}"]
+    assert predict(*words, checkpoint=checkpoint, out=tmp_path / "out") == 0
+    record = json.loads((tmp_path / "out" / "anna" / "run.json").read_text())
+    assert record["files"]["t1ce"] == "scan1.nii.gz"
+    assert predict(folder, "--name", "anna", checkpoint=checkpoint, out=tmp_path / "out") == 2

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from phantoms import ramp, write_image
 
-from napari_diffseg.errors import BadCase
-from napari_diffseg.imaging.case_files import find_case_sources, told_apart
+from napari_diffseg.errors import BadCase, BadRequest
+from napari_diffseg.imaging.case_files import case_of_images, find_case_sources, told_apart
 from napari_diffseg.imaging.nnunet import nnunet_cases
 
 FOUR = ("t1", "t1ce", "t2", "flair")
@@ -96,6 +96,29 @@ def test_cases_of_one_name_take_those_of_the_folders_that_tell_them_apart(tmp_pa
     cases = [case for p in ("p1", "p2", "p3") for case in find_case_sources(tmp_path / p)]
     assert [case.name for case in told_apart(cases)] == ["p1", "p2", "other"]
     assert [case.name for case in told_apart([cases[0], cases[0]])] == ["brain", "brain"]
+
+
+def test_images_whose_names_say_nothing_are_what_the_user_says():
+    case = case_of_images(["T1c=p7/MPRAGE_post.nii.gz", "flair=p7/a=b.nii.gz"])
+    assert (case.name, case.folder) == ("p7", Path("p7"))
+    assert case.source == {"t1ce": Path("p7/MPRAGE_post.nii.gz"), "flair": Path("p7/a=b.nii.gz")}
+    assert case_of_images(["t1=a.nii"], name="anna").name == "anna"
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "text"),
+    [
+        (["a.nii"], None, "give MODALITY=FILE"),
+        (["t1="], None, "give MODALITY=FILE"),
+        (["adc=a.nii"], None, "one of t1, t1ce, t2, flair, seg"),
+        (["t1=a.nii", "T1w=b.nii"], None, "names t1 twice"),
+        (["t1=a.nii"], "../x", "without separators"),
+        (["t1=a.nii"], "..", "without separators"),
+    ],
+)
+def test_an_image_that_is_named_unclearly_is_refused(words, name, text):
+    with pytest.raises(BadRequest, match=text):
+        case_of_images(words, name=name)
 
 
 def nnunet(folder, cases=("A", "t2_shift"), channels=4, described=None, where=None):

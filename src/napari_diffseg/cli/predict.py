@@ -32,6 +32,8 @@ def predict(
     request: Annotated[SegmentRequest, Parameter(name="*")] = SegmentRequest(),
     channels: str | None = None,
     resample: str | None = None,
+    image: list[str] | None = None,
+    name: str | None = None,
     overwrite: Flag = False,
     resume: Flag = False,
     overrides: OverrideOptions = Overrides(),
@@ -50,16 +52,23 @@ def predict(
         Modalities of a 4-D file's channels, in their order, such as flair,t1,t1ce,t2; other: not to be read.
     resample
         Modality whose grid the others are brought to when they differ.
+    image
+        One image of one more case, as MODALITY=FILE, such as t1=MPRAGE.nii.gz; once for each of its images.
+    name
+        What the case of --image is called; by default as the folder of its first image.
     overwrite
         Replace results that are there.
     resume
         Keep finished members that are there and sample only the others.
     """
     from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
+    from napari_diffseg.imaging.case_files import case_of_images
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
-    if not cases:
+    if not cases and not image:
         raise BadRequest("No case given: name at least one folder or file. See napari-diffseg predict --help.")
+    if name is not None and not image:
+        raise BadRequest("--name is for the case of --image: leave it out, or name that case's images.")
     if overwrite and resume:
         raise BadRequest("--overwrite and --resume exclude each other: give one of them.")
     loaded = load_checkpoint(resolve_checkpoint(checkpoint), **overrides.given())
@@ -67,7 +76,8 @@ def predict(
         _say(f"guessed: {guess}")
     segmenter = LocalSegmenter(loaded, preview_interval_s=None)
     names = [c.strip() for c in channels.split(",")] if channels else None
-    found, failed = _find(cases, loaded, names)
+    named = [case_of_images(image, modalities=loaded.recipe.modalities, name=name)] if image else []
+    found, failed = _find(cases, named, loaded, names)
     seen = set[str]()
     for one in found:
         try:
@@ -83,11 +93,13 @@ def predict(
     return 1 if failed else 0
 
 
-def _find(paths: Sequence[Path], checkpoint: Checkpoint, channels: list[str] | None) -> tuple[list[CaseFiles], int]:
-    """The cases that paths hold, each with a name of its own where that can be; and how many paths failed."""
+def _find(
+    paths: Sequence[Path], named: Sequence[CaseFiles], checkpoint: Checkpoint, channels: list[str] | None
+) -> tuple[list[CaseFiles], int]:
+    """The cases that paths hold, and others, each with a name of its own where that can be; how many paths failed."""
     from napari_diffseg.imaging.case_files import find_case_sources, told_apart
 
-    found: list[CaseFiles] = []
+    found = list(named)
     failed = 0
     for path in paths:
         try:

@@ -8,15 +8,17 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_diffseg.errors import BadCase
+from napari_diffseg.errors import BadCase, BadRequest
 from napari_diffseg.imaging.naming import (
     MODALITIES,
+    REFERENCE,
     by_modality,
     case_id_of,
     case_stem,
     find_case_files,
     images_in,
     looks_like_case,
+    modality_named,
     modality_of,
     printable,
     shown_name,
@@ -87,6 +89,42 @@ def find_case_sources(
     if len(below) > 1 and len(modalities) > 1 and all(len(_images(folder)) == 1 for folder in folders):
         return [_of_one_case(path, folders)]
     return below or [CaseFiles(printable(path.absolute().name), path, path)]
+
+
+def case_of_images(
+    words: Sequence[str], *, modalities: Sequence[str] = MODALITIES, name: str | None = None
+) -> CaseFiles:
+    """A case of files whose modality the user names.
+
+    Parameters
+    ----------
+    words : sequence of str
+        `MODALITY=FILE` each, one at least; the modality in any spelling, or "seg".
+    modalities : sequence of str
+        Those that are looked for.
+    name : str, optional
+        Of the case; that of the first file's folder by default.
+
+    Raises
+    ------
+    BadRequest
+        If a word is none such, a modality is not known or named twice, or the name is none for a folder.
+    """
+    known = tuple(dict.fromkeys((*modalities, *MODALITIES, REFERENCE)))
+    files: dict[str, Path] = {}
+    for word in words:
+        said, equals, path = word.partition("=")
+        modality = modality_named(said, known)
+        if not equals or not path or modality not in known:
+            raise BadRequest(f"--image {word}: give MODALITY=FILE, the modality one of {', '.join(known)}.")
+        if modality in files:
+            raise BadRequest(f"--image names {modality} twice ({files[modality]} and {path}): leave one.")
+        files[modality] = Path(path)
+    folder = next(iter(files.values())).parent
+    called = printable(name if name is not None else folder.absolute().name) or "case"
+    if Path(called).name != called or called == "..":
+        raise BadRequest(f"--name {called} can be no folder's name: give one without separators.")
+    return CaseFiles(called, files, folder)
 
 
 def told_apart(cases: Sequence[CaseFiles]) -> list[CaseFiles]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +25,7 @@ OTHER: Final = "other"
 """What a user calls a channel that is not to be read."""
 
 _SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".hdr.gz")
+_FOREIGN = (".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".mnc")
 _VOXEL_SUFFIXES = (".img", ".img.gz")
 _CONTRAST = "ce|c|gd|gad|gado|contrast"
 _STATED = re.compile(
@@ -192,7 +193,7 @@ def images_in(folder: Path) -> list[Path]:
         If the folder cannot be read.
     """
     try:
-        return sorted(p for p in Path(folder).iterdir() if is_image_name(p.name) and not p.is_dir())
+        return sorted(p for p in folder.iterdir() if is_image_name(p.name) and not p.is_dir())
     except OSError as err:
         raise BadCase(f"Folder {shown_name(folder)} cannot be read: {err.strerror}: choose another.") from err
 
@@ -208,19 +209,25 @@ def find_case_files(folder: Path) -> dict[str, Path]:
         If the folder cannot be read, holds no image with a modality in its name, or several cases, or two files for
         one modality.
     """
+    folder = Path(folder)
     images = images_in(folder)
     stated = [(p, m) for p in images if (m := modality_of(p.name)) is not None]
     if not any(m != REFERENCE for _, m in stated):
+        if foreign := _foreign_images(folder):
+            raise BadCase(
+                f"Folder {shown_name(folder)} holds no NIfTI images, but {', '.join(foreign[:5])}: convert them to "
+                "NIfTI (.nii.gz), each with its modality in its name."
+            )
         names = ", ".join(shown_name(p) for p in images[:5]) or "no images at all"
         raise BadCase(
             f"Folder {shown_name(folder)} holds no image with t1, t1ce, t2 or flair in its name, but {names}: "
-            "rename the files, or name the modality of each."
+            "rename the files, or name the modality of each (--image t1=FILE), or of channels (--channels)."
         )
     cases = sorted({case_stem(p.name) for p, m in stated if m != REFERENCE})
     if len(cases) > 1:
         raise BadCase(
             f"Folder {shown_name(folder)} holds {len(cases)} cases ({', '.join(cases[:5])}): "
-            "give each a folder of its own, or name the files of one."
+            "give each a folder of its own, or name the files of one (--image t1=FILE)."
         )
     return by_modality(stated)
 
@@ -255,6 +262,12 @@ def looks_like_case(path: Path) -> bool:
             )
     except OSError:
         return False
+
+
+def _foreign_images(folder: Path) -> list[str]:
+    """Images of other formats in a folder that holds none of ours, or in the folders in it."""
+    entries = islice(chain(folder.glob("*"), folder.glob("*/*")), _SCANNED)
+    return sorted(shown_name(p) for p in entries if p.name.lower().endswith(_FOREIGN))
 
 
 def _deciding(words: Sequence[re.Match[str]]) -> re.Match[str] | None:

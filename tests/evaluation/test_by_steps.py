@@ -7,6 +7,7 @@ import json
 import pytest
 from evaluation_folders import box, write, write_prediction
 
+from napari_diffseg.cli import main
 from napari_diffseg.cli.evaluate import evaluate
 from napari_diffseg.errors import BadCase
 from napari_diffseg.evaluation.run import Evaluation, run_evaluation
@@ -235,3 +236,10 @@ def test_what_is_left_out_of_a_case_that_the_report_has_not_is_a_note_of_the_rep
     assert points(report) == [(10, 2), (50, 2)]
     assert report.notes == tuple(left_out(told))
     assert [line.startswith("c: ") for line in report.notes] == [True]
+
+
+def test_help_offers_no_option_that_means_nothing(capsys):
+    assert main(["evaluate", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "--also" in text
+    assert "--empty" not in text

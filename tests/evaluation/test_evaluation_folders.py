@@ -58,6 +58,19 @@ def test_one_of_several_masks_must_be_named(tmp_path):
     np.testing.assert_array_equal(found.members, [box(3)])
 
 
+def test_a_channel_of_a_run_of_one_mask_is_refused_as_there_is_none_to_name(tmp_path):
+    folder = write_prediction(tmp_path / "a", [box(8)])
+    with pytest.raises(BadCase, match=r"one mask and no channel foo: leave out --channel"):
+        read_prediction(PredictionFiles(folder), case_id="a", channel="foo")
+
+
+def test_a_channel_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+    folder = write_prediction(tmp_path / "a", [box(8)])
+    write(folder / "mask_corrected.nii.gz", box(3))
+    with pytest.raises(BadCase, match=r"no channel foo, but corrected: correct --channel"):
+        read_prediction(PredictionFiles(folder), case_id="a", channel="foo")
+
+
 def test_a_mask_corrected_by_hand_beside_the_results_is_not_taken_for_theirs(tmp_path):
     folder = write_prediction(tmp_path / "a", [box(8)])
     write(folder / "mask_corrected.nii.gz", box(3))

@@ -121,6 +121,17 @@ def test_cases_without_their_counterpart_are_named_and_the_others_are_measured(f
     assert "forgotten" in (folders / "out" / "report.html").read_text("utf-8")
 
 
+def test_what_a_reader_should_know_of_a_case_is_said_on_the_screen_too(folders, capsys):
+    write_prediction(folders / "runs" / "moved", [box(10)], slices=[1, 2], status="running")
+    run(folders)
+    lines = capsys.readouterr().err.splitlines()
+    assert "perfect: Dice 1.000" in lines
+    note = (
+        "the run covered 2 of 6 slices: only they are measured; the run was not finished: these are the members it had"
+    )
+    assert f"moved: Dice 0.750 ({note})" in lines
+
+
 def test_a_truth_on_another_grid_is_a_case_not_measured(folders):
     write(folders / "truth" / "moved" / "moved_seg.nii.gz", box(8, shape=(24, 20, 7)))
     assert run(folders) == 1

@@ -18,7 +18,7 @@ def evaluate(
     *,
     truth: Path,
     out: Path,
-    also: list[Path] | None = None,
+    also: Annotated[list[Path] | None, Parameter(negative="")] = None,
     images: Path | None = None,
     reader_pattern: str | None = None,
     labels: str | None = None,
@@ -40,7 +40,7 @@ def evaluate(
         Folder for the report.
     also
         Further folders that predict wrote, of the same cases in other --timesteps: Dice is plotted against steps, for
-        the cases that all folders have; the report names those that are left out.
+        the cases that all folders have on the same slices; the report names those that are left out.
     images
         Folder of the images that were segmented: says where the brain is, and gives the pictures their background.
     reader_pattern

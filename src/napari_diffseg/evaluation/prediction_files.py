@@ -64,8 +64,12 @@ class PredictionFiles:
         candidates = [path for path in there if not self._tail(path)] or written or there
         if channel is None and len(candidates) == 1:
             return candidates[0]
-        channels = ", ".join(self._tail(path).removeprefix("_") or "-" for path in there)
-        raise BadCase(f"Case {case_id}: its masks are of {channels}: name the one to evaluate with --channel.")
+        names = ", ".join(self._tail(path).removeprefix("_") for path in there if self._tail(path))
+        if channel is None:
+            raise BadCase(f"Case {case_id}: its masks are of {names}: name the one to evaluate with --channel.")
+        if not names:
+            raise BadCase(f"Case {case_id}: it has one mask and no channel {channel}: leave out --channel.")
+        raise BadCase(f"Case {case_id}: it has no channel {channel}, but {names}: correct --channel, or leave it out.")
 
     def map(self, what: str, mask: Path) -> Path:
         """Where the mean, uncertainty or expected mask is that belongs to a mask, if there is one."""

@@ -105,7 +105,7 @@ def run_evaluation(evaluation: Evaluation, *, tell: Callable[[str], None]) -> Ev
     evaluation : Evaluation
         What to measure.
     tell : callable
-        Gets one line for each case, and one for what is left out of the comparison by steps, and why.
+        Gets one line for each case, with its notes, and one for what is left out of the comparison by steps, and why.
 
     Raises
     ------
@@ -179,7 +179,8 @@ def _measured(
             failed[name] = str(err)
             tell(str(err) if where is None else f"{where}: {err}")
             continue
-        tell(f"{name}: Dice {case.overlap.dice:.3f}")
+        notes = f" ({'; '.join(case.notes)})" if case.notes else ""
+        tell(f"{name}: Dice {case.overlap.dice:.3f}{notes}")
         yield case, snapshot
 
 

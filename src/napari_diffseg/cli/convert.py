@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from napari_diffseg.cli.overrides import OverrideOptions, Overrides
+from napari_diffseg.cli.overrides import RecipeOptions, RecipeOverrides
 
 
 def convert(
@@ -16,7 +16,7 @@ def convert(
     out: Path,
     *,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
-    overrides: OverrideOptions = Overrides(),
+    overrides: RecipeOptions = RecipeOverrides(),
 ) -> int:
     """Write a state dict as a .safetensors checkpoint that carries its recipe; the weights stay bit for bit.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from napari_diffseg.cli.overrides import OverrideOptions, Overrides
+from napari_diffseg.cli.overrides import RecipeOptions, RecipeOverrides
 
 
-def info(checkpoint: str, *, overrides: OverrideOptions = Overrides()) -> int:
+def info(checkpoint: str, *, overrides: RecipeOptions = RecipeOverrides()) -> int:
     """Say what a checkpoint is: architecture, parameters, recipe, what was guessed, digest.
 
     Parameters

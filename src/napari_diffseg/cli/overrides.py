@@ -19,6 +19,9 @@ _NETWORK: dict[str, str] = {
     "new_attention_order": "true: queries, keys and values are split before the heads.",
 }
 
+_OF_A_RUN = ("sampler", "timesteps")
+"""Fields of the recipe whose options, where something is run, mean the run's own."""
+
 
 class OverridesBase(BaseModel):
     """What the user says of a checkpoint; a field that is None was left alone."""
@@ -56,15 +59,21 @@ _Text = Annotated[str | None, Parameter(allow_leading_hyphen=True)]  # for `--cl
 
 _FIELDS: dict[str, Any] = {name: (str | None, Field(None, description=text)) for name, text in _NETWORK.items()}
 _FIELDS |= {
-    # `sampler` and `timesteps` are settings of a run; here they would only set a default
     name: (_Text, Field(None, description=_describe(field)))
     for name, field in Recipe.model_fields.items()
-    if name not in ("sampler", "timesteps")
+    if name not in _OF_A_RUN
 }
+_DEFAULTS: dict[str, Any] = {
+    name: (_Text, Field(None, description=_describe(Recipe.model_fields[name]))) for name in _OF_A_RUN
+}
+_GROUP = Parameter(name="*", group=Group("What the checkpoint is (replaces its recipe, or a guess)", sort_key=9))
 
 Overrides = create_model("Overrides", __base__=OverridesBase, **_FIELDS)
 
-OverrideOptions = Annotated[
-    Overrides,
-    Parameter(name="*", group=Group("What the checkpoint is (replaces its recipe, or a guess)", sort_key=9)),
-]
+OverrideOptions = Annotated[Overrides, _GROUP]
+"""Of a verb that runs the checkpoint."""
+
+RecipeOverrides = create_model("RecipeOverrides", __base__=Overrides, **_DEFAULTS)
+
+RecipeOptions = Annotated[RecipeOverrides, _GROUP]
+"""Of a verb that tells or writes the recipe: its defaults for a run, too."""

@@ -13,6 +13,7 @@ from napari_diffseg.errors import BadRequest, OutputExists
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.reporting import ReportChoice, RunReport, export_all, report
 from napari_diffseg.reporting.page import again, make_run_page
+from napari_diffseg.reporting.pictures import slice_figure
 from napari_diffseg.reporting.sheet import MOST_SLICES, make_sheet
 from napari_diffseg.segmenting.export import ExportChoice
 from napari_diffseg.segmenting.export_names import Style
@@ -128,6 +129,17 @@ def test_the_image_behind_is_brought_to_the_runs_voxels(run):
     mine, moved = (make_sheet(run, summary=Summary(), image=v, image_name="t1").view(s) for v in (same, fine))
     inner = (slice(1, -1), slice(None))
     np.testing.assert_allclose(mine.background[inner], moved.background[inner], atol=0.02)
+
+
+@pytest.mark.parametrize(("image", "brightest"), [(False, 0.25), (True, 1)])
+def test_what_the_members_agree_on_is_dark_behind_the_uncertainty_unless_an_image_is_there(run, image, brightest):
+    for member in run.members.values():
+        member[0, 0, 1], member[0, 1, 1] = True, False
+    volume = Volume(run.members[0][0].astype(np.float32), run.grid.affine, None, None, ()) if image else None
+    sheet = make_sheet(run, summary=Summary(), image=volume, image_name="t1")
+    masked, _, doubted, _ = slice_figure(sheet, sheet.view(sheet.slices[0])).axes
+    greys = [axes.images[0].to_rgba(axes.images[0].get_array())[..., 0].max() for axes in (masked, doubted)]
+    assert greys == pytest.approx([1, brightest], abs=0.01)
 
 
 def test_nothing_is_written_where_the_page_would_replace_another(run, tmp_path):

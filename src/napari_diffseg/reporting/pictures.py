@@ -26,6 +26,7 @@ _PANEL_INCHES = 3.4
 _DPI = 130
 _LINE, _FAINT = "#0072b2", "#b0b0b0"
 _CLEAR_BELOW = 1e-6
+_DARK = 0.25
 
 
 def slice_picture(sheet: Sheet, view: SliceView) -> bytes:
@@ -38,6 +39,17 @@ def slice_picture(sheet: Sheet, view: SliceView) -> bytes:
     view : SliceView
         One of its slices.
     """
+    content = io.BytesIO()
+    slice_figure(sheet, view).savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def slice_figure(sheet: Sheet, view: SliceView) -> Figure:
+    """The figure of `slice_picture`, its three panels in their order.
+
+    Where there is no image, the mean that stands for it is dark behind the uncertainty: what the members agree on would
+    look like more than the top of the scale.
+    """
     height, width = view.mask.shape
     tall = _PANEL_INCHES * min(max(height * sheet.aspect / width, 0.4), 2.0)
     figure = Figure(figsize=(3 * _PANEL_INCHES, tall + 0.5), dpi=_DPI, layout="constrained", facecolor="black")
@@ -48,15 +60,14 @@ def slice_picture(sheet: Sheet, view: SliceView) -> bytes:
     _ground(agreed, view, sheet.aspect, title="Outlines of 5, 50, 95 % agreement")
     for share, colour in AGREEMENT:
         _outline(agreed, view.mean, share, colour)
-    _ground(doubted, view, sheet.aspect, title=f"Uncertainty: {sheet.summary.measure.value}")
+    title = f"Uncertainty: {sheet.summary.measure.value}"
+    _ground(doubted, view, sheet.aspect, title=title, brightest=1 if sheet.image else _DARK)
     shown = np.ma.masked_less(view.uncertainty, _CLEAR_BELOW)
     drawn = doubted.imshow(shown, cmap="inferno", vmin=0, vmax=sheet.largest, origin="lower", aspect=sheet.aspect)
     bar = figure.colorbar(drawn, ax=doubted, shrink=0.8, label=sheet.summary.measure.unit)
     bar.ax.tick_params(colors="white", labelsize=8)
     bar.ax.yaxis.label.set_color("white")
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None})
-    return content.getvalue()
+    return figure
 
 
 def volume_figure(volumes: Volumes) -> str:
@@ -82,10 +93,10 @@ def convergence_figure(convergence: Convergence) -> str:
     return svg_address(figure)
 
 
-def _ground(axes: Axes, view: SliceView, aspect: float, *, title: str) -> None:
+def _ground(axes: Axes, view: SliceView, aspect: float, *, title: str, brightest: float = 1) -> None:
     axes.set_axis_off()
     axes.set_title(title, color="white", fontsize=9)
-    axes.imshow(view.background, cmap="gray", vmin=0, vmax=1, origin="lower", aspect=aspect)
+    axes.imshow(view.background, cmap="gray", vmin=0, vmax=1 / brightest, origin="lower", aspect=aspect)
 
 
 def _outline(axes: Axes, values: np.ndarray, level: float, colour: str) -> None:

@@ -16,6 +16,8 @@ from napari_diffseg.checkpoint import convert_checkpoint, load_checkpoint
 from napari_diffseg.cli import main
 from napari_diffseg.extras import LIBRARIES
 from napari_diffseg.training import trainer
+from napari_diffseg.training.pool import open_pool
+from napari_diffseg.training.split import Split
 from napari_diffseg.training.state import load_state
 
 SRC = str(Path(__file__).parents[2] / "src")
@@ -216,6 +218,18 @@ def test_resuming_on_other_cases_is_refused(train, cases, write_labelled, tmp_pa
     write_labelled(cases / "new", "BraTS2021_00099")
     assert train(out, "--resume") == 2
     assert "was trained on other cases" in refusal(capsys)
+
+
+def test_who_is_held_out_in_a_training_stays_so_though_a_new_one_would_choose_others(train, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert train(out, "--stop-after", 1) == 0
+    before = open_pool(out / "pool")[1]
+    names = before.cases
+    others = Split(tuple(n for n in names if n != before.train[0]), (before.train[0],))
+    assert others != before
+    monkeypatch.setattr("napari_diffseg.training.folders.split_cases", lambda *a, **k: others)
+    assert train(out, "--resume", "--stop-after", 2) == 0
+    assert open_pool(out / "pool")[1] == before
 
 
 def test_a_folder_with_a_run_is_not_overwritten_and_one_without_not_resumed(train, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Who is held out: patients, not cases; by a hash that later cases do not move."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,18 @@ def test_cases_that_come_later_move_nobody():
     assert set(before.held_out) <= set(after.held_out)
     assert 10 < len(before.held_out) < 30
     assert before != split_cases(first, share=0.2, seed=2)
+
+
+@given(st.integers(2, 29), st.integers(0, 10_000), st.floats(0.01, 0.5))
+def test_of_few_patients_no_more_are_held_out_than_the_share_rounded_up_nor_than_are_left(count, seed, share):
+    split = split_cases([f"p{n}" for n in range(count)], share=share, seed=seed)
+    assert 1 <= len(split.held_out) <= max(1, math.ceil(share * count))
+    assert len(split.held_out) <= len(split.train)
+
+
+def test_of_three_patients_one_is_held_out_where_the_hash_would_take_two():
+    split = split_cases(["BRATS_001", "BRATS_002", "BRATS_003"], share=0.1, seed=1000)
+    assert (len(split.train), len(split.held_out)) == (2, 1)
 
 
 def test_one_patient_cannot_be_both_and_a_share_of_nothing_holds_out_nobody():

@@ -80,7 +80,7 @@ def prepare(
 
 def _holds(folder: Path, split: Split) -> bool:
     """Whether the cases are encoded already."""
-    return (folder / POOL).exists() and open_pool(folder / POOL)[1].digest == split.digest
+    return (folder / POOL).exists() and open_pool(folder / POOL)[1].cases == split.cases
 
 
 def _begin(folder: Path, config: TrainingConfig) -> None:
@@ -95,9 +95,10 @@ def _begin(folder: Path, config: TrainingConfig) -> None:
 
 
 def _encode(folder: Path, source: CaseSource, split: Split, workers: int, say: Callable[[str], None]) -> None:
-    """The pool, of these very cases."""
+    """The pool, of these very cases; who of them is held out in one that is there stays so."""
     if not (folder / POOL).exists():
-        say(f"Encoding {len(split.train)} cases; {len(split.held_out)} are held out.")
+        count, held = len(split.train), len(split.held_out)
+        say(f"Encoding {count} case{'s' * (count > 1)}; {held} {'is' if held == 1 else 'are'} held out.")
         step = max(1, len(split.train) // 10)
 
         def told(done: int, total: int) -> None:
@@ -105,5 +106,5 @@ def _encode(folder: Path, source: CaseSource, split: Split, workers: int, say: C
                 say(f"encoded {done} of {total} cases")
 
         build_pool(folder / POOL, source, split, workers=workers, told=told)
-    elif open_pool(folder / POOL)[1].digest != split.digest:
+    elif open_pool(folder / POOL)[1].cases != split.cases:
         raise BadRequest(f"{folder} was trained on other cases: resume with the --data that it began with.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 _ORIGINAL = re.compile(r"(brats_[a-z]+_\d+)_\d+(_w)?", re.IGNORECASE)
 _TIMEPOINT = re.compile(r"(BraTS-[A-Za-z]+-\d+)-\d+", re.IGNORECASE)
+_FEW = 30
+"""Fewer patients than these are counted, not only hashed: of three, chance may well draw two for a tenth."""
+
 _BIDS = re.compile(r"(sub-[A-Za-z0-9]+)[_-].*")
 
 
@@ -29,6 +33,11 @@ class Split:
 
     train: tuple[str, ...]
     held_out: tuple[str, ...]
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """All of them, sorted."""
+        return tuple(sorted(self.train + self.held_out))
 
     @property
     def digest(self) -> str:
@@ -53,8 +62,9 @@ def patient_of(case_id: str) -> str:
 def split_cases(case_ids: Sequence[str], *, share: float, seed: int) -> Split:
     """Hold out about a share of the patients; at least one, unless the share is 0.
 
-    A patient's place depends on its name and the seed alone, so cases that come later move nobody. (Only where the
-    hash would hold out nobody, or everybody, is the patient nearest to the border moved over it.)
+    A patient's place depends on its name and the seed alone, so cases that come later move nobody. Only where the
+    hash would hold out nobody, or everybody, is the patient nearest to the border moved over it; and of fewer than 30
+    patients never more are held out than the share, rounded up, nor (of a share up to a half) more than are left.
 
     Raises
     ------
@@ -70,12 +80,19 @@ def split_cases(case_ids: Sequence[str], *, share: float, seed: int) -> Split:
             "add cases, or train without validation, --held-out 0."
         )
     ordered = sorted(place, key=place.__getitem__)
-    count = sum(place[p] < share for p in ordered)
-    held = set(ordered[: min(max(count, 1), len(ordered) - 1)])
+    count = min(sum(place[p] < share for p in ordered), _most(len(ordered), share))
+    held = set(ordered[: max(count, 1)])
     return Split(
         tuple(sorted(c for c in case_ids if patient_of(c) not in held)),
         tuple(sorted(c for c in case_ids if patient_of(c) in held)),
     )
+
+
+def _most(patients: int, share: float) -> int:
+    """How many may be held out."""
+    if patients >= _FEW:
+        return patients - 1
+    return min(math.ceil(share * patients), patients // 2 if share <= 0.5 else patients - 1)
 
 
 def _place(patient: str, seed: int) -> float:

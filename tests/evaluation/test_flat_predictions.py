@@ -135,3 +135,11 @@ def test_a_prediction_of_negative_labels_is_refused(tmp_path, truth):
     nib.Nifti1Image(-np.asanyarray(mask.dataobj).astype(np.int16), mask.affine).to_filename(mask.get_filename())
     with pytest.raises(BadCase, match="negative labels"):
         run(tmp_path / "masks", truth)
+
+
+def test_an_exported_uncertainty_that_is_no_variance_is_said_to_be_none(tmp_path, truth):
+    folder = write_prediction(tmp_path / "a", [box(8), box(8), box(10)])
+    export(folder, tmp_path / "masks", "a")
+    assert run(tmp_path / "masks", truth)["a"]["notes"] == []
+    write(tmp_path / "masks" / "a_uncertainty.nii.gz", np.where(box(8) ^ box(10), 0.92, 0).astype(np.float32))
+    assert "--measure variance" in run(tmp_path / "masks", truth, overwrite=True)["a"]["notes"][0]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Bool = npt.NDArray[np.bool_]
 
 _EVEN_VOTE = 0.25
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def score_case(predicted: Predicted, truth: Truth, region: Region, *, bins: int)
         calibration=_calibration(predicted, truth, inside, bins),
         errors=_error_detection(predicted, mask, majority, inside),
         expected=_expected_scores(predicted, truth, inside, bins),
-        notes=predicted.notes,
+        notes=(*predicted.notes, *_notes_on_uncertainty(predicted)),
         sampler=predicted.sampler,
         timesteps=predicted.timesteps,
     )
@@ -183,14 +184,25 @@ def _error_detection(predicted: Predicted, mask: Bool, majority: Bool, inside: B
     if predicted.uncertainty is None or not inside.any():
         return None
     uncertainty, wrong = predicted.covered(predicted.uncertainty), mask != majority
-    k = predicted.member_count
-    largest = _EVEN_VOTE * (k / (k - 1) if k > 1 else 1.0)  # the unbiased variance of an even vote of k members
-    percent = np.clip(uncertainty * (100 / largest), 0, 100)
+    percent = np.clip(uncertainty * (100 / _largest_variance(predicted.member_count)), 0, 100)
     return ErrorDetection(
         auroc=auroc(uncertainty[inside], wrong[inside]),
         risk_coverage=risk_coverage(uncertainty[inside], wrong[inside]),
         qu_brats=qu_brats(mask, majority, percent, inside),
     )
+
+
+def _largest_variance(members: int) -> float:
+    """The unbiased variance of an even vote; the plain one where the number of members is not known."""
+    return _EVEN_VOTE * (members / (members - 1) if members > 1 else 1.0)
+
+
+def _notes_on_uncertainty(predicted: Predicted) -> tuple[str, ...]:
+    """An export may hold another measure, of which the score by percent is another, too."""
+    k = predicted.member_count
+    if predicted.uncertainty is None or k < 2 or predicted.uncertainty.max() <= _largest_variance(k) + _ROUNDING:
+        return ()
+    return ("its uncertainty is no variance, which QU-BraTS counts in percent: export it with --measure variance",)
 
 
 def _expected_scores(predicted: Predicted, truth: Truth, inside: Bool, bins: int) -> ExpectedScores | None:

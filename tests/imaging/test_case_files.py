@@ -89,6 +89,21 @@ def test_a_folder_without_cases_is_left_to_be_refused_when_it_is_read(tmp_path):
     assert [case.source for case in find_case_sources(tmp_path)] == [tmp_path]
 
 
+def test_a_folder_too_far_up_is_refused_with_those_nearer_to_the_images(tmp_path):
+    make_case(tmp_path / "HGG" / "p1", "p1")
+    make(tmp_path / "imagesTs", "A_0000.nii.gz")
+    make(tmp_path / "notes", "a.txt")
+    with pytest.raises(BadCase, match=r"nearer to the images \(HGG, imagesTs\)"):
+        find_case_sources(tmp_path)
+
+
+def test_an_image_of_a_flat_folder_that_is_no_modality_by_its_name_is_told_where_one_is_missing(tmp_path, caplog):
+    make_case(make_case(tmp_path, "a"), "b", FOUR[:3])
+    make(tmp_path, "b_dark.nii.gz")
+    find_case_sources(tmp_path)
+    assert "there is no flair, and b_dark.nii.gz is left out" in caplog.text
+
+
 def test_cases_of_one_name_take_those_of_the_folders_that_tell_them_apart(tmp_path):
     for patient in ("p1", "p2"):
         make_case(tmp_path / patient / "anat", "brain")

@@ -129,6 +129,7 @@ def test_the_files_of_a_case_come_in_canonical_order_and_the_rest_is_left_out(tm
         (("c_T1.mha", "c_T2.MHA"), "holds no NIfTI images, but c_T1.mha, c_T2.MHA: convert them to NIfTI"),
         (("c_seg.nii.gz",), "but c_seg.nii.gz: rename"),
         (("a_t1.nii.gz", "b_t1.nii.gz", "b_t2.nii.gz"), "holds 2 cases \\(a, b\\)"),
+        (("t1.nii.gz", "b_t1.nii.gz"), "holds 2 cases \\(one without a name, b\\)"),
         (("a_t1.nii", "a_t1.nii.gz"), "a_t1.nii and a_t1.nii.gz both say t1"),
         (("a-t1n.nii", "a_t1.nii.gz"), "both say t1"),
         (("a_t1.nii", "a_seg.nii", "a_mask.nii"), "a_mask.nii and a_seg.nii both say seg"),

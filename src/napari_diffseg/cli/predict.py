@@ -111,12 +111,12 @@ def _find(
             failed += 1
         else:
             found += here
-            if len(here) > 1:
-                _say(f"{path}: {len(here)} cases found: {_listed([case.name for case in here])}.")
     apart = told_apart(found)
     if renamed := [(old.name, new.name) for old, new in zip(found, apart, strict=True) if old.name != new.name]:
         told = _listed([new for _, new in renamed])
         _say(f"Several cases are called {_listed(list(dict(renamed)))}: they take the names of their folders: {told}.")
+    if len(found) + failed > len(paths) + len(named):
+        _say(f"{len(apart)} cases found: {_listed([case.name for case in apart])}.")
     return apart, failed
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,11 @@ from napari_diffseg.imaging.naming import (
     case_id_of,
     case_stem,
     find_case_files,
-    images_in,
     modalities_named,
     modality_named,
     modality_of,
     shown_name,
+    warn_of_unread,
 )
 from napari_diffseg.imaging.nifti import count_channels, read_channels, read_mask, read_volume
 from napari_diffseg.imaging.pairs import each_pair_once
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
-
-logger = logging.getLogger(__name__)
 
 Source = Path | str | Sequence[Path | str] | Mapping[str, Path | str]
 
@@ -184,7 +181,7 @@ def _from_paths(paths: list[Path], wanted: _Wanted, channels: Sequence[str] | No
         if channels is not None:
             raise BadCase(f"Channels are named, but {shown_name(paths[0])} is a folder: name its 4-D file.")
         files = find_case_files(paths[0])
-        _warn_of_unread(paths[0], files, wanted)
+        warn_of_unread(paths[0], [m for m in wanted.modalities or () if m not in files])
         return _from_files(files, wanted)
     if channels is not None or (len(paths) == 1 and count_channels(paths[0]) > 1):
         return _from_channels(paths, wanted, channels)
@@ -197,20 +194,6 @@ def _from_paths(paths: list[Path], wanted: _Wanted, channels: Sequence[str] | No
         )
     _check_one_case([p for p, m in stated if m != REFERENCE])
     return _from_files(by_modality((p, m) for p, m in stated if m is not None), wanted)
-
-
-def _warn_of_unread(folder: Path, files: Mapping[str, Path], wanted: _Wanted) -> None:
-    """Name the images that are in no use, where one that is wanted is missing: it may be among them."""
-    missing = [m for m in wanted.modalities or () if m not in files]
-    unread = [shown_name(p) for p in images_in(folder) if modality_of(p.name) is None]
-    if missing and unread:
-        logger.warning(
-            "Folder %s: there is no %s, and %s%s is left out, as the name states no modality.",
-            shown_name(folder),
-            ", ".join(missing),
-            ", ".join(unread[:5]),
-            f" and {len(unread) - 5} more" if len(unread) > 5 else "",
-        )
 
 
 def _is_folder(path: Path) -> bool:

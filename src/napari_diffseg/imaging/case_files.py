@@ -22,6 +22,7 @@ from napari_diffseg.imaging.naming import (
     modality_of,
     printable,
     shown_name,
+    warn_of_unread,
 )
 from napari_diffseg.imaging.nnunet import nnunet_cases
 
@@ -84,10 +85,15 @@ def find_case_sources(
         return [CaseFiles(case_id_of([path]), path, path.parent)]
     if here := _cases_in(path, modalities, channels):
         return here
-    folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".") and looks_like_case(p))
+    folders = [folder for folder in _folders_in(path) if looks_like_case(folder)]
     below = [case for folder in folders for case in _cases_in(folder, modalities, channels)]
     if len(below) > 1 and len(modalities) > 1 and all(len(_images(folder)) == 1 for folder in folders):
         return [_of_one_case(path, folders)]
+    if not below and not images_in(path) and (further := [f for f in _folders_in(path) if _leads_to_images(f)]):
+        raise BadCase(
+            f"Folder {shown_name(path)} holds no image, and no case folder with t1, t1ce, t2 or flair in its files' "
+            f"names: name one that is nearer to the images ({', '.join(shown_name(f) for f in further[:5])})."
+        )
     return below or [CaseFiles(printable(path.absolute().name), path, path)]
 
 
@@ -136,6 +142,21 @@ def told_apart(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
     return [replace(case, name=names[id(case)]) for case in cases]
 
 
+def _folders_in(path: Path) -> list[Path]:
+    try:
+        return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _leads_to_images(folder: Path) -> bool:
+    """Whether there are images in a folder, or cases in those in it."""
+    try:
+        return bool(images_in(folder)) or any(map(looks_like_case, _folders_in(folder)))
+    except BadCase:
+        return False
+
+
 def _own_names(group: Sequence[CaseFiles]) -> list[str]:
     same = [case.name for case in group]
     if len(group) == 1:
@@ -168,6 +189,7 @@ def _cases_in(folder: Path, modalities: Sequence[str], channels: Sequence[str] |
         find_case_files(folder)  # says why it is not one case
     stated = [(p, m) for p in images_in(folder) if (m := modality_of(p.name)) is not None]
     by_stem = {stem: by_modality(one for one in stated if case_stem(one[0].name) == stem) for stem in groups}
+    warn_of_unread(folder, [m for m in modalities if not all(m in files for files in by_stem.values())])
     return [CaseFiles(printable(stem), files, folder) for stem, files in by_stem.items()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 from itertools import chain, islice, takewhile
@@ -14,6 +15,8 @@ from napari_diffseg.imaging.pairs import is_voxels_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+logger = logging.getLogger(__name__)
 
 MODALITIES: Final = ("t1", "t1ce", "t2", "flair")
 """The canonical modalities, in the order in which the original authors stack them."""
@@ -50,6 +53,7 @@ _VSD = re.compile(r"(VSD\..*)\.\d+")
 """Names of BraTS 2012 to 2016, which end in another number for each image."""
 
 _SCANNED = 1000
+_NAMED = 5
 
 
 def is_image_name(name: str) -> bool:
@@ -226,10 +230,24 @@ def find_case_files(folder: Path) -> dict[str, Path]:
     cases = sorted({case_stem(p.name) for p, m in stated if m != REFERENCE})
     if len(cases) > 1:
         raise BadCase(
-            f"Folder {shown_name(folder)} holds {len(cases)} cases ({', '.join(cases[:5])}): "
+            f"Folder {shown_name(folder)} holds {len(cases)} cases ({_listed(cases)}): "
             "give each a folder of its own, or name the files of one (--image t1=FILE)."
         )
     return by_modality(stated)
+
+
+def warn_of_unread(folder: Path, missing: Sequence[str]) -> None:
+    """Name the images of a folder that are in no use, where a modality is missing: it may be among them."""
+    unread = [shown_name(p) for p in images_in(folder) if modality_of(p.name) is None]
+    if missing and unread:
+        more = f" and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
+        logger.warning(
+            "Folder %s: there is no %s, and %s%s is left out, as the name states no modality.",
+            shown_name(folder),
+            ", ".join(missing),
+            ", ".join(unread[:_NAMED]),
+            more,
+        )
 
 
 def by_modality(stated: Iterable[tuple[Path, str]]) -> dict[str, Path]:
@@ -262,6 +280,10 @@ def looks_like_case(path: Path) -> bool:
             )
     except OSError:
         return False
+
+
+def _listed(stems: Sequence[str]) -> str:
+    return ", ".join(stem or "one without a name" for stem in stems[:_NAMED])
 
 
 def _foreign_images(folder: Path) -> list[str]:

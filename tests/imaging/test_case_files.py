@@ -120,6 +120,15 @@ def test_images_whose_names_say_nothing_are_what_the_user_says():
     assert case_of_images(["t1=a.nii"], name="anna").name == "anna"
 
 
+def test_a_folder_given_as_two_dots_lends_its_own_name(tmp_path, monkeypatch):
+    inner = make(tmp_path / "p7" / "sub")
+    for n, name in enumerate(FOUR):
+        make(tmp_path / "p7" / str(n), f"{name}.nii.gz")
+    monkeypatch.chdir(inner)
+    assert case_of_images(["t1=../a.nii"]).name == "p7"
+    assert names(Path("..")) == ["p7"]
+
+
 @pytest.mark.parametrize(
     ("words", "name", "text"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -94,7 +95,7 @@ def find_case_sources(
             f"Folder {shown_name(path)} holds no image, and no case folder with t1, t1ce, t2 or flair in its files' "
             f"names: name one that is nearer to the images ({', '.join(shown_name(f) for f in further[:5])})."
         )
-    return below or [CaseFiles(printable(path.absolute().name), path, path)]
+    return below or [CaseFiles(printable(_tidied(path).name), path, path)]
 
 
 def case_of_images(
@@ -127,7 +128,7 @@ def case_of_images(
             raise BadRequest(f"--image names {modality} twice ({files[modality]} and {path}): leave one.")
         files[modality] = Path(path)
     folder = next(iter(files.values())).parent
-    called = printable(name if name is not None else folder.absolute().name) or "case"
+    called = printable(name if name is not None else _tidied(folder).name) or "case"
     if Path(called).name != called or called == "..":
         raise BadRequest(f"--name {called} can be no folder's name: give one without separators.")
     return CaseFiles(called, files, folder)
@@ -140,6 +141,11 @@ def told_apart(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
         alike[case.name].append(case)
     names = {id(case): name for group in alike.values() for case, name in zip(group, _own_names(group), strict=True)}
     return [replace(case, name=names[id(case)]) for case in cases]
+
+
+def _tidied(path: Path) -> Path:
+    """The absolute path, in which a folder given as `..` has its name."""
+    return Path(os.path.abspath(path))
 
 
 def _folders_in(path: Path) -> list[Path]:
@@ -161,7 +167,7 @@ def _own_names(group: Sequence[CaseFiles]) -> list[str]:
     same = [case.name for case in group]
     if len(group) == 1:
         return same
-    folders = [(case.folder.absolute(), *case.folder.absolute().parents) for case in group]
+    folders = [(folder := _tidied(case.folder), *folder.parents) for case in group]
     for level in zip(*folders, strict=False):
         names = [printable(folder.name) for folder in level]
         if all(names) and len(set(names)) == len(names):
@@ -213,4 +219,4 @@ def _of_one_case(path: Path, folders: Sequence[Path]) -> CaseFiles:
             f"The folders in {shown_name(path)} hold one image each ({', '.join(shown_name(f) for f in folders[:5])}): "
             "put the images of a case into one folder, or name the folders one by one."
         )
-    return CaseFiles(printable(stems.pop() or path.absolute().name), by_modality(stated), path)
+    return CaseFiles(printable(stems.pop() or _tidied(path).name), by_modality(stated), path)

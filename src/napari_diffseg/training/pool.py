@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -14,10 +12,11 @@ import numpy.typing as npt
 
 from napari_diffseg.errors import BadCase, BadRequest, OutputFailed
 from napari_diffseg.imaging.atomic import write_json
+from napari_diffseg.training.reading import read_slices
 from napari_diffseg.training.split import Split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from napari_diffseg.training.source import CaseSource, Slices
@@ -55,7 +54,7 @@ class Pool:
 def build_pool(
     folder: Path, source: CaseSource, split: Split, *, workers: int = 1, told: Callable[[int, int], None]
 ) -> None:
-    """Encode all cases that are trained on; afterwards `folder` is there, whole.
+    """Encode all cases that are trained on, and look at the others; afterwards `folder` is there, whole.
 
     Parameters
     ----------
@@ -73,7 +72,7 @@ def build_pool(
     Raises
     ------
     BadCase
-        If a case cannot be used, or none of them has a slice to train on.
+        If cases cannot be used, or none of them has a slice to train on.
     OutputFailed
         If there is no room.
     """
@@ -82,7 +81,7 @@ def build_pool(
     try:
         partial.mkdir(parents=True)
         with (partial / "images").open("wb") as images, (partial / "masks").open("wb") as masks:
-            counts, shape = _append_all(_encoded(source, split.train, workers), images, masks, len(split.train), told)
+            counts, shape = _append_all(read_slices(source, split, workers=workers, told=told), images, masks)
         described = {"shape": shape, "readers": counts, "train": split.train, "held_out": split.held_out}
         write_json(partial / _DESCRIPTION, described)
         partial.rename(folder)
@@ -126,27 +125,15 @@ def _partial(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.part")
 
 
-def _encoded(source: CaseSource, names: Sequence[str], workers: int) -> Iterable[Slices]:
-    if workers <= 1:
-        yield from map(source.slices, names)
-        return
-    # Not forked: a child of a process whose OpenMP threads have run waits for them for ever.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
-        yield from executor.map(source.slices, names, chunksize=2)
-
-
-def _append_all(
-    parts: Iterable[Slices], images: BinaryIO, masks: BinaryIO, total: int, told: Callable[[int, int], None]
-) -> tuple[list[int], tuple[int, ...]]:
+def _append_all(parts: Iterable[Slices], images: BinaryIO, masks: BinaryIO) -> tuple[list[int], tuple[int, ...]]:
     """Write slice after slice; gives the readers of each, and the shape of one image."""
     counts: list[int] = []
     shape: tuple[int, ...] = ()
-    for done, part in enumerate(parts, start=1):
+    for part in parts:
         images.write(np.ascontiguousarray(part.images, np.float16).tobytes())
         masks.write(np.ascontiguousarray(part.masks, np.uint8).tobytes())
         counts += [part.masks.shape[1]] * len(part.images)
         shape = part.images.shape[1:]
-        told(done, total)
     if not counts:
         raise BadCase("No case has a slice with brain to train on: widen --slices, or check the images.")
     return counts, shape

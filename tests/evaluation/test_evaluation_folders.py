@@ -150,6 +150,20 @@ def test_cases_with_truth_are_folders_and_files(tmp_path):
     assert cases_with_truth(tmp_path) == {"a", "b"}
 
 
+def test_cases_with_truth_are_masks_that_are_called_by_their_case_alone(tmp_path):
+    for name in ("a", "b", "c_reader1", "c_reader2"):
+        write(tmp_path / f"{name}.nii.gz", box(8))
+    assert cases_with_truth(tmp_path) == {"a", "b"}
+    write(tmp_path / "d_rater1.nii.gz", box(8))
+    assert "d_rater1" not in cases_with_truth(tmp_path, reader_pattern="{case}_rater*")
+
+
+def test_what_lies_beside_images_is_no_truth_unless_its_name_says_so(tmp_path):
+    for name in ("a_seg", "a_flair", "atlas"):
+        write(tmp_path / f"{name}.nii.gz", box(8))
+    assert cases_with_truth(tmp_path) == {"a"}
+
+
 def test_labels_are_merged_unless_told(tmp_path, predicted):
     labelled = box(8).astype(np.uint8)
     labelled[8:10][labelled[8:10] > 0] = 4

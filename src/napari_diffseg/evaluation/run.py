@@ -116,7 +116,7 @@ def run_evaluation(evaluation: Evaluation, *, tell: Callable[[str], None]) -> Ev
     """
     found = find_predictions(evaluation.predictions)
     also = [(str(folder), find_predictions(folder)) for folder in evaluation.also]
-    with_truth = cases_with_truth(evaluation.truth)
+    with_truth = cases_with_truth(evaluation.truth, reader_pattern=evaluation.reader_pattern)
     if evaluation.labels is not None:
         check_labels_occur(evaluation.labels, _truths(evaluation, found))
     failed: dict[str, str] = {}

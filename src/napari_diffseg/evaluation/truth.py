@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from napari_diffseg.errors import BadCase, GridMismatch
 from napari_diffseg.evaluation.labels import refuse_negative_labels
 from napari_diffseg.evaluation.turning import turned_like
-from napari_diffseg.imaging.naming import REFERENCE, case_stem, is_image_name, modality_of, shown_name
+from napari_diffseg.imaging.naming import MODALITIES, REFERENCE, case_stem, is_image_name, modality_of, shown_name
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.volume import describe_grid, same_grid
 
@@ -87,8 +88,11 @@ def find_truth(folder: Path, case_id: str, *, reader_pattern: str | None = None)
     raise BadCase(f"Case {case_id}: there is no {what} in {shown_name(folder)} or its folder {case_id}: add it.")
 
 
-def cases_with_truth(folder: Path) -> set[str]:
+def cases_with_truth(folder: Path, *, reader_pattern: str | None = None) -> set[str]:
     """Names of the cases that a folder holds the truth of: its folders with a reference, and its references.
+
+    In a folder without images, masks that are called by their case alone are references, too; masks that are called as
+    several readers' are not.
 
     Raises
     ------
@@ -100,7 +104,10 @@ def cases_with_truth(folder: Path) -> set[str]:
     except OSError as err:
         raise BadCase(f"Folder {shown_name(folder)} cannot be read: {err.strerror}: choose another.") from err
     inside = {p.name for p in folders if any(modality_of(f.name) == REFERENCE for f in _images(p))}
-    return inside | {case_stem(p.name) for p in _images(folder) if modality_of(p.name) == REFERENCE}
+    readers = (reader_pattern or READER_PATTERN).replace("{case}", "*")
+    stated = [(p, modality_of(p.name)) for p in _images(folder) if not fnmatch(p.name, readers)]
+    kinds = {REFERENCE} if any(m in MODALITIES for _, m in stated) else {REFERENCE, None}
+    return inside | {case_stem(p.name) for p, m in stated if m in kinds}
 
 
 def read_truth(files: Sequence[Path], grid: Volume, *, case_id: str, labels: Iterable[int] | None = None) -> Truth:

@@ -44,6 +44,12 @@ def test_a_folder_of_case_folders_is_each_of_them(tmp_path):
     assert [(case.name, case.source) for case in cases] == [(n, tmp_path / "all" / n) for n in ("a", "b")]
 
 
+def test_a_case_folder_that_is_unclear_costs_no_other(tmp_path):
+    make_case(tmp_path / "all" / "a", "a")
+    make(tmp_path / "all" / "b", "T1_MPRAGE.nii.gz", "T2_TSE.nii.gz")
+    assert [(case.name, case.source.name) for case in find_case_sources(tmp_path / "all")] == [("a", "a"), ("b", "b")]
+
+
 def test_a_flat_folder_of_several_cases_is_told_apart_by_how_names_begin(tmp_path):
     folder = make(make_case(make_case(tmp_path, "a"), "b"), "a_seg.nii.gz", "c_seg.nii.gz")
     a, b = find_case_sources(folder)

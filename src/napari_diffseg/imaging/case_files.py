@@ -80,14 +80,14 @@ def find_case_sources(
     Raises
     ------
     BadCase
-        If a folder cannot be read, or its images may be of one case or of several.
+        If the folder cannot be read, or its images may be of one case or of several; not for a folder in it.
     """
     if not path.is_dir():
         return [CaseFiles(case_id_of([path]), path, path.parent)]
     if here := _cases_in(path, modalities, channels):
         return here
     folders = [folder for folder in _folders_in(path) if looks_like_case(folder)]
-    below = [case for folder in folders for case in _cases_in(folder, modalities, channels)]
+    below = [case for folder in folders for case in _cases_below(folder, modalities, channels)]
     if len(below) > 1 and len(modalities) > 1 and all(len(_images(folder)) == 1 for folder in folders):
         return [_of_one_case(path, folders)]
     if not below and not images_in(path) and (further := [f for f in _folders_in(path) if _leads_to_images(f)]):
@@ -197,6 +197,14 @@ def _cases_in(folder: Path, modalities: Sequence[str], channels: Sequence[str] |
     by_stem = {stem: by_modality(one for one in stated if case_stem(one[0].name) == stem) for stem in groups}
     warn_of_unread(folder, [m for m in modalities if not all(m in files for files in by_stem.values())])
     return [CaseFiles(printable(stem), files, folder) for stem, files in by_stem.items()]
+
+
+def _cases_below(folder: Path, modalities: Sequence[str], channels: Sequence[str] | None) -> list[CaseFiles]:
+    """The cases of one folder among others; one that is unclear is refused when it is read, and costs no other."""
+    try:
+        return _cases_in(folder, modalities, channels)
+    except BadCase:
+        return [CaseFiles(printable(folder.name), folder, folder)]
 
 
 def _are_cases(groups: Mapping[str, set[str]], modalities: Sequence[str]) -> bool:

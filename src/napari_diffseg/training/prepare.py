@@ -71,11 +71,21 @@ def prepare(
         raise OutputExists(f"{folder} has a training already: go on with it, --resume, or choose another folder.")
     difference = first_difference(read_config(folder / CONFIG), config) if resume else None
     if begun and difference:
-        raise BadRequest(f"{folder} was trained with other settings ({difference}): resume without changing any.")
+        raise BadRequest(_other_settings(folder, difference))
     split = source.split()
     if not begun and not (resume and difference is None and _holds(folder, split)):
         _begin(folder, config)
     _encode(folder, source, split, workers, say)
+
+
+def _other_settings(folder: Path, difference: str) -> str:
+    if difference.startswith("optimiser.steps "):
+        return (
+            f"{folder} was begun with another number of steps ({difference}), which its learning rate depends on, so a "
+            f"longer or shorter training is another one: begin it in another folder, with --start-from {folder / LAST} "
+            "to build on these weights."
+        )
+    return f"{folder} was trained with other settings ({difference}): resume without changing any."
 
 
 def _holds(folder: Path, split: Split) -> bool:

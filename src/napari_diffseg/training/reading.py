@@ -9,12 +9,11 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase, BadImage
-from napari_diffseg.training.source import Slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from napari_diffseg.training.source import CaseSource
+    from napari_diffseg.training.source import CaseSource, Slices
     from napari_diffseg.training.split import Split
 
 MOST_NAMED: Final = 20

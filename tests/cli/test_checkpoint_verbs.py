@@ -1,5 +1,7 @@
 """`info` and `convert`: every guess has an option, and what they print can be read by people and programs."""
 
+import json
+
 import pytest
 import torch
 
@@ -32,3 +34,26 @@ def test_a_converted_checkpoint_has_the_sampler_and_the_steps_that_were_named(ba
     written = load_checkpoint(out)
     assert (written.recipe.sampler, written.recipe.timesteps) == ("dpmpp", 10)
     assert not any(guess.startswith(("sampler", "timesteps", "prediction")) for guess in written.guesses)
+
+
+def test_info_as_json_is_all_that_a_program_reads_from_the_output(bare, capsys):
+    assert main(["info", str(bare), "--json", "--num-heads", "2"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    loaded = load_checkpoint(bare, num_heads=2)
+    assert (told["sha256"], told["parameters"]) == (loaded.digest, loaded.parameters)
+    assert told["recipe"]["modalities"] == list(loaded.recipe.modalities)
+    assert told["network"]["num_heads"] == 2
+    assert told["guesses"] == list(loaded.guesses)
+
+
+def test_info_says_the_licence_once(capsys):
+    assert main(["info", "demo"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if line.startswith("licence")] == [["licence", "BSD-3-Clause"]]
+
+
+@pytest.mark.parametrize("name", ["c2.pt", "c2"])
+def test_convert_writes_no_safetensors_under_another_name(bare, tmp_path, capsys, name):
+    assert main(["convert", str(bare), str(tmp_path / name)]) == 2
+    assert "call it c2.safetensors" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from napari_diffseg.checkpoint.load import load_checkpoint
 from napari_diffseg.checkpoint.save import save_checkpoint
-from napari_diffseg.errors import OutputExists, OutputFailed
+from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
 from napari_diffseg.imaging.naming import shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_diffseg.checkpoint.model import Checkpoint
+
+SUFFIX: Final = ".safetensors"
 
 
 def convert_checkpoint(
@@ -29,7 +31,7 @@ def convert_checkpoint(
     source : path
         Whatever `load_checkpoint` reads.
     target : path
-        The file to write.
+        The file to write; its name ends in `.safetensors`.
     overwrite : bool
         Replace the target if it is there; the source is never replaced.
     **overrides
@@ -44,12 +46,17 @@ def convert_checkpoint(
     ------
     BadCheckpoint, BadRecipe
         As `load_checkpoint`.
+    BadRequest
+        If the target has another suffix.
     OutputExists, OutputFailed
         If the target is the source, exists, cannot be written, or reads back differently.
     """
     source, target = Path(source), Path(target)
     if os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source):
         raise OutputExists(f"{shown_name(target)} is the source itself: choose another name.")
+    if target.suffix != SUFFIX:
+        name = shown_name(target.stem)
+        raise BadRequest(f"{shown_name(target)}: what is written is safetensors: call it {name}{SUFFIX}.")
     loaded = load_checkpoint(source, **overrides)
     card = {**loaded.card, "converted from": f"{shown_name(source)}, sha256 {loaded.digest}"}
     save_checkpoint(

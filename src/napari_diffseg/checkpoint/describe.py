@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_diffseg.checkpoint.model import Checkpoint
@@ -25,8 +25,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
 
     Both are plain text on one line, whatever the file holds. A row "guessed" follows for each guess.
     """
-    recipe = checkpoint.recipe
-    dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in checkpoint.state.values()})
+    recipe, dtypes, card = checkpoint.recipe, _dtypes(checkpoint), dict(checkpoint.card)
     rows = [
         ("kind", f"{checkpoint.kind}, {' and '.join(dtypes)}"),
         ("title", recipe.title or _NOT_STATED),
@@ -35,12 +34,31 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         *_diffusion_rows(recipe),
         ("attention", _attention(checkpoint.config)),
         ("digest", checkpoint.digest[:12]),
-        ("licence", recipe.licence or _NOT_STATED),
+        ("licence", recipe.licence or card.pop("licence", _NOT_STATED)),
         ("trained on", recipe.trained_on or _NOT_STATED),
-        *checkpoint.card.items(),
+        *((name, value) for name, value in card.items() if (name, value) != ("licence", recipe.licence)),
         *(("guessed", guess) for guess in checkpoint.guesses),
     ]
     return [(_one_line(name), _one_line(value)) for name, value in rows]
+
+
+def as_values(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a checkpoint is, for programs: plain values that JSON can hold."""
+    return {
+        "kind": checkpoint.kind,
+        "sha256": checkpoint.digest,
+        "parameters": checkpoint.parameters,
+        "tensors": len(checkpoint.state),
+        "dtypes": _dtypes(checkpoint),
+        "recipe": checkpoint.recipe.model_dump(mode="json"),
+        "network": checkpoint.config.to_dict(),
+        "card": dict(checkpoint.card),
+        "guesses": list(checkpoint.guesses),
+    }
+
+
+def _dtypes(checkpoint: Checkpoint) -> list[str]:
+    return sorted({str(tensor.dtype).removeprefix("torch.") for tensor in checkpoint.state.values()})
 
 
 def _input_rows(recipe: Recipe) -> list[tuple[str, str]]:

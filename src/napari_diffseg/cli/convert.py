@@ -33,5 +33,5 @@ def convert(
 
     written = convert_checkpoint(checkpoint, out, overwrite=overwrite, **overrides.given())
     sys.stdout.write(f"{out}  sha256 {written.digest}\n")
-    sys.stdout.writelines(f"guessed: {guess}\n" for guess in written.guesses)
+    sys.stderr.writelines(f"guessed: {guess}\n" for guess in written.guesses)
     return 0

@@ -5,6 +5,7 @@ import torch
 
 from napari_diffseg.cli import main
 from napari_diffseg.training import trainer
+from napari_diffseg.training.alone import alone_in
 
 
 @pytest.fixture
@@ -72,3 +73,18 @@ def test_a_folder_of_somebody_else_keeps_what_is_called_pool(tmp_path, cases, se
     assert (tmp_path / "out" / "pool" / "mine.txt").read_text() == "mine"
     assert main([str(w) for w in ("train", "--data", cases, "--config", settings, "--out", tmp_path / "out")]) == 2
     assert (tmp_path / "out" / "pool" / "mine.txt").exists()
+
+
+def test_a_second_training_waits_for_none_and_touches_nothing_of_the_first(train, tmp_path, capsys):
+    out = tmp_path / "out"
+    with alone_in(out):
+        assert train(out) == 2
+        assert "A training is going on in" in capsys.readouterr().err
+        assert [path.name for path in out.iterdir()] == [".lock"]
+    assert train(out, "--stop-after", 1) == 0
+
+
+def test_nothing_is_made_where_there_is_nothing_to_resume(train, tmp_path, capsys):
+    assert train(tmp_path / "absent", "--resume") == 2
+    assert "no training to resume" in capsys.readouterr().err
+    assert not (tmp_path / "absent").exists()

@@ -25,6 +25,18 @@ BEST: Final = "best.safetensors"
 LAST: Final = "last.safetensors"
 
 
+def check_resumable(folder: Path, *, resume: bool) -> None:
+    """Refuse to resume where there is nothing, before the folder is touched.
+
+    Raises
+    ------
+    BadRequest
+        If so.
+    """
+    if resume and not (folder / CONFIG).exists():
+        raise BadRequest(f"{folder} has no training to resume: leave --resume out, or name the folder of one.")
+
+
 def prepare(
     folder: Path,
     config: TrainingConfig,
@@ -50,7 +62,7 @@ def prepare(
     workers : int
         Processes that encode; 0: this one does.
     resume : bool
-        Go on in a folder that has a run.
+        Go on in a folder that has a run, see `check_resumable`.
     say : callable
         Gets lines for people.
 
@@ -59,14 +71,11 @@ def prepare(
     OutputExists
         If something was learned in the folder, and resuming was not asked for.
     BadRequest
-        If there is nothing to resume, or settings or cases are others than what was learned with.
+        If settings or cases are others than what was learned with.
     DiffsegError
         If cases cannot be used, or there is no room.
     """
-    there = (folder / CONFIG).exists()
-    if not there and resume:
-        raise BadRequest(f"{folder} has no training to resume: leave --resume out, or name the folder of one.")
-    begun = there and any((folder / name).exists() for name in (STATE, BEST, LAST))
+    begun = (folder / CONFIG).exists() and any((folder / name).exists() for name in (STATE, BEST, LAST))
     if begun and not resume:
         raise OutputExists(f"{folder} has a training already: go on with it, --resume, or choose another folder.")
     difference = first_difference(read_config(folder / CONFIG), config) if resume else None

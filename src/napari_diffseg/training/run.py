@@ -10,10 +10,11 @@ from accelerate.utils import gather_object
 
 from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.segmenting.heap import freed_memory_kept
+from napari_diffseg.training.alone import alone_in
 from napari_diffseg.training.card import Provenance, write_weights
 from napari_diffseg.training.journal import Journal
 from napari_diffseg.training.pool import open_pool
-from napari_diffseg.training.prepare import BEST, LAST, POOL, START, STATE, prepare
+from napari_diffseg.training.prepare import BEST, LAST, POOL, START, STATE, check_resumable, prepare
 from napari_diffseg.training.state import load_state, save_state
 from napari_diffseg.training.stopping import deterministic, stop_between_steps
 from napari_diffseg.training.trainer import StepReport, Trainer, make_accelerator
@@ -104,10 +105,14 @@ def train(
     accelerator = make_accelerator(config, device=device)
     main = accelerator.is_main_process
     say = tell if main else _silent
-    if main:
-        prepare(folder, config, source, workers=workers, resume=resume, say=say)
-    accelerator.wait_for_everyone()
-    with deterministic(enabled=config.deterministic), freed_memory_kept(), ExitStack() as stack:
+    with ExitStack() as stack:
+        if main:
+            check_resumable(folder, resume=resume)
+            stack.enter_context(alone_in(folder))
+            prepare(folder, config, source, workers=workers, resume=resume, say=say)
+        accelerator.wait_for_everyone()
+        stack.enter_context(deterministic(enabled=config.deterministic))
+        stack.enter_context(freed_memory_kept())
         run = _Run(folder, config, source, accelerator, workers, say)
         journal = Journal(folder, done=run.trainer.step, total=config.optimiser.steps) if main else None
         if journal is not None:

@@ -134,9 +134,8 @@ class _Screen:
         from napari_diffseg.plugin.expected_layers import ExpectedLayers
         from napari_diffseg.plugin.result_layers import ResultLayers
 
-        viewer = ViewerModel()
-        self._results: ResultLayers = ResultLayers(viewer)
-        self._expected: ExpectedLayers = ExpectedLayers(viewer, self._results)
+        self._results: ResultLayers = ResultLayers(ViewerModel())
+        self._expected: ExpectedLayers = ExpectedLayers(self._results)
 
     def take(self, event: SamplingEvent, case: Case) -> None:
         """Show an event."""
@@ -150,14 +149,21 @@ class _Screen:
                 self._expected.show(event)
             case Sampled():
                 self._results.show_sampled([event])
+                self._catch_up()
             case Stepped() if event.preview is not None:
                 self._results.show_preview(event.preview)
+
+    def _catch_up(self) -> None:
+        """What a window does turn by turn."""
+        while self._results.is_behind:
+            self._results.catch_up(1.0)
 
     def end(self) -> None:
         """The run is over: everything is drawn once more, and measured."""
         from napari_diffseg.segmenting.findings import measure
 
         self._results.end()
+        self._catch_up()
         view = self._results.view
         assert view is not None  # the run has started
         assert measure(view.ensemble.whole_members(), voxel_mm3=view.voxel_mm3).volumes.mean_ml > 0

@@ -62,9 +62,9 @@ def read_slices(path: Path, recipe: Recipe, *, phantoms: int) -> Slices:
     """The slices in an .npz with `images` and `masks`; where there is none, they are drawn and kept there."""
     if not path.exists():
         parts = [reader_slices(recipe, seed=_POOL_SEED + k, every=_POOL_EVERY) for k in range(phantoms)]
-        drawn = {"images": np.concatenate([p[0] for p in parts]), "masks": np.concatenate([p[1] for p in parts])}
+        images, masks = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, lambda file: np.savez(file, **drawn))
+        atomic_write(path, lambda file: np.savez(file, images=images, masks=masks))
     with np.load(path, allow_pickle=False) as arrays:
         return Slices(arrays["images"], arrays["masks"])
 
@@ -161,14 +161,14 @@ class Arm:
     def _loss(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         match self.kind:
             case "plain":
-                logits = self._network(image, torch.zeros(len(image))).float()
+                logits: torch.Tensor = self._network(image, torch.zeros(len(image))).float()
                 probability, fit = logits.sigmoid(), functional.binary_cross_entropy_with_logits(logits, mask)
             case "diffusion":
                 t = self._timesteps(len(mask))
                 kept = self._kept[t].view(-1, 1, 1, 1)
                 noise = torch.randn(mask.shape, generator=self._generator)
                 noisy = kept.sqrt() * (2 * mask - 1) + (1 - kept).sqrt() * noise
-                x0 = self._network(torch.cat([image, noisy], dim=1), t).float()
+                x0: torch.Tensor = self._network(torch.cat([image, noisy], dim=1), t).float()
                 probability, fit = (x0.clamp(-1, 1) + 1) / 2, functional.mse_loss(x0, 2 * mask - 1)
             case _:
                 assert_never(self.kind)

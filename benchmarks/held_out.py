@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_diffseg.synthesis.settings import PhantomKind
 
 Bool = npt.NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 FIRST_SEED = 900_000
 """Training draws from 1000 on; these are far from it."""
@@ -132,8 +133,7 @@ def _settings(n: int, seed: int, *, readers: int) -> PhantomSettings:
 
 def phantom_case(phantom: Phantom, case_id: str) -> Case:
     """A phantom's images as a case."""
-    volumes = {m: Volume(data, phantom.affine, None, None, ()) for m, data in phantom.volumes.items()}
-    return Case(case_id, dict(volumes), None)
+    return Case(case_id, {m: Volume(data, phantom.affine, None, None, ()) for m, data in phantom.volumes.items()}, None)
 
 
 def _held_out(phantom: Phantom, recipe: Recipe, every: int) -> HeldOut:
@@ -142,7 +142,7 @@ def _held_out(phantom: Phantom, recipe: Recipe, every: int) -> HeldOut:
     coding = encode(phantom_case(phantom, name), recipe, choose=lambda n: range(every // 2, n, every))
     axis = coding.grid.slice_axis
 
-    def slab(volume: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def slab(volume: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         return np.moveaxis(volume, axis, 0)[list(coding.sampled)]
 
     brain = np.any([v != 0 for v in phantom.volumes.values()], axis=0)

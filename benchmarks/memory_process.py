@@ -12,7 +12,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import psutil
@@ -21,12 +21,14 @@ from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, S
 from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from napari_diffseg.events import Gaze, SamplingEvent, Segmenter
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.plugin.expected_layers import ExpectedLayers
     from napari_diffseg.plugin.result_layers import ResultLayers
+
+Shape = tuple[int, int, int]
 
 _SIZE_MM = (240.0, 240.0, 155.0)
 
@@ -35,25 +37,27 @@ def main() -> None:
     """Do what is asked for and print what it took."""
     way, *arguments = sys.argv[1:]
     if way == "write":
-        print(json.dumps(_write(Path(arguments[0]), tuple(int(n) for n in arguments[1].split(",")))))
+        x, y, z = (int(n) for n in arguments[1].split(","))
+        print(json.dumps(_write(Path(arguments[0]), (x, y, z))))
         return
     members, case, folder, checkpoint, device = arguments
     request = SegmentRequest(members=int(members), timesteps=1, device=device)
     print(json.dumps(_measured(way, request, Path(case), Path(folder), checkpoint)))
 
 
-def _write(folder: Path, shape: tuple[int, ...]) -> dict[str, object]:
+def _write(folder: Path, shape: Shape) -> dict[str, list[int]]:
     """A phantom, and a small one for warming up, as files."""
     from napari_diffseg.synthesis.write import write_case
 
-    for name, size in (("small", (60, 60, 39)), ("large", shape)):
-        spacing = tuple(mm / n for mm, n in zip(_SIZE_MM, size, strict=True))
-        settings = PhantomSettings(seed=920_000, shape=size, spacing_mm=spacing, readers=1)
+    sizes: dict[str, Shape] = {"small": (60, 60, 39), "large": shape}
+    for name, size in sizes.items():
+        x, y, z = (mm / n for mm, n in zip(_SIZE_MM, size, strict=True))
+        settings = PhantomSettings(seed=920_000, shape=size, spacing_mm=(x, y, z), readers=1)
         write_case(make_phantom(settings), folder / name, case_id=name)
     return {"written": list(shape)}
 
 
-def _measured(way: str, request: SegmentRequest, case: Path, folder: Path, checkpoint: str) -> dict[str, object]:
+def _measured(way: str, request: SegmentRequest, case: Path, folder: Path, checkpoint: str) -> dict[str, float]:
     from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
     from napari_diffseg.imaging.case import read_case
     from napari_diffseg.segmenting.keep import keep_run
@@ -89,7 +93,7 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _on_device() -> dict[str, int]:
+def _on_device() -> dict[str, float]:
     import torch
 
     return {"device_mib": torch.cuda.max_memory_allocated() >> 20} if torch.cuda.is_available() else {}
@@ -106,7 +110,7 @@ class Repeated:
         first: list[Sampled] = []
         finished: Finished | None = None
         one = request.model_copy(update={"members": 1})
-        with closing(self.segmenter.segment(case, one, gaze=gaze)) as events:
+        with closing(cast("Generator[SamplingEvent]", self.segmenter.segment(case, one, gaze=gaze))) as events:
             for event in events:
                 match event:
                     case Started():

@@ -20,6 +20,8 @@ from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.diffusion.schedule import SamplerName, Schedule, make_schedule, respaced_timesteps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cells import Budget, Cells
     from held_out import HeldOut
 
@@ -101,7 +103,7 @@ class Model:
             some = missing[start : start + group]
             masks = self._sample(subject, chain, some, budget)
             for k, mask in zip(some, masks, strict=True):
-                done[k] = cells.masks(keys[k], shape, lambda mask=mask: mask)
+                done[k] = cells.masks(keys[k], shape, _given(mask))
         return np.stack([done[k] if k in done else cells.masks(keys[k], shape, _never) for k in range(count)])
 
     def missing_rows(self, subject: HeldOut, chain: Chain, count: int, *, cells: Cells) -> int:
@@ -145,7 +147,7 @@ class Model:
             if chain.shifted:
                 noise = _Shifted(noise, denoiser, schedule)
             x = _last(chain, denoiser, schedule, noise)
-        masks = decode_masks(x.float().cpu().numpy(), subject.grid, self.recipe)[0]
+        masks: Bool = decode_masks(x.float().cpu().numpy(), subject.grid, self.recipe)[0]
         budget.count(len(image) * chain.evaluations, time.monotonic() - began)
         return masks.reshape(len(members), len(subject.slices), *masks.shape[1:])
 
@@ -198,6 +200,10 @@ def _last(chain: Chain, denoiser: ConditionedDenoiser, schedule: Schedule, noise
     for step in steps:
         x = step.x
     return x
+
+
+def _given(mask: Bool) -> Callable[[], Bool]:
+    return lambda: mask
 
 
 def _never() -> Bool:

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from sampling import Model
 
+    from napari_diffseg.diffusion.schedule import SamplerName
+
 STEPS = (1, 2, 5, 10, 15, 20, 50, 250, 1000)
-SAMPLERS = ("ddim", "ddpm", "dpmpp")
+SAMPLERS: tuple[SamplerName, ...] = ("ddim", "ddpm", "dpmpp")
 _SHIFTED_STEPS = (5, 10, 20)
 _CLOSE = 0.005
 

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import napari
 import numpy as np
@@ -25,7 +25,7 @@ from napari_diffseg.plugin.worker import launch
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from pathlib import Path
 
     from napari_diffseg.events import Gaze, SamplingEvent, Segmenter
@@ -169,7 +169,8 @@ class Bench:
         stop, ended = threading.Event(), threading.Event()
 
         def work() -> None:
-            with closing(self._unseen.segment(self._case, SegmentRequest(device=self._device))) as events:
+            run = self._unseen.segment(self._case, SegmentRequest(device=self._device))
+            with closing(cast("Generator[SamplingEvent]", run)) as events:
                 for _ in events:
                     if stop.is_set():
                         break
@@ -245,7 +246,7 @@ class _Counted:
     bench: Bench
 
     def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
-        with closing(self.segmenter.segment(case, request, gaze=gaze)) as events:
+        with closing(cast("Generator[SamplingEvent]", self.segmenter.segment(case, request, gaze=gaze))) as events:
             for event in events:
                 if isinstance(event, Stepped) and event.preview is not None:
                     self.bench.count_made()

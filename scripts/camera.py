@@ -47,7 +47,7 @@ def seen(place: QRect) -> QPixmap:
     """What is at a place of the screen."""
     screen = QApplication.primaryScreen()
     assert screen is not None  # there is a window on it
-    return screen.grabWindow(0, place.x(), place.y(), place.width(), place.height())
+    return screen.grabWindow(x=place.x(), y=place.y(), width=place.width(), height=place.height())
 
 
 def place_of(*widgets: QWidget) -> QRect:

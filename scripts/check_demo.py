@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from imageio.v3 import imread
+from nibabel.nifti1 import Nifti1Image
 
 BLANK_COLOURS = 50  # an empty window has a handful of colours, one with a brain in it has hundreds
 
@@ -13,7 +13,7 @@ BLANK_COLOURS = 50  # an empty window has a handful of colours, one with a brain
 def main(folder: Path) -> int:
     """Complain about what is missing in the folder, and count it."""
     complaints = []
-    volumes = {path: nibabel.load(path).get_fdata() for path in sorted(folder.rglob("*.nii.gz"))}
+    volumes = {path: Nifti1Image.from_filename(path).get_fdata() for path in sorted(folder.rglob("*.nii.gz"))}
     masks = [path for path in volumes if path.name == "mask.nii.gz"]
     pictures = sorted(folder.rglob("*.png"))
     if not masks:

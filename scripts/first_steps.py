@@ -84,7 +84,7 @@ def _take_pictures(folder: Path) -> None:
             settle()
             screen = QApplication.primaryScreen()
             assert screen is not None  # there is a window on it
-            screen.grabWindow(0, 0, 0, width, height).save(str(folder / f"first_steps_{stage}.png"))
+            screen.grabWindow(width=width, height=height).save(str(folder / f"first_steps_{stage}.png"))
             print(f"{stage}: {time.monotonic() - began:.0f} s")
 
         began = time.monotonic()

@@ -41,7 +41,8 @@ def block_mean(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Mean of blocks of BLOCK voxels a side; what is left over at the far ends is dropped."""
     x, y, z = (n // BLOCK for n in array.shape)
     cut = array[: x * BLOCK, : y * BLOCK, : z * BLOCK]
-    return cut.reshape(x, BLOCK, y, BLOCK, z, BLOCK).mean(axis=(1, 3, 5))
+    means: npt.NDArray[np.float32] = cut.reshape(x, BLOCK, y, BLOCK, z, BLOCK).mean(axis=(1, 3, 5))
+    return means
 
 
 def main() -> None:

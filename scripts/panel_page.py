@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import nibabel as nib
 import numpy as np
 from camera import Camera, place_of, seen
 from clicking import Hand, newcomer, settle
+from nibabel.nifti1 import Nifti1Image
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDialogButtonBox, QDockWidget, QScrollArea, QSpinBox, QWidget
@@ -29,6 +29,7 @@ from napari_diffseg.plugin.samples import demo_case_folder
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QPixmap
+    from superqt import QCollapsible
 
 MEMBERS: Final = 6
 SLICES: Final = "58:68"
@@ -237,9 +238,9 @@ class PanelPage:
 
     def _resample(self, home: Path) -> None:
         """One image of the case on voxels twice as large."""
-        fine = nib.load(next(demo_case_folder().glob("*_t2.nii.gz")))
+        fine = Nifti1Image.from_filename(next(demo_case_folder().glob("*_t2.nii.gz")))
         coarse = fine.slicer[::2, ::2, ::2]
-        nib.save(coarse, home / "coarse_t2.nii.gz")
+        coarse.to_filename(home / "coarse_t2.nii.gz")
         self.panel.case.opened.emit([str(home / "coarse_t2.nii.gz")])  # the file dialog is the system's
         self.hand.wait(self.panel.resampling.row.isVisible, "the offer to resample")
         self._wait_until_idle("the coarse image")
@@ -322,11 +323,11 @@ class PanelPage:
         settle(0.5)
 
     def _unfold(self, name: str) -> QWidget:
-        fold: Any = self._find(name)
+        fold: QCollapsible = self._find(name)
         if not fold.isExpanded():
             self._fold(name)
         settle(0.3)
-        return fold  # type: ignore[no-any-return]
+        return fold
 
     def _fold(self, name: str) -> None:
         self.hand.click(self._find(name).toggleButton())

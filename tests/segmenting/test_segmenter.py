@@ -156,17 +156,17 @@ def test_closing_the_iterator_stops_the_run(tiny_checkpoint, tiny_case):
     assert next(run, None) is None
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("threads", "rows"), [(1, 1), (2, 1), (3, 2)])
 def test_beside_a_viewer_the_first_mask_comes_with_as_many_as_take_no_longer_and_is_the_same(
-    tiny_checkpoint, tiny_case, monkeypatch, threads
+    tiny_checkpoint, tiny_case, monkeypatch, threads, rows
 ):
     monkeypatch.setattr(threads_module, "_usable_cores", lambda: 4)
     request = SegmentRequest(device="cpu", members=3, focus=2, threads=threads)
     watched = list(LocalSegmenter(tiny_checkpoint, beside_viewer=True).segment(tiny_case, request))
     steps = watched[0].timesteps
     stepped = [event.done for event in watched if isinstance(event, Stepped)]
-    assert stepped[:steps] == list(range(threads, threads * (steps + 1), threads))
-    assert stepped[steps] > stepped[steps - 1] + threads
+    assert stepped[:steps] == list(range(rows, rows * (steps + 1), rows))
+    assert stepped[steps] > stepped[steps - 1] + rows
     first = next(event for event in watched if isinstance(event, Sampled))
     assert (first.member, first.slices) == (0, (2,))
     alone = list(LocalSegmenter(tiny_checkpoint).segment(tiny_case, request))

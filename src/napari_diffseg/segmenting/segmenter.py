@@ -189,9 +189,9 @@ class LocalSegmenter:
         return self._beside_viewer and request.batch_size is None and device.type == "cpu"
 
     def _opening(self) -> int:
-        """Rows of a processor's first batch: one, or, where threads share out rows, one for each."""
+        """Rows of a processor's first batch: one, or, where threads share out rows, one for each but the window's."""
         shared_out = shares_out_rows(self._checkpoint.config, self._checkpoint.recipe.size)
-        return torch.get_num_threads() if shared_out else 1
+        return max(1, torch.get_num_threads() - 1) if shared_out else 1
 
     def _network(self, device: torch.device, dtype: torch.dtype) -> Prepared:
         if self._loaded is None or self._loaded[:2] != (device, dtype):

@@ -25,10 +25,10 @@ def test_a_processor_evaluates_a_large_network_one_slice_at_a_time_and_a_small_o
     assert choose_batch_size(SMALL, (112, 96), cpu) > 4
 
 
-def test_steps_are_half_as_long_where_somebody_watches():
+def test_steps_are_a_quarter_as_long_where_somebody_watches():
     cpu = torch.device("cpu")
     alone, watched = (choose_batch_size(SMALL, (112, 96), cpu, watched=watched) for watched in (False, True))
-    assert alone // 2 <= watched <= alone // 2 + 1
+    assert alone // 4 <= watched <= alone // 4 + 1
     assert choose_batch_size(PAPER_NETWORK, (224, 224), cpu, watched=True) == 1
 
 

@@ -87,8 +87,8 @@ class Budget:
         return rows * self._seconds / self._rows if self._rows else 0.0
 
     def allows(self, rows: int) -> bool:
-        """Whether so many evaluations will end in time."""
-        return self._end is None or time.monotonic() + self.estimate(rows) <= self._end
+        """Whether so many evaluations will end in time; what is computed already takes none."""
+        return not rows or self._end is None or time.monotonic() + self.estimate(rows) <= self._end
 
 
 def write_record(path: Path, figures: dict[str, Any], *, checkpoint: Checkpoint | None, device: torch.device) -> None:

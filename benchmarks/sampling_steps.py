@@ -64,10 +64,8 @@ def main() -> None:
         rows.append({"sampler": chain.name, "steps": chain.steps} | summary(scores))
         left = budget.estimate(sum(missing[1:])) / 60
         print(f"{rows[-1]}  {time.monotonic() - began:.0f} s, all the rest {left:.1f} min", flush=True)
-        figures = _figures(model, subjects, options, rows) | {"one_step_mean": preview, "left_out": left_out}
-        write_record(
-            options.out or RESULTS / "sampling_steps.json", figures, checkpoint=checkpoint, device=model.device
-        )
+        write(rows)
+    write(rows)
     print(f"Left out for want of time: {'; '.join(left_out) or 'nothing'}.")
 
 

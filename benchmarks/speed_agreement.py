@@ -65,6 +65,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for kind, case in _cases(options.cases, options.phantoms, checkpoint.recipe.modalities):
         seen = encode(case, checkpoint.recipe, choose=lambda n: range(options.every // 2, n, options.every))
+        if not seen.sampled:  # too few slices for one in so many, or none of them with brain
+            continue
         with freed_memory_kept():
             expected = _members(plain, seen, checkpoint.recipe, options.members, device)
             for name, network in paths.items():

@@ -99,6 +99,7 @@ def _let(monkey, faults, actions):
         raise
 
 
+@pytest.mark.slow
 def test_thirty_random_actions_do_no_harm(monkey, faults):
     _let(monkey, faults, 30)
 

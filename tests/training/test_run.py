@@ -322,6 +322,7 @@ timesteps = 2
 """
 
 
+@pytest.mark.slow
 def test_the_papers_recipe_learns_and_goes_through_convert(train, settings, tmp_path):
     settings.write_text(PAPER)  # its depth, its 224 x 224 and its loss, a quarter of its width
     words = ["--modalities", "t1,flair", "--slices", ":", "--batch-size", 1, "--steps", 1]

@@ -87,6 +87,7 @@ def _waits(segmenter: LocalSegmenter, case: Case, common: dict[str, Any], middle
         "one evaluation (posterior mean), one slice": _run(segmenter, case, one | {"members": 1, "timesteps": 1}),
         "five members, one slice": _run(segmenter, case, one | {"members": 5}),
         "five members of 50 steps, one slice": _run(segmenter, case, one | {"members": 5, "timesteps": 50}),
+        "five members of 1000 steps, one slice": _run(segmenter, case, one | {"members": 5, "timesteps": 1000}),
         "five members, shipped volume": _run(segmenter, case, common | {"members": 5}),
     }
 

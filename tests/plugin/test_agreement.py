@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from played_runs import events_of, play
 from qtpy.QtWidgets import QApplication
-from test_result_layers import events_of, play
 
 from napari_diffseg.plugin.agreement import Agreement
 from napari_diffseg.plugin.contours import LEVELS, NAME, contour_segments

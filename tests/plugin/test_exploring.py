@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from test_result_layers import SHAPE, events_of, play, volume
+from played_runs import SHAPE, events_of, play, volume
 
 from napari_diffseg.events import Sampled
 from napari_diffseg.plugin.exploring import toggle_uncertainty

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from test_result_layers import SHAPE, events_of, play
+from played_runs import SHAPE, events_of, play
 
 from napari_diffseg.plugin.brick_histogram import bins_of
 from napari_diffseg.plugin.explore_box import describe_findings
@@ -150,7 +150,7 @@ def test_without_a_whole_member_there_is_nothing_to_measure(viewer, measuring, h
 
 
 def results_frame():
-    from test_result_layers import volume
+    from played_runs import volume
 
     from napari_diffseg.plugin.frame import Frame
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from test_result_layers import events_of, source, volume
+from played_runs import events_of, source, volume
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.plugin.frame import Frame

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
-from test_result_layers import SHAPE, events_of, play, volume
+from played_runs import SHAPE, events_of, play, volume
 
 from napari_diffseg.errors import GridMismatch
 from napari_diffseg.evaluation.judgement import Verdict

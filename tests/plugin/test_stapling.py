@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from played_runs import SHAPE, catch_up, events_of, play, source, volume
 from qtpy.QtWidgets import QApplication
-from test_result_layers import SHAPE, catch_up, events_of, play, source, volume
 
 from napari_diffseg.events import Sampled
 from napari_diffseg.plugin.frame import Frame

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from played_runs import SHAPE, events_of, play, volume
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from superqt import QCollapsible
-from test_result_layers import SHAPE, events_of, play, volume
 
 from napari_diffseg.events import Sampled, SegmentRequest
 from napari_diffseg.imaging.volume import Volume

@@ -12,13 +12,13 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLa
 
 from napari_diffseg.imaging.naming import may_be_given, modality_of, shown_name
 from napari_diffseg.plugin.adding import bare
-from napari_diffseg.plugin.case_layers import are_apart, are_one_case, are_two_cases, case_of
 from napari_diffseg.plugin.checkpoint_box import breakable
 from napari_diffseg.plugin.dropping import dropped_paths
 from napari_diffseg.plugin.frame import RESULT_KEY
 from napari_diffseg.plugin.layer_combo import LayerCombo
 from napari_diffseg.plugin.layer_notes import notes_of
 from napari_diffseg.plugin.reopen_button import ReopenButton
+from napari_diffseg.plugin.same_case import are_apart, are_one_case, are_two_cases, case_of
 from napari_diffseg.plugin.side_row import SideRow
 
 if TYPE_CHECKING:

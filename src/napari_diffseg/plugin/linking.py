@@ -9,9 +9,9 @@ from weakref import WeakSet
 import numpy as np
 
 from napari_diffseg.plugin.adding import bare
-from napari_diffseg.plugin.case_layers import are_one_case
 from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY, Frame
 from napari_diffseg.plugin.layer_volume import matrix_of
+from napari_diffseg.plugin.same_case import are_one_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

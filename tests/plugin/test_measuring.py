@@ -5,10 +5,11 @@ import threading
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import SHAPE, events_of, play
+from played_runs import SHAPE, events_of, play, volume
 
 from napari_diffseg.plugin.brick_histogram import bins_of
 from napari_diffseg.plugin.explore_box import describe_findings
+from napari_diffseg.plugin.frame import Frame
 from napari_diffseg.plugin.going import go_to_slice, go_to_voxel, show_member, slice_on_screen
 from napari_diffseg.plugin.lesion_table import in_ml
 from napari_diffseg.plugin.measuring import Measuring
@@ -150,10 +151,6 @@ def test_without_a_whole_member_there_is_nothing_to_measure(viewer, measuring, h
 
 
 def results_frame():
-    from played_runs import volume
-
-    from napari_diffseg.plugin.frame import Frame
-
     return Frame.of_volume(volume())
 
 

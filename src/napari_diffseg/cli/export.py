@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from napari_diffseg.errors import BadRequest, DiffsegError
+
+if TYPE_CHECKING:
+    from napari_diffseg.reporting import ReportChoice
+    from napari_diffseg.segmenting.export import ExportChoice
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -61,10 +65,10 @@ def export(
     """
     from napari_diffseg.extras import check_extra
     from napari_diffseg.imaging.nifti import read_volume
-    from napari_diffseg.reporting import ReportChoice, RunReport, export_all
+    from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.segmenting.export import EVERYTHING, ExportChoice
     from napari_diffseg.segmenting.export_names import Style
-    from napari_diffseg.segmenting.stored_run import find_runs, read_run
+    from napari_diffseg.segmenting.stored_run import find_runs
     from napari_diffseg.segmenting.summary import MAJORITY, Measure, Rule, Summary
 
     if not runs:
@@ -90,17 +94,24 @@ def export(
         raise BadRequest("--image is what --report and --pictures show: ask for one of them.")
     shown = None if image is None else read_volume(image)
     also = ReportChoice(report, pictures, shown, image.name if image else "") if report or pictures else None
-    failed = 0
-    for folder in (found for named in runs for found in find_runs(named)):
-        try:
-            run = read_run(folder)
-            sys.stderr.writelines(f"{note}\n" for note in run.notes)
-            page = None if also is None else RunReport(run, also, choice)
-            for path in export_all(run, out, choice, page):
-                sys.stdout.write(f"{path}\n")
-        except BadRequest:
-            raise
-        except DiffsegError as err:
-            sys.stderr.write(f"{folder}: {err}\n")
-            failed += 1
-    return 1 if failed else 0
+    whole = [_is_exported(folder, out, choice, also) for named in runs for folder in find_runs(named)]
+    return 0 if all(whole) else 1
+
+
+def _is_exported(folder: Path, out: Path, choice: ExportChoice, also: ReportChoice | None) -> bool:
+    """Write one run's files, and whether that worked; why not is said, and the others go on."""
+    from napari_diffseg.reporting import RunReport, export_all
+    from napari_diffseg.segmenting.stored_run import read_run
+
+    try:
+        run = read_run(folder)
+        sys.stderr.writelines(f"{note}\n" for note in run.notes)
+        page = None if also is None else RunReport(run, also, choice)
+        for path in export_all(run, out, choice, page):
+            sys.stdout.write(f"{path}\n")
+    except BadRequest:
+        raise
+    except DiffsegError as err:
+        sys.stderr.write(f"{folder}: {err}\n")
+        return False
+    return True

@@ -146,9 +146,9 @@ def check_pattern(pattern: str, *, only: bool = False) -> None:
         and rest.isprintable()
     )
     if not ok or pattern.startswith("."):
-        needed = "{case} or {what}" if only else "{what}, for a case has several files, may have {case},"
+        needed = "{case} or {what}, and" if only else "{what}, as a case has several files, may have {case}, and"
         raise BadRequest(
-            f"The name {pattern!r} needs {needed} and no folder or other field: give one such as {DEFAULT_PATTERN}."
+            f"The name {pattern!r} needs {needed} no folder or other field: give one such as {DEFAULT_PATTERN}."
         )
 
 

@@ -22,7 +22,7 @@ help: ## show this list
 demo: setup ## the shipped case and checkpoint in napari; without a screen, segment it and leave pictures in demo/ (OUT=...)
 	$(BIN)/napari-diffseg demo --out $(OUT)
 
-checkpoint: setup ## train the shipped checkpoint anew by scripts/shipped-1.toml and -2: hours; goes on where it was (WORK=...)
+checkpoint: setup ## train the shipped checkpoint anew by scripts/shipped-1.toml to -3: hours; goes on where it was (WORK=...)
 	$(BIN)/python scripts/make_checkpoint.py --work $(WORK)
 
 test: setup ## the default tests, in up to four processes (ARGS=... goes to pytest)
@@ -92,7 +92,7 @@ bench-gpu: setup ## the same on a GPU, where PyTorch finds one
 
 bench-quality: setup ## figures of docs/evaluation.md; hours on a processor (ARGS="--phantoms 2 --budget-s 300" for less)
 	$(BENCH)/phantom_ensemble.py --checkpoint $(CHECKPOINT) $(ARGS)
-	$(BENCH)/baseline_unet.py --checkpoint $(CHECKPOINT) $(ARGS)
+	$(BENCH)/baseline_unet.py --small --steps 1000 --checkpoint $(CHECKPOINT) $(ARGS)
 	$(if $(CASES),$(BENCH)/real_cases.py --checkpoint $(CHECKPOINT) --cases $(CASES) --resume)
 	$(BENCH)/sampling_steps.py --checkpoint $(CHECKPOINT) $(ARGS)
 	$(BENCH)/ablation.py

@@ -34,6 +34,12 @@ def test_it_leaves_pictures_and_results(drive):
     np.testing.assert_allclose(mean, np.mean([fake_member(SHAPE, k) for k in range(5)], axis=0), atol=1e-6)
 
 
+def test_layers_that_come_after_the_runs_end_are_waited_for(drive, monkeypatch):
+    monkeypatch.setattr("napari_diffseg.plugin.catching_up._LEAST_REST_MS", 400)
+    *_, results = drive()
+    assert (results / "mean.nii.gz").exists()
+
+
 def test_a_failure_is_its_sentence(drive, segmenter):
     segmenter.fail_at, segmenter.error = 0, RunFailed("The device was lost: restart.")
     with pytest.raises(RunFailed, match="The device was lost"):

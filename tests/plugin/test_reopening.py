@@ -58,6 +58,18 @@ def test_a_kept_run_comes_back_with_images_members_and_settings(later, kept):
     assert run.words == "Reopened case_1: 3 members."
 
 
+def test_the_shipped_checkpoint_is_meant_by_its_word_also_beside_a_folder_of_that_name(
+    session, layers, later, tmp_path, monkeypatch
+):
+    (tmp_path / "demo").mkdir()  # as `napari-diffseg demo` leaves one
+    monkeypatch.chdir(tmp_path)
+    ready(session, layers, members=3)
+    session.start()
+    session.poll()
+    [run] = reopen(later, session.last_results)["reopened"]
+    assert run.plan.checkpoint == "demo"
+
+
 def test_members_can_be_added_to_a_reopened_run(later, kept, segmenter):
     reopen(later, kept)
     later.add_members(2)

@@ -116,6 +116,9 @@ def _drive(viewer: Any, panel: DiffsegPanel, out_dir: Path, failures: list[str])
     def is_idle() -> bool:
         return session.phase is Phase.IDLE
 
+    def is_shown() -> bool:
+        return is_idle() and not panel.results.is_behind
+
     _wait(is_idle, _LOAD_SECONDS, "loading", failures)
     viewer.reset_view()
     panel.run_box.run.click()
@@ -124,7 +127,7 @@ def _drive(viewer: Any, panel: DiffsegPanel, out_dir: Path, failures: list[str])
     halfway = panel.run_box.bar.maximum() // 2
     _wait(lambda: is_idle() or panel.run_box.bar.value() >= halfway, _RUN_SECONDS, "sampling", failures)
     viewer.window.screenshot(str(pictures[0]), flash=False)
-    _wait(is_idle, _RUN_SECONDS, "sampling", failures)
+    _wait(is_shown, _RUN_SECONDS, "sampling", failures)
     _go_to_largest(viewer)
     _settle()
     viewer.window.screenshot(str(pictures[1]), flash=False)

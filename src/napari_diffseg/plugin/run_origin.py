@@ -57,6 +57,7 @@ class RunOrigin(BaseModel):
 
 def write_origin(plan: RunPlan) -> None:
     """Write it into the run's folder, which must exist; a run goes on without it, and the log says so."""
+    from napari_diffseg.checkpoint.resolve import DEMO
     from napari_diffseg.imaging.atomic import write_json
 
     images = {
@@ -65,7 +66,8 @@ def write_origin(plan: RunPlan) -> None:
         if volume.path is not None
     }
     path = Path(plan.checkpoint)
-    checkpoint = str(path.absolute()) if path.exists() else plan.checkpoint
+    is_file = plan.checkpoint != DEMO and path.is_file()
+    checkpoint = str(path.absolute()) if is_file else plan.checkpoint
     origin = RunOrigin(images=images, checkpoint=checkpoint, overrides=dict(plan.overrides))
     try:
         write_json(plan.folder / NAME, origin.model_dump(mode="json"), overwrite=True)

@@ -42,6 +42,8 @@ _MOST: Final = 342
 """Of the checkpoint's card, which goes on."""
 _CLOSER: Final = 1.5
 _FILL: Final = 0.7
+_PATIENCE: Final = 300.0
+"""Seconds for anything to come, also on a busy machine."""
 _NO_MODIFIER: Final = Qt.KeyboardModifier.NoModifier
 _LEFT: Final = Qt.MouseButton.LeftButton
 
@@ -60,7 +62,7 @@ class PanelPage:
     """
 
     def __init__(self, viewer: Any, camera: Camera, *, panel_width: int) -> None:
-        self.viewer, self.camera, self.hand = viewer, camera, Hand(viewer)
+        self.viewer, self.camera, self.hand = viewer, camera, Hand(viewer, seconds=_PATIENCE)
         self.panel: Any = self.hand.open_panel()
         self.session = self.panel.session
         self.complaints: list[str] = []
@@ -237,11 +239,12 @@ class PanelPage:
         self.hand.click(button)
 
     def _resample(self, home: Path) -> None:
-        """One image of the case on voxels twice as large."""
+        """Another image of the patient, opened in napari and chosen: on voxels twice as large."""
         fine = Nifti1Image.from_filename(next(demo_case_folder().glob("*_t2.nii.gz")))
-        coarse = fine.slicer[::2, ::2, ::2]
-        coarse.to_filename(home / "coarse_t2.nii.gz")
-        self.panel.case.opened.emit([str(home / "coarse_t2.nii.gz")])  # the file dialog is the system's
+        coarse = home / "phantom_glioma_coarse_t2.nii.gz"
+        fine.slicer[::2, ::2, ::2].to_filename(coarse)
+        self.viewer.open(coarse, plugin="napari-diffseg")  # the file dialog is the system's
+        self._choose("layer_t2", "phantom_glioma_coarse t2")
         self.hand.wait(self.panel.resampling.row.isVisible, "the offer to resample")
         self._wait_until_idle("the coarse image")
         self._write("resample", self._boxes(self.panel.resampling.row, self.panel.run_box))

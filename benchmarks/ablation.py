@@ -42,7 +42,8 @@ VARIANTS: Final[dict[str, Change]] = {
     "masks of 0 and 1": {"recipe": {"mask_low": 0.0}},
     "without Dice": {"loss": {"dice_weight": 0.0}},
     "ten times the Dice": {"loss": {"dice_weight": 1.0}},
-    "timesteps evenly": {"loss": {"timesteps": "uniform"}},
+    "timesteps evenly": {"loss": {"noisiest": 1.0}},
+    "half of the timesteps from the last 3 %": {"loss": {"noisiest": 0.03}},
     "without augmentation": {"augmentation": {"kind": "off"}},
     "percentile normalisation": {"recipe": {"normalisation": "percentile"}},
 }

@@ -26,7 +26,7 @@ def write_run(folder: Path) -> Started:
     volume = Volume(np.ones(SHAPE, np.float32), AFFINE, None, None, ())
     config = SimpleNamespace(to_dict=lambda: {"in_channels": 2})
     checkpoint = SimpleNamespace(path=Path("a.pt"), recipe=recipe, config=config, digest="0" * 64, guesses=())
-    run = RunFolder(folder, Case("case_1", {"t1": volume}, None), checkpoint, SegmentRequest(members=3))
+    run = RunFolder(folder, Case("case_1", {"t1": volume}, None), checkpoint, SegmentRequest(members=3, slices="1:4"))
     started = Started("r", "case_1", "cpu", "fp32", "ddim", 4, (0, 1, 2), SLICES, SLICES, AXIS, SHAPE, recipe.labels, 9)
     ensemble = run.begin(started)
     for k in started.members:

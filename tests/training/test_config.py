@@ -34,7 +34,7 @@ def test_the_papers_preset_says_what_the_paper_says():
     assert (o.batch_size, o.learning_rate, o.weight_decay, o.ema, o.warmup, o.final_rate) == (10, 1e-4, 0, 0.9999, 0, 1)
     assert (r.schedule, r.train_timesteps, r.prediction, r.variance) == ("linear", 1000, "epsilon", "learned_range")
     assert (r.mask_low, r.mask_high, r.size) == (0, 1, (224, 224))
-    assert (PAPER.augmentation.kind, PAPER.loss.timesteps, PAPER.loss.dice_weight) == ("off", "uniform", 0)
+    assert (PAPER.augmentation.kind, PAPER.loss.noisiest, PAPER.loss.dice_weight) == ("off", 1, 0)
 
 
 def test_the_rate_warms_up_falls_by_a_cosine_to_a_tenth_and_is_constant_in_the_paper():

@@ -159,11 +159,9 @@ def test_the_forward_process_keeps_unit_variance_of_unit_variance_data():
     np.testing.assert_allclose(x_t.var(dim=(1, 2, 3)).numpy(), 1.0, atol=0.06)
 
 
-def test_timesteps_cover_all_evenly_or_favour_the_noisiest_fifth():
+def test_timesteps_cover_all_evenly_or_favour_the_noisiest_part():
     draws = np.random.default_rng(0).random((20_000, 2))
-    uniform, noisy = (
-        np.array([place_timestep(a, b, 100, draw=draw) for a, b in draws]) for draw in ("uniform", "noisy")
-    )
+    uniform, noisy = (np.array([place_timestep(a, b, 100, noisiest=part) for a, b in draws]) for part in (1.0, 0.2))
     assert (uniform.min(), uniform.max(), noisy.min(), noisy.max()) == (0, 99, 0, 99)
     assert (uniform >= 80).mean() == pytest.approx(0.2, abs=0.02)
     assert (noisy >= 80).mean() == pytest.approx(0.6, abs=0.02)

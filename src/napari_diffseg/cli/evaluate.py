@@ -33,7 +33,7 @@ def evaluate(
     ----------
     predictions
         The folder that predict wrote with --out, or one case's folder in it; or a folder of masks: CASE.nii.gz, as
-        other programs write them, or CASE_mask.nii.gz with maps and members beside it, as export does.
+        other programs write them, or what export wrote, under names of either kind, with maps and members beside them.
     truth
         Folder with CASE/..._seg.nii.gz, CASE_seg.nii.gz, CASE.nii.gz, or several readers' CASE_reader1.nii.gz, ...
     out

@@ -1,4 +1,4 @@
-"""Which files are predictions: a folder a case, as `predict` leaves them, or masks side by side in one folder."""
+"""The files of one case's prediction: by names of our own, under any other, or as a BIDS derivative."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.imaging.naming import REFERENCE, case_stem, is_image_name, modality_of, shown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _ENDING = ".nii.gz"
-_EXPORTED = re.compile(
-    r"(?P<prefix>.+_)(?P<what>mask|mean|uncertainty|expected|member)(?P<tail>(?:_[^_]+)?(?:-\d+)?)\.nii\.gz"
-)
+_LABEL = re.compile("_label-([^_]+)_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +82,7 @@ class PredictionFiles:
 
     def record(self) -> dict[str, Any]:
         """What run.json says; empty where there is none that can be read."""
-        if self.alone is not None:
-            return {}
-        try:
-            record = json.loads((self.folder / f"{self.prefix}run.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return record if isinstance(record, dict) else {}
+        return {} if self.alone is not None else _read_record(self.folder / f"{self.prefix}run.json")
 
     def _masks(self) -> list[Path]:
         if self.alone is not None:
@@ -104,64 +94,45 @@ class PredictionFiles:
         return "" if self.alone is not None else mask.name.removeprefix(f"{self.prefix}mask").removesuffix(_ENDING)
 
 
-def find_predictions(folder: Path) -> dict[str, PredictionFiles]:
-    """The cases in a folder, by name.
+@dataclass(frozen=True, slots=True)
+class BidsFiles(PredictionFiles):
+    """A case that `export` wrote as a BIDS derivative: an `anat` folder, and names that begin with its entities."""
 
-    They are its subfolders that `predict` wrote; or the folder itself, if it is one case; or else the masks in it, one
-    a case: `<case>.nii.gz` as other programs leave them, `<case>_mask.nii.gz` with its maps and members as `export`
-    does, or by any other name under which truth is found.
+    def map(self, what: str, mask: Path) -> Path:
+        """Where the mean, uncertainty or expected mask is that belongs to a mask, if there is one."""
+        desc = "diffsegExpected" if what == "expected" else "diffseg"
+        suffix = "uncertainty" if what == "uncertainty" else "probseg"
+        return mask.with_name(f"{self._begin(mask)}{desc}_{suffix}{_ENDING}")
 
-    Raises
-    ------
-    BadCase
-        If the folder cannot be read or holds no case, or several masks of one.
-    """
+    def members(self, mask: Path) -> list[Path]:
+        """Members by number."""
+        name = re.compile(rf"{re.escape(self._begin(mask))}diffseg(\d+)_dseg{re.escape(_ENDING)}")
+        numbered = [(int(found[1]), path) for path in self.folder.iterdir() if (found := name.fullmatch(path.name))]
+        return [path for _, path in sorted(numbered)]
+
+    def record(self) -> dict[str, Any]:
+        """What run.json says; empty where there is none that can be read."""
+        return _read_record(self.folder / f"{self.prefix}desc-diffseg_run.json")
+
+    def _masks(self) -> list[Path]:
+        paths = self.folder.glob(f"{glob.escape(self.prefix)}*desc-diffseg_dseg{_ENDING}")
+        return sorted(path for path in paths if path.name in (self._named(""), self._named(self._tail(path))))
+
+    def _tail(self, mask: Path) -> str:
+        found = _LABEL.search(mask.name)
+        return "" if found is None else f"_{found[1]}"
+
+    def _named(self, tail: str) -> str:
+        label = f"label-{tail.removeprefix('_')}_" if tail else ""
+        return f"{self.prefix}{label}desc-diffseg_dseg{_ENDING}"
+
+    def _begin(self, mask: Path) -> str:
+        return mask.name.removesuffix(f"diffseg_dseg{_ENDING}")
+
+
+def _read_record(path: Path) -> dict[str, Any]:
     try:
-        inside = sorted(folder.iterdir())
-    except OSError as err:
-        raise BadCase(f"Folder {shown_name(folder)} cannot be read: {err.strerror}: choose another.") from err
-    if _is_case(folder):
-        return {folder.resolve().name: PredictionFiles(folder)}
-    found = {path.name: PredictionFiles(path) for path in inside if path.is_dir() and _is_case(path)}
-    found = found or _flat_cases(folder, [p for p in inside if is_image_name(p.name) and not p.is_dir()])
-    if not found:
-        raise BadCase(
-            f"Folder {shown_name(folder)} holds no predictions (CASE/mask.nii.gz or CASE.nii.gz): "
-            "give the folder that napari-diffseg predict wrote with --out, or one of masks."
-        )
-    return found
-
-
-def _is_case(folder: Path) -> bool:
-    return (folder / "run.json").is_file() or any(folder.glob(f"mask*{_ENDING}"))
-
-
-def _flat_cases(folder: Path, images: Sequence[Path]) -> dict[str, PredictionFiles]:
-    """Masks that lie side by side; an export of several channels is one case."""
-    found: dict[str, PredictionFiles] = {}
-    first: dict[str, Path] = {}
-    for path, files in _flat_masks(folder, images):
-        case_id = case_stem(files.prefix or path.name) or path.name
-        if found.setdefault(case_id, files) != files:
-            both = f"{shown_name(first[case_id])} and {shown_name(path)}"
-            raise BadCase(f"Case {case_id}: {both} could each be its mask: leave one.")
-        first.setdefault(case_id, path)
-    return found
-
-
-def _flat_masks(folder: Path, images: Sequence[Path]) -> Iterator[tuple[Path, PredictionFiles]]:
-    names = {path.name for path in images}
-    for path in images:
-        export = _EXPORTED.fullmatch(path.name)
-        if export is not None and export["what"] != "mask":
-            continue
-        if export is not None and _is_whole_name(export, folder, names):
-            yield path, PredictionFiles(folder, prefix=export["prefix"])
-        elif modality_of(path.name) in (None, REFERENCE):
-            yield path, PredictionFiles(folder, alone=path)
-
-
-def _is_whole_name(export: re.Match[str], folder: Path, names: set[str]) -> bool:
-    """Whether what follows `mask` is a channel, as in case_mask_core, and no number of a case, as in tumour_mask_01."""
-    prefix, tail = export["prefix"], export["tail"]
-    return not tail or f"{prefix}mean{tail}{_ENDING}" in names or (folder / f"{prefix}run.json").is_file()
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}

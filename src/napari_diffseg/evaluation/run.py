@@ -11,9 +11,9 @@ import numpy as np
 from napari_diffseg.errors import BadCase, BadRequest, DiffsegError, GridMismatch
 from napari_diffseg.evaluation.by_steps import LeftOut, PredictedFolder, sort_out
 from napari_diffseg.evaluation.case_scores import CaseScores, score_case
+from napari_diffseg.evaluation.find_predictions import find_predictions
 from napari_diffseg.evaluation.labels import check_labels_occur, check_lesion_labels
 from napari_diffseg.evaluation.predicted import Predicted, read_prediction
-from napari_diffseg.evaluation.prediction_files import PredictionFiles, find_predictions
 from napari_diffseg.evaluation.region import Region, brain_of_images, read_images, region_around
 from napari_diffseg.evaluation.report import Report, make_report
 from napari_diffseg.evaluation.snapshot import Snapshot, take_snapshot
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from napari_diffseg.evaluation.prediction_files import PredictionFiles
     from napari_diffseg.imaging.volume import Volume
 
 

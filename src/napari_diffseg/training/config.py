@@ -73,8 +73,8 @@ class LossSettings(_Section):
     variational_weight: float = Field(
         1.0, ge=0, le=1000, description="Weight of the variational bound that trains a learned variance."
     )
-    timesteps: Literal["uniform", "noisy"] = Field(
-        "noisy", description="Timesteps drawn: uniform, or every second one from the noisiest fifth."
+    noisiest: float = Field(
+        0.2, gt=0, le=1, description="The part of the timesteps, from the noisiest on, of every second one; 1: evenly."
     )
 
 

@@ -61,7 +61,7 @@ class Examples(Dataset[Example]):
         mask = np.asarray(masks[rng.integers(len(masks))], np.float32)[None]
         image, mask = self._changed(image, mask, seed=int(rng.integers(2**32)))
         encoded = recipe.mask_low + (recipe.mask_high - recipe.mask_low) * mask
-        timestep = place_timestep(rng.random(), rng.random(), recipe.train_timesteps, draw=config.loss.timesteps)
+        timestep = place_timestep(rng.random(), rng.random(), recipe.train_timesteps, noisiest=config.loss.noisiest)
         return {
             "image": torch.from_numpy(image),
             "mask": torch.from_numpy(encoded.astype(np.float32)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 import torch
@@ -21,16 +21,15 @@ if TYPE_CHECKING:
     from napari_diffseg.training.examples import Example
 
 _BIN = 1 / 255
-_NOISIEST = 0.2
 
 
-def place_timestep(first: float, second: float, total: int, *, draw: Literal["uniform", "noisy"]) -> int:
+def place_timestep(first: float, second: float, total: int, *, noisiest: float) -> int:
     """The timestep that two numbers drawn evenly from [0, 1) mean, of 0 to total - 1.
 
-    uniform: by the first alone. noisy: in one case of two (by the second) from the noisiest fifth. Where little noise
-    is left the answer can be read off x_t; what a lesion looks like is learned where it cannot.
+    In one case of two (by the second) it is of the `noisiest` part of them, in (0, 1]; 1 draws all evenly. Where little
+    noise is left the answer can be read off x_t; what a lesion looks like is learned where it cannot.
     """
-    place = 1 - _NOISIEST * (1 - first) if draw == "noisy" and second < 0.5 else first
+    place = 1 - noisiest * (1 - first) if second < 0.5 else first
     return min(int(place * total), total - 1)
 
 

@@ -50,7 +50,7 @@ PAPER: Final = TrainingConfig(
         scale_shift_norm=False,
     ),
     data=DataSettings(slices="80:129", empty_share=None),
-    loss=LossSettings(dice_weight=0.0, timesteps="uniform"),
+    loss=LossSettings(dice_weight=0.0, noisiest=1.0),
     optimiser=OptimiserSettings(
         steps=60_000,
         batch_size=10,

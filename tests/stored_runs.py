@@ -25,7 +25,9 @@ def write_run(folder: Path) -> Started:
     recipe = Recipe(modalities=("t1",), timesteps=4, train_timesteps=8)
     volume = Volume(np.ones(SHAPE, np.float32), AFFINE, None, None, ())
     config = SimpleNamespace(to_dict=lambda: {"in_channels": 2})
-    checkpoint = SimpleNamespace(path=Path("a.pt"), recipe=recipe, config=config, digest="0" * 64, guesses=())
+    checkpoint = SimpleNamespace(
+        path=Path("a.pt"), recipe=recipe, config=config, digest="0" * 64, guesses=(), overrides={}
+    )
     run = RunFolder(folder, Case("case_1", {"t1": volume}, None), checkpoint, SegmentRequest(members=3, slices="1:4"))
     started = Started("r", "case_1", "cpu", "fp32", "ddim", 4, (0, 1, 2), SLICES, SLICES, AXIS, SHAPE, recipe.labels, 9)
     ensemble = run.begin(started)

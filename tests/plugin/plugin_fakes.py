@@ -113,7 +113,12 @@ class FakeConfig:
 
 def fake_engine(segmenter: FakeSegmenter) -> Engine:
     checkpoint = SimpleNamespace(
-        path=Path("fake.safetensors"), recipe=segmenter.recipe, config=FakeConfig(), digest="0" * 64, guesses=()
+        path=Path("fake.safetensors"),
+        recipe=segmenter.recipe,
+        config=FakeConfig(),
+        digest="0" * 64,
+        guesses=(),
+        overrides={},
     )
     return Engine(checkpoint, segmenter, ROWS, unload=lambda: None)
 

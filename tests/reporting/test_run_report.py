@@ -105,6 +105,25 @@ def test_the_command_has_the_settings_that_decide_the_masks():
     )
 
 
+def test_the_command_says_what_was_said_of_the_checkpoint_and_which_grid_was_taken():
+    record = {
+        "files": {"t1": "a_t1.nii.gz", "t2": "a_t2.nii.gz"},
+        "resampled": {"t2": "t1"},
+        "checkpoint": {
+            "file": "a.pt",
+            "overrides": {
+                "modalities": ["t1", "t2"],
+                "clip": ["-2", "2"],
+                "spacing_mm": None,
+                "new_attention_order": True,
+            },
+        },
+    }
+    assert again(record).removeprefix("napari-diffseg predict . --checkpoint a.pt --out results ") == (
+        "--resample t1 --members 1 --modalities t1,t2 --clip=-2,2 --spacing-mm None --new-attention-order true"
+    )
+
+
 @pytest.mark.parametrize(("change", "word"), [("", "demo"), ("0", "demo.safetensors")])
 def test_the_command_names_the_shipped_checkpoint_by_its_word_and_only_that(change, word):
     digest = hashlib.sha256(resolve_checkpoint("demo").read_bytes()).hexdigest()

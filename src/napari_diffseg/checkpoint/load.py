@@ -89,6 +89,7 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> Checkpoint:
         kind=BARE if metadata is None else OWN,
         guesses=guesses,
         card={} if metadata is None else metadata.card,
+        overrides=dict(overrides),
     )
 
 

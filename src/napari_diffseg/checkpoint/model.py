@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -40,6 +40,8 @@ class Checkpoint:
         begins with "name = ".
     card : mapping of str to str
         Free lines about it, for people.
+    overrides : mapping of str to any
+        What was said instead of the file, or where it says nothing; plain values by the names of `load_checkpoint`.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Checkpoint:
     kind: str
     guesses: tuple[str, ...] = ()
     card: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:

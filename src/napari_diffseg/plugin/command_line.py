@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase, BadRequest
-from napari_diffseg.segmenting.command_words import option_words, request_words
+from napari_diffseg.segmenting.command_words import override_words, request_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,8 +37,7 @@ def predict_words(record: RunRecord) -> list[str]:
     settings = plan.request.model_copy(update=said)
     words = ["napari-diffseg", "predict", *_case_words(plan), "--checkpoint", plan.checkpoint, "--out", OUT]
     words += _resample_words(plan.case)
-    words += request_words(settings.model_dump())
-    return words + [word for name, value in plan.overrides.items() for word in option_words(name, value)]
+    return words + request_words(settings.model_dump()) + override_words(plan.overrides)
 
 
 def command_line(record: RunRecord) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from napari_diffseg.evaluation.figures import data_address
 from napari_diffseg.evaluation.html import NO_DEVICE, bullets, definitions, number, table, whole_page
 from napari_diffseg.reporting.pictures import convergence_figure, slice_picture, volume_figure
-from napari_diffseg.segmenting.command_words import checkpoint_word, request_words
+from napari_diffseg.segmenting.command_words import checkpoint_word, override_words, request_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,11 +68,12 @@ def again(record: Mapping[str, Any]) -> str:
     """
     request: dict[str, Any] = dict(record.get("request", {}))
     request |= {name: record[name] for name in ("sampler", "timesteps") if record.get(name)}
-    file = str(record.get("checkpoint", {}).get("file") or "CHECKPOINT")
-    checkpoint = checkpoint_word(file, str(record.get("checkpoint_digest", "")))
-    words = ["napari-diffseg", "predict", ".", "--checkpoint", checkpoint, "--out", "results"]
-    words += request_words(request)
-    return shlex.join(words)
+    checkpoint = record.get("checkpoint", {})
+    word = checkpoint_word(str(checkpoint.get("file") or "CHECKPOINT"), str(record.get("checkpoint_digest", "")))
+    words = ["napari-diffseg", "predict", ".", "--checkpoint", word, "--out", "results"]
+    for reference in sorted(set(record.get("resampled", {}).values()) & set(record.get("files", {}))):
+        words += ["--resample", str(reference)]
+    return shlex.join(words + request_words(request) + override_words(checkpoint.get("overrides", {})))
 
 
 def _notes(sheet: Sheet) -> list[str]:

@@ -48,6 +48,12 @@ def request_words(settings: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def override_words(overrides: Mapping[str, Any]) -> list[str]:
+    """The options that say what a checkpoint is, instead of its file."""
+    told = {name: "true" if value is True else value for name, value in overrides.items()}
+    return [word for name, value in told.items() for word in option_words(name, value)]
+
+
 def option_words(name: str, value: Any) -> list[str]:
     """One option and its value, as the command line reads them."""
     option = f"--{name.replace('_', '-')}"

@@ -265,7 +265,11 @@ class RunFolder:
             "status": status,
             "case": self.case.id,
             **self._identity(),
-            "checkpoint": {"file": shown_name(self.checkpoint.path), "guesses": list(self.checkpoint.guesses)},
+            "checkpoint": {
+                "file": shown_name(self.checkpoint.path),
+                "guesses": list(self.checkpoint.guesses),
+                "overrides": dict(self.checkpoint.overrides),
+            },
             "files": {name: shown_name(v.path) if v.path else None for name, v in self.case.volumes.items()},
             "resampled": {name: v.resampled_to for name, v in self.case.volumes.items() if v.resampled_to is not None},
             "request": self.request.model_dump(mode="json"),

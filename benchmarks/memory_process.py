@@ -96,7 +96,7 @@ def _peak() -> int:
 def _on_device() -> dict[str, float]:
     import torch
 
-    return {"device_mib": torch.cuda.max_memory_allocated() >> 20} if torch.cuda.is_available() else {}
+    return {"device_mib": torch.cuda.max_memory_reserved() >> 20} if torch.cuda.is_available() else {}
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ def main() -> None:
     options = _options()
     checkpoint = load_checkpoint(resolve_checkpoint(options.checkpoint))
     device = resolve_device(options.device)
+    torch.backends.cudnn.allow_tf32 = False  # what is compared with is float32
     plain = to_inference(checkpoint.network()).to(device)
     paths = {
         name: prepare(checkpoint.network(), checkpoint.recipe.size, device=device, dtype=dtype)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from napari_diffseg.errors import BadRequest
+from napari_diffseg.networks import graphed_unet
 from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.networks.fast_unet import FastUNet
-from napari_diffseg.networks.graphed_unet import GraphedUNet
+from napari_diffseg.networks.graphed_unet import GraphedUNet, capture_on_cuda
 from napari_diffseg.networks.unet import UNet, to_inference
+from napari_diffseg.segmenting.reproducible import reproducibly
 
 CONFIG = UNetConfig(
     in_channels=3, model_channels=32, out_channels=1, num_res_blocks=1, attention_factors=(), channel_mult=(1, 1)
@@ -99,12 +103,108 @@ def test_a_device_that_cannot_record_evaluates_and_says_so_once(fast, caplog):
     assert "not permitted" in caplog.text
 
 
-def test_memory_that_runs_out_while_recording_is_for_the_engine_to_hear(fast):
-    def full(work):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: out of memory")]
+)
+def test_memory_that_runs_out_while_recording_is_for_the_engine_to_hear_and_old_recordings_go(fast, error):
+    recorder = Recorder()
 
-    with pytest.raises(torch.OutOfMemoryError):
-        GraphedUNet(fast, capture=full).conditioned_on(noise(2, 2, 0))(noise(2, 1, 1), 5.0)
+    def full(work):
+        if recorder.recorded == 1:
+            recorder.recorded += 1
+            raise error
+        return recorder(work)
+
+    graphed = GraphedUNet(fast, capture=full)
+    small, large = (graphed.conditioned_on(noise(rows, 2, 0)) for rows in (1, 2))
+    small(noise(1, 1, 1), 5.0)
+    with pytest.raises(type(error)):
+        large(noise(2, 1, 1), 5.0)
+    small(noise(1, 1, 1), 5.0)
+    assert recorder.recorded == 3  # the small one again
+
+
+def test_what_was_recorded_in_inference_mode_is_played_outside_it_too(fast):
+    recorder, image = Recorder(), noise(2, 2, 0)
+    predict = GraphedUNet(fast, capture=recorder).conditioned_on(image)
+    with torch.inference_mode():
+        inside = predict(noise(2, 1, 1), 5.0).clone()
+    assert torch.equal(predict(noise(2, 1, 1), 5.0), inside)
+    assert recorder.recorded == 1
+
+
+def test_a_reproducible_run_does_not_play_what_was_recorded_with_other_kernels(fast):
+    recorder, image = Recorder(), noise(2, 2, 0)
+    predict = GraphedUNet(fast, capture=recorder).conditioned_on(image)
+    predict(noise(2, 1, 1), 5.0)
+    with reproducibly(enabled=True):
+        predict(noise(2, 1, 1), 5.0)
+    assert recorder.recorded == 2
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """What is asked of CUDA, by name; a recording fails where `fails` is set."""
+    fake = SimpleNamespace(now=[torch.device("cuda", 0)], streams=["default"], recorded=[], fails=False)
+
+    class Stream(SimpleNamespace):
+        def wait_stream(self, other):
+            pass
+
+    @contextmanager
+    def within(places, value):
+        places.append(value)
+        yield
+        places.pop()
+
+    @contextmanager
+    def graph(_graph, *, stream, capture_error_mode):
+        before = len(fake.streams)
+        fake.streams.append(stream)
+        yield
+        if fake.fails:
+            raise RuntimeError("operation failed due to a previous error during capture")  # and the stream stays
+        del fake.streams[before:]
+        fake.recorded.append((fake.now[-1], stream, capture_error_mode, torch.backends.cudnn.allow_tf32))
+
+    @contextmanager
+    def on(stream):
+        before = list(fake.streams)
+        fake.streams.append(stream)
+        try:
+            yield
+        finally:
+            fake.streams[:] = before
+
+    monkeypatch.setattr(torch.cuda, "device", lambda device: within(fake.now, device))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream(device=device))
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream(device=fake.now[-1]))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(graphed_unet, "_beside", {})
+    return fake
+
+
+def test_a_graph_is_captured_on_its_own_device_and_lets_other_threads_work(cuda):
+    second = torch.device("cuda", 1)
+    runs = []
+    _, out = capture_on_cuda(lambda: runs.append(1) or "out", device=second)
+    capture_on_cuda(lambda: runs.append(1), device=second)
+    (device, stream, mode, tf32), again = cuda.recorded
+    assert (out, device, mode, tf32) == ("out", second, "thread_local", False)
+    assert again[1] is stream
+    assert len(runs) == 8
+    assert torch.backends.cudnn.allow_tf32
+
+
+def test_a_capture_that_fails_leaves_the_thread_as_it_was(cuda):
+    cuda.fails = True
+    with pytest.raises(RuntimeError, match="during capture"):
+        capture_on_cuda(lambda: None, device=torch.device("cuda", 1))
+    assert (cuda.streams, torch.backends.cudnn.allow_tf32) == (["default"], True)
+    cuda.fails = False
+    capture_on_cuda(lambda: None, device=torch.device("cuda", 0))  # the lock is free
 
 
 def test_wrong_channels_are_refused_before_anything_is_recorded(fast):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,15 @@ import pytest
 from napari_diffseg.plugin.session import Session
 from napari_diffseg.recipe import Recipe
 from plugin_fakes import FakeLoader, FakeSegmenter, run_here, write_images
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_to_collect():
+    """napari collects garbage whenever a layer is removed, through all that was ever imported: set that aside."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import torch
 from builders import PAPER_NETWORK
 from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.segmenting import memory
-from napari_diffseg.segmenting.memory import ROWS_AT_A_TIME, choose_batch_size, flop_per_row, is_out_of_memory
+from napari_diffseg.segmenting.memory import ROWS_AT_A_TIME, choose_batch_size, flop_per_row
 
 SMALL = UNetConfig(
     in_channels=5, model_channels=32, out_channels=1, num_res_blocks=1, attention_factors=(), channel_mult=(1, 1, 2)
@@ -47,17 +47,3 @@ def test_little_free_memory_makes_small_batches_but_never_none(monkeypatch):
     assert choose_batch_size(SMALL, (112, 96), torch.device("cpu")) == 2
     monkeypatch.setattr(memory, "free_bytes", lambda device: 0)
     assert choose_batch_size(SMALL, (112, 96), torch.device("cpu")) == 1
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (MemoryError(), True),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (ValueError("can't allocate memory"), False),
-    ],
-)
-def test_running_out_of_memory_is_told_from_other_errors(error, expected):
-    assert is_out_of_memory(error) is expected

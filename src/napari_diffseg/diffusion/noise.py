@@ -49,8 +49,11 @@ class SeededNoise:
     def __call__(self) -> torch.Tensor:
         """The next draw, (B, M, H, W), float32, on the device."""
         # Row by row, not a slice of one large draw: how many numbers are drawn at once changes which they are.
-        rows = [torch.randn(self._shape, generator=g, dtype=torch.float32) for g in self._generators]
-        return torch.stack(rows).to(self._device)
+        on_cuda = self._device.type == "cuda"
+        drawn = torch.empty(len(self._generators), *self._shape, dtype=torch.float32, pin_memory=on_cuda)
+        for row, generator in zip(drawn, self._generators, strict=True):
+            torch.randn(self._shape, generator=generator, out=row)
+        return drawn.to(self._device, non_blocking=on_cuda)
 
 
 def member_seed(seed: int, member: int, slice_index: int) -> int:

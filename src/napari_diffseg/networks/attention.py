@@ -46,6 +46,8 @@ class AttentionBlock(nn.Module):
             parts = qkv.view(batch, 3, self.heads, -1, tokens).permute(1, 0, 2, 4, 3)
         else:
             parts = qkv.view(batch, self.heads, 3, -1, tokens).permute(2, 0, 1, 4, 3)
+        if x.device.type != "cpu":
+            parts = parts.contiguous()  # the fused kernels of GPUs want a head's channels side by side
         q, k, v = parts.unbind(0)
         attended = functional.scaled_dot_product_attention(q, k, v)
         attended = attended.transpose(-2, -1).reshape(batch, channels, tokens)

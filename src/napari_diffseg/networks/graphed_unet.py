@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
+from napari_diffseg.networks.out_of_memory import is_out_of_memory
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable, Iterator
 
     from napari_diffseg.networks.fast_unet import FastUNet
 
@@ -22,6 +27,9 @@ logger = logging.getLogger(__name__)
 _MOST_RECORDINGS = 2
 """A run has batches of one size and a smaller last one."""
 _WARM_UPS = 3
+_one_at_a_time = threading.Lock()
+_beside: dict[torch.device, torch.cuda.Stream] = {}
+"""A stream a device for all recordings: libraries keep a workspace for each stream that they ever saw."""
 
 
 @dataclass(eq=False)
@@ -52,14 +60,15 @@ class GraphedUNet:
 
     def __init__(self, network: FastUNet, *, capture: Capture | None = None) -> None:
         self.network = network
-        self._capture: Capture | None = capture or capture_on_cuda
-        self._recordings: OrderedDict[tuple[int, ...], _Recording] = OrderedDict()
+        device = next(network.network.parameters()).device
+        self._capture: Capture | None = capture or partial(capture_on_cuda, device=device)
+        self._recordings: OrderedDict[Hashable, _Recording] = OrderedDict()
 
     def conditioned_on(self, image: torch.Tensor) -> Callable[[torch.Tensor, float], torch.Tensor]:
         """The network for one batch of images; as `FastUNet.conditioned_on`."""
         plain = self.network.conditioned_on(image)
 
-        @torch.no_grad()
+        @torch.inference_mode()  # a recording's buffers are made in it, and may be written to nowhere else
         def predict(x_t: torch.Tensor, timestep: float) -> torch.Tensor:
             recording = self._recording(image, x_t, timestep)
             if recording is None:
@@ -77,15 +86,16 @@ class GraphedUNet:
 
     def _recording(self, image: torch.Tensor, x_t: torch.Tensor, timestep: float) -> _Recording | None:
         shape = (len(x_t), image.shape[1] + x_t.shape[1], *x_t.shape[2:])
-        if shape not in self._recordings:
+        key = shape, torch.are_deterministic_algorithms_enabled()  # which kernels were chosen
+        if key not in self._recordings:
             self.network.network.check_channels(shape[1])
             while len(self._recordings) >= _MOST_RECORDINGS:
                 self._recordings.popitem(last=False)  # its memory goes before more is taken
             if (made := self._record(torch.cat([image, x_t], dim=1), timestep)) is None:
                 return None
-            self._recordings[shape] = made
-        self._recordings.move_to_end(shape)
-        return self._recordings[shape]
+            self._recordings[key] = made
+        self._recordings.move_to_end(key)
+        return self._recordings[key]
 
     def _record(self, x: torch.Tensor, timestep: float) -> _Recording | None:
         if self._capture is None:
@@ -94,25 +104,42 @@ class GraphedUNet:
         entry = self.network.entry(timestep).clone()
         try:
             replay, out = self._capture(lambda: self.network.evaluate(x, entry))
-        except torch.OutOfMemoryError:
-            raise  # the engine makes the batch smaller
         except RuntimeError as err:
+            if is_out_of_memory(err):
+                self._recordings.clear()  # whose memory nobody else can free
+                raise  # the engine makes the batch smaller
             logger.warning("The network cannot be recorded on this device and runs without, slower: %s", err)
             self._capture = None
             return None
         return _Recording(x, entry, replay, out)
 
 
-def capture_on_cuda(work: Work) -> tuple[Callable[[], None], torch.Tensor]:
-    """Record a work as a CUDA graph, after a few runs that let libraries choose their kernels."""
-    current = torch.cuda.current_stream()
-    beside: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    beside.wait_stream(current)
-    with torch.cuda.stream(beside):
-        for _ in range(_WARM_UPS):
-            work()
-    current.wait_stream(beside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        out = work()
+def capture_on_cuda(work: Work, *, device: torch.device) -> tuple[Callable[[], None], torch.Tensor]:
+    """Record a work as a CUDA graph, after a few runs that let libraries choose their kernels.
+
+    Other threads may use the device meanwhile, but record one after another. float32 is computed as such, without the
+    shorter TF32 that convolutions take by default.
+    """
+    with _one_at_a_time, torch.cuda.device(device), _without_tf32():
+        if device not in _beside:
+            _beside[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        beside = _beside[device]
+        beside.wait_stream(torch.cuda.current_stream())
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.stream(beside):  # a recording that fails leaves its stream behind; this one takes it back
+            for _ in range(_WARM_UPS):
+                work()
+            with torch.cuda.graph(graph, stream=beside, capture_error_mode="thread_local"):
+                out = work()
+        torch.cuda.current_stream().wait_stream(beside)
     return graph.replay, out
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

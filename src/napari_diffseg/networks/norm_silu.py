@@ -33,7 +33,8 @@ def norm_silu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, eps:
     Tensor, (B, C, H, W), dtype and layout of x
     """
     if x.device.type != "cpu":  # elsewhere the kernel takes one dtype only
-        normed = functional.group_norm(x.float(), NORM_GROUPS, weight, bias, eps)
+        plain = x.to(torch.float32, memory_format=torch.contiguous_format)  # which CUDA's kernel would make of it
+        normed = functional.group_norm(plain, NORM_GROUPS, weight, bias, eps)
         return functional.silu(normed, inplace=True).to(x.dtype, memory_format=torch.channels_last)
     if x.shape[1] <= _FEW_CHANNELS and x.shape[2] * x.shape[3] < _SMALL_PIXELS:
         normed = functional.group_norm(x.contiguous(), NORM_GROUPS, weight, bias, eps)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from napari_diffseg.events import PrecisionName
 
 
+_FIRST_WITH_BF16 = 8
+"""Compute capability of the first NVIDIA GPUs that compute in bfloat16 (Ampere)."""
+
+
 def resolve_device(name: str) -> torch.device:
     """The device that a request names; `auto` is the first GPU there is, else the processor.
 
@@ -58,7 +62,7 @@ def resolve_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
 
 def _computes_in_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return bool(torch.cuda.get_device_properties(device).major >= _FIRST_WITH_BF16)
     if device.type == "cpu":
         # Other processors, Arm's say, were not measured; a PyTorch that does not tell is taken to have none.
         tell: Callable[[], dict[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)

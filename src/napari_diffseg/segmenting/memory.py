@@ -1,4 +1,4 @@
-"""How many rows are evaluated at once, and what running out of memory looks like."""
+"""How many rows are evaluated at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WATCHED_STEP_FLOP = 15e9
 """The same where somebody watches: an eighth slower, and four times as many previews."""
 _SHARED_ROW_FLOP = 15e9
 """The largest work of a row of which threads take one each."""
-_GPU_STEP_FLOP = 60e12
+_GPU_STEP_FLOP = {"cuda": 60e12, "mps": 2e12}
 _MAX_ROWS = 256
 ROWS_AT_A_TIME = 3
 """Rows of a small network that a processor's thread evaluates at once: their features stay near its cache."""
@@ -66,7 +66,7 @@ def choose_batch_size(
     """
     on_gpu = device.type != "cpu"
     on_cpu = _WATCHED_STEP_FLOP if watched else _CPU_STEP_FLOP
-    by_work = (_GPU_STEP_FLOP if on_gpu else on_cpu) / flop_per_row(config, size)
+    by_work = _GPU_STEP_FLOP.get(device.type, on_cpu) / flop_per_row(config, size)
     if not on_gpu and shares_out_rows(config, size):
         by_work = threads * max(ROWS_AT_A_TIME, math.ceil(round(by_work) / threads))
     row_bytes = config.model_channels * max(config.channel_mult[:1]) * size[0] * size[1]
@@ -94,10 +94,3 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
-
-
-def is_out_of_memory(err: BaseException) -> bool:
-    """Whether an error means that memory ran out; on a processor torch says so in a plain RuntimeError."""
-    if isinstance(err, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(err, RuntimeError) and "can't allocate memory" in str(err)

@@ -35,7 +35,7 @@ def marker_of(device: torch.device) -> Callable[[], Mark] | None:
 
     def mark() -> Mark:
         event: torch.cuda.Event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        event.record()
+        event.record(torch.cuda.current_stream(device))  # the thread's own device may be another
         return event
 
     return mark
@@ -77,8 +77,8 @@ class HostCopy:
     def __init__(self, tensors: Sequence[torch.Tensor], mark: Callable[[], Mark] | None) -> None:
         self._sources = list(tensors)
         self._copies = [
-            torch.empty(t.shape, dtype=torch.float32, pin_memory=t.device.type == "cuda").copy_(t, non_blocking=True)
-            for t in tensors
+            torch.empty(t.shape, dtype=torch.float32, pin_memory=on_cuda).copy_(t, non_blocking=on_cuda)
+            for t, on_cuda in ((t, t.device.type == "cuda") for t in tensors)
         ]
         self._mark = None if mark is None else mark()
 

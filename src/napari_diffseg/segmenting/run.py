@@ -19,7 +19,7 @@ from napari_diffseg.diffusion.dpmpp import sample_dpmpp
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.errors import RunFailed
 from napari_diffseg.events import Expected, Sampled, Stepped
-from napari_diffseg.segmenting.memory import is_out_of_memory
+from napari_diffseg.networks.out_of_memory import is_out_of_memory
 from napari_diffseg.segmenting.pacing import Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
 from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows

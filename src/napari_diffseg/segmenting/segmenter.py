@@ -60,6 +60,8 @@ class LocalSegmenter:
         self._beside_viewer = beside_viewer
         self._preview_interval_s = preview_interval_s
         self._limits = BatchLimits()
+        self._rows: dict[tuple[torch.device, torch.dtype], int] = {}
+        """On GPUs, where less memory is free once a size is recorded, and another size would be recorded anew."""
         self._loaded: tuple[torch.device, torch.dtype, Prepared] | None = None
 
     def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
@@ -141,6 +143,7 @@ class LocalSegmenter:
     def unload(self) -> None:
         """Free the network's memory on the device; the next run loads it again."""
         self._loaded = None
+        self._rows.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -178,7 +181,11 @@ class LocalSegmenter:
             return request.batch_size
         config, size = self._checkpoint.config, self._checkpoint.recipe.size
         threads = torch.get_num_threads()
-        chosen = choose_batch_size(config, size, device, threads=threads, watched=self._beside_viewer)
+        chosen = self._rows.get((device, dtype)) or choose_batch_size(
+            config, size, device, threads=threads, watched=self._beside_viewer
+        )
+        if device.type != "cpu":
+            self._rows[device, dtype] = chosen
         return self._limits.within(chosen, device, dtype)
 
     def _is_soon_seen(self, request: SegmentRequest, device: torch.device) -> bool:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from accelerate.utils import gather_object
 
 from napari_diffseg.checkpoint import load_checkpoint
@@ -191,8 +192,9 @@ class _Run:
         chosen = self._split.held_out[: settings.cases]
         if not chosen:
             return
-        # a request knows no cpu:0, which a launcher's processes have
-        device = str(accelerator.device) if accelerator.device.type == "cuda" else accelerator.device.type
+        # a request knows no cpu:0, which a launcher's processes have, and takes cuda without a number for the first
+        kind = accelerator.device.type
+        device = f"cuda:{torch.cuda.current_device()}" if kind == "cuda" else kind
         network = self._config.network.unet_config(self._config.recipe)
         checkpoint = average_checkpoint(self.trainer.average, self._config.recipe, network)
         mine = [

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 
 from napari_diffseg.diffusion.schedule import make_schedule
 from napari_diffseg.errors import BadRequest, RunFailed
+from napari_diffseg.networks.out_of_memory import is_out_of_memory
 from napari_diffseg.networks.unet import UNet
 from napari_diffseg.segmenting.device import resolve_device
-from napari_diffseg.segmenting.memory import is_out_of_memory
 from napari_diffseg.training.examples import BatchNumbers, Example, Examples
 from napari_diffseg.training.loss import TrainingLoss
 
@@ -61,7 +61,7 @@ def make_accelerator(config: TrainingConfig, *, device: str) -> Accelerator:
     """
     if device != "auto":
         chosen = resolve_device(device)
-        if chosen.type == "cuda" and chosen.index and "LOCAL_RANK" not in os.environ:
+        if chosen.type == "cuda" and "LOCAL_RANK" not in os.environ:
             torch.cuda.set_device(chosen)
     # It keeps its first precision and device for the whole process; another training in it may want others.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())  # noqa: SLF001

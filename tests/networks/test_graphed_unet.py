@@ -81,10 +81,19 @@ def test_a_prediction_stays_when_the_next_is_played(fast):
 def test_two_batch_sizes_are_kept_and_a_third_takes_the_place_of_the_oldest(fast):
     recorder = Recorder()
     graphed = GraphedUNet(fast, capture=recorder)
-    for rows in (4, 2, 4, 2, 3, 2, 4):
+    for rows in (12, 5, 12, 5, 2, 5, 12):
         graphed.conditioned_on(noise(rows, 2, 0))(noise(rows, 1, 1), 5.0)
-    assert recorder.recorded == 4  # 4, 2, 3, and 4 again
+    assert recorder.recorded == 4  # 12, 5, 2, and 12 again
     assert recorder.played == 7
+
+
+def test_fewer_rows_are_played_from_what_was_recorded_for_up_to_twice_as_many(fast):
+    recorder = Recorder()
+    graphed = GraphedUNet(fast, capture=recorder)
+    for rows, recorded in ((6, 1), (4, 1), (3, 1), (6, 1), (2, 2), (3, 2)):
+        image, x = noise(rows, 2, rows), noise(rows, 1, 1)
+        torch.testing.assert_close(graphed.conditioned_on(image)(x, 5.0), fast.conditioned_on(image)(x, 5.0))
+        assert recorder.recorded == recorded
 
 
 def test_a_device_that_cannot_record_evaluates_and_says_so_once(fast, caplog):
@@ -119,7 +128,7 @@ def test_memory_that_runs_out_while_recording_is_for_the_engine_to_hear_and_old_
     small, large = (graphed.conditioned_on(noise(rows, 2, 0)) for rows in (1, 2))
     small(noise(1, 1, 1), 5.0)
     with pytest.raises(type(error)):
-        large(noise(2, 1, 1), 5.0)
+        large(noise(2, 1, 1), 5.0)  # more rows than were recorded
     small(noise(1, 1, 1), 5.0)
     assert recorder.recorded == 3  # the small one again
 

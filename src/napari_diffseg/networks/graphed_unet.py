@@ -15,11 +15,13 @@ import torch
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Iterator
 
     from napari_diffseg.networks.fast_unet import FastUNet
 
     Work = Callable[[], torch.Tensor]
+    _Key = tuple[int, int, tuple[int, ...], bool]
+    """Rows, channels, height and width, whether kernels are deterministic."""
     Capture = Callable[[Work], tuple[Callable[[], None], torch.Tensor]]
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,8 @@ class GraphedUNet:
     """A `FastUNet` whose evaluations are played from a recording: one launch instead of hundreds.
 
     Shapes are fixed within a recording, and so are the buffers: the noisy mask and what the timestep tells are copied
-    in, the prediction is copied out. Where the device cannot record, the network is evaluated as it is.
+    in, the prediction is copied out. A batch with fewer rows, down to half, is played from what was recorded for more:
+    that costs less than to record it. Where the device cannot record, the network is evaluated as it is.
 
     Parameters
     ----------
@@ -62,7 +65,7 @@ class GraphedUNet:
         self.network = network
         device = next(network.network.parameters()).device
         self._capture: Capture | None = capture or partial(capture_on_cuda, device=device)
-        self._recordings: OrderedDict[Hashable, _Recording] = OrderedDict()
+        self._recordings: OrderedDict[_Key, _Recording] = OrderedDict()
 
     def conditioned_on(self, image: torch.Tensor) -> Callable[[torch.Tensor, float], torch.Tensor]:
         """The network for one batch of images; as `FastUNet.conditioned_on`."""
@@ -73,22 +76,25 @@ class GraphedUNet:
             recording = self._recording(image, x_t, timestep)
             if recording is None:
                 return plain(x_t, timestep)
-            channels = image.shape[1]
+            rows, channels = len(x_t), image.shape[1]
             if recording.image is not image:
-                recording.x[:, :channels].copy_(image)
+                recording.x[:rows, :channels].copy_(image)
                 recording.image = image
-            recording.x[:, channels:].copy_(x_t)
+            recording.x[:rows, channels:].copy_(x_t)
             recording.entry.copy_(self.network.entry(timestep))
             recording.replay()
-            return recording.out.clone()
+            return recording.out[:rows].clone()
 
         return predict
 
     def _recording(self, image: torch.Tensor, x_t: torch.Tensor, timestep: float) -> _Recording | None:
-        shape = (len(x_t), image.shape[1] + x_t.shape[1], *x_t.shape[2:])
-        key = shape, torch.are_deterministic_algorithms_enabled()  # which kernels were chosen
+        channels = image.shape[1] + x_t.shape[1]
+        # Which kernels are chosen depends on the last, too.
+        kind = channels, tuple(x_t.shape[2:]), torch.are_deterministic_algorithms_enabled()
+        fitting = [key for key in self._recordings if key[1:] == kind and len(x_t) <= key[0] <= 2 * len(x_t)]
+        key = min(fitting, default=(len(x_t), *kind))
         if key not in self._recordings:
-            self.network.network.check_channels(shape[1])
+            self.network.network.check_channels(channels)
             while len(self._recordings) >= _MOST_RECORDINGS:
                 self._recordings.popitem(last=False)  # its memory goes before more is taken
             if (made := self._record(torch.cat([image, x_t], dim=1), timestep)) is None:

@@ -5,12 +5,14 @@
 Small networks on slices of 4 mm, so that all of it takes an hour on two cores: the order of the rows is meant, not
 the height of their figures. Every variant is trained by `napari_diffseg.training` and validated on the same held-out
 phantoms by its ensemble. `default` is trained with several seeds, whose spread says which differences mean nothing.
-Runs are kept in `--work`; a command that was stopped goes on where it was. Writes `benchmarks/results/ablation.json`.
+Runs are kept in `--work`; a command that was stopped goes on where it was. Writes `benchmarks/results/ablation.json`;
+with `--resume` the rows that it has of an earlier command with the same settings stay, and are not trained again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import time
 from dataclasses import asdict
@@ -55,8 +57,12 @@ def main() -> None:
     options = _options()
     trials: list[tuple[str, int, Change]] = [("default", seed, {}) for seed in SEEDS]
     trials += [(name, SEEDS[0], change) for name, change in VARIANTS.items()]
+    kept = _kept(options) if options.resume else {}
     rows = []
     for name, seed, change in trials:
+        if row := kept.get((name, seed)):
+            rows.append(row)
+            continue
         if options.only and name not in options.only.split(","):
             continue
         config = varied(change, seed=seed, steps=options.steps)
@@ -114,9 +120,28 @@ def _say(text: str) -> None:
     print(f"  {text}", flush=True)
 
 
+def _kept(options: argparse.Namespace) -> dict[tuple[str, int], dict[str, Any]]:
+    """Rows of the file that would be written, by variant and seed, where its settings are these."""
+    if not (out := _out(options)).exists():
+        return {}
+    record = json.loads(out.read_text("utf-8"))
+    same = all(record[name] == value for name, value in _settings(options).items())
+    return {(row["variant"], row["seed"]): row for row in record["rows"]} if same else {}
+
+
 def _write(options: argparse.Namespace, rows: list[dict[str, Any]], *, complete: bool) -> None:
+    figures = _settings(options) | {"complete": complete, "rows": rows}
+    write_record(_out(options), figures, checkpoint=None, device=torch.device("cpu"))
+
+
+def _out(options: argparse.Namespace) -> Path:
+    return options.out or RESULTS / "ablation.json"
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What all rows have in common, as it is written."""
     config = varied({}, seed=SEEDS[0], steps=options.steps)
-    figures = {
+    return {
         "steps": options.steps,
         "batch": config.optimiser.batch_size,
         "training_phantoms": options.phantoms,
@@ -124,11 +149,7 @@ def _write(options: argparse.Namespace, rows: list[dict[str, Any]], *, complete:
         "members": config.validation.members,
         "size": list(config.recipe.size),
         "spacing_mm": config.recipe.spacing_mm,
-        "complete": complete,
-        "rows": rows,
     }
-    out = options.out or RESULTS / "ablation.json"
-    write_record(out, figures, checkpoint=None, device=torch.device("cpu"))
 
 
 def _options() -> argparse.Namespace:
@@ -139,6 +160,7 @@ def _options() -> argparse.Namespace:
     p.add_argument("--first", type=int, default=20_000, help="seed of the first phantom")
     p.add_argument("--only", default="", help="variants, by the names of the rows")
     p.add_argument("--workers", type=int, default=2)
+    p.add_argument("--resume", action="store_true", help="keep the rows that are written already")
     p.add_argument("--work", type=Path, default=WORK / "ablation")
     p.add_argument("--out", type=Path)
     return p.parse_args()

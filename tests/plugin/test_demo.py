@@ -34,6 +34,7 @@ def test_it_leaves_pictures_and_results(drive):
     np.testing.assert_allclose(mean, np.mean([fake_member(SHAPE, k) for k in range(5)], axis=0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_layers_that_come_after_the_runs_end_are_waited_for(drive, monkeypatch):
     monkeypatch.setattr("napari_diffseg.plugin.catching_up._LEAST_REST_MS", 400)
     *_, results = drive()
@@ -46,6 +47,7 @@ def test_a_failure_is_its_sentence(drive, segmenter):
         drive()
 
 
+@pytest.mark.slow
 def test_it_ends_after_what_still_works_in_a_thread(drive):
     stop, ended = threading.Event(), threading.Event()
 

@@ -50,6 +50,7 @@ print("survived")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_display(), reason="draws: needs a display or xvfb-run")
 def test_a_removed_run_leaves_a_canvas_that_can_be_drawn(tmp_path):
     paths = f"{Path(__file__).parent!s}"

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ print(len(open_pool(Path(sys.argv[1]))[0]))
 """
 
 
+@pytest.mark.slow
 def test_processes_encode_after_their_parent_has_computed_with_threads(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "pool")], capture_output=True, text=True, timeout=150, check=True

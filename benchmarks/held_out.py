@@ -78,7 +78,13 @@ class HeldOut:
 
 
 def held_out(
-    recipe: Recipe, *, count: int, every: int, first: int = FIRST_SEED, randomise: float | None = None
+    recipe: Recipe,
+    *,
+    count: int,
+    every: int,
+    first: int = FIRST_SEED,
+    randomise: float | None = None,
+    readers: int = READERS,
 ) -> Iterator[HeldOut]:
     """`count` phantoms of the kinds and contrasts that a training draws, each with every `every`-th slice.
 
@@ -95,9 +101,11 @@ def held_out(
     randomise : float, optional
         Contrasts of all, from plausible (0) to any (1), at which a lesion may not be visible at all. By default in
         turn, as a training has them.
+    readers : int
+        Drawn of each.
     """
     for n in range(count):
-        settings = _settings(n, first + n, readers=READERS)
+        settings = _settings(n, first + n, readers=readers)
         if randomise is not None:
             settings = replace(settings, randomise=randomise)
         yield _held_out(make_phantom(settings), recipe, every)

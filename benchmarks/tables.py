@@ -31,6 +31,7 @@ def figures(results: Path) -> str:
     """All sections in Markdown; what has not been measured is said to be so."""
     sections: tuple[tuple[str, str, Callable[[Record], str]], ...] = (
         ("On new phantoms, by members", "phantom_ensemble", _members),
+        ("What an exact sampler would score", "exact_sampler", _exact),
         ("Against plain U-Nets", "baseline_unet", _baseline),
         ("By sampler and steps", "sampling_steps", _steps),
         ("What each choice of the training is worth", "ablation", _ablation),
@@ -81,6 +82,16 @@ def _members(record: Record) -> str:
         f"{record['phantoms']} phantoms{_contrasts(record)}.{note} "
         "The last row is of all phantoms, the others of the first ones.\n\n"
         + table(["members", "phantoms", *_HEAD], rows)
+    )
+
+
+def _exact(record: Record) -> str:
+    rows = [[str(row["members"]), *_measures(row)] for row in record["rows"]]
+    return (
+        "Here the members are further readers, of the very distribution that the others come from: the ceiling. "
+        "A network sees the images alone, which do not show all that readers of phantoms know. "
+        f"{record['slices']} slices of {record['phantoms']} phantoms{_contrasts(record)}.\n\n"
+        + table(["members", *_HEAD], rows)
     )
 
 

@@ -10,7 +10,8 @@ import torch
 from baseline_training import Arm, Budget, OutOfTime, Slices, vary
 from cells import Budget as Time
 from cells import Cells
-from held_out import HeldOut, held_out, phantom_case, reader_slices
+from exact_sampler import parted
+from held_out import READERS, HeldOut, held_out, phantom_case, reader_slices
 from sampling import Chain, Model
 from sampling_steps import _fewest
 from scoring import score, summary
@@ -176,3 +177,12 @@ def test_a_page_without_marks_is_refused():
     with pytest.raises(SystemExit, match="put them back"):
         PAGE.put("no marks", "text")
     assert PAGE.put(f"a {PAGE.begin} old {PAGE.end} z", "new") == f"a {PAGE.begin}\n\nnew\n{PAGE.end} z"
+
+
+def test_an_exact_sampler_comes_nearer_to_the_readers_with_every_member(checkpoint):
+    [(subject, masks)] = parted(held_out(checkpoint.recipe, count=1, every=13, readers=READERS + 20))
+    assert (len(subject.readers), len(masks)) == (READERS, 20)
+    assert not any((mask == reader).all() for mask in masks for reader in subject.readers)
+    scores = [score(subject, masks[:n]) for n in (1, 5, 20)]
+    assert scores[0].figures["ged2"] > scores[1].figures["ged2"] > scores[2].figures["ged2"] > 0
+    assert scores[0].curves["ece"].ece > scores[2].curves["ece"].ece

@@ -57,20 +57,18 @@ def main() -> None:
     options = _options()
     trials: list[tuple[str, int, Change]] = [("default", seed, {}) for seed in SEEDS]
     trials += [(name, SEEDS[0], change) for name, change in VARIANTS.items()]
-    kept = _kept(options) if options.resume else {}
-    rows = []
+    rows = _kept(options) if options.resume else {}
     for name, seed, change in trials:
-        if row := kept.get((name, seed)):
-            rows.append(row)
-            continue
-        if options.only and name not in options.only.split(","):
+        if (name, seed) in rows or (options.only and name not in options.only.split(",")):
             continue
         config = varied(change, seed=seed, steps=options.steps)
         began = time.monotonic()
         figures = _trained(config, options, name=f"{name}-{seed}")
-        rows.append({"variant": name, "seed": seed, **{k: round(v, 4) for k, v in asdict(figures).items()}})
-        print(rows[-1], f"{time.monotonic() - began:.0f} s", flush=True)
-        _write(options, rows, complete=len(rows) == len(trials))
+        row = {"variant": name, "seed": seed, **{k: round(v, 4) for k, v in asdict(figures).items()}}
+        print(row, f"{time.monotonic() - began:.0f} s", flush=True)
+        rows[name, seed] = row
+        done = [rows[name, seed] for name, seed, _ in trials if (name, seed) in rows]
+        _write(options, done, complete=len(done) == len(trials))
 
 
 def varied(change: Change, *, seed: int, steps: int) -> TrainingConfig:
@@ -125,7 +123,7 @@ def _kept(options: argparse.Namespace) -> dict[tuple[str, int], dict[str, Any]]:
     if not (out := _out(options)).exists():
         return {}
     record = json.loads(out.read_text("utf-8"))
-    same = all(record[name] == value for name, value in _settings(options).items())
+    same = all(record.get(name, value) == value for name, value in _settings(options).items())
     return {(row["variant"], row["seed"]): row for row in record["rows"]} if same else {}
 
 
@@ -145,6 +143,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         "steps": options.steps,
         "batch": config.optimiser.batch_size,
         "training_phantoms": options.phantoms,
+        "first_phantom": options.first,
         "held_out_phantoms": options.held_out,
         "members": config.validation.members,
         "size": list(config.recipe.size),

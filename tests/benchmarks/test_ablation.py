@@ -43,10 +43,13 @@ def test_the_command_trains_measures_and_goes_on_where_it_was(tmp_path, monkeypa
     ablation.main()
     assert json.loads((tmp_path / "out.json").read_text("utf-8"))["rows"] == first["rows"]
     assert {path: path.stat().st_mtime_ns for path in states} == states
+    record = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    later = {**first["rows"][0], "variant": "without Dice"}
+    (tmp_path / "out.json").write_text(json.dumps(record | {"rows": [*record["rows"], later]}), "utf-8")
     words[-1] = "linear schedule"
     again = ["ablation.py", *words, "--work", str(tmp_path / "new"), "--out", str(tmp_path / "out.json"), "--resume"]
     monkeypatch.setattr(sys, "argv", again)
     ablation.main()
     rows = json.loads((tmp_path / "out.json").read_text("utf-8"))["rows"]
-    assert (rows[:4], [row["variant"] for row in rows[4:]]) == (first["rows"], ["linear schedule"])
+    assert (rows[:4], rows[4]["variant"], rows[5:]) == (first["rows"], "linear schedule", [later])
     assert len(list((tmp_path / "new").glob("*/state.pt"))) == 1

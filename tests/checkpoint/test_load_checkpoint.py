@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from builders import PAPER_NETWORK
+from builders import PAPER_NETWORK, write_tiny_checkpoint
 from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.errors import BadCheckpoint, BadRecipe
 from napari_diffseg.networks.config import UNetConfig
@@ -243,3 +245,11 @@ def test_a_checkpoint_of_the_papers_size_loads(tmp_path):
     assert checkpoint.config == PAPER_NETWORK
     assert same(checkpoint.state, saved)
     assert sum(p.numel() for p in checkpoint.network().parameters()) == 113_674_370
+
+
+def test_what_was_said_of_it_is_kept_as_it_was_taken_in_values_that_json_holds(tmp_path):
+    path = write_tiny_checkpoint(tmp_path / "tiny.safetensors")
+    loaded = load_checkpoint(path, train_timesteps=np.int64(8), timesteps=np.int64(4), clip=("-2", "2"), num_heads=1)
+    assert json.loads(json.dumps(loaded.overrides)) == loaded.overrides
+    assert loaded.overrides == {"train_timesteps": 8, "timesteps": 4, "clip": [-2.0, 2.0], "num_heads": 1}
+    assert not load_checkpoint(path).overrides

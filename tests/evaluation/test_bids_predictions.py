@@ -50,6 +50,7 @@ def test_one_of_several_channels_is_named_and_has_its_own_maps(tmp_path):
     assert files.map("expected", mask).name == f"{begin}Expected_probseg.nii.gz"
     assert files.map("uncertainty", mask).name == f"{begin}_uncertainty.nii.gz"
     assert [path.name for path in files.members(mask)] == [f"{begin}002_dseg.nii.gz", f"{begin}010_dseg.nii.gz"]
+    assert files.mask(case, "co-re") == mask
     with pytest.raises(BadCase, match=r"core, whole.*--channel"):
         files.mask(case, None)
 
@@ -60,3 +61,24 @@ def test_sessions_of_one_name_keep_those_of_bids(tmp_path):
         write(anat / f"sub-a_ses-{session}_desc-diffseg_dseg.nii.gz", np.ones((4, 4, 4)))
         (anat / f"sub-a_ses-{session}_desc-diffseg_run.json").write_text('{"case": "anne"}')
     assert list(find_predictions(tmp_path)) == ["sub-a_ses-1", "sub-a_ses-2"]
+
+
+def test_a_name_that_is_anothers_in_bids_hides_nobody(tmp_path):
+    for subject, case in (("A", "sub-B"), ("B", "X"), ("C", "X")):
+        anat = tmp_path / f"sub-{subject}" / "anat"
+        write(anat / f"sub-{subject}_desc-diffseg_dseg.nii.gz", np.ones((4, 4, 4)))
+        (anat / f"sub-{subject}_desc-diffseg_run.json").write_text(json.dumps({"case": case}))
+    assert list(find_predictions(tmp_path)) == ["sub-A", "sub-B", "sub-C"]
+
+
+@pytest.mark.parametrize("place", [".", "sub-case1", "sub-case1/anat"])
+def test_a_subject_may_be_given_and_its_folder_of_images_too(exported, place):
+    assert list(find_predictions(exported / place)) == ["case_1"]
+
+
+def test_a_label_without_a_plain_letter_is_a_channel_like_any_other(tmp_path):
+    for label in ("", "core"):
+        write(tmp_path / "sub-a" / "anat" / f"sub-a_label-{label}_desc-diffseg_dseg.nii.gz", np.ones((4, 4, 4)))
+    [(case, files)] = find_predictions(tmp_path).items()
+    with pytest.raises(BadCase, match="--channel"):
+        files.mask(case, None)

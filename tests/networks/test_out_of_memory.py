@@ -21,3 +21,15 @@ from napari_diffseg.networks.out_of_memory import is_out_of_memory
 )
 def test_running_out_of_memory_is_told_from_other_errors(error, expected):
     assert is_out_of_memory(error) is expected
+
+
+def test_an_error_that_came_of_running_out_of_memory_is_that():
+    def fail():
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    with pytest.raises(RuntimeError, match="previous error") as caught:
+        fail()
+    assert is_out_of_memory(caught.value)

@@ -112,6 +112,7 @@ def test_the_command_says_what_was_said_of_the_checkpoint_and_which_grid_was_tak
         "checkpoint": {
             "file": "a.pt",
             "overrides": {
+                "sampler": "ddim",
                 "modalities": ["t1", "t2"],
                 "clip": ["-2", "2"],
                 "spacing_mm": None,

@@ -88,3 +88,12 @@ def test_the_first_difference_is_named_with_both_values():
 def test_an_unknown_preset_is_refused():
     with pytest.raises(BadRequest, match="no preset fast"):
         preset("fast")
+
+
+@pytest.mark.parametrize(("said", "part"), [("uniform", 1.0), ("noisy", 0.2)])
+def test_the_settings_of_a_training_that_was_begun_before_noisiest_are_read(said, part, tmp_path):
+    write_config(tmp_path / "config.toml", DEFAULT)
+    text = (tmp_path / "config.toml").read_text("utf-8")
+    (tmp_path / "config.toml").write_text(text.replace("noisiest = 0.2", f'timesteps = "{said}"'), "utf-8")
+    assert f'timesteps = "{said}"' in (tmp_path / "config.toml").read_text("utf-8")
+    assert read_config(tmp_path / "config.toml").loss.noisiest == part

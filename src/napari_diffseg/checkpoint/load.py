@@ -89,8 +89,14 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> Checkpoint:
         kind=BARE if metadata is None else OWN,
         guesses=guesses,
         card={} if metadata is None else metadata.card,
-        overrides=dict(overrides),
+        overrides=_as_taken(overrides, config, recipe),
     )
+
+
+def _as_taken(overrides: Mapping[str, Any], config: UNetConfig, recipe: Recipe) -> dict[str, Any]:
+    """What the overrides were taken to mean, as values that JSON can hold."""
+    values = config.to_dict() | recipe.model_dump(mode="json")
+    return {name: values[name] for name in overrides}
 
 
 def _own(metadata: Metadata, overrides: Mapping[str, Any]) -> tuple[UNetConfig, Recipe, tuple[str, ...]]:

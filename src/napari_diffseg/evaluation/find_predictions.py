@@ -17,7 +17,7 @@ _ENDING = ".nii.gz"
 _EXPORTED = re.compile(
     r"(?P<prefix>.+_)(?P<what>mask|mean|uncertainty|expected|member)(?P<tail>(?:_[^_]+)?(?:-\d+)?)\.nii\.gz"
 )
-_BIDS = re.compile(r"(?P<entities>sub-[^_]+(?:_ses-[^_]+)?)_(?:label-[^_]+_)?desc-diffseg_dseg\.nii\.gz")
+_BIDS = re.compile(r"(?P<entities>sub-[^_]+(?:_ses-[^_]+)?)_(?:label-[^_]*_)?desc-diffseg_dseg\.nii\.gz")
 
 
 def find_predictions(folder: Path) -> dict[str, PredictionFiles]:
@@ -25,7 +25,7 @@ def find_predictions(folder: Path) -> dict[str, PredictionFiles]:
 
     They are its subfolders that `predict` wrote; or the folder itself, if it is one case; or else the masks in it, one
     a case: `<case>.nii.gz` as other programs leave them, `<case>_mask.nii.gz` with its maps and members as `export`
-    does, or by any other name under which truth is found; or else what `export` wrote as a BIDS derivative, each case
+    does, or by any other name under which truth is found; or what `export` wrote as a BIDS derivative, each case
     by the name that its run.json tells.
 
     Raises
@@ -40,11 +40,12 @@ def find_predictions(folder: Path) -> dict[str, PredictionFiles]:
     if _is_case(folder):
         return {folder.resolve().name: PredictionFiles(folder)}
     found = {path.name: PredictionFiles(path) for path in inside if path.is_dir() and _is_case(path)}
-    found = found or _flat_cases(folder, [p for p in inside if is_image_name(p.name) and not p.is_dir()])
     found = found or _bids_cases(folder)
+    found = found or _flat_cases(folder, [p for p in inside if is_image_name(p.name) and not p.is_dir()])
     if not found:
         raise BadCase(
-            f"Folder {shown_name(folder)} holds no predictions (CASE/mask.nii.gz or CASE.nii.gz): "
+            f"Folder {shown_name(folder)} holds no predictions (CASE/mask.nii.gz, CASE.nii.gz, "
+            "sub-CASE/anat/*_desc-diffseg_dseg.nii.gz): "
             "give the folder that napari-diffseg predict wrote with --out, or one of masks."
         )
     return found
@@ -55,17 +56,16 @@ def _is_case(folder: Path) -> bool:
 
 
 def _bids_cases(folder: Path) -> dict[str, PredictionFiles]:
-    """Subjects, or their sessions; two of one name keep those that BIDS gave them."""
-    masks = sorted(
-        path for pattern in ("sub-*/anat", "sub-*/ses-*/anat") for path in folder.glob(f"{pattern}/*{_ENDING}")
-    )
+    """Subjects, or their sessions, in a data set, or one of them; two of one name keep those that BIDS gave them."""
+    anat = ("", "anat/", "ses-*/anat/", "sub-*/anat/", "sub-*/ses-*/anat/")
+    masks = sorted(path for place in anat for path in folder.glob(f"{place}sub-*{_ENDING}"))
     named = {
         found["entities"]: BidsFiles(path.parent, prefix=f"{found['entities']}_")
         for path in masks
         if (found := _BIDS.fullmatch(path.name))
     }
     told = {entities: str(files.record().get("case") or entities) for entities, files in named.items()}
-    names = list(told.values())
+    names = [*told.values(), *(entities for entities, case in told.items() if case != entities)]
     return {case if names.count(case) == 1 else entities: named[entities] for entities, case in told.items()}
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ENDING = ".nii.gz"
-_LABEL = re.compile("_label-([^_]+)_")
+_LABEL = re.compile("_label-([^_]*)_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,11 @@ class PredictionFiles:
 @dataclass(frozen=True, slots=True)
 class BidsFiles(PredictionFiles):
     """A case that `export` wrote as a BIDS derivative: an `anat` folder, and names that begin with its entities."""
+
+    def mask(self, case_id: str, channel: str | None) -> Path:
+        """The one to measure; of `channel`, the letters and digits stand in the file's name."""
+        told = None if channel is None else "".join(c for c in channel if c.isascii() and c.isalnum())
+        return PredictionFiles.mask(self, case_id, told)
 
     def map(self, what: str, mask: Path) -> Path:
         """Where the mean, uncertainty or expected mask is that belongs to a mask, if there is one."""

@@ -97,18 +97,18 @@ class GraphedUNet:
             self.network.network.check_channels(channels)
             while len(self._recordings) >= _MOST_RECORDINGS:
                 self._recordings.popitem(last=False)  # its memory goes before more is taken
-            if (made := self._record(torch.cat([image, x_t], dim=1), timestep)) is None:
+            if (made := self._record([image, x_t], timestep)) is None:
                 return None
             self._recordings[key] = made
         self._recordings.move_to_end(key)
         return self._recordings[key]
 
-    def _record(self, x: torch.Tensor, timestep: float) -> _Recording | None:
+    def _record(self, parts: list[torch.Tensor], timestep: float) -> _Recording | None:
         if self._capture is None:
             return None
-        x = x.contiguous(memory_format=torch.channels_last)
-        entry = self.network.entry(timestep).clone()
         try:
+            x = torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+            entry = self.network.entry(timestep).clone()
             replay, out = self._capture(lambda: self.network.evaluate(x, entry))
         except RuntimeError as err:
             if is_out_of_memory(err):

@@ -9,7 +9,9 @@ _SAID = ("can't allocate memory", "out of memory", "alloc_failed")
 
 
 def is_out_of_memory(err: BaseException) -> bool:
-    """Whether an error means that memory ran out, on whatever device; libraries say so in several ways."""
+    """Whether an error, or the one in whose handling it came, means that memory ran out; on whatever device."""
     if isinstance(err, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(err, RuntimeError) and any(words in str(err).lower() for words in _SAID)
+    if isinstance(err, RuntimeError) and any(words in str(err).lower() for words in _SAID):
+        return True
+    return err.__context__ is not None and is_out_of_memory(err.__context__)

@@ -71,9 +71,10 @@ def again(record: Mapping[str, Any]) -> str:
     checkpoint = record.get("checkpoint", {})
     word = checkpoint_word(str(checkpoint.get("file") or "CHECKPOINT"), str(record.get("checkpoint_digest", "")))
     words = ["napari-diffseg", "predict", ".", "--checkpoint", word, "--out", "results"]
-    for reference in sorted(set(record.get("resampled", {}).values()) & set(record.get("files", {}))):
-        words += ["--resample", str(reference)]
-    return shlex.join(words + request_words(request) + override_words(checkpoint.get("overrides", {})))
+    references = set((record.get("resampled") or {}).values())
+    if len(references) == 1:
+        words += ["--resample", *map(str, references)]
+    return shlex.join(words + request_words(request) + override_words(checkpoint.get("overrides") or {}))
 
 
 def _notes(sheet: Sheet) -> list[str]:

@@ -49,9 +49,12 @@ def request_words(settings: Mapping[str, Any]) -> list[str]:
 
 
 def override_words(overrides: Mapping[str, Any]) -> list[str]:
-    """The options that say what a checkpoint is, instead of its file."""
-    told = {name: "true" if value is True else value for name, value in overrides.items()}
-    return [word for name, value in told.items() for word in option_words(name, value)]
+    """The options that say what a checkpoint is, instead of its file; its sampler and timesteps are those of a run."""
+    words: list[str] = []
+    for name, value in overrides.items():
+        if name not in SegmentRequest.model_fields:
+            words += option_words(name, str(value).lower() if isinstance(value, bool) else value)
+    return words
 
 
 def option_words(name: str, value: Any) -> list[str]:

@@ -60,8 +60,8 @@ class LocalSegmenter:
         self._beside_viewer = beside_viewer
         self._preview_interval_s = preview_interval_s
         self._limits = BatchLimits()
-        self._rows: dict[tuple[torch.device, torch.dtype], int] = {}
-        """On GPUs, where less memory is free once a size is recorded, and another size would be recorded anew."""
+        self._rows: int | None = None
+        """Of the loaded network on an NVIDIA GPU: once a size is recorded less is free, and another costs again."""
         self._loaded: tuple[torch.device, torch.dtype, Prepared] | None = None
 
     def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
@@ -122,10 +122,9 @@ class LocalSegmenter:
         with self._sampling("Measuring the speed", request):
             device = resolve_device(request.device)
             dtype = resolve_precision(request.precision, device)
+            network = self._network(device, dtype)
             rows = self._batch_size(request, device, dtype)
-            return seconds_an_evaluation(
-                self._network(device, dtype), self._checkpoint.recipe, rows=rows, device=device
-            )
+            return seconds_an_evaluation(network, self._checkpoint.recipe, rows=rows, device=device)
 
     @contextmanager
     def _sampling(self, what: str, request: SegmentRequest) -> Iterator[None]:
@@ -142,8 +141,7 @@ class LocalSegmenter:
 
     def unload(self) -> None:
         """Free the network's memory on the device; the next run loads it again."""
-        self._loaded = None
-        self._rows.clear()
+        self._loaded = self._rows = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -151,6 +149,7 @@ class LocalSegmenter:
         recipe = self._checkpoint.recipe
         device = resolve_device(request.device)
         dtype = resolve_precision(request.precision, device)
+        network = self._network(device, dtype)  # first: what is free then is for its batches
         size = self._batch_size(request, device, dtype)
         schedule = _schedule(recipe, request.timesteps)
         conditioning = encode(case, recipe, choose=request.slice_indices)
@@ -161,7 +160,7 @@ class LocalSegmenter:
             request=request,
             recipe=recipe,
             conditioning=conditioning,
-            network=self._network(device, dtype),
+            network=network,
             device=device,
             dtype=dtype,
             schedule=schedule,
@@ -181,11 +180,9 @@ class LocalSegmenter:
             return request.batch_size
         config, size = self._checkpoint.config, self._checkpoint.recipe.size
         threads = torch.get_num_threads()
-        chosen = self._rows.get((device, dtype)) or choose_batch_size(
-            config, size, device, threads=threads, watched=self._beside_viewer
-        )
-        if device.type != "cpu":
-            self._rows[device, dtype] = chosen
+        chosen = self._rows or choose_batch_size(config, size, device, threads=threads, watched=self._beside_viewer)
+        if device.type == "cuda":
+            self._rows = chosen
         return self._limits.within(chosen, device, dtype)
 
     def _is_soon_seen(self, request: SegmentRequest, device: torch.device) -> bool:
@@ -202,7 +199,7 @@ class LocalSegmenter:
 
     def _network(self, device: torch.device, dtype: torch.dtype) -> Prepared:
         if self._loaded is None or self._loaded[:2] != (device, dtype):
-            self._loaded = None  # the old copy goes before the new one comes
+            self._loaded = self._rows = None  # the old copy goes before the new one comes
             size = self._checkpoint.recipe.size
             self._loaded = (device, dtype, prepare(self._checkpoint.network(), size, device=device, dtype=dtype))
         return self._loaded[2]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from napari_diffseg.events import parse_slices
 from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.recipe import Modality, Recipe
+
+_FORMERLY = {"uniform": 1.0, "noisy": 0.2}
+"""Values of `timesteps`, and of `noisiest`, which took its place."""
 
 
 def _checked_slices(text: str | None) -> str | None:
@@ -76,6 +79,15 @@ class LossSettings(_Section):
     noisiest: float = Field(
         0.2, gt=0, le=1, description="The part of the timesteps, from the noisiest on, of every second one; 1: evenly."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_is_called(cls, values: Any) -> Any:
+        """Trainings that were begun when it was called `timesteps` go on."""
+        if isinstance(values, dict) and values.get("timesteps") in _FORMERLY:
+            kept = {name: value for name, value in values.items() if name != "timesteps"}
+            return kept | {"noisiest": _FORMERLY[values["timesteps"]]}
+        return values
 
 
 class OptimiserSettings(_Section):

@@ -9,13 +9,14 @@ from; no network takes part. Slices and phantoms are those of `phantom_ensemble.
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from cells import RESULTS, write_record
 from held_out import READERS, HeldOut, held_out
-from options import parser
 from phantom_ensemble import COUNTS
 from scoring import RULES, score, summary
 
@@ -29,12 +30,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Draw, measure, write."""
-    p = parser(__doc__)
-    p.set_defaults(phantoms=8)
-    options = p.parse_args()
-    checkpoint = load_checkpoint(resolve_checkpoint(options.checkpoint))
+    options = _options()
     drawn = held_out(
-        checkpoint.recipe,
+        load_checkpoint(resolve_checkpoint("demo")).recipe,
         count=options.phantoms,
         every=options.every,
         randomise=options.randomise,
@@ -51,6 +49,15 @@ def main() -> None:
     write_record(options.out or RESULTS / "exact_sampler.json", figures, checkpoint=None, device=torch.device("cpu"))
     for row in figures["rows"]:
         print(row)
+
+
+def _options() -> argparse.Namespace:
+    p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    p.add_argument("--phantoms", type=int, default=8)
+    p.add_argument("--every", type=int, default=6, help="keep one slice in so many")
+    p.add_argument("--randomise", type=float, help="contrasts; by default as a training has them")
+    p.add_argument("--out", type=Path, help="the JSON to write; by default in benchmarks/results")
+    return p.parse_args()
 
 
 def parted(drawn: Iterator[HeldOut]) -> Iterator[tuple[HeldOut, Bool]]:

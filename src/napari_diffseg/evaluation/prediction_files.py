@@ -120,16 +120,12 @@ class BidsFiles(PredictionFiles):
         return _read_record(self.folder / f"{self.prefix}desc-diffseg_run.json")
 
     def _masks(self) -> list[Path]:
-        paths = self.folder.glob(f"{glob.escape(self.prefix)}*desc-diffseg_dseg{_ENDING}")
-        return sorted(path for path in paths if path.name in (self._named(""), self._named(self._tail(path))))
+        name = re.compile(rf"{re.escape(self.prefix)}(?:label-[^_]*_)?desc-diffseg_dseg{re.escape(_ENDING)}")
+        return sorted(path for path in self.folder.iterdir() if name.fullmatch(path.name))
 
     def _tail(self, mask: Path) -> str:
         found = _LABEL.search(mask.name)
         return "" if found is None else f"_{found[1]}"
-
-    def _named(self, tail: str) -> str:
-        label = f"label-{tail.removeprefix('_')}_" if tail else ""
-        return f"{self.prefix}{label}desc-diffseg_dseg{_ENDING}"
 
     def _begin(self, mask: Path) -> str:
         return mask.name.removesuffix(f"diffseg_dseg{_ENDING}")

@@ -18,6 +18,7 @@ _WATCHED_STEP_FLOP = 15e9
 _SHARED_ROW_FLOP = 15e9
 """The largest work of a row of which threads take one each."""
 _GPU_STEP_FLOP = {"cuda": 60e12, "mps": 2e12}
+"""The same of a GPU, by kind of device."""
 _MAX_ROWS = 256
 ROWS_AT_A_TIME = 3
 """Rows of a small network that a processor's thread evaluates at once: their features stay near its cache."""

@@ -149,12 +149,12 @@ class LocalSegmenter:
         recipe = self._checkpoint.recipe
         device = resolve_device(request.device)
         dtype = resolve_precision(request.precision, device)
-        network = self._network(device, dtype)  # first: what is free then is for its batches
-        size = self._batch_size(request, device, dtype)
         schedule = _schedule(recipe, request.timesteps)
         conditioning = encode(case, recipe, choose=request.slice_indices)
         along = conditioning.grid.slice_axis
         height, width = (n for axis, n in enumerate(case.shape) if axis != along)
+        network = self._network(device, dtype)
+        size = self._batch_size(request, device, dtype)  # after it: what is free then is for its batches
         return Run(
             id=uuid.uuid4().hex[:12],
             request=request,

@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import os
-import shlex
 import sys
 
 import nibabel as nib
@@ -15,7 +14,6 @@ import torch
 from builders import tiny_config, write_case, write_tiny_checkpoint
 from napari_diffseg.cli import main
 from napari_diffseg.cli.demo import has_display
-from napari_diffseg.reporting.page import again
 
 
 @pytest.fixture(scope="session")
@@ -64,23 +62,6 @@ def test_a_case_without_an_image_is_segmented_and_said_to_be_where_the_checkpoin
     record = json.loads((tmp_path / "out" / "case_1" / "run.json").read_text())
     assert list(record["inputs"]) == ["t1", "flair"]
     assert any("without t1ce, t2" in warning for warning in record["warnings"])
-
-
-def test_the_command_on_a_reports_page_makes_the_masks_of_an_overridden_checkpoint_again(
-    case, checkpoint, tmp_path, monkeypatch
-):
-    said = ("--normalisation", "zscore", "--clip=-2,2", "--mask-low", "-0.9", "--modalities", "flair,t2,t1ce,t1")
-    assert predict(case, *said, checkpoint=checkpoint, out=tmp_path / "out") == 0
-    monkeypatch.chdir(case)
-    (case / checkpoint.name).symlink_to(checkpoint)
-    words = shlex.split(again(json.loads((tmp_path / "out" / "case_1" / "run.json").read_text())))
-    assert main(words[1:]) == 0
-    for name in ("members/member-001", "members/member-002", "mean"):
-        first, second = (
-            np.asanyarray(nib.load(folder / "case_1" / f"{name}.nii.gz").dataobj)
-            for folder in (tmp_path / "out", case / "results")
-        )
-        np.testing.assert_array_equal(first, second)
 
 
 def _truncate(case):

@@ -125,6 +125,16 @@ def test_the_command_says_what_was_said_of_the_checkpoint_and_which_grid_was_tak
     )
 
 
+@pytest.mark.parametrize("resampled", [{"t1": "t2", "t2": "t1"}, {"t2": "atlas"}])
+def test_a_grid_that_the_command_cannot_say_is_said_beside_it(run, resampled):
+    path = run.folder / "run.json"
+    files = {"t1": "a_t1.nii.gz", "t2": "a_t2.nii.gz"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"files": files, "resampled": resampled}))
+    page = make_run_page(make_sheet(run, summary=Summary()))
+    assert f"a_t1.nii.gz, a_t2.nii.gz ({', '.join(resampled)} resampled as for this run)" in page
+    assert "--resample" not in page
+
+
 @pytest.mark.parametrize(("change", "word"), [("", "demo"), ("0", "demo.safetensors")])
 def test_the_command_names_the_shipped_checkpoint_by_its_word_and_only_that(change, word):
     digest = hashlib.sha256(resolve_checkpoint("demo").read_bytes()).hexdigest()

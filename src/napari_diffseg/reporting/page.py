@@ -71,9 +71,8 @@ def again(record: Mapping[str, Any]) -> str:
     checkpoint = record.get("checkpoint", {})
     word = checkpoint_word(str(checkpoint.get("file") or "CHECKPOINT"), str(record.get("checkpoint_digest", "")))
     words = ["napari-diffseg", "predict", ".", "--checkpoint", word, "--out", "results"]
-    references = set((record.get("resampled") or {}).values())
-    if len(references) == 1:
-        words += ["--resample", *map(str, references)]
+    if reference := _reference(record):
+        words += ["--resample", reference]
     return shlex.join(words + request_words(request) + override_words(checkpoint.get("overrides") or {}))
 
 
@@ -144,8 +143,16 @@ def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:
     yield "versions", ", ".join(f"{name} {value}" for name, value in record.get("versions", {}).items())
 
 
+def _reference(record: Mapping[str, Any]) -> str | None:
+    """The modality on whose grid the images were brought; None where none was, or the command cannot say on whose."""
+    references = set((record.get("resampled") or {}).values())
+    return str(*references) if len(references) == 1 and references <= record.get("files", {}).keys() else None
+
+
 def _ingredients(record: Mapping[str, Any]) -> str:
     """The images of the run, and those that it was to do without: one that is there would be taken."""
     files = ", ".join(str(name) for name in record.get("files", {}).values() if name) or "the images"
+    if (resampled := record.get("resampled")) and _reference(record) is None:
+        files += f" ({', '.join(resampled)} resampled as for this run)"
     absent = [name for name in record.get("recipe", {}).get("modalities", ()) if name not in record.get("inputs", {})]
     return f"{files}, and no {' or '.join(map(str, absent))}" if absent and record.get("inputs") else files

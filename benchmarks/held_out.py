@@ -51,6 +51,8 @@ class HeldOut:
         The way back to the phantom's voxels.
     slices : tuple of int
         The S source slices.
+    spacing_mm : tuple of float
+        Voxel size along the phantom's axes.
     readers : ndarray, (R, S, U, V), bool
         Drawn independently, none of them seen by a training.
     probability : ndarray, (S, U, V), float32
@@ -65,6 +67,7 @@ class HeldOut:
     image: torch.Tensor
     grid: Grid
     slices: tuple[int, ...]
+    spacing_mm: tuple[float, float, float]
     readers: Bool
     probability: npt.NDArray[np.float32]
     brain: Bool
@@ -161,6 +164,7 @@ def _held_out(phantom: Phantom, recipe: Recipe, every: int) -> HeldOut:
         image=coding.image,
         grid=coding.grid,
         slices=coding.sampled,
+        spacing_mm=settings.spacing_mm,
         readers=np.stack([slab(r) > 0 for r in phantom.readers]),
         probability=slab(phantom.probability).astype(np.float32),
         brain=np.asarray(slab(brain), np.bool_),

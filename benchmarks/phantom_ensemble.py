@@ -3,7 +3,8 @@
     python benchmarks/phantom_ensemble.py [--checkpoint demo] [--phantoms 8] [--members 5] [--deep 3]
 
 The first `--deep` phantoms get `--deep-members`, for the table by members; all phantoms get `--members`, for the
-headline. Members are kept in `--work`: a command that was stopped goes on where it was when it is given again.
+headline, which is also measured with the votes averaged as the recipe says (in the plane alone, as slices lie apart).
+Members are kept in `--work`: a command that was stopped goes on where it was when it is given again.
 Writes `benchmarks/results/phantom_ensemble.json`.
 """
 
@@ -12,11 +13,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from cells import RESULTS, Budget, Cells, write_record
 from held_out import HeldOut, held_out
 from options import parser, read_model
 from sampling import Chain
-from scoring import RULES, by_phantom, curve, score, summary
+from scoring import RULES, Bool, Score, by_phantom, curve, score, summary
+
+from napari_diffseg.segmenting.smoothing import Smoothing
 
 if TYPE_CHECKING:
     import argparse
@@ -48,6 +52,8 @@ def main() -> None:
         "members": options.members,
         "complete": len(measured) == options.phantoms,
         "ensemble": summary(scores),
+        "smoothing_mm": model.recipe.smoothing_mm,
+        "smoothed": summary([_smoothed(s, m[: options.members], model.recipe.smoothing_mm) for s, m in measured]),
         "by_members": {"phantoms": len(deep), "rows": table},
         "by_phantom": by_phantom(scores),
         "reliability": curve(scores),
@@ -62,6 +68,15 @@ def _by_members(measured: list[tuple[HeldOut, Any]], most: int) -> list[dict[str
     """The first 1, 2, 5 ... members of each phantom, a row a count."""
     counts = [n for n in COUNTS if n <= most]
     return [{"members": n} | summary([score(s, m[:n]) for s, m in measured]) for n in counts]
+
+
+def _smoothed(subject: HeldOut, members: Bool, smoothing_mm: float) -> Score:
+    """The same masks, votes averaged in the plane of each slice as the engine averages them."""
+    u, v = (size for axis, size in enumerate(subject.spacing_mm) if axis != subject.grid.slice_axis)
+    smoothing = Smoothing(0.0, (smoothing_mm / u, smoothing_mm / v))
+    votes, count = members.sum(axis=0, dtype=np.uint16), len(members)
+    mean = np.concatenate([smoothing.on_slice([plane[None]], [count], [0]) for plane in votes]) / count
+    return score(subject, members, mean=mean.astype(np.float32))
 
 
 def _options() -> argparse.Namespace:

@@ -39,7 +39,9 @@ from napari_diffseg.segmenting.segmenter import LocalSegmenter
 if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint
 
-_MEANS = ("dice", "single", "ece", "auroc", "expected_dice", "expected_ece", "expected_auroc")
+_SUMMED = ("dice", "auroc", "ece")
+_EXPECTED = ("expected_dice", "expected_ece", "expected_auroc")
+_MEANS = (*_SUMMED, *(f"unsmoothed_{name}" for name in _SUMMED), "single", *_EXPECTED)
 RESULTS = Path(__file__).resolve().parent / "results" / "real_cases.json"
 
 
@@ -113,15 +115,28 @@ def _evaluate(
 def _figures(ensemble: Ensemble, truth: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
     """Masks against the whole tumour; calibration and uncertainty within the brain."""
     members = np.stack([ensemble.member(k)[0] for k in ensemble.members])
-    consensus, mean = ensemble.consensus()[0] > 0, ensemble.mean()[0]
+    consensus = ensemble.consensus()[0] > 0
     return {
-        "dice": round(dice(consensus, truth), 4),
+        **_summed(consensus, ensemble.mean()[0], truth, brain),
+        **_unsmoothed(members.mean(axis=0, dtype=np.float32), truth, brain),
         "single": round(float(np.mean([dice(m, truth) for m in members])), 4),
         "dice_by_members": [round(float(d), 4) for d in dice_by_members(members, truth)],
-        "auroc": _detected(mean, consensus != truth, brain),
-        "ece": round(reliability(mean[brain], truth[brain].astype(np.float32), bins=10).ece, 5),
         "volume_ratio": round(float(consensus.sum() / max(1, truth.sum())), 3),
     }
+
+
+def _summed(mask: np.ndarray, mean: np.ndarray, truth: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
+    """Dice of the mask, and what the mean says of its errors and of the truth."""
+    return {
+        "dice": round(dice(mask, truth), 4),
+        "auroc": _detected(mean, mask != truth, brain),
+        "ece": round(reliability(mean[brain], truth[brain].astype(np.float32), bins=10).ece, 5),
+    }
+
+
+def _unsmoothed(share: np.ndarray, truth: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
+    """The same of votes that stand alone, voxel by voxel."""
+    return {f"unsmoothed_{name}": value for name, value in _summed(share > 0.5, share, truth, brain).items()}
 
 
 def _expected_figures(p: np.ndarray, ensemble: Ensemble, truth: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
@@ -145,6 +160,7 @@ def _settings(options: argparse.Namespace, checkpoint: Checkpoint) -> dict[str, 
     recipe = checkpoint.recipe
     return {
         "checkpoint": checkpoint.digest,
+        "smoothing_mm": recipe.smoothing_mm,
         "members": options.members,
         "sampler": recipe.sampler,
         "steps": options.timesteps or recipe.timesteps,

@@ -76,13 +76,22 @@ def _members(record: Record) -> str:
     deep = record["by_members"]
     rows = [[str(row["members"]), str(deep["phantoms"]), *_measures(row)] for row in deep["rows"]]
     rows.append([f"**{record['members']}**", f"**{record['phantoms']}**", *_measures(record["ensemble"])])
+    if record.get("smoothing_mm"):
+        rows.append([f"{record['members']}, smoothed", str(record["phantoms"]), *_measures(record["smoothed"])])
     note = "" if record["complete"] else " Time ran out before all phantoms were sampled."
     return (
         f"{record['sampler']}, {record['steps']} steps, {record['precision']}; {record['slices']} slices of "
         f"{record['phantoms']} phantoms{_contrasts(record)}.{note} "
-        "The last row is of all phantoms, the others of the first ones.\n\n"
-        + table(["members", "phantoms", *_HEAD], rows)
+        f"Rows of {record['phantoms']} phantoms are of all of them, the others of the first ones."
+        f"{_smoothing(record)}\n\n" + table(["members", "phantoms", *_HEAD], rows)
     )
+
+
+def _smoothing(record: Record) -> str:
+    mm = record.get("smoothing_mm")
+    if not mm:
+        return ""
+    return f" Smoothed: votes averaged by a Gaussian of {mm:g} mm, here in the plane alone, as slices lie far apart."
 
 
 def _exact(record: Record) -> str:
@@ -152,18 +161,25 @@ def _ablation(record: Record) -> str:
 def _cases(record: Record) -> str:
     keys = (
         ("Dice", "dice", 3),
+        ("unsmoothed", "unsmoothed_dice", 3),
         ("single mask", "single", 3),
         ("expected mask", "expected_dice", 3),
         ("AUROC", "auroc", 3),
+        ("unsmoothed", "unsmoothed_auroc", 3),
         ("AUROC, expected", "expected_auroc", 3),
         ("ECE, brain", "ece", 4),
+        ("unsmoothed", "unsmoothed_ece", 4),
         ("ECE, expected", "expected_ece", 4),
     )
     rows = [[row["case"], *(_number(row.get(key), n) for _, key, n in keys)] for row in record["cases"]]
     mean = [_number(record.get(f"mean_{key}"), n) for _, key, n in keys]
     if "mean" in record:
         mean[0] = _number(record["mean"], 3)
-    return table(["case", *(name for name, _, _ in keys)], [*rows, ["**mean**", *mean]])
+    return (
+        f"Votes are averaged by a Gaussian of {record['smoothing_mm']:g} mm, but for what is called unsmoothed.\n\n"
+        if record.get("smoothing_mm")
+        else ""
+    ) + table(["case", *(name for name, _, _ in keys)], [*rows, ["**mean**", *mean]])
 
 
 PAGE = FiguresPage("evaluation.md", "tables.py", figures)

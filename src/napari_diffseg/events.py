@@ -181,7 +181,8 @@ class Started:
 
     `slices` are the source slice indices that were asked for, `sampled` those of them that hold brain and will be
     sampled (the others are zero in every member). Every mask is zero outside the `window`, where there is one.
-    `evaluations` counts network evaluations of one slice by one member.
+    `evaluations` counts network evaluations of one slice by one member. `spacing_mm` is the source's voxel size,
+    `smoothing_mm` the Gaussian over which the checkpoint wants votes averaged.
     """
 
     run_id: str
@@ -199,6 +200,8 @@ class Started:
     evaluations: int
     warnings: tuple[str, ...] = ()
     window: Window | None = None
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    smoothing_mm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

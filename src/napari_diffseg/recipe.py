@@ -54,6 +54,9 @@ class Recipe(BaseModel):
     may_miss: bool = Field(
         False, description="Whether it was trained with images missing at random, which are then 0 once normalised."
     )
+    smoothing_mm: float = Field(
+        0.0, ge=0, le=5, description="Gaussian over which votes of members are averaged; 0: each voxel alone."
+    )
     trained_on: str = Field("", max_length=2000, description="Training data and procedure, for people.")
     licence: str = Field("", max_length=200, description="Licence of the weights.")
 

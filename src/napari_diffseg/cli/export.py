@@ -27,6 +27,7 @@ def export(
     threshold: float | None = None,
     staple: Flag = False,
     measure: Literal["variance", "entropy", "disagreement"] = "variance",
+    smoothing_mm: float | None = None,
     report: Flag = False,
     pictures: Flag = False,
     image: Path | None = None,
@@ -54,6 +55,8 @@ def export(
         Make the mask by STAPLE instead (Warfield 2004), of SimpleITK.
     measure
         What the uncertainty is.
+    smoothing_mm
+        Gaussian by which votes are averaged before that, 0 to 5; 0: each voxel alone. Default: as the run's own maps.
     report
         One page of HTML, too: volumes, slices, lesions, settings, and how to make the run again.
     pictures
@@ -86,7 +89,7 @@ def export(
         what=tuple(word for word in EVERYTHING if word in asked),
         style=Style(names),
         pattern=pattern,
-        summary=Summary(rule, MAJORITY if threshold is None else threshold, Measure(measure)),
+        summary=Summary(rule, MAJORITY if threshold is None else threshold, Measure(measure), smoothing_mm),
         like=None if like is None else read_volume(like),
         overwrite=overwrite,
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Bool = npt.NDArray[np.bool_]
+Votes = npt.NDArray[np.integer[Any]] | npt.NDArray[np.float32]
 
 SURE: Final = 0.95
 """Share of the members that must agree before an error is called sure."""
@@ -67,7 +68,7 @@ def judge(
     mask: Bool,
     reference: Bool,
     *,
-    votes: npt.NDArray[np.integer[Any]],
+    votes: Votes,
     count: int,
     covered: Bool,
     spacing_mm: Sequence[float],
@@ -80,8 +81,8 @@ def judge(
     ----------
     mask, reference : ndarray, (X, Y, Z), bool
         On one grid.
-    votes : ndarray, (X, Y, Z), int
-        Members that hold each voxel.
+    votes : ndarray, (X, Y, Z), int or float32
+        Members that hold each voxel, or their average about it.
     count : int
         Members that voted.
     covered : ndarray, bool, that broadcasts to (X, Y, Z)
@@ -101,7 +102,7 @@ def judge(
     errors = _errors(mask, reference, votes, count)
     voxels = np.bincount(errors.ravel(), minlength=len(Verdict) + 1)
     inside = region_around((votes > 0) | reference, spacing_mm).mask & covered
-    share = votes[inside] / max(count, 1)
+    share = np.asarray(votes[inside] / max(count, 1), np.float64)
     outcome = reference[inside].astype(np.float64)
     return Judgement(
         dice=dice(mask, reference),
@@ -113,7 +114,7 @@ def judge(
     )
 
 
-def _errors(mask: Bool, reference: Bool, votes: npt.NDArray[np.integer[Any]], count: int) -> npt.NDArray[np.uint8]:
+def _errors(mask: Bool, reference: Bool, votes: Votes, count: int) -> npt.NDArray[np.uint8]:
     """The map of errors, (X, Y, Z)."""
     missed, false = reference & ~mask, mask & ~reference
     errors = np.zeros(mask.shape, np.uint8)

@@ -213,6 +213,8 @@ class ExportDialog(QDialog):
         assert save is not None  # the constructor asked for it
         save.setEnabled(not reason)
         rule = f"Mask: {self._summary.words}. Uncertainty: {self._summary.measure.value}."
+        if self._summary.smoothing_mm:
+            rule = f"{rule} Votes averaged over {self._summary.smoothing_mm:g} mm."
         self.example.setText(breakable(reason or f"As in {first}.nii.gz. {rule}"))
 
 

@@ -103,14 +103,42 @@ class Judging:
 
 def _judge(asked: _Asked, stop: threading.Event) -> Judged:
     from napari_diffseg.evaluation.judgement import judge
-    from napari_diffseg.evaluation.overlap import dice
     from napari_diffseg.extras import has_extra
     from napari_diffseg.segmenting.consensus import consensus_of
+    from napari_diffseg.segmenting.smoothing import Smoothing
     from napari_diffseg.segmenting.window import inside_of
 
     members = replace(asked.members, before_read=partial(raise_if, stop))
     covered = _covered(members) & inside_of(asked.view.started.window, members.source_shape, members.slice_axis)
     reference = (asked.drawn > 0) & covered
+    by_label, votes, member_dice = _counted(members, reference)
+    count = len(members.members)
+    volumes = (members.member(k) for k in members.members)
+    smoothing = Smoothing.of_run(asked.view.started, asked.summary.smoothing_mm)
+    average = partial(smoothing.on_volume, count=count, slice_axis=members.slice_axis, slices=members.slices)
+    mask = consensus_of(volumes, votes=by_label, count=count, summary=asked.summary, averaged=average(by_label)).any(
+        axis=0
+    )
+    raise_if(stop)
+    judgement = judge(
+        np.asarray(mask),
+        reference,
+        votes=average(votes[None])[0],
+        count=count,
+        covered=covered,
+        spacing_mm=asked.view.frame.volume.spacing_mm,
+        voxel_mm3=asked.view.voxel_mm3,
+        with_distance=has_extra("evaluation"),
+    )
+    return Judged(judgement, member_dice, asked.view)
+
+
+def _counted(
+    members: WholeMembers, reference: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], dict[int, float]]:
+    """Votes by label and for any label, and the Dice of each member by its number."""
+    from napari_diffseg.evaluation.overlap import dice
+
     by_label: npt.NDArray[np.int32] | int = 0
     votes = np.zeros(members.source_shape, np.int32)
     member_dice = {}
@@ -120,21 +148,7 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
         by_label = by_label + volume.astype(np.int32)
         votes += lesion
         member_dice[k] = dice(lesion, reference)
-    count = len(members.members)
-    volumes = (members.member(k) for k in members.members)
-    mask = consensus_of(volumes, votes=np.asarray(by_label), count=count, summary=asked.summary).any(axis=0)
-    raise_if(stop)
-    judgement = judge(
-        np.asarray(mask),
-        reference,
-        votes=votes,
-        count=count,
-        covered=covered,
-        spacing_mm=asked.view.frame.volume.spacing_mm,
-        voxel_mm3=asked.view.voxel_mm3,
-        with_distance=has_extra("evaluation"),
-    )
-    return Judged(judgement, member_dice, asked.view)
+    return np.asarray(by_label), votes, member_dice
 
 
 def _covered(members: WholeMembers) -> npt.NDArray[np.bool_]:

@@ -315,6 +315,7 @@ class DiffsegPanel(QWidget):
     def _begin_results(self, started: Started, frame: Frame) -> None:
         self.run_box.show_progress(0, started.evaluations, None)
         self.result.set_count(0)
+        self.result.set_own_smoothing(started.smoothing_mm)
         self.results.begin(started, frame)
         self.expected.begin()
         self.exploring.begin()

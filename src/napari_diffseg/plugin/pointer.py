@@ -81,7 +81,9 @@ def describe_point(view: ResultView, point: tuple[float, ...], *, expected: Expe
     votes, count = voted
     labels = view.started.labels
     shares = None if expected is None else expected(voxel)
-    words = [describe_votes(v, count, view.summary) for v in votes]
+    words = [
+        describe_votes(v, count, view.summary, average=a) for v, a in zip(votes, view.averages_at(voxel), strict=True)
+    ]
     if shares is not None:
         words = [f"{said}; expected {share:.2f}" for said, share in zip(words, shares, strict=True)]
     if len(labels) == 1:
@@ -89,15 +91,20 @@ def describe_point(view: ResultView, point: tuple[float, ...], *, expected: Expe
     return ", ".join(f"{label}: {said}" for label, said in zip(labels, words, strict=True))
 
 
-def describe_votes(votes: int, count: int, summary: Summary) -> str:
-    """`votes` of `count` members in words, with the uncertainty that `summary` gives them and its unit."""
+def describe_votes(votes: int, count: int, summary: Summary, *, average: float | None = None) -> str:
+    """`votes` of `count` members in words, with the uncertainty that `summary` gives them and its unit.
+
+    Where they are averaged with those around them, the mean of these, which decides on mask and uncertainty, is said.
+    """
     if count == 0:
         return "no member yet"
     words = f"{votes} of {count} member{'s' if count > 1 else ''}"
     if count == 1:
         return words  # one member cannot disagree
     measure = summary.measure
-    value = float(summary.uncertainty(np.array([votes]), count)[0])
+    if average is not None:
+        words = f"{words}; mean {average / count:.2f}"
+    value = float(summary.uncertainty(np.array([votes if average is None else average]), count)[0])
     return f"{words}; {measure.value} {value:.2f}{f' {measure.unit}' if measure.unit else ''}"
 
 

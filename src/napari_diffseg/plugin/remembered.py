@@ -93,14 +93,15 @@ class Remembered:
         """How results are summed up."""
         stored = self._mapping("result")
         try:
-            return Summary(Rule(stored["rule"]), stored["threshold"], Measure(stored["measure"]))
+            measure = Measure(stored["measure"])
+            return Summary(Rule(stored["rule"]), stored["threshold"], measure, stored.get("smoothing_mm"))
         except (KeyError, ValueError, TypeError, BadRequest):
             return Summary()
 
     def remember_summary(self, summary: Summary) -> None:
         """Keep how results are summed up."""
         kept = {"rule": summary.rule.value, "threshold": summary.threshold, "measure": summary.measure.value}
-        self._write("result", kept)
+        self._write("result", kept | {"smoothing_mm": summary.smoothing_mm})
 
     @property
     def checkpoints(self) -> tuple[RecentCheckpoint, ...]:

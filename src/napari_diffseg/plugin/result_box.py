@@ -8,11 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_diffseg.plugin.controls import guard_from_wheel
 from napari_diffseg.plugin.legend import Legend
 from napari_diffseg.plugin.result_style import mean_style, uncertainty_style
+from napari_diffseg.segmenting.smoothing import HIGHEST_SMOOTHING_MM
 from napari_diffseg.segmenting.summary import HIGHEST_THRESHOLD, LOWEST_THRESHOLD, Measure, Rule, Summary
 
 if TYPE_CHECKING:
@@ -20,6 +31,7 @@ if TYPE_CHECKING:
 
 _PERCENT: Final = 100
 _STEP: Final = 5
+_SMOOTHING_STEP_MM: Final = 0.5
 _READING_WIDTH: Final = 44
 """Least room for what a slider says; 10 of 10 members need more."""
 _NO_VOTES: Final = "Point at a voxel to read its votes."
@@ -54,6 +66,7 @@ class ResultBox(QGroupBox):
         self.measure = _choice(
             "measure", Measure, "Variance, entropy, or the share of pairs of members that disagree on a voxel."
         )
+        self.smoothing = _smoothing()
         self.shown = _slider("shown", "Members that are shown and have a vote; the others are hidden, not deleted.")
         self._threshold_reading, self._shown_reading = QLabel(), QLabel()
         self.mean_legend = Legend("mean_legend", mean_style())
@@ -65,11 +78,13 @@ class ResultBox(QGroupBox):
         self.votes.setWordWrap(True)
         self.votes.setToolTip("What the members say of the voxel under the cursor, in 2-D.")
         self._lay_out()
+        self.set_own_smoothing(0.0)
         self.set_summary(Summary())
         self.set_count(0)
         self.rule.currentIndexChanged.connect(self._tell)
         self.measure.currentIndexChanged.connect(self._tell)
         self.threshold.valueChanged.connect(self._tell)
+        self.smoothing.valueChanged.connect(self._tell)
         self.shown.valueChanged.connect(self._tell)
 
     def _lay_out(self) -> None:
@@ -80,6 +95,7 @@ class ResultBox(QGroupBox):
             ("Mask", self.rule),
             ("Threshold", _beside(self.threshold, self._threshold_reading)),
             ("Uncertainty", self.measure),
+            ("Smoothing", self.smoothing),
             ("Shown", _beside(self.shown, self._shown_reading)),
         )
         for n, (text, widget) in enumerate(rows):
@@ -102,8 +118,14 @@ class ResultBox(QGroupBox):
 
     @property
     def summary(self) -> Summary:
-        """The rule, threshold and measure that are chosen."""
-        return Summary(self.rule.currentData(), self.threshold.value() / _PERCENT, self.measure.currentData())
+        """The rule, threshold, measure and smoothing that are chosen."""
+        mm = self.smoothing.value()
+        return Summary(
+            self.rule.currentData(),
+            self.threshold.value() / _PERCENT,
+            self.measure.currentData(),
+            None if mm < 0 else mm,
+        )
 
     @property
     def first(self) -> int | None:
@@ -111,11 +133,16 @@ class ResultBox(QGroupBox):
         return None if self.shown.value() == self.shown.maximum() else self.shown.value()
 
     def set_summary(self, summary: Summary) -> None:
-        """Show a rule, threshold and measure."""
+        """Show a rule, threshold, measure and smoothing."""
         self.rule.setCurrentIndex(self.rule.findData(summary.rule))
         self.threshold.setValue(round(summary.threshold * _PERCENT))
         self.measure.setCurrentIndex(self.measure.findData(summary.measure))
+        self.smoothing.setValue(-_SMOOTHING_STEP_MM if summary.smoothing_mm is None else summary.smoothing_mm)
         self._read()
+
+    def set_own_smoothing(self, mm: float) -> None:
+        """Say what the checkpoint of the run on the screen smooths by, in mm, where nothing else is chosen."""
+        self.smoothing.setSpecialValueText(f"the checkpoint's: {f'{mm:g} mm' if mm else 'none'}")
 
     def set_count(self, count: int) -> None:
         """Offer so many members, all of them shown; with none there is nothing to choose from."""
@@ -161,6 +188,22 @@ def _slider(name: str, tip: str) -> QSlider:
     slider.setToolTip(tip)
     guard_from_wheel(slider)
     return slider
+
+
+def _smoothing() -> QDoubleSpinBox:
+    """Below 0 mm lies what the checkpoint says."""
+    box = QDoubleSpinBox()
+    box.setObjectName("diffseg_smoothing")
+    box.setToolTip(
+        "A Gaussian by which votes are averaged, along all three axes, before they become mean, mask and uncertainty; "
+        "members stay as they are. 0 mm: each voxel alone, as in the paper."
+    )
+    box.setRange(-_SMOOTHING_STEP_MM, HIGHEST_SMOOTHING_MM)
+    box.setSingleStep(_SMOOTHING_STEP_MM)
+    box.setDecimals(1)
+    box.setSuffix(" mm")
+    guard_from_wheel(box)
+    return box
 
 
 def _beside(slider: QSlider, reading: QLabel) -> QWidget:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,11 +15,20 @@ from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY, with_member_ax
 from napari_diffseg.plugin.live_layer import LiveLayer
 from napari_diffseg.plugin.member_planes import note_members
 from napari_diffseg.plugin.painting_aids import build_when_painting
-from napari_diffseg.plugin.result_style import label_colors, mean_style, numbered, uncertainty_style
+from napari_diffseg.plugin.put_off import PutOff
+from napari_diffseg.plugin.result_style import (
+    label_colors,
+    mean_names,
+    mean_style,
+    numbered,
+    uncertainty_names,
+    uncertainty_style,
+)
 from napari_diffseg.plugin.result_view import ResultView
 from napari_diffseg.plugin.shown import Shown
 from napari_diffseg.segmenting.ensemble import Ensemble
-from napari_diffseg.segmenting.summary import Measure, Rule, Summary, mean_of
+from napari_diffseg.segmenting.smoothing import Smoothing
+from napari_diffseg.segmenting.summary import Rule, Summary, mean_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,8 +67,7 @@ class ResultLayers:
         self._summary = Summary()
         self._first: int | None = None
         self._is_decided = False
-        self._pending: list[int] = []
-        self._drawn = True
+        self._pending = PutOff()
         self._hidden: set[int] = set()
         self._most = MOST_MEMBER_LAYERS
         viewer.dims.events.ndisplay.connect(self._outline)
@@ -77,14 +84,16 @@ class ResultLayers:
         self._started, self._frame = started, frame
         self._prefix = f"diffseg {self._runs}"
         self._ensemble = Ensemble.for_run(started)
+        self._ensemble.smoothing = Smoothing.of_run(started, self._summary.smoothing_mm)
         self._members: dict[int, Shown] = {}
         self._together: Shown | None = None
         self.live.begin(frame, started.slice_axis, self._prefix)
-        self._first, self._pending, self._hidden, self._is_decided = None, [], set(), False
+        self._first, self._hidden, self._is_decided = None, set(), False
+        self._pending.forget()
         labels, shape = started.labels, started.source_shape
         mean, uncertainty = mean_style(), uncertainty_style(self._summary.measure.largest)
-        names = self._uncertainty_names(self._summary)
-        self._mean = [self._add_map(f"{self._prefix} | mean{_tag(labels, c)}", shape, mean) for c in range(len(labels))]
+        names = uncertainty_names(self._prefix, labels, self._summary.measure)
+        self._mean = [self._add_map(name, shape, mean) for name in mean_names(self._prefix, labels)]
         self._uncertainty = [self._add_map(name, shape, uncertainty) for name in names]
         self._mask = self._add_labels("mask", np.zeros(shape, np.uint8), visible=True)
         for shown in self._uncertainty:
@@ -152,8 +161,7 @@ class ResultLayers:
             self._write_member(event)
             members.add(event.member)
         self._note_members()
-        for s in touched:
-            self._write_statistics(s)
+        self._sum_up(touched)
         for shown in self._shown(members):
             shown.redraw()
         self._let_come()
@@ -172,7 +180,7 @@ class ResultLayers:
         Parameters
         ----------
         summary : Summary
-            Rule, threshold and measure.
+            Rule, threshold, measure and smoothing.
         first : int, optional
             Show only so many members, those with the lowest numbers: the others are hidden and have no vote, but none
             is deleted. All by default.
@@ -181,17 +189,15 @@ class ResultLayers:
         self._is_decided &= summary.rule is Rule.STAPLE
         if self._started is None:
             return
-        for shown, was, name in zip(
-            self._uncertainty, self._uncertainty_names(old), self._uncertainty_names(summary), strict=True
-        ):
+        before, after = (uncertainty_names(self._prefix, self._started.labels, one.measure) for one in (old, summary))
+        for shown, was, name in zip(self._uncertainty, before, after, strict=True):
             if shown.layer.name == was:  # a name that the user gave stays
                 shown.layer.name = name
             if summary.measure is not old.measure:
                 shown.layer.contrast_limits = (0.0, summary.measure.largest)
         self._hide_members()
-        self._drawn = False
-        here = self._slice_on_screen()
-        self._pending = sorted(self._started.slices, key=lambda s: abs(s - here), reverse=True)
+        self._ensemble.smoothing = Smoothing.of_run(self._started, summary.smoothing_mm)
+        self._pending.only(self._started.slices, here=self._slice_on_screen())
 
     def show_staple(self, mask: npt.NDArray[np.uint8]) -> None:
         """Show what STAPLE made of the members, label numbers (X, Y, Z), until another is shown or the rule changes.
@@ -225,15 +231,21 @@ class ResultLayers:
             return self.is_behind
         if not self._pending:
             return False
-        until = time.monotonic() + seconds
-        self._write_statistics(self._pending.pop())
-        while self._pending and time.monotonic() < until:
-            self._write_statistics(self._pending.pop())
-        if not self._drawn or not self._pending:  # the slice on the screen, and all of them
+        if self._pending.draw(self._write_statistics, seconds):
             for shown in self._shown(set()):
                 shown.redraw()
-            self._drawn = True
         return bool(self._pending)
+
+    def _sum_up(self, slices: set[int]) -> None:
+        """Write what the members say of some slices; where they weigh in on others, only the one on the screen now."""
+        if self._ensemble.smoothing.is_none:
+            for s in slices:
+                self._write_statistics(s)
+            return
+        touched, here = self._ensemble.within_reach(slices), self._slice_on_screen()
+        if here in touched:
+            self._write_statistics(here)
+        self._pending.add(touched - {here}, here=here)
 
     def _slice_on_screen(self) -> int:
         assert self._started is not None  # summarise has seen to it
@@ -299,15 +311,6 @@ class ResultLayers:
         if is_there(self._viewer, layer):
             self._viewer.layers.remove(layer)
 
-    def _uncertainty_names(self, summary: Summary) -> list[str]:
-        """Names of the uncertainty layers; the variance, which is also what is written to disk, needs no addition."""
-        assert self._started is not None
-        measure = summary.measure
-        words = ", ".join(word for word in (measure.value, measure.unit) if word)
-        tail = "" if measure is Measure.VARIANCE else f" ({words})"
-        labels = self._started.labels
-        return [f"{self._prefix} | uncertainty{_tag(labels, c)}{tail}" for c in range(len(labels))]
-
     def _shown(self, members: set[int]) -> list[Shown]:
         """The statistics' layers and those of some members, as far as they are in the viewer."""
         shown = [
@@ -350,7 +353,7 @@ class ResultLayers:
     def _write_statistics(self, s: int) -> None:
         assert self._started is not None  # show_sampled has seen to it
         axis = self._started.slice_axis
-        votes, count = self._ensemble.votes_slice(s, first=self._first)
+        votes, count = self._ensemble.averaged_slice(s, first=self._first)
         mean, uncertainty = mean_of(votes, count), self._summary.uncertainty(votes, count)
         for c in range(len(self._started.labels)):
             np.moveaxis(self._mean[c].array, axis, 0)[s] = mean[c]
@@ -393,7 +396,3 @@ class ResultLayers:
         """
         for layer in self._outlines:
             layer.contour = 0 if self._viewer.dims.ndisplay == 3 else 1
-
-
-def _tag(labels: Sequence[str], c: int) -> str:
-    return f" {labels[c]}" if len(labels) > 1 else ""

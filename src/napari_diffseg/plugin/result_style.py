@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from napari_diffseg.segmenting.summary import Measure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _OPAQUE_FROM: Final = 0.2
 """Share of a map's range from which its colours cover the image."""
@@ -30,6 +35,23 @@ def map_style(colormap: str, highest: float, *, visible: bool) -> dict[str, Any]
         "opacity": 0.85,
         "visible": visible,
     }
+
+
+def mean_names(prefix: str, labels: Sequence[str]) -> list[str]:
+    """Names of the layers of the mean, one a label."""
+    return [f"{prefix} | mean{tag}" for tag in _tags(labels)]
+
+
+def uncertainty_names(prefix: str, labels: Sequence[str], measure: Measure) -> list[str]:
+    """Names of the uncertainty layers; the variance, which is also what is written to disk, needs no addition."""
+    words = ", ".join(word for word in (measure.value, measure.unit) if word)
+    tail = "" if measure is Measure.VARIANCE else f" ({words})"
+    return [f"{prefix} | uncertainty{tag}{tail}" for tag in _tags(labels)]
+
+
+def _tags(labels: Sequence[str]) -> list[str]:
+    """What tells the layers of several labels apart; nothing where there is one."""
+    return [f" {label}" for label in labels] if len(labels) > 1 else [""]
 
 
 def mean_style() -> dict[str, Any]:

@@ -90,3 +90,12 @@ class ResultView:
         votes, count = self.ensemble.votes_slice(voxel[axis], first=self.first)
         u, v = (index for a, index in enumerate(voxel) if a != axis)
         return tuple(int(n) for n in votes[:, u, v]), count
+
+    def averages_at(self, voxel: Voxel) -> tuple[float | None, ...]:
+        """Votes of each label averaged with those around a voxel of the run, or None where each voxel stands alone."""
+        if self.ensemble.smoothing.is_none:
+            return (None,) * len(self.started.labels)
+        axis = self.started.slice_axis
+        averaged, _ = self.ensemble.averaged_slice(voxel[axis], first=self.first)
+        u, v = (index for a, index in enumerate(voxel) if a != axis)
+        return tuple(float(n) for n in averaged[:, u, v])

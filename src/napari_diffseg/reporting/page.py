@@ -126,6 +126,8 @@ def _lesions(sheet: Sheet) -> str:
 def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:
     record = sheet.record
     yield "mask", f"{sheet.summary.words} of the members"
+    if sheet.smoothing_mm:
+        yield "votes", f"averaged by a Gaussian of {sheet.smoothing_mm:g} mm"
     yield "uncertainty", sheet.summary.measure.value
     for name in ("sampler", "timesteps", "device", "precision", "began", "seconds"):
         if record.get(name) not in (None, ""):

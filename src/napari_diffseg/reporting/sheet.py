@@ -62,6 +62,8 @@ class Sheet:
         The run's `run.json`.
     summary : Summary
         How members become a mask, and what the uncertainty is.
+    smoothing_mm : float
+        The Gaussian over which votes were averaged; 0 is none.
     findings : Findings
         Volumes, lesions, convergence.
     largest : float
@@ -74,6 +76,7 @@ class Sheet:
 
     record: Mapping[str, Any]
     summary: Summary
+    smoothing_mm: float
     findings: Findings
     largest: float
     aspect: float
@@ -145,11 +148,14 @@ def make_sheet(run: StoredRun, *, summary: Summary, image: Volume | None = None,
     votes: npt.NDArray[np.uint16] = np.sum(lesions, axis=0, dtype=np.uint16)
     count, axis = len(run.members), run.record.slice_axis
     others = tuple(a for a in range(3) if a != axis)
-    mean, uncertainty = mean_of(votes, count), summary.uncertainty(votes, count)
+    averaged = run.averaged(votes[None], smoothing_mm=summary.smoothing_mm)
+    mean, uncertainty = mean_of(averaged[0], count), summary.uncertainty(averaged[0], count)
     shown = mean if image is None else regrid(image.data.astype(np.float32), image, run.grid, order=LINEAR)
     maps = _Maps(
         image=shown,
-        mask=consensus_of((lesion[None] for lesion in lesions), votes=votes[None], count=count, summary=summary)[0],
+        mask=consensus_of(
+            (lesion[None] for lesion in lesions), votes=votes[None], count=count, summary=summary, averaged=averaged
+        )[0],
         mean=mean,
         uncertainty=uncertainty,
         area=np.asarray((votes > 0).sum(axis=others), np.int64),
@@ -160,6 +166,7 @@ def make_sheet(run: StoredRun, *, summary: Summary, image: Volume | None = None,
     return Sheet(
         record=json.loads((run.folder / "run.json").read_text("utf-8")),
         summary=summary,
+        smoothing_mm=run.smoothing_mm(summary),
         findings=findings,
         largest=float(summary.uncertainty(np.arange(count + 1), count).max()) or summary.measure.largest,
         aspect=maps.upright.aspect,

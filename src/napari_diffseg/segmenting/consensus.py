@@ -14,7 +14,8 @@ from napari_diffseg.segmenting.summary import MAJORITY, Rule
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari_diffseg.segmenting.summary import Summary, Votes
+    from napari_diffseg.segmenting.smoothing import Votes
+    from napari_diffseg.segmenting.summary import Summary
 
 Bool = npt.NDArray[np.bool_]
 
@@ -46,7 +47,9 @@ class Staple:
         return np.asarray(self.probability > MAJORITY)
 
 
-def consensus_of(members: Iterable[Bool], *, votes: Votes, count: int, summary: Summary) -> Bool:
+def consensus_of(
+    members: Iterable[Bool], *, votes: Votes, count: int, summary: Summary, averaged: Votes | None = None
+) -> Bool:
     """The mask that a rule makes of an ensemble.
 
     Parameters
@@ -59,6 +62,8 @@ def consensus_of(members: Iterable[Bool], *, votes: Votes, count: int, summary: 
         How many members there are.
     summary : Summary
         The rule, and the threshold.
+    averaged : ndarray, (labels, X, Y, Z), float32, optional
+        The votes after smoothing, for the rules that ask for votes alone; by default `votes`.
 
     Returns
     -------
@@ -70,7 +75,7 @@ def consensus_of(members: Iterable[Bool], *, votes: Votes, count: int, summary: 
         If the rule is STAPLE and SimpleITK is not installed.
     """
     if summary.rule is not Rule.STAPLE:
-        return summary.consensus(votes, count)
+        return summary.consensus(votes if averaged is None else averaged, count)
     return np.stack([found.mask for found in staple(members, votes)])
 
 

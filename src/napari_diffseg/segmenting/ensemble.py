@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.segmenting.smoothing import NO_SMOOTHING, Smoothing
 from napari_diffseg.segmenting.whole_members import WholeMembers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from napari_diffseg.events import Started
 
@@ -27,9 +28,9 @@ class Ensemble:
     along the slice axis and U, V the source's other two axes in their order. A slice that was asked for but holds no
     brain is zero in every member; a slice that was not asked for is zero everywhere.
 
-    The members are binary, so their statistics are exact functions of integer votes: they do not depend on the order
-    in which members come, and K whole volumes of floats are never held. One member of a 240 x 240 x 155 volume is
-    1.1 MB.
+    The members are binary, so their statistics are functions of integer votes, exact where these are not averaged: they
+    do not depend on the order in which members come, and K whole volumes of floats are never held. One member of a
+    240 x 240 x 155 volume is 1.1 MB.
 
     Parameters
     ----------
@@ -43,6 +44,8 @@ class Ensemble:
         Source slice indices that the run covers, increasing.
     sampled : sequence of int
         Those of them that are sampled; the others are zero.
+    smoothing : Smoothing
+        How votes are averaged for mean, variance, entropy and consensus; may be set anew at any time.
 
     References
     ----------
@@ -54,6 +57,7 @@ class Ensemble:
     slice_axis: int
     slices: Sequence[int]
     sampled: Sequence[int]
+    smoothing: Smoothing = NO_SMOOTHING
     _row: dict[int, int] = field(init=False, repr=False)
     _plane: tuple[int, int] = field(init=False, repr=False)
     _votes: npt.NDArray[np.uint16] = field(init=False, repr=False)
@@ -68,8 +72,9 @@ class Ensemble:
 
     @classmethod
     def for_run(cls, started: Started) -> Ensemble:
-        """An empty ensemble for the run that `started` announces."""
-        return cls(started.labels, started.source_shape, started.slice_axis, started.slices, started.sampled)
+        """An empty ensemble for the run that `started` announces, smoothed as its checkpoint says."""
+        s = started
+        return cls(s.labels, s.source_shape, s.slice_axis, s.slices, s.sampled, Smoothing.of_run(s))
 
     def add(self, member: int, slices: Sequence[int], mask: Bool) -> None:
         """Add a member on some slices; slices that it has already are left as they are.
@@ -123,7 +128,7 @@ class Ensemble:
 
     def whole(self) -> Ensemble:
         """The ensemble of those members alone that are final on all slices."""
-        whole = Ensemble(self.labels, self.source_shape, self.slice_axis, self.slices, self.sampled)
+        whole = Ensemble(self.labels, self.source_shape, self.slice_axis, self.slices, self.sampled, self.smoothing)
         for k in self.members:
             whole.add(k, self.slices, self._unpacked(k))
         return whole
@@ -158,7 +163,7 @@ class Ensemble:
 
     def mean(self) -> Float:
         """Mean of the binary members, (labels, X, Y, Z), 0 where there is none yet."""
-        return self._volume(self._mean(slice(None)), np.float32)
+        return self._volume(self._mean(self.slices), np.float32)
 
     def variance(self) -> Float:
         """Unbiased variance of the binary members, (labels, X, Y, Z), the uncertainty map of the paper.
@@ -166,28 +171,26 @@ class Ensemble:
         It is NaN on slices with fewer than two members, where no variance exists; its largest value is 0.5 (two
         members that disagree) and it tends to 0.25 with many.
         """
-        return self._volume(self._variance(slice(None)), np.float32)
+        return self._volume(self._variance(self.slices), np.float32)
 
     def entropy(self) -> Float:
         """Entropy in bits of the vote, (labels, X, Y, Z), 0 where all agree and 1 where half do."""
-        p = self._mean(slice(None))
+        p = self._mean(self.slices)
         with np.errstate(divide="ignore", invalid="ignore"):
             h = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
         return self._volume(np.nan_to_num(h, nan=0.0), np.float32)
 
     def consensus(self, *, threshold: float = 0.5) -> npt.NDArray[np.uint8]:
         """Voxels whose mean exceeds the threshold, (labels, X, Y, Z), uint8; 0.5 is the strict majority."""
-        return self._volume(self._mean(slice(None)) > threshold, np.uint8)
+        return self._volume(self._mean(self.slices) > threshold, np.uint8)
 
     def mean_slice(self, slice_index: int) -> Float:
         """`mean` of one source slice, (labels, U, V)."""
-        row = self._row[slice_index]
-        return self._mean(slice(row, row + 1))[:, 0]
+        return self._mean([slice_index])[:, 0]
 
     def variance_slice(self, slice_index: int) -> Float:
         """`variance` of one source slice, (labels, U, V)."""
-        row = self._row[slice_index]
-        return self._variance(slice(row, row + 1))[:, 0]
+        return self._variance([slice_index])[:, 0]
 
     def votes_slice(self, slice_index: int, *, first: int | None = None) -> tuple[npt.NDArray[np.uint16], int]:
         """Votes on one source slice, and how many members voted there.
@@ -218,6 +221,21 @@ class Ensemble:
             votes += np.unpackbits(self._bits[k][:, row], axis=-1, count=n).reshape(votes.shape)
         return votes, len(voted)
 
+    def averaged_slice(self, slice_index: int, *, first: int | None = None) -> tuple[npt.NDArray[Any], int]:
+        """`votes_slice`, averaged as `smoothing` says: float32 then, and the very votes where it says nothing."""
+        votes, count = self.votes_slice(slice_index, first=first)
+        if self.smoothing.is_none:
+            return votes, count
+        near = sorted(self.within_reach([slice_index]))
+        asked = [self.votes_slice(n, first=first) for n in near]
+        offsets = [n - slice_index for n in near]
+        return self.smoothing.on_slice([v for v, _ in asked], [n for _, n in asked], offsets), count
+
+    def within_reach(self, slices: Iterable[int]) -> set[int]:
+        """Those of the run's slices whose averages the votes on some slices have a part in."""
+        reach = self.smoothing.reach
+        return {n for s in slices for n in range(s - reach, s + reach + 1) if n in self._row}
+
     def member_slice(self, member: int, slice_index: int) -> Bool:
         """One member on one source slice, (labels, U, V); zero while it has not reached it.
 
@@ -239,15 +257,16 @@ class Ensemble:
         flat = np.unpackbits(self._bits[member], axis=-1, count=n)
         return flat.astype(np.bool_).reshape(self._votes.shape)
 
-    def _mean(self, rows: slice) -> Float:
-        n = np.maximum(self.counts()[rows], 1).astype(np.float32)
-        return np.asarray(self._votes[:, rows] / n[:, None, None], np.float32)
+    def _mean(self, slices: Sequence[int]) -> Float:
+        """(labels, len(slices), U, V)."""
+        shares = [votes / np.float32(max(count, 1)) for votes, count in map(self.averaged_slice, slices)]
+        return np.stack(shares, axis=1).astype(np.float32, copy=False)
 
-    def _variance(self, rows: slice) -> Float:
-        n = self.counts()[rows].astype(np.float32)
+    def _variance(self, slices: Sequence[int]) -> Float:
+        n = self.counts()[[self._row[s] for s in slices]].astype(np.float32)
         with np.errstate(divide="ignore", invalid="ignore"):
             unbias = np.where(n >= 2, n / (n - 1), np.nan)
-        p = self._mean(rows)
+        p = self._mean(slices)
         return np.asarray(p * (1 - p) * unbias[:, None, None], np.float32)
 
     def _volume(self, slab: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -157,22 +157,26 @@ def _maps(run: StoredRun, summary: Summary, what: str, number: int | None) -> np
     if what == "expected":
         return run.expected()
     votes: npt.NDArray[np.uint16] = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
+    averaged = run.averaged(votes, smoothing_mm=summary.smoothing_mm)
     count = len(run.members)
     match what:
         case "mask":
             members = run.members.values()
-            return consensus_of(members, votes=votes, count=count, summary=summary).astype(np.uint8)
+            mask = consensus_of(members, votes=votes, count=count, summary=summary, averaged=averaged)
+            return mask.astype(np.uint8)
         case "mean":
-            return mean_of(votes, count)
+            return mean_of(averaged, count)
         case _:
-            return summary.uncertainty(votes, count)
+            return summary.uncertainty(averaged, count)
 
 
 def _sidecar(run: StoredRun, choice: ExportChoice, what: str, number: int | None) -> dict[str, Any]:
     summary = choice.summary
+    smoothed = {"SmoothingInMillimetres": run.smoothing_mm(summary)}
     more: dict[str, dict[str, Any]] = {
-        "mask": {"Rule": summary.rule.value, "Threshold": summary.threshold},
-        "uncertainty": {"Measure": summary.measure.value, "Units": summary.measure.unit or "1"},
+        "mask": {"Rule": summary.rule.value, "Threshold": summary.threshold, **smoothed},
+        "mean": smoothed,
+        "uncertainty": {"Measure": summary.measure.value, "Units": summary.measure.unit or "1", **smoothed},
         "member": {"Member": None if number is None else number + 1},
     }
     return {

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _FREE: Final = ("members", "device", "batch_size", "focus", "threads")
 """Settings that change nothing of a member."""
+_OF_SUMS: Final = ("smoothing_mm",)
+"""What a recipe says of how members are summed up, which changes none of them."""
 _WORDS: Final = {
     "checkpoint_digest": "another checkpoint",
     "recipe": "another recipe",
@@ -35,7 +37,7 @@ def identity_of(case: Case, checkpoint: Checkpoint, request: SegmentRequest) -> 
     settings["timesteps"] = settings["timesteps"] or recipe.timesteps
     return {
         "checkpoint_digest": checkpoint.digest,
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json", exclude=set(_OF_SUMS)),
         "network": json.loads(json.dumps(checkpoint.config.to_dict())),
         "inputs": {name: volume.digest for name, volume in case.volumes.items()},
         "settings": settings,

@@ -279,6 +279,7 @@ class RunFolder:
             "slices": list(s.slices),
             "slices_without_brain": sorted(set(s.slices) - set(s.sampled)),
             "uncertainty": "unbiased variance of the binary members",
+            "smoothing_mm": s.smoothing_mm,
             "device": s.device,
             "precision": s.precision,
             "sampler": s.sampler,

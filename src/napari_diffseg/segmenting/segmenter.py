@@ -238,4 +238,6 @@ def _started(run: Run, case: Case) -> Started:
             *describe_scope(run.request.slices, run.window),
         ),
         window=run.window,
+        spacing_mm=case.grid_volume.spacing_mm,
+        smoothing_mm=run.recipe.smoothing_mm,
     )

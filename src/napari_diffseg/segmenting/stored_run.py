@@ -19,6 +19,7 @@ from napari_diffseg.imaging.nifti import read_mask, read_volume
 from napari_diffseg.recipe import describe_validation
 from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.result_names import channel_tails
+from napari_diffseg.segmenting.smoothing import HIGHEST_SMOOTHING_MM, Smoothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.segmenting.smoothing import Votes
+    from napari_diffseg.segmenting.summary import Summary
 
 _LARGEST_RECORD = 16_000_000
 _NUMBERED = re.compile(r"-(\d{3,6})\.nii\.gz$")
@@ -59,6 +62,8 @@ class StoredRecord(BaseModel):
         How it was sampled.
     checkpoint_digest : str
         Of which network.
+    smoothing_mm : float
+        Over which votes were averaged.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -78,6 +83,7 @@ class StoredRecord(BaseModel):
     device: str = ""
     precision: str = ""
     checkpoint_digest: str = ""
+    smoothing_mm: float = Field(0.0, ge=0, le=HIGHEST_SMOOTHING_MM)
     began: str = ""
 
 
@@ -135,6 +141,8 @@ class StoredRun:
             labels=self.labels,
             evaluations=0,
             window=make_request({"window": r.request.get("window")}).window_in(self._plane),
+            spacing_mm=self.grid.spacing_mm,
+            smoothing_mm=r.smoothing_mm,
         )
 
     @property
@@ -158,6 +166,16 @@ class StoredRun:
         for event in self.sampled:
             ensemble.add(event.member, event.slices, event.mask)
         return ensemble
+
+    def smoothing_mm(self, summary: Summary) -> float:
+        """The Gaussian over which votes are averaged, in mm: what a summary asks for, or the run's own."""
+        return self.record.smoothing_mm if summary.smoothing_mm is None else summary.smoothing_mm
+
+    def averaged(self, votes: Votes, *, smoothing_mm: float | None = None) -> Votes:
+        """Votes of all members, (labels, X, Y, Z), averaged over so many mm; by default as the run's own maps are."""
+        smoothing = Smoothing.of_run(self.started, smoothing_mm)
+        slices = self.started.slices
+        return smoothing.on_volume(votes, len(self.members), slice_axis=self.started.slice_axis, slices=slices)
 
     @property
     def expected_files(self) -> tuple[Path, ...]:

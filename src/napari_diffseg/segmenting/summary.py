@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import entr
 
 from napari_diffseg.errors import BadRequest
+from napari_diffseg.segmenting.smoothing import HIGHEST_SMOOTHING_MM, Votes
 
-Votes = npt.NDArray[np.integer[Any]]
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 
@@ -58,22 +59,28 @@ class Summary:
         Mean above which a voxel is in the mask under `Rule.MEAN`, 0.05 to 0.95; other rules do not ask for it.
     measure : Measure
         What the uncertainty is.
+    smoothing_mm : float or None
+        Gaussian over which votes are averaged first, 0 to 5 mm; None is what the run's checkpoint says. STAPLE's mask
+        is made of the members as they are.
 
     Raises
     ------
     BadRequest
-        If the threshold is out of its bounds.
+        If the threshold or the smoothing is out of its bounds.
     """
 
     rule: Rule = Rule.MAJORITY
     threshold: float = MAJORITY
     measure: Measure = Measure.VARIANCE
+    smoothing_mm: float | None = None
 
     def __post_init__(self) -> None:
         if not LOWEST_THRESHOLD <= self.threshold <= HIGHEST_THRESHOLD:
             raise BadRequest(
                 f"Threshold {self.threshold} of the mean: give one from {LOWEST_THRESHOLD} to {HIGHEST_THRESHOLD}."
             )
+        if self.smoothing_mm is not None and not 0 <= self.smoothing_mm <= HIGHEST_SMOOTHING_MM:
+            raise BadRequest(f"Smoothing of {self.smoothing_mm} mm: give one from 0 to {HIGHEST_SMOOTHING_MM:g}.")
 
     @property
     def words(self) -> str:
@@ -90,8 +97,8 @@ class Summary:
 
         Parameters
         ----------
-        votes : ndarray of int, any shape
-            Members that hold the voxel, 0 to `count`.
+        votes : ndarray of int or float32, any shape
+            Members that hold the voxel, 0 to `count`; an average of several voxels may lie between.
         count : int
             Members that voted. With 0 the mask is empty.
 
@@ -121,7 +128,9 @@ class Summary:
         -------
         ndarray of float32, shape of `votes`
         """
-        return _table(self.measure, count)[votes]
+        if np.issubdtype(votes.dtype, np.integer):  # few whole numbers: nothing is computed twice
+            return _measured(self.measure, np.arange(count + 1), count)[votes]
+        return _measured(self.measure, votes, count)
 
 
 def mean_of(votes: Votes, count: int) -> Float:
@@ -129,23 +138,19 @@ def mean_of(votes: Votes, count: int) -> Float:
     return np.asarray(votes / np.float32(max(count, 1)), np.float32)
 
 
-def _table(measure: Measure, count: int) -> Float:
-    """The measure for 0 ... `count` votes, (count + 1,): votes are few whole numbers, so nothing is computed twice.
+def _measured(measure: Measure, votes: Votes, count: int) -> Float:
+    """The measure of each number of votes, the shape of `votes`; 0 with fewer than two members.
 
     With n members and v votes, p = v / n: the unbiased variance is p (1 - p) n / (n - 1), the entropy
     -p log2 p - (1 - p) log2 (1 - p), and of the n (n - 1) / 2 pairs v (n - v) disagree, which is twice the variance.
     """
-    v = np.arange(count + 1, dtype=np.float64)
     if count < 2:
-        return np.zeros(count + 1, np.float32)
-    disagreement = 2 * v * (count - v) / (count * (count - 1))
-    match measure:
-        case Measure.VARIANCE:
-            values = disagreement / 2
-        case Measure.ENTROPY:
-            p = v[1:-1] / count
-            values = np.zeros(count + 1)
-            values[1:-1] = -p * np.log2(p) - (1 - p) * np.log2(1 - p)
-        case Measure.DISAGREEMENT:
-            values = disagreement
-    return values.astype(np.float32)
+        return np.zeros(votes.shape, np.float32)
+    v = votes.astype(np.float64)
+    if measure is Measure.ENTROPY:
+        p = v / count
+        values = (entr(p) + entr(1 - p)) / np.log(2)
+    else:
+        disagreement = 2 * v * (count - v) / (count * (count - 1))
+        values = disagreement / 2 if measure is Measure.VARIANCE else disagreement
+    return np.asarray(values, np.float32)

@@ -1,0 +1,139 @@
+"""Votes averaged over a small neighbourhood: few members, each slice sampled alone, say more together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+from napari_diffseg.segmenting.window import within
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_diffseg.events import Started, Window
+
+Float = npt.NDArray[np.float32]
+Votes = npt.NDArray[np.integer[Any]] | Float
+"""Whole numbers, or averages of them."""
+
+HIGHEST_SMOOTHING_MM: Final = 5.0
+
+_REACH: Final = 4
+"""Standard deviations after which the Gaussian is cut off."""
+_DECIMALS: Final = 6
+"""Of a share: where all members agree it stays 0 or 1, whatever the order of a sum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smoothing:
+    """A Gaussian by which the votes of an ensemble are averaged before they are summed up.
+
+    With K members the share of votes is off by up to 1 / (2 sqrt K) at a voxel, and neighbouring slices are sampled
+    independently; what readers would mark varies slowly. So the average over a voxel's neighbourhood is nearer to
+    what very many members would say than the voxel alone. What was not asked for (slices, or voxels outside the
+    window or the volume) has no part in an average.
+
+    Attributes
+    ----------
+    along : float
+        Standard deviation along the slice axis, in slices; 0 is none.
+    across : tuple of float
+        The same along the slices' two axes (U, V), in voxels.
+    window : Window or None
+        What of each slice was asked for; None is all.
+    """
+
+    along: float = 0.0
+    across: tuple[float, float] = (0.0, 0.0)
+    window: Window | None = None
+
+    @classmethod
+    def of_run(cls, started: Started, smoothing_mm: float | None = None) -> Smoothing:
+        """A Gaussian of so many mm on the voxels of a run; by default what its checkpoint says."""
+        mm = started.smoothing_mm if smoothing_mm is None else smoothing_mm
+        along = started.spacing_mm[started.slice_axis]
+        u, v = (size for axis, size in enumerate(started.spacing_mm) if axis != started.slice_axis)
+        return cls(mm / along, (mm / u, mm / v), started.window)
+
+    @property
+    def is_none(self) -> bool:
+        """Whether votes stay as they are."""
+        return self.along == 0 and self.across == (0.0, 0.0)
+
+    @property
+    def reach(self) -> int:
+        """How many slices to each side have a part in an average."""
+        return int(_REACH * self.along + 0.5)
+
+    def on_slice(self, votes: Sequence[Votes], counts: Sequence[int], offsets: Sequence[int]) -> Float:
+        """Votes on one slice, averaged with those of its neighbours.
+
+        Parameters
+        ----------
+        votes : sequence of ndarray, (labels, U, V), int
+            Of the slice and of its neighbours.
+        counts : sequence of int
+            Members that voted on each; one without any has no part.
+        offsets : sequence of int
+            How many slices away each is; one of them, the slice itself, is 0.
+
+        Returns
+        -------
+        ndarray of float32, (labels, U, V)
+            In votes of the slice's own members; 0 while it has none.
+        """
+        count = counts[list(offsets).index(0)]
+        if count == 0:
+            return np.zeros(votes[0].shape, np.float32)
+        share, total = np.zeros(votes[0].shape, np.float32), 0.0
+        for there, of, offset in zip(votes, counts, offsets, strict=True):
+            weight = np.exp(-0.5 * (offset / self.along) ** 2) if self.along else float(offset == 0)
+            if of and weight:
+                share += np.float32(weight) * there.astype(np.float32)
+                total += weight * of
+        share /= np.float32(total)
+        return np.round(self._in_plane(share), _DECIMALS) * np.float32(count)
+
+    def on_volume(self, votes: Votes, count: int, *, slice_axis: int, slices: Sequence[int]) -> Votes:
+        """Votes of `count` members in a volume, (labels, X, Y, Z), averaged on the slices that the run covers.
+
+        Returns
+        -------
+        ndarray, (labels, X, Y, Z)
+            float32, 0 on slices that the run does not cover; the very votes where there is no smoothing.
+        """
+        if self.is_none:
+            return votes
+        out = np.zeros(votes.shape, np.float32)
+        planes, smooth = (np.moveaxis(volume, slice_axis + 1, 0) for volume in (votes, out))
+        for s in slices:
+            near = [n for n in slices if abs(n - s) <= self.reach]
+            smooth[s] = self.on_slice([planes[n] for n in near], [count] * len(near), [n - s for n in near])
+        return out
+
+    def _in_plane(self, share: Float) -> Float:
+        """The Gaussian across (labels, U, V), of what lies within the window alone; the others are left at 0."""
+        if self.across == (0.0, 0.0):
+            return share
+        if self.window is None:
+            return _blurred(share, self.across)
+        out = np.zeros_like(share)
+        out[..., *within(self.window)] = _blurred(share[..., *within(self.window)], self.across)
+        return out
+
+
+NO_SMOOTHING: Final = Smoothing()
+
+
+def _blurred(share: Float, across: tuple[float, float]) -> Float:
+    """A Gaussian of so many voxels over the last two axes, in which what lies beyond their ends has no part."""
+    summed: Float = gaussian_filter(share, (0.0, *across), mode="constant", truncate=_REACH)
+    for axis, (sd, size) in enumerate(zip(across, share.shape[1:], strict=True), start=1):
+        if sd:
+            weight = gaussian_filter1d(np.ones(size, np.float32), sd, mode="constant", truncate=_REACH)
+            summed /= weight[:, None] if axis == 1 else weight
+    return np.clip(summed, 0.0, 1.0)

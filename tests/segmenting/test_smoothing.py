@@ -1,0 +1,148 @@
+"""Votes averaged over a neighbourhood."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.ndimage import gaussian_filter
+
+from napari_diffseg.events import Started
+from napari_diffseg.segmenting.ensemble import Ensemble
+from napari_diffseg.segmenting.smoothing import Smoothing
+from napari_diffseg.segmenting.summary import Measure, Rule, Summary
+
+SHAPE, SPACING = (12, 14, 16), (1.0, 2.0, 1.5)
+STARTED = Started(
+    run_id="run",
+    case_id="case",
+    device="cpu",
+    precision="fp32",
+    sampler="ddim",
+    timesteps=2,
+    members=(0, 1, 2, 3),
+    slices=tuple(range(SHAPE[2])),
+    sampled=tuple(range(SHAPE[2])),
+    slice_axis=2,
+    source_shape=SHAPE,
+    labels=("lesion",),
+    evaluations=0,
+    spacing_mm=SPACING,
+    smoothing_mm=1.0,
+)
+
+
+def made(started: Started, *, seed: int = 0, members: int = 4) -> Ensemble:
+    """An ensemble of random members."""
+    rng = np.random.default_rng(seed)
+    ensemble = Ensemble.for_run(started)
+    for k in range(members):
+        ensemble.add(k, started.slices, rng.random((1, len(started.slices), SHAPE[0], SHAPE[1])) < 0.4)
+    return ensemble
+
+
+def raw_mean(ensemble: Ensemble) -> np.ndarray:
+    """The share of the members, voxel by voxel."""
+    return np.mean([ensemble.member(k)[0] for k in ensemble.members], axis=0)
+
+
+def test_it_is_scipys_gaussian_in_mm_away_from_the_border() -> None:
+    ensemble = made(STARTED)
+    expected = gaussian_filter(raw_mean(ensemble), [1 / s for s in SPACING])
+    inside = (slice(4, -4), slice(2, -2), slice(3, -3))
+    assert_allclose(ensemble.mean()[0][inside], expected[inside], atol=2e-6)
+
+
+def test_what_all_agree_on_stays_exactly_so_up_to_the_border() -> None:
+    ensemble = Ensemble.for_run(STARTED)
+    for k in range(3):
+        ensemble.add(k, STARTED.slices, np.ones((1, SHAPE[2], SHAPE[0], SHAPE[1]), np.bool_))
+    assert_array_equal(ensemble.mean(), np.ones((1, *SHAPE), np.float32))
+    assert_array_equal(ensemble.variance(), np.zeros((1, *SHAPE), np.float32))
+
+
+def test_slices_that_were_not_asked_for_have_no_part() -> None:
+    some = replace(STARTED, slices=(5, 6, 7), sampled=(5, 6, 7))
+    ensemble = Ensemble.for_run(some)
+    for k in range(2):
+        ensemble.add(k, some.slices, np.ones((1, 3, SHAPE[0], SHAPE[1]), np.bool_))
+    mean = ensemble.mean()[0]
+    assert_array_equal(mean[..., 5:8], np.ones((*SHAPE[:2], 3)))
+    assert not mean[..., :5].any()
+    assert not mean[..., 8:].any()
+
+
+def test_voxels_outside_the_window_have_no_part_and_stay_empty() -> None:
+    window = ((3, 8), (4, 9))
+    ensemble = Ensemble.for_run(replace(STARTED, window=window))
+    mask = np.zeros((1, SHAPE[2], SHAPE[0], SHAPE[1]), np.bool_)
+    mask[..., 3:8, 4:9] = True
+    for k in range(2):
+        ensemble.add(k, STARTED.slices, mask)
+    expected = np.moveaxis(mask[0], 0, 2).astype(np.float32)
+    assert_array_equal(ensemble.mean()[0], expected)
+
+
+def test_a_slice_without_members_yet_is_empty_and_takes_no_part() -> None:
+    ensemble = Ensemble.for_run(STARTED)
+    for k in range(2):
+        ensemble.add(k, (8,), np.ones((1, 1, SHAPE[0], SHAPE[1]), np.bool_))
+    assert_array_equal(ensemble.mean_slice(8), np.ones((1, SHAPE[0], SHAPE[1]), np.float32))
+    assert not ensemble.mean_slice(7).any()
+
+
+def test_slice_by_slice_and_as_a_volume_it_is_the_same() -> None:
+    ensemble = made(STARTED)
+    votes = np.sum([ensemble.member(k) for k in range(4)], axis=0)
+    volume = ensemble.smoothing.on_volume(votes, 4, slice_axis=2, slices=STARTED.slices)
+    for s in (0, 7, 15):
+        assert_array_equal(ensemble.averaged_slice(s)[0], volume[..., s])
+    assert_array_equal(ensemble.mean(), volume / np.float32(4))
+
+
+def test_the_order_in_which_members_come_changes_nothing() -> None:
+    forwards, backwards = made(STARTED), Ensemble.for_run(STARTED)
+    for k in (3, 1, 0, 2):
+        backwards.add(k, STARTED.slices, np.moveaxis(forwards.member(k), 3, 1))
+    assert_array_equal(forwards.mean(), backwards.mean())
+
+
+def test_members_are_left_as_they_are() -> None:
+    smooth, plain = made(STARTED), made(replace(STARTED, smoothing_mm=0.0))
+    assert_array_equal(smooth.member(2), plain.member(2))
+    assert_array_equal(plain.mean()[0], raw_mean(smooth).astype(np.float32))
+
+
+def test_mask_is_the_smoothed_mean_above_the_threshold_and_the_variance_follows_it() -> None:
+    ensemble = made(STARTED)
+    p = ensemble.mean()
+    assert_array_equal(ensemble.consensus(threshold=0.4), p > 0.4)
+    assert_allclose(ensemble.variance(), p * (1 - p) * 4 / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("measure", list(Measure))
+def test_a_summary_measures_averages_as_it_measures_whole_votes(measure: Measure) -> None:
+    votes = np.arange(6)
+    summary = Summary(Rule.MAJORITY, measure=measure)
+    whole, averaged = summary.uncertainty(votes, 5), summary.uncertainty(votes.astype(np.float32), 5)
+    assert_allclose(averaged, whole, rtol=1e-6)
+    between = summary.uncertainty(np.array([2.5], np.float32), 5)
+    assert between[0] > whole[2]
+
+
+def test_neighbours_within_reach_are_those_that_change() -> None:
+    ensemble, after = made(STARTED), made(STARTED)
+    fresh = np.ones((1, 1, SHAPE[0], SHAPE[1]), np.bool_)
+    after.add(9, (7,), fresh)
+    changed = {s for s in STARTED.slices if not np.array_equal(ensemble.mean_slice(s), after.mean_slice(s))}
+    assert changed
+    assert changed <= after.within_reach([7])
+    assert after.within_reach([7]) == set(range(4, 11))
+
+
+def test_a_run_smooths_by_its_checkpoint_unless_told_otherwise() -> None:
+    assert Smoothing.of_run(STARTED) == Smoothing(1 / 1.5, (1.0, 0.5))
+    assert Smoothing.of_run(STARTED, 0.0).is_none
+    assert Smoothing.of_run(STARTED, 3.0).along == 2.0

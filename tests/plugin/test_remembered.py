@@ -41,11 +41,11 @@ def test_what_is_remembered_is_there_in_the_next_session(remembered_path):
     for name, value in chosen.items():
         before.remember_value(name, value)
     before.remember_keep_seed(False)
-    before.remember_summary(Summary(Rule.MEAN, 0.3, Measure.ENTROPY))
+    before.remember_summary(Summary(Rule.MEAN, 0.3, Measure.ENTROPY, 1.5))
     after = again(remembered_path, before)
     assert after.values == chosen
     assert after.keep_seed is False
-    assert after.summary == Summary(Rule.MEAN, 0.3, Measure.ENTROPY)
+    assert after.summary == Summary(Rule.MEAN, 0.3, Measure.ENTROPY, 1.5)
 
 
 def test_settings_of_one_case_are_not_remembered():
@@ -78,6 +78,13 @@ def test_broken_settings_count_as_never_chosen(remembered_path, text):
 @pytest.mark.parametrize("threshold", [0.99, "half", None, [], float("nan")])
 def test_a_broken_threshold_brings_the_majority_back(remembered_path, threshold):
     write(remembered_path, result=json.dumps({"rule": Rule.MEAN.value, "threshold": threshold, "measure": "entropy"}))
+    assert Remembered(remembered_path).summary == Summary()
+
+
+@pytest.mark.parametrize("smoothing_mm", [-1, 99, "much", [], float("nan")])
+def test_a_broken_smoothing_brings_the_checkpoints_back(remembered_path, smoothing_mm):
+    kept = {"rule": Rule.MEAN.value, "threshold": 0.3, "measure": "entropy", "smoothing_mm": smoothing_mm}
+    write(remembered_path, result=json.dumps(kept))
     assert Remembered(remembered_path).summary == Summary()
 
 

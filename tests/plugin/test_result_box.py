@@ -46,3 +46,20 @@ def test_the_majority_has_no_threshold(ready):
     assert not find(ready, "threshold").isEnabled()
     find(ready, "rule").setCurrentText("mean at threshold")
     assert find(ready, "threshold").isEnabled()
+
+
+def test_the_panel_names_what_the_checkpoint_says_and_takes_another(ready, viewer, qtbot, segmenter):
+    smoothing = find(ready, "smoothing")
+    assert smoothing.text() == "the checkpoint's: none"
+    click(ready, "run", qtbot)
+    wait_idle(ready, qtbot)
+    ready.result.set_own_smoothing(1.0)
+    assert smoothing.text() == "the checkpoint's: 1 mm"
+    mean = ready.results.view.mean[0]
+    before = source(mean).copy()
+    smoothing.setValue(1.5)
+    assert smoothing.text() == "1.5 mm"
+    assert ready.result.summary.smoothing_mm == 1.5
+    qtbot.waitUntil(lambda: not np.array_equal(source(mean), before) and not ready.results.is_behind, timeout=90_000)
+    np.testing.assert_array_equal(source(mean), ready.results.ensemble.mean()[0])
+    assert len(segmenter.seen) == 1

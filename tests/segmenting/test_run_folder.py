@@ -19,6 +19,7 @@ from napari_diffseg.segmenting.keep import keep_run
 from napari_diffseg.segmenting.parts import parts_of
 from napari_diffseg.segmenting.run_folder import RunFolder
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
+from napari_diffseg.segmenting.stored_run import read_run
 
 
 def make_folder(path, case, checkpoint, **settings):
@@ -54,6 +55,29 @@ def test_a_run_leaves_mask_mean_uncertainty_members_and_record(tiny_case, tiny_c
     np.testing.assert_allclose(load(tmp_path / "run" / "mean.nii.gz"), stack.mean(0), atol=1e-6)
     np.testing.assert_allclose(load(tmp_path / "run" / "uncertainty.nii.gz"), stack.var(0, ddof=1), atol=1e-6)
     np.testing.assert_array_equal(load(tmp_path / "run" / "mask.nii.gz"), stack.mean(0) > 0.5)
+
+
+def test_a_run_is_summed_up_as_its_checkpoint_says_and_read_back_alike(tiny_case, tiny_checkpoint, tmp_path):
+    smooth = replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"smoothing_mm": 1.5}))
+    keep(make_folder(tmp_path / "run", tiny_case, smooth), smooth)
+    mean, mask = (load(tmp_path / "run" / f"{what}.nii.gz") for what in ("mean", "mask"))
+    stored = read_run(tmp_path / "run")
+    np.testing.assert_array_equal(stored.ensemble().mean()[0], mean)
+    np.testing.assert_array_equal(mask, mean > 0.5)
+    alone = np.mean([member[0] for member in stored.members.values()], axis=0)
+    assert np.abs(mean - alone).max() > 0.05
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["smoothing_mm"] == 1.5
+
+
+def test_members_of_another_smoothing_are_the_same_and_can_be_added_to(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint)
+    smooth = replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"smoothing_mm": 1.5}))
+    keep(make_folder(tmp_path / "run", tiny_case, smooth), smooth, resume=True)
+    keep(make_folder(tmp_path / "whole", tiny_case, smooth), smooth)
+    for name in ("mask", "mean", "uncertainty", "members/member-001"):
+        np.testing.assert_array_equal(
+            load(tmp_path / "run" / f"{name}.nii.gz"), load(tmp_path / "whole" / f"{name}.nii.gz")
+        )
 
 
 def test_the_expected_mask_is_there_before_a_member_is_and_the_same_whatever_the_resume(

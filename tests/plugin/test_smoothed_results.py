@@ -1,0 +1,105 @@
+"""Layers of votes that are averaged: the slice on the screen at once, the others soon, all as the engine says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from played_runs import catch_up, events_of, play, source, volume
+
+from napari_diffseg.events import Sampled, Stepped
+from napari_diffseg.plugin.frame import Frame
+from napari_diffseg.plugin.pointer import describe_point, describe_votes
+from napari_diffseg.plugin.result_layers import ResultLayers
+from napari_diffseg.segmenting.ensemble import Ensemble
+from napari_diffseg.segmenting.summary import Summary
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def results(viewer):
+    return ResultLayers(viewer)
+
+
+def smoothed_events(mm=1.0, members=3):
+    """A run whose checkpoint smooths."""
+    started, *others = events_of(members=members)
+    return [replace(started, smoothing_mm=mm), *others]
+
+
+def whole(events):
+    """The ensemble of all that was sampled, without layers."""
+    ensemble = Ensemble.for_run(events[0])
+    for event in events:
+        if isinstance(event, Sampled):
+            ensemble.add(event.member, event.slices, event.mask)
+    return ensemble
+
+
+def assert_shown(viewer, ensemble):
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mean"]), ensemble.mean()[0])
+    variance = np.nan_to_num(ensemble.variance()[0])
+    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | uncertainty"]), variance, atol=1e-6)
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), ensemble.consensus()[0])
+
+
+def test_the_layers_hold_what_the_engine_says(viewer, results):
+    events = smoothed_events()
+    play(results, events)
+    ensemble = whole(events)
+    assert_shown(viewer, ensemble)
+    assert not np.array_equal(ensemble.mean(), whole(events_of(members=3)).mean())
+
+
+def test_each_member_reaches_the_neighbours_of_its_slices(viewer, results):
+    events = [e for e in smoothed_events() if not isinstance(e, Stepped)]
+    play(results, events[:1])
+    for n, event in enumerate(events[1:-1], start=2):
+        results.show_sampled([event])
+        catch_up(results)
+        if "diffseg 1 | mean" in viewer.layers:
+            shown = source(viewer.layers["diffseg 1 | mean"])
+            np.testing.assert_array_equal(shown, whole(events[:n]).mean()[0])
+
+
+def test_the_slice_on_the_screen_does_not_wait(viewer, results):
+    events = smoothed_events()
+    play(results, events[:1])
+    sampled = [e for e in events if isinstance(e, Sampled)]
+    results.show_sampled(sampled)
+    here = results._slice_on_screen()
+    assert results.is_behind
+    np.testing.assert_array_equal(results._mean[0].array[..., here], whole(events).mean_slice(here)[0])
+
+
+def test_smoothing_can_be_taken_away_and_comes_back(viewer, results):
+    events = smoothed_events()
+    play(results, events)
+    results.summarise(Summary(smoothing_mm=0.0))
+    catch_up(results)
+    plain = whole(events_of(members=3))
+    assert_shown(viewer, plain)
+    results.summarise(Summary())
+    catch_up(results)
+    assert_shown(viewer, whole(events))
+
+
+def test_the_pointer_says_votes_and_their_mean(results):
+    play(results, smoothed_events())
+    view = results.view
+    voxel = (3, 3, results._slice_on_screen())
+    [average] = view.averages_at(voxel)
+    (votes,), count = view.votes_at(voxel)
+    said = describe_point(view, view.point_of(voxel))
+    assert said == describe_votes(votes, count, view.summary, average=average)
+    assert f"{votes} of 3 members; mean {average / 3:.2f}; variance " in said
+
+
+def test_what_is_asked_for_in_a_run_without_smoothing_is_smoothed(viewer, results):
+    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    results.summarise(Summary(smoothing_mm=2.0))
+    assert not results.ensemble.smoothing.is_none

@@ -93,6 +93,7 @@ bench-gpu: setup ## the same on a GPU, where PyTorch finds one
 bench-quality: setup ## figures of docs/evaluation.md; hours on a processor (ARGS="--phantoms 2 --budget-s 300" for less)
 	$(BENCH)/exact_sampler.py --randomise 0.25
 	$(BENCH)/phantom_ensemble.py --checkpoint $(CHECKPOINT) $(ARGS)
+	$(BENCH)/ambiguity.py --checkpoint $(CHECKPOINT) --randomise 0.25 $(ARGS)
 	$(BENCH)/baseline_unet.py --small --steps 1000 --checkpoint $(CHECKPOINT) $(ARGS)
 	$(if $(CASES),$(BENCH)/real_cases.py --checkpoint $(CHECKPOINT) --cases $(CASES) --resume)
 	$(BENCH)/sampling_steps.py --checkpoint $(CHECKPOINT) $(ARGS)

@@ -88,6 +88,7 @@ def held_out(
     first: int = FIRST_SEED,
     randomise: float | None = None,
     readers: int = READERS,
+    ambiguity: float | None = None,
 ) -> Iterator[HeldOut]:
     """`count` phantoms of the kinds and contrasts that a training draws, each with every `every`-th slice.
 
@@ -106,9 +107,11 @@ def held_out(
         turn, as a training has them.
     readers : int
         Drawn of each.
+    ambiguity : float, optional
+        Over how wide a boundary readers of all differ; by default drawn for each.
     """
     for n in range(count):
-        settings = _settings(n, first + n, readers=readers)
+        settings = replace(_settings(n, first + n, readers=readers), ambiguity=ambiguity)
         if randomise is not None:
             settings = replace(settings, randomise=randomise)
         yield _held_out(make_phantom(settings), recipe, every)

@@ -31,6 +31,7 @@ def figures(results: Path) -> str:
     """All sections in Markdown; what has not been measured is said to be so."""
     sections: tuple[tuple[str, str, Callable[[Record], str]], ...] = (
         ("On new phantoms, by members", "phantom_ensemble", _members),
+        ("By how much readers differ", "ambiguity", _ambiguity),
         ("What an exact sampler would score", "exact_sampler", _exact),
         ("Against plain U-Nets", "baseline_unet", _baseline),
         ("By sampler and steps", "sampling_steps", _steps),
@@ -92,6 +93,22 @@ def _smoothing(record: Record) -> str:
     if not mm:
         return ""
     return f" Smoothed: votes averaged by a Gaussian of {mm:g} mm, here in the plane alone, as slices lie far apart."
+
+
+def _ambiguity(record: Record) -> str:
+    rows = [
+        [
+            "drawn" if row["ambiguity"] is None else f"{row['ambiguity']:g}",
+            _number(row["reader_dice"], 3),
+            *_measures(row),
+        ]
+        for row in record["rows"]
+    ]
+    return (
+        f"The same {record['phantoms']} phantoms{_contrasts(record)}, with boundaries over which readers differ more "
+        f"or less; {record['members']} members, not smoothed. As drawn, each has its own, between 0.25 and 0.9.\n\n"
+        + table(["ambiguity", "readers among themselves", *_HEAD], rows)
+    )
 
 
 def _exact(record: Record) -> str:

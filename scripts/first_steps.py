@@ -75,6 +75,7 @@ class FirstSteps:
 def _take_pictures(folder: Path) -> None:
     from napari_diffseg.plugin.demo import _go_to_largest
 
+    folder.mkdir(parents=True, exist_ok=True)
     width, height = _WINDOW
     with newcomer(width=width, height=height) as (viewer, _, home):
 

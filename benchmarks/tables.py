@@ -92,7 +92,7 @@ def _smoothing(record: Record) -> str:
     mm = record.get("smoothing_mm")
     if not mm:
         return ""
-    return f" Smoothed: votes averaged by a Gaussian of {mm:g} mm, here in the plane alone, as slices lie far apart."
+    return f" Smoothed: by a Gaussian of {mm:g} mm, here in the plane alone, as slices lie far apart."
 
 
 def _ambiguity(record: Record) -> str:
@@ -193,7 +193,7 @@ def _cases(record: Record) -> str:
     if "mean" in record:
         mean[0] = _number(record["mean"], 3)
     return (
-        f"Votes are averaged by a Gaussian of {record['smoothing_mm']:g} mm, but for what is called unsmoothed.\n\n"
+        f"Smoothed by a Gaussian of {record['smoothing_mm']:g} mm, but for what is called unsmoothed.\n\n"
         if record.get("smoothing_mm")
         else ""
     ) + table(["case", *(name for name, _, _ in keys)], [*rows, ["**mean**", *mean]])

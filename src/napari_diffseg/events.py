@@ -182,7 +182,7 @@ class Started:
     `slices` are the source slice indices that were asked for, `sampled` those of them that hold brain and will be
     sampled (the others are zero in every member). Every mask is zero outside the `window`, where there is one.
     `evaluations` counts network evaluations of one slice by one member. `spacing_mm` is the source's voxel size,
-    `smoothing_mm` the Gaussian over which the checkpoint wants votes averaged.
+    `smoothing_mm` the Gaussian by which the checkpoint lets neighbourhoods vote.
     """
 
     run_id: str

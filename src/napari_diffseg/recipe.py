@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from napari_diffseg.imaging.modes import CentreName, NormalisationName
 Modality = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_+-]+$")]
 LabelName = Annotated[str, Field(min_length=1, max_length=64)]
 AxisCode = Literal["L", "R", "A", "P", "S", "I"]
+
+HIGHEST_SMOOTHING_MM: Final = 5.0
 
 
 class Recipe(BaseModel):
@@ -55,7 +57,10 @@ class Recipe(BaseModel):
         False, description="Whether it was trained with images missing at random, which are then 0 once normalised."
     )
     smoothing_mm: float = Field(
-        0.0, ge=0, le=5, description="Gaussian over which votes of members are averaged; 0: each voxel alone."
+        0.0,
+        ge=0,
+        le=HIGHEST_SMOOTHING_MM,
+        description="Gaussian in mm by which a voxel's neighbourhood votes with its members; 0: each voxel alone.",
     )
     trained_on: str = Field("", max_length=2000, description="Training data and procedure, for people.")
     licence: str = Field("", max_length=200, description="Licence of the weights.")

@@ -9,12 +9,14 @@ from napari_diffseg.evaluation.judgement import Verdict, judge
 from napari_diffseg.evaluation.overlap import hd95_of
 
 
-def judged(votes, reference, *, count=20, covered=True, mask=None):
+def judged(votes, reference, *, count=20, covered=True, mask=None, averaged=None):
     votes = np.array(votes, np.int32).reshape(-1, 1, 1)
     reference = np.array(reference, np.bool_).reshape(-1, 1, 1)
+    averaged = votes if averaged is None else np.array(averaged, np.float32).reshape(-1, 1, 1)
     mask = votes > count / 2 if mask is None else np.array(mask, np.bool_).reshape(-1, 1, 1)
     return judge(
-        mask, reference, votes=votes, count=count, covered=np.array(covered, np.bool_).reshape(-1, 1, 1),
+        mask, reference, votes=votes, averaged=averaged, count=count,
+        covered=np.array(covered, np.bool_).reshape(-1, 1, 1),
         spacing_mm=(2.0, 1.0, 1.0), voxel_mm3=500.0, with_distance=False,
     )  # fmt: skip
 
@@ -42,6 +44,12 @@ def test_where_the_ensemble_was_not_asked_nothing_is_wrong():
     assert found.errors.ravel().tolist() == [0, 0, Verdict.SURELY_FALSE]
     assert found.dice == pytest.approx(2 / 3)
     assert sum(found.curve.count) == 2
+
+
+def test_what_smoothed_votes_say_is_calibrated_and_what_members_agree_on_is_sure():
+    found = judged([20, 0, 10, 20], [0, 0, 1, 1], averaged=[15, 5, 10, 20], mask=[1, 0, 0, 1])
+    assert found.errors.ravel()[0] == Verdict.SURELY_FALSE
+    assert found.brier == pytest.approx((0.75**2 + 0.25**2 + 0.5**2) / 4)
 
 
 def test_reliability_and_brier_are_those_of_the_votes():

@@ -39,6 +39,12 @@ def test_dice_volumes_and_the_map_are_those_of_the_members(run):
     assert describe(found, 1, 4).startswith(sentence)
 
 
+def test_shares_are_smoothed_as_the_maps_of_each_run_are(run):
+    smooth = replace(run, record=run.record.model_copy(update={"smoothing_mm": 1.5}))
+    found = compare_runs(smooth, run)
+    np.testing.assert_array_equal(found.difference, smooth.ensemble().mean()[0] - run.ensemble().mean()[0])
+
+
 def test_a_run_is_like_itself(run):
     found = compare_runs(run, run)
     assert found.dice == 1.0

@@ -92,11 +92,12 @@ def test_the_pointer_says_votes_and_their_mean(results):
     play(results, smoothed_events())
     view = results.view
     voxel = (3, 3, results._slice_on_screen())
-    [average] = view.averages_at(voxel)
+    [mean] = view.means_at(voxel)
+    assert mean == view.ensemble.mean()[0][voxel]
     (votes,), count = view.votes_at(voxel)
     said = describe_point(view, view.point_of(voxel))
-    assert said == describe_votes(votes, count, view.summary, average=average)
-    assert f"{votes} of 3 members; mean {average / 3:.2f}; variance " in said
+    assert said == describe_votes(votes, count, view.summary, mean=mean)
+    assert f"{votes} of 3 members; mean {mean:.2f}; variance " in said
 
 
 def test_what_is_asked_for_in_a_run_without_smoothing_is_smoothed(viewer, results):

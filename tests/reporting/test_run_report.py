@@ -105,6 +105,12 @@ def test_the_command_has_the_settings_that_decide_the_masks():
     )
 
 
+@pytest.mark.parametrize(("of_run", "shown", "said"), [(1.0, 3.0, True), (1.0, 1.0, False), (0.0, None, False)])
+def test_the_command_says_the_smoothing_where_it_is_not_the_runs_own(of_run, shown, said):
+    record = {"smoothing_mm": of_run, "checkpoint": {"file": "a.pt"}}
+    assert again(record, smoothing_mm=shown).endswith(" --smoothing-mm 3.0") is said
+
+
 def test_the_command_says_what_was_said_of_the_checkpoint_and_which_grid_was_taken():
     record = {
         "files": {"t1": "a_t1.nii.gz", "t2": "a_t2.nii.gz"},

@@ -80,6 +80,20 @@ def test_members_of_another_smoothing_are_the_same_and_can_be_added_to(tiny_case
         )
 
 
+def test_a_finished_run_is_summed_up_anew_where_another_smoothing_is_asked(tiny_case, tiny_checkpoint, tmp_path):
+    smooth = replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"smoothing_mm": 1.5}))
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
+    folder = make_folder(tmp_path / "run", tiny_case, smooth)
+    assert make_folder(tmp_path / "run", tiny_case, tiny_checkpoint).is_complete()
+    assert not folder.is_complete()
+    keep(folder, smooth, resume=True)
+    assert folder.is_complete()
+    np.testing.assert_array_equal(
+        load(tmp_path / "run" / "mean.nii.gz"), read_run(tmp_path / "run").ensemble().mean()[0]
+    )
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["smoothing_mm"] == 1.5
+
+
 def test_the_expected_mask_is_there_before_a_member_is_and_the_same_whatever_the_resume(
     tiny_case, tiny_checkpoint, tmp_path
 ):

@@ -48,9 +48,12 @@ def raw_mean(ensemble: Ensemble) -> np.ndarray:
     return np.mean([ensemble.member(k)[0] for k in ensemble.members], axis=0)
 
 
-def test_it_is_scipys_gaussian_in_mm_away_from_the_border() -> None:
-    ensemble = made(STARTED)
-    expected = gaussian_filter(raw_mean(ensemble), [1 / s for s in SPACING])
+@pytest.mark.parametrize(("members", "votes"), [(3, 3), (5, 5), (8, 5)])
+def test_the_neighbourhood_is_scipys_gaussian_in_mm_with_at_most_five_votes(members: int, votes: int) -> None:
+    ensemble = made(STARTED, members=members)
+    alone = raw_mean(ensemble)
+    around = gaussian_filter(alone, [1 / s for s in SPACING])
+    expected = (members * alone + votes * around) / (members + votes)
     inside = (slice(4, -4), slice(2, -2), slice(3, -3))
     assert_allclose(ensemble.mean()[0][inside], expected[inside], atol=2e-6)
 
@@ -100,6 +103,19 @@ def test_slice_by_slice_and_as_a_volume_it_is_the_same() -> None:
     for s in (0, 7, 15):
         assert_array_equal(ensemble.averaged_slice(s)[0], volume[..., s])
     assert_array_equal(ensemble.mean(), volume / np.float32(4))
+
+
+@pytest.mark.parametrize("members", [1, 2, 5, 9])
+@pytest.mark.parametrize("mm", [1.0, 5.0])
+def test_what_all_members_mark_is_never_lost_and_what_none_marks_never_added(members: int, mm: float) -> None:
+    ensemble = Ensemble.for_run(replace(STARTED, smoothing_mm=mm))
+    mask = np.zeros((1, SHAPE[2], SHAPE[0], SHAPE[1]), np.bool_)
+    mask[0, 8, 6, 7] = mask[0, 2:5, 3:6, 3:6] = True
+    mask[0, 12:15, 3:8, 3:8] = True
+    mask[0, 13, 5, 5] = False
+    for k in range(members):
+        ensemble.add(k, STARTED.slices, mask)
+    assert_array_equal(ensemble.consensus()[0], np.moveaxis(mask[0], 0, 2))
 
 
 def test_the_order_in_which_members_come_changes_nothing() -> None:

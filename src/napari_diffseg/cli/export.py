@@ -56,7 +56,7 @@ def export(
     measure
         What the uncertainty is.
     smoothing_mm
-        Gaussian by which votes are averaged before that, 0 to 5; 0: each voxel alone. Default: as the run's own maps.
+        Gaussian by which a voxel's neighbourhood votes, too, 0 to 5; 0: each voxel alone. Default: as the run's own.
     report
         One page of HTML, too: volumes, slices, lesions, settings, and how to make the run again.
     pictures

@@ -68,7 +68,8 @@ def judge(
     mask: Bool,
     reference: Bool,
     *,
-    votes: Votes,
+    votes: npt.NDArray[np.integer[Any]],
+    averaged: Votes,
     count: int,
     covered: Bool,
     spacing_mm: Sequence[float],
@@ -81,8 +82,10 @@ def judge(
     ----------
     mask, reference : ndarray, (X, Y, Z), bool
         On one grid.
-    votes : ndarray, (X, Y, Z), int or float32
-        Members that hold each voxel, or their average about it.
+    votes : ndarray, (X, Y, Z), int
+        Members that hold each voxel.
+    averaged : ndarray, (X, Y, Z), int or float32
+        The same once smoothed, which is what is said to be the probability.
     count : int
         Members that voted.
     covered : ndarray, bool, that broadcasts to (X, Y, Z)
@@ -102,7 +105,7 @@ def judge(
     errors = _errors(mask, reference, votes, count)
     voxels = np.bincount(errors.ravel(), minlength=len(Verdict) + 1)
     inside = region_around((votes > 0) | reference, spacing_mm).mask & covered
-    share = np.asarray(votes[inside] / max(count, 1), np.float64)
+    share = np.asarray(averaged[inside] / max(count, 1), np.float64)
     outcome = reference[inside].astype(np.float64)
     return Judgement(
         dice=dice(mask, reference),
@@ -114,7 +117,7 @@ def judge(
     )
 
 
-def _errors(mask: Bool, reference: Bool, votes: Votes, count: int) -> npt.NDArray[np.uint8]:
+def _errors(mask: Bool, reference: Bool, votes: npt.NDArray[np.integer[Any]], count: int) -> npt.NDArray[np.uint8]:
     """The map of errors, (X, Y, Z)."""
     missed, false = reference & ~mask, mask & ~reference
     errors = np.zeros(mask.shape, np.uint8)

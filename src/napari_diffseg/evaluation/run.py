@@ -216,5 +216,7 @@ def _region(evaluation: Evaluation, predicted: Predicted, truth: Truth) -> tuple
     if evaluation.images is not None:
         images = read_images(evaluation.images, predicted.grid, case_id=predicted.case_id)
         return brain_of_images(images), images.volumes.get("flair", images.grid_volume)
-    seen = predicted.mask if predicted.mean is None else predicted.mean > 0
+    seen = predicted.mask | predicted.members.any(axis=0)
+    if not len(predicted.members) and predicted.mean is not None:
+        seen = predicted.mean > 0
     return region_around(np.asarray(seen | truth.readers.any(axis=0)), predicted.grid.spacing_mm), None

@@ -48,19 +48,24 @@ class CatchingUp(QObject):
     ) -> None:
         super().__init__(parent)
         self._results, self._done, self._took, self._painting = results, done, took, painting
+        self._is_asked = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._turn)
 
     def start(self) -> None:
         """Begin in the next turn of the event loop; `done` is called even where nothing is behind."""
+        self._is_asked = True
+        self._start()
+
+    def _start(self) -> None:
         if not self._timer.isActive():
             self._timer.start(0)
 
     def start_if_behind(self) -> None:
-        """Begin where something is behind."""
+        """Begin where something is behind; `done` is called where a layer was to be added."""
         if self._results.is_behind:
-            self.start()
+            self._start()
 
     def stop(self) -> None:
         """Leave undone what is undone."""
@@ -72,8 +77,10 @@ class CatchingUp(QObject):
             is_behind = self._results.catch_up(_TURN_S)
         seconds = time.monotonic() - began
         if adds:
+            self._is_asked = True
             self._took(seconds)
         if is_behind:
             self._timer.start(max(round(1000 * seconds), _LEAST_REST_MS) if adds else 0)
-        else:
+        elif self._is_asked:
+            self._is_asked = False
             self._done()

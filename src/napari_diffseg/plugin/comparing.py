@@ -15,6 +15,7 @@ from napari_diffseg.plugin.frame import RESULT_KEY, Frame
 from napari_diffseg.plugin.newest import raise_if
 from napari_diffseg.plugin.result_style import difference_style
 from napari_diffseg.plugin.task import BUSY, Phase, Task
+from napari_diffseg.segmenting.summary import mean_of
 
 if TYPE_CHECKING:
     import threading
@@ -144,8 +145,8 @@ def compare_runs(one: StoredRun, other: StoredRun) -> Comparison:
 
 
 def _share(run: StoredRun) -> npt.NDArray[np.float32]:
-    """Share of the members that mark a voxel with any label, (X, Y, Z)."""
-    votes = np.zeros(run.grid.shape, np.float32)
+    """Share of the members that mark a voxel with any label, (X, Y, Z), smoothed as the run's own maps are."""
+    votes = np.zeros((1, *run.grid.shape), np.uint16)
     for member in run.members.values():
-        votes += member.any(axis=0)
-    return votes / np.float32(len(run.members))
+        votes[0] += member.any(axis=0)
+    return mean_of(run.averaged(votes)[0], len(run.members))

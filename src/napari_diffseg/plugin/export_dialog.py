@@ -214,7 +214,7 @@ class ExportDialog(QDialog):
         save.setEnabled(not reason)
         rule = f"Mask: {self._summary.words}. Uncertainty: {self._summary.measure.value}."
         if self._summary.smoothing_mm:
-            rule = f"{rule} Votes averaged over {self._summary.smoothing_mm:g} mm."
+            rule = f"{rule} Smoothing: {self._summary.smoothing_mm:g} mm."
         self.example.setText(breakable(reason or f"As in {first}.nii.gz. {rule}"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.case_box import CaseBox
     from napari_diffseg.plugin.result_box import ResultBox
     from napari_diffseg.plugin.run_box import RunBox
+    from napari_diffseg.plugin.run_record import RunRecord
     from napari_diffseg.plugin.session import Session
+    from napari_diffseg.segmenting.summary import Summary
 
 
 class Exporting:
@@ -63,7 +66,7 @@ class Exporting:
             return
         dialog = ExportDialog(
             last.plan.case.id,
-            summary=self._result.summary,
+            summary=self._summary_of(last),
             layers=map(bare, self._case.candidates),
             folder=self._folder or Path.home(),
             parent=self._parent,
@@ -87,6 +90,11 @@ class Exporting:
             self._session.export(wish.folder, choice, also=also)
 
         self._attempt(export)
+
+    def _summary_of(self, run: RunRecord) -> Summary:
+        """What the result box shows of a run; where it leaves the smoothing to the checkpoint, that one."""
+        shown = self._result.summary
+        return replace(shown, smoothing_mm=run.started.smoothing_mm) if shown.smoothing_mm is None else shown
 
     def _background(self) -> tuple[str, Volume]:
         """The image that page and pictures show: the run's one that is on the screen, else its last."""

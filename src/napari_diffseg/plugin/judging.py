@@ -123,7 +123,8 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
     judgement = judge(
         np.asarray(mask),
         reference,
-        votes=average(votes[None])[0],
+        votes=votes,
+        averaged=average(votes[None])[0],
         count=count,
         covered=covered,
         spacing_mm=asked.view.frame.volume.spacing_mm,

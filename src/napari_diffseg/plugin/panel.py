@@ -239,6 +239,8 @@ class DiffsegPanel(QWidget):
     def _follow_checkpoint(self) -> None:
         self.checkpoint.show_rows(self.session.checkpoint_rows)
         self.case.set_modalities(self.session.recipe.modalities, may_miss=self.session.recipe.may_miss)
+        if self.results.view is None:
+            self.result.set_own_smoothing(self.session.recipe.smoothing_mm)
         checkpoint = self.session.checkpoint
         if self.session.checkpoint_rows:
             self.remembered.remember_checkpoint(checkpoint)
@@ -342,7 +344,7 @@ class DiffsegPanel(QWidget):
 
     def _end_results(self, ending: Ending) -> None:
         self.results.end()
-        self._catching_up.start_if_behind()
+        self._catching_up.start()
         self.exploring.measure()
         self.result.set_count(len(self.results.members))
         if ending is Ending.DONE:

@@ -81,9 +81,7 @@ def describe_point(view: ResultView, point: tuple[float, ...], *, expected: Expe
     votes, count = voted
     labels = view.started.labels
     shares = None if expected is None else expected(voxel)
-    words = [
-        describe_votes(v, count, view.summary, average=a) for v, a in zip(votes, view.averages_at(voxel), strict=True)
-    ]
+    words = [describe_votes(v, count, view.summary, mean=m) for v, m in zip(votes, view.means_at(voxel), strict=True)]
     if shares is not None:
         words = [f"{said}; expected {share:.2f}" for said, share in zip(words, shares, strict=True)]
     if len(labels) == 1:
@@ -91,10 +89,10 @@ def describe_point(view: ResultView, point: tuple[float, ...], *, expected: Expe
     return ", ".join(f"{label}: {said}" for label, said in zip(labels, words, strict=True))
 
 
-def describe_votes(votes: int, count: int, summary: Summary, *, average: float | None = None) -> str:
+def describe_votes(votes: int, count: int, summary: Summary, *, mean: float | None = None) -> str:
     """`votes` of `count` members in words, with the uncertainty that `summary` gives them and its unit.
 
-    Where they are averaged with those around them, the mean of these, which decides on mask and uncertainty, is said.
+    Where a voxel's neighbourhood votes, too, the mean of all, which decides on mask and uncertainty, is said.
     """
     if count == 0:
         return "no member yet"
@@ -102,9 +100,9 @@ def describe_votes(votes: int, count: int, summary: Summary, *, average: float |
     if count == 1:
         return words  # one member cannot disagree
     measure = summary.measure
-    if average is not None:
-        words = f"{words}; mean {average / count:.2f}"
-    value = float(summary.uncertainty(np.array([votes if average is None else average]), count)[0])
+    if mean is not None:
+        words = f"{words}; mean {mean:.2f}"
+    value = float(summary.uncertainty(np.array([votes if mean is None else mean * count]), count)[0])
     return f"{words}; {measure.value} {value:.2f}{f' {measure.unit}' if measure.unit else ''}"
 
 

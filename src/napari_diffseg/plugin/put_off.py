@@ -25,12 +25,10 @@ class PutOff:
         self._is_new = True
 
     def add(self, slices: Iterable[int], *, here: int) -> None:
-        """Draw these, too."""
+        """Draw these, too; what is looked at has been drawn, so they are shown once all are there."""
+        is_new = self._is_new
         self.only({*self._slices, *slices}, here=here)
-
-    def forget(self) -> None:
-        """Draw none."""
-        self._slices = []
+        self._is_new = is_new
 
     def draw(self, draw: Callable[[int], None], seconds: float) -> bool:
         """Draw one, and others for about so many seconds.

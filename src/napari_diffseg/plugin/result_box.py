@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from napari_diffseg.plugin.controls import guard_from_wheel
 from napari_diffseg.plugin.legend import Legend
 from napari_diffseg.plugin.result_style import mean_style, uncertainty_style
-from napari_diffseg.segmenting.smoothing import HIGHEST_SMOOTHING_MM
+from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM
 from napari_diffseg.segmenting.summary import HIGHEST_THRESHOLD, LOWEST_THRESHOLD, Measure, Rule, Summary
 
 if TYPE_CHECKING:
@@ -195,8 +195,9 @@ def _smoothing() -> QDoubleSpinBox:
     box = QDoubleSpinBox()
     box.setObjectName("diffseg_smoothing")
     box.setToolTip(
-        "A Gaussian by which votes are averaged, along all three axes, before they become mean, mask and uncertainty; "
-        "members stay as they are. 0 mm: each voxel alone, as in the paper."
+        "A Gaussian, along all three axes, by which a voxel's neighbourhood votes with its members on mean, mask and "
+        "uncertainty (but for STAPLE's mask). What all members mark stays; members are left as they are. 0 mm: each "
+        "voxel alone, as in the paper."
     )
     box.setRange(-_SMOOTHING_STEP_MM, HIGHEST_SMOOTHING_MM)
     box.setSingleStep(_SMOOTHING_STEP_MM)

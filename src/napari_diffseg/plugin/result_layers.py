@@ -75,6 +75,8 @@ class ResultLayers:
     def begin(self, started: Started, frame: Frame) -> None:
         """Make the layers of a new run, empty; they come with its first member. Those of the last are hidden."""
         if self._started is not None:
+            while self._pending:  # its layers can be brought back
+                self._pending.draw(self._write_statistics, 0.0)
             self._let_come()
             self.arriving.forget_held()
             for shown in self._all_shown():
@@ -89,7 +91,6 @@ class ResultLayers:
         self._together: Shown | None = None
         self.live.begin(frame, started.slice_axis, self._prefix)
         self._first, self._hidden, self._is_decided = None, set(), False
-        self._pending.forget()
         labels, shape = started.labels, started.source_shape
         mean, uncertainty = mean_style(), uncertainty_style(self._summary.measure.largest)
         names = uncertainty_names(self._prefix, labels, self._summary.measure)

@@ -91,11 +91,8 @@ class ResultView:
         u, v = (index for a, index in enumerate(voxel) if a != axis)
         return tuple(int(n) for n in votes[:, u, v]), count
 
-    def averages_at(self, voxel: Voxel) -> tuple[float | None, ...]:
-        """Votes of each label averaged with those around a voxel of the run, or None where each voxel stands alone."""
+    def means_at(self, voxel: Voxel) -> tuple[float | None, ...]:
+        """The mean of each label that is drawn at a voxel of the run, or None where each voxel stands alone."""
         if self.ensemble.smoothing.is_none:
             return (None,) * len(self.started.labels)
-        axis = self.started.slice_axis
-        averaged, _ = self.ensemble.averaged_slice(voxel[axis], first=self.first)
-        u, v = (index for a, index in enumerate(voxel) if a != axis)
-        return tuple(float(n) for n in averaged[:, u, v])
+        return tuple(float(self.frame.to_source(np.asarray(layer.data))[voxel]) for layer in self.mean)

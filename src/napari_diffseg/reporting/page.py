@@ -53,18 +53,20 @@ def make_run_page(sheet: Sheet) -> str:
         definitions(_settings(sheet)),
         "<h3>Again</h3>",
         f"<p>In a folder with {escape(_ingredients(record))}:</p>",
-        f"<pre>{escape(again(record))}</pre>",
+        f"<pre>{escape(again(record, smoothing_mm=sheet.smoothing_mm))}</pre>",
     ]
     return whole_page(f"Segmentation of {record.get('case', '')}", parts, style=_STYLE)
 
 
-def again(record: Mapping[str, Any]) -> str:
+def again(record: Mapping[str, Any], *, smoothing_mm: float | None = None) -> str:
     """The command that makes the same masks from a folder with the images, for a POSIX shell.
 
     Parameters
     ----------
     record : mapping
         A run's `run.json`.
+    smoothing_mm : float, optional
+        How the masks are to be smoothed, where it is not as the run's own are.
     """
     request: dict[str, Any] = dict(record.get("request", {}))
     request |= {name: record[name] for name in ("sampler", "timesteps") if record.get(name)}
@@ -73,7 +75,10 @@ def again(record: Mapping[str, Any]) -> str:
     words = ["napari-diffseg", "predict", ".", "--checkpoint", word, "--out", "results"]
     if reference := _reference(record):
         words += ["--resample", reference]
-    return shlex.join(words + request_words(request) + override_words(checkpoint.get("overrides") or {}))
+    overrides = dict(checkpoint.get("overrides") or {})
+    if smoothing_mm is not None and smoothing_mm != record.get("smoothing_mm", 0.0):
+        overrides["smoothing_mm"] = smoothing_mm
+    return shlex.join(words + request_words(request) + override_words(overrides))
 
 
 def _notes(sheet: Sheet) -> list[str]:
@@ -127,7 +132,7 @@ def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:
     record = sheet.record
     yield "mask", f"{sheet.summary.words} of the members"
     if sheet.smoothing_mm:
-        yield "votes", f"averaged by a Gaussian of {sheet.smoothing_mm:g} mm"
+        yield "smoothing", f"{sheet.smoothing_mm:g} mm"
     yield "uncertainty", sheet.summary.measure.value
     for name in ("sampler", "timesteps", "device", "precision", "began", "seconds"):
         if record.get(name) not in (None, ""):

@@ -168,11 +168,17 @@ def make_sheet(run: StoredRun, *, summary: Summary, image: Volume | None = None,
         summary=summary,
         smoothing_mm=run.smoothing_mm(summary),
         findings=findings,
-        largest=float(summary.uncertainty(np.arange(count + 1), count).max()) or summary.measure.largest,
+        largest=_largest(summary, count, is_smoothed=run.smoothing_mm(summary) > 0),
         aspect=maps.upright.aspect,
         image="" if image is None else image_name,
         _maps=maps,
     )
+
+
+def _largest(summary: Summary, count: int, *, is_smoothed: bool) -> float:
+    """The largest uncertainty of so many members: of whole votes, or of any number of them between."""
+    votes = np.array([count / 2], np.float32) if is_smoothed else np.arange(count + 1)
+    return float(summary.uncertainty(votes, count).max()) or summary.measure.largest
 
 
 def _middle(slices: Sequence[int]) -> int:

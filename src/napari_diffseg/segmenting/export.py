@@ -17,7 +17,7 @@ from napari_diffseg.imaging.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.segmenting.consensus import consensus_of
 from napari_diffseg.segmenting.export_names import DEFAULT_PATTERN, Names, Style
-from napari_diffseg.segmenting.summary import Summary, mean_of
+from napari_diffseg.segmenting.summary import Rule, Summary, mean_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,8 +173,9 @@ def _maps(run: StoredRun, summary: Summary, what: str, number: int | None) -> np
 def _sidecar(run: StoredRun, choice: ExportChoice, what: str, number: int | None) -> dict[str, Any]:
     summary = choice.summary
     smoothed = {"SmoothingInMillimetres": run.smoothing_mm(summary)}
+    of_mask = {} if summary.rule is Rule.STAPLE else smoothed
     more: dict[str, dict[str, Any]] = {
-        "mask": {"Rule": summary.rule.value, "Threshold": summary.threshold, **smoothed},
+        "mask": {"Rule": summary.rule.value, "Threshold": summary.threshold, **of_mask},
         "mean": smoothed,
         "uncertainty": {"Measure": summary.measure.value, "Units": summary.measure.unit or "1", **smoothed},
         "member": {"Member": None if number is None else number + 1},

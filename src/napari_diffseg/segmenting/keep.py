@@ -86,12 +86,12 @@ def keep_run(
 
 
 def _remaining(folder: RunFolder) -> SegmentRequest | None:
-    """The folder's request without the members that are on disk; None if a run was cut short after its last one."""
+    """The folder's request without the members that are on disk; None if only the maps are to be made, or anew."""
     folder.check_same_run()
     done = len(folder.finished_members())
     request = folder.request
     if done == request.members:
-        if folder.status() != "complete":
+        if not folder.is_complete():
             return None
         raise BadRequest(f"{folder.folder} has all {done} members already: ask for more members, or use --overwrite.")
     return request.model_copy(update={"first_member": request.first_member + done, "members": request.members - done})

@@ -99,7 +99,7 @@ class RunFolder:
         return bool(self._own_files())
 
     def is_complete(self) -> bool:
-        """Whether all members of this request are here, more perhaps, and the maps of what is here.
+        """Whether all members of this request are here, more perhaps, and the maps of what is here, smoothed as asked.
 
         Raises
         ------
@@ -109,7 +109,9 @@ class RunFolder:
         if self.status() != "complete":
             return False
         self.check_same_run()
-        return len(self.finished_members()) == self.request.members
+        asked = self.checkpoint.recipe.smoothing_mm
+        is_summed_up = (self._record() or {}).get("smoothing_mm", 0.0) == asked
+        return is_summed_up and len(self.finished_members()) == self.request.members
 
     def status(self) -> str | None:
         """What `run.json` says of the run: 'running', 'complete', or None where there is no readable one."""
@@ -278,7 +280,7 @@ class RunFolder:
             "slice_axis": s.slice_axis,
             "slices": list(s.slices),
             "slices_without_brain": sorted(set(s.slices) - set(s.sampled)),
-            "uncertainty": "unbiased variance of the binary members",
+            "uncertainty": "unbiased variance of the binary members" + (", smoothed" if s.smoothing_mm else ""),
             "smoothing_mm": s.smoothing_mm,
             "device": s.device,
             "precision": s.precision,

@@ -1,4 +1,4 @@
-"""Votes averaged over a small neighbourhood: few members, each slice sampled alone, say more together."""
+"""Votes joined by those of a small neighbourhood: few members, each slice sampled alone, say more together."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Float = npt.NDArray[np.float32]
 Votes = npt.NDArray[np.integer[Any]] | Float
 """Whole numbers, or averages of them."""
 
-HIGHEST_SMOOTHING_MM: Final = 5.0
-
+_MOST_VOTES: Final = 5
+"""Of a neighbourhood: the more members there are, the more they decide alone."""
 _REACH: Final = 4
 """Standard deviations after which the Gaussian is cut off."""
 _DECIMALS: Final = 6
@@ -30,11 +30,13 @@ _DECIMALS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """A Gaussian by which the votes of an ensemble are averaged before they are summed up.
+    """Lets a voxel's neighbourhood vote with its members before an ensemble is summed up.
 
     With K members the share of votes is off by up to 1 / (2 sqrt K) at a voxel, and neighbouring slices are sampled
-    independently; what readers would mark varies slowly. So the average over a voxel's neighbourhood is nearer to
-    what very many members would say than the voxel alone. What was not asked for (slices, or voxels outside the
+    independently; what readers would mark varies slowly. So the neighbourhood, averaged by a Gaussian, gets as many
+    votes as there are members, at most five: with K votes v, c = min(K, 5) and an average share q, the share becomes
+    (v + c q) / (K + c), the posterior mean under a beta prior of mean q and weight c. What all members mark stays
+    above a half and what none marks below, whatever surrounds it. What was not asked for (slices, or voxels outside the
     window or the volume) has no part in an average.
 
     Attributes
@@ -70,7 +72,7 @@ class Smoothing:
         return int(_REACH * self.along + 0.5)
 
     def on_slice(self, votes: Sequence[Votes], counts: Sequence[int], offsets: Sequence[int]) -> Float:
-        """Votes on one slice, averaged with those of its neighbours.
+        """Votes on one slice, with those of the neighbourhood.
 
         Parameters
         ----------
@@ -86,7 +88,8 @@ class Smoothing:
         ndarray of float32, (labels, U, V)
             In votes of the slice's own members; 0 while it has none.
         """
-        count = counts[list(offsets).index(0)]
+        here = list(offsets).index(0)
+        own, count = votes[here], counts[here]
         if count == 0:
             return np.zeros(votes[0].shape, np.float32)
         share, total = np.zeros(votes[0].shape, np.float32), 0.0
@@ -95,11 +98,13 @@ class Smoothing:
             if of and weight:
                 share += np.float32(weight) * there.astype(np.float32)
                 total += weight * of
-        share /= np.float32(total)
-        return np.round(self._in_plane(share), _DECIMALS) * np.float32(count)
+        around = self._in_plane(share / np.float32(total))
+        more = min(count, _MOST_VOTES)
+        joint = (own.astype(np.float32) + np.float32(more) * around) / np.float32(count + more)
+        return np.asarray(np.round(joint, _DECIMALS) * np.float32(count), np.float32)
 
     def on_volume(self, votes: Votes, count: int, *, slice_axis: int, slices: Sequence[int]) -> Votes:
-        """Votes of `count` members in a volume, (labels, X, Y, Z), averaged on the slices that the run covers.
+        """Votes of `count` members in a volume, (labels, X, Y, Z), smoothed on the slices that the run covers.
 
         Returns
         -------

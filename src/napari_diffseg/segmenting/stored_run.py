@@ -16,10 +16,10 @@ from napari_diffseg.errors import BadCase, BadImage
 from napari_diffseg.events import Sampled, Started, make_request
 from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask, read_volume
-from napari_diffseg.recipe import describe_validation
+from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM, describe_validation
 from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.result_names import channel_tails
-from napari_diffseg.segmenting.smoothing import HIGHEST_SMOOTHING_MM, Smoothing
+from napari_diffseg.segmenting.smoothing import Smoothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

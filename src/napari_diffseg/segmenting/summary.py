@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import entr
 
 from napari_diffseg.errors import BadRequest
-from napari_diffseg.segmenting.smoothing import HIGHEST_SMOOTHING_MM, Votes
+from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM
+
+if TYPE_CHECKING:
+    from napari_diffseg.segmenting.smoothing import Votes
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -60,8 +63,8 @@ class Summary:
     measure : Measure
         What the uncertainty is.
     smoothing_mm : float or None
-        Gaussian over which votes are averaged first, 0 to 5 mm; None is what the run's checkpoint says. STAPLE's mask
-        is made of the members as they are.
+        Gaussian by which a voxel's neighbourhood votes, too, 0 to 5 mm; None is what the run's checkpoint says.
+        STAPLE's mask is made of the members as they are.
 
     Raises
     ------

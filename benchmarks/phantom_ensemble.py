@@ -3,7 +3,7 @@
     python benchmarks/phantom_ensemble.py [--checkpoint demo] [--phantoms 8] [--members 5] [--deep 3]
 
 The first `--deep` phantoms get `--deep-members`, for the table by members; all phantoms get `--members`, for the
-headline, which is also measured with the votes averaged as the recipe says (in the plane alone, as slices lie apart).
+headline, which is also measured with the votes smoothed as the recipe says (in the plane alone, as slices lie apart).
 Members are kept in `--work`: a command that was stopped goes on where it was when it is given again.
 Writes `benchmarks/results/phantom_ensemble.json`.
 """
@@ -71,7 +71,7 @@ def _by_members(measured: list[tuple[HeldOut, Any]], most: int) -> list[dict[str
 
 
 def _smoothed(subject: HeldOut, members: Bool, smoothing_mm: float) -> Score:
-    """The same masks, votes averaged in the plane of each slice as the engine averages them."""
+    """The same masks, votes smoothed in the plane of each slice as the engine smooths them."""
     u, v = (size for axis, size in enumerate(subject.spacing_mm) if axis != subject.grid.slice_axis)
     smoothing = Smoothing(0.0, (smoothing_mm / u, smoothing_mm / v))
     votes, count = members.sum(axis=0, dtype=np.uint16), len(members)

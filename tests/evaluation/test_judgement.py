@@ -9,13 +9,13 @@ from napari_diffseg.evaluation.judgement import Verdict, judge
 from napari_diffseg.evaluation.overlap import hd95_of
 
 
-def judged(votes, reference, *, count=20, covered=True, mask=None, averaged=None):
+def judged(votes, reference, *, count=20, covered=True, mask=None, smoothed=None):
     votes = np.array(votes, np.int32).reshape(-1, 1, 1)
     reference = np.array(reference, np.bool_).reshape(-1, 1, 1)
-    averaged = votes if averaged is None else np.array(averaged, np.float32).reshape(-1, 1, 1)
+    smoothed = votes if smoothed is None else np.array(smoothed, np.float32).reshape(-1, 1, 1)
     mask = votes > count / 2 if mask is None else np.array(mask, np.bool_).reshape(-1, 1, 1)
     return judge(
-        mask, reference, votes=votes, averaged=averaged, count=count,
+        mask, reference, votes=votes, smoothed=smoothed, count=count,
         covered=np.array(covered, np.bool_).reshape(-1, 1, 1),
         spacing_mm=(2.0, 1.0, 1.0), voxel_mm3=500.0, with_distance=False,
     )  # fmt: skip
@@ -47,7 +47,7 @@ def test_where_the_ensemble_was_not_asked_nothing_is_wrong():
 
 
 def test_what_smoothed_votes_say_is_calibrated_and_what_members_agree_on_is_sure():
-    found = judged([20, 0, 10, 20], [0, 0, 1, 1], averaged=[15, 5, 10, 20], mask=[1, 0, 0, 1])
+    found = judged([20, 0, 10, 20], [0, 0, 1, 1], smoothed=[15, 5, 10, 20], mask=[1, 0, 0, 1])
     assert found.errors.ravel()[0] == Verdict.SURELY_FALSE
     assert found.brier == pytest.approx((0.75**2 + 0.25**2 + 0.5**2) / 4)
 

@@ -1,4 +1,4 @@
-"""Layers of votes that are averaged: the slice on the screen at once, the others soon, all as the engine says."""
+"""Layers of votes that are smoothed: the slice on the screen at once, the others soon, all as the engine says."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Votes averaged over a neighbourhood."""
+"""Votes smoothed over a neighbourhood."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_slice_by_slice_and_as_a_volume_it_is_the_same() -> None:
     votes = np.sum([ensemble.member(k) for k in range(4)], axis=0)
     volume = ensemble.smoothing.on_volume(votes, 4, slice_axis=2, slices=STARTED.slices)
     for s in (0, 7, 15):
-        assert_array_equal(ensemble.averaged_slice(s)[0], volume[..., s])
+        assert_array_equal(ensemble.smoothed_slice(s)[0], volume[..., s])
     assert_array_equal(ensemble.mean(), volume / np.float32(4))
 
 
@@ -142,8 +142,8 @@ def test_mask_is_the_smoothed_mean_above_the_threshold_and_the_variance_follows_
 def test_a_summary_measures_averages_as_it_measures_whole_votes(measure: Measure) -> None:
     votes = np.arange(6)
     summary = Summary(Rule.MAJORITY, measure=measure)
-    whole, averaged = summary.uncertainty(votes, 5), summary.uncertainty(votes.astype(np.float32), 5)
-    assert_allclose(averaged, whole, rtol=1e-6)
+    whole, smoothed = summary.uncertainty(votes, 5), summary.uncertainty(votes.astype(np.float32), 5)
+    assert_allclose(smoothed, whole, rtol=1e-6)
     between = summary.uncertainty(np.array([2.5], np.float32), 5)
     assert between[0] > whole[2]
 

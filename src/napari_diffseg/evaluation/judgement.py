@@ -69,7 +69,7 @@ def judge(
     reference: Bool,
     *,
     votes: npt.NDArray[np.integer[Any]],
-    averaged: Votes,
+    smoothed: Votes,
     count: int,
     covered: Bool,
     spacing_mm: Sequence[float],
@@ -84,7 +84,7 @@ def judge(
         On one grid.
     votes : ndarray, (X, Y, Z), int
         Members that hold each voxel.
-    averaged : ndarray, (X, Y, Z), int or float32
+    smoothed : ndarray, (X, Y, Z), int or float32
         The same once smoothed, which is what is said to be the probability.
     count : int
         Members that voted.
@@ -105,7 +105,7 @@ def judge(
     errors = _errors(mask, reference, votes, count)
     voxels = np.bincount(errors.ravel(), minlength=len(Verdict) + 1)
     inside = region_around((votes > 0) | reference, spacing_mm).mask & covered
-    share = np.asarray(averaged[inside] / max(count, 1), np.float64)
+    share = np.asarray(smoothed[inside] / max(count, 1), np.float64)
     outcome = reference[inside].astype(np.float64)
     return Judgement(
         dice=dice(mask, reference),

@@ -149,4 +149,4 @@ def _share(run: StoredRun) -> npt.NDArray[np.float32]:
     votes = np.zeros((1, *run.grid.shape), np.uint16)
     for member in run.members.values():
         votes[0] += member.any(axis=0)
-    return mean_of(run.averaged(votes)[0], len(run.members))
+    return mean_of(run.smoothed(votes)[0], len(run.members))

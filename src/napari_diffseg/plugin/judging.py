@@ -115,16 +115,14 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
     count = len(members.members)
     volumes = (members.member(k) for k in members.members)
     smoothing = Smoothing.of_run(asked.view.started, asked.summary.smoothing_mm)
-    average = partial(smoothing.on_volume, count=count, slice_axis=members.slice_axis, slices=members.slices)
-    mask = consensus_of(volumes, votes=by_label, count=count, summary=asked.summary, averaged=average(by_label)).any(
-        axis=0
-    )
+    smooth = partial(smoothing.on_volume, count=count, slice_axis=members.slice_axis, slices=members.slices)
+    masks = consensus_of(volumes, votes=by_label, count=count, summary=asked.summary, smoothed=smooth(by_label))
     raise_if(stop)
     judgement = judge(
-        np.asarray(mask),
+        np.asarray(masks.any(axis=0)),
         reference,
         votes=votes,
-        averaged=average(votes[None])[0],
+        smoothed=smooth(votes[None])[0],
         count=count,
         covered=covered,
         spacing_mm=asked.view.frame.volume.spacing_mm,

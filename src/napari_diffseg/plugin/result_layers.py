@@ -354,7 +354,7 @@ class ResultLayers:
     def _write_statistics(self, s: int) -> None:
         assert self._started is not None  # show_sampled has seen to it
         axis = self._started.slice_axis
-        votes, count = self._ensemble.averaged_slice(s, first=self._first)
+        votes, count = self._ensemble.smoothed_slice(s, first=self._first)
         mean, uncertainty = mean_of(votes, count), self._summary.uncertainty(votes, count)
         for c in range(len(self._started.labels)):
             np.moveaxis(self._mean[c].array, axis, 0)[s] = mean[c]

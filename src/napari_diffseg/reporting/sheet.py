@@ -63,7 +63,7 @@ class Sheet:
     summary : Summary
         How members become a mask, and what the uncertainty is.
     smoothing_mm : float
-        The Gaussian over which votes were averaged; 0 is none.
+        The Gaussian over which votes were smoothed; 0 is none.
     findings : Findings
         Volumes, lesions, convergence.
     largest : float
@@ -148,13 +148,13 @@ def make_sheet(run: StoredRun, *, summary: Summary, image: Volume | None = None,
     votes: npt.NDArray[np.uint16] = np.sum(lesions, axis=0, dtype=np.uint16)
     count, axis = len(run.members), run.record.slice_axis
     others = tuple(a for a in range(3) if a != axis)
-    averaged = run.averaged(votes[None], smoothing_mm=summary.smoothing_mm)
-    mean, uncertainty = mean_of(averaged[0], count), summary.uncertainty(averaged[0], count)
+    smoothed = run.smoothed(votes[None], smoothing_mm=summary.smoothing_mm)
+    mean, uncertainty = mean_of(smoothed[0], count), summary.uncertainty(smoothed[0], count)
     shown = mean if image is None else regrid(image.data.astype(np.float32), image, run.grid, order=LINEAR)
     maps = _Maps(
         image=shown,
         mask=consensus_of(
-            (lesion[None] for lesion in lesions), votes=votes[None], count=count, summary=summary, averaged=averaged
+            (lesion[None] for lesion in lesions), votes=votes[None], count=count, summary=summary, smoothed=smoothed
         )[0],
         mean=mean,
         uncertainty=uncertainty,

@@ -48,7 +48,7 @@ class Staple:
 
 
 def consensus_of(
-    members: Iterable[Bool], *, votes: Votes, count: int, summary: Summary, averaged: Votes | None = None
+    members: Iterable[Bool], *, votes: Votes, count: int, summary: Summary, smoothed: Votes | None = None
 ) -> Bool:
     """The mask that a rule makes of an ensemble.
 
@@ -62,7 +62,7 @@ def consensus_of(
         How many members there are.
     summary : Summary
         The rule, and the threshold.
-    averaged : ndarray, (labels, X, Y, Z), float32, optional
+    smoothed : ndarray, (labels, X, Y, Z), float32, optional
         The votes after smoothing, for the rules that ask for votes alone; by default `votes`.
 
     Returns
@@ -75,7 +75,7 @@ def consensus_of(
         If the rule is STAPLE and SimpleITK is not installed.
     """
     if summary.rule is not Rule.STAPLE:
-        return summary.consensus(votes if averaged is None else averaged, count)
+        return summary.consensus(votes if smoothed is None else smoothed, count)
     return np.stack([found.mask for found in staple(members, votes)])
 
 

@@ -28,7 +28,7 @@ class Ensemble:
     along the slice axis and U, V the source's other two axes in their order. A slice that was asked for but holds no
     brain is zero in every member; a slice that was not asked for is zero everywhere.
 
-    The members are binary, so their statistics are functions of integer votes, exact where these are not averaged: they
+    The members are binary, so their statistics are functions of integer votes, exact where these are not smoothed: they
     do not depend on the order in which members come, and K whole volumes of floats are never held. One member of a
     240 x 240 x 155 volume is 1.1 MB.
 
@@ -45,7 +45,7 @@ class Ensemble:
     sampled : sequence of int
         Those of them that are sampled; the others are zero.
     smoothing : Smoothing
-        How votes are averaged for mean, variance, entropy and consensus; may be set anew at any time.
+        How votes are smoothed for mean, variance, entropy and consensus; may be set anew at any time.
 
     References
     ----------
@@ -221,8 +221,8 @@ class Ensemble:
             votes += np.unpackbits(self._bits[k][:, row], axis=-1, count=n).reshape(votes.shape)
         return votes, len(voted)
 
-    def averaged_slice(self, slice_index: int, *, first: int | None = None) -> tuple[npt.NDArray[Any], int]:
-        """`votes_slice`, averaged as `smoothing` says: float32 then, and the very votes where it says nothing."""
+    def smoothed_slice(self, slice_index: int, *, first: int | None = None) -> tuple[npt.NDArray[Any], int]:
+        """`votes_slice`, smoothed as `smoothing` says: float32 then, and the very votes where it says nothing."""
         votes, count = self.votes_slice(slice_index, first=first)
         if self.smoothing.is_none:
             return votes, count
@@ -259,7 +259,7 @@ class Ensemble:
 
     def _mean(self, slices: Sequence[int]) -> Float:
         """(labels, len(slices), U, V)."""
-        shares = [votes / np.float32(max(count, 1)) for votes, count in map(self.averaged_slice, slices)]
+        shares = [votes / np.float32(max(count, 1)) for votes, count in map(self.smoothed_slice, slices)]
         return np.stack(shares, axis=1).astype(np.float32, copy=False)
 
     def _variance(self, slices: Sequence[int]) -> Float:

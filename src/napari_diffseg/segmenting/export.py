@@ -157,17 +157,17 @@ def _maps(run: StoredRun, summary: Summary, what: str, number: int | None) -> np
     if what == "expected":
         return run.expected()
     votes: npt.NDArray[np.uint16] = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
-    averaged = run.averaged(votes, smoothing_mm=summary.smoothing_mm)
+    smoothed = run.smoothed(votes, smoothing_mm=summary.smoothing_mm)
     count = len(run.members)
     match what:
         case "mask":
             members = run.members.values()
-            mask = consensus_of(members, votes=votes, count=count, summary=summary, averaged=averaged)
+            mask = consensus_of(members, votes=votes, count=count, summary=summary, smoothed=smoothed)
             return mask.astype(np.uint8)
         case "mean":
-            return mean_of(averaged, count)
+            return mean_of(smoothed, count)
         case _:
-            return summary.uncertainty(averaged, count)
+            return summary.uncertainty(smoothed, count)
 
 
 def _sidecar(run: StoredRun, choice: ExportChoice, what: str, number: int | None) -> dict[str, Any]:

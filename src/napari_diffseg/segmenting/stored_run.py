@@ -63,7 +63,7 @@ class StoredRecord(BaseModel):
     checkpoint_digest : str
         Of which network.
     smoothing_mm : float
-        Over which votes were averaged.
+        Over which votes were smoothed.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -168,11 +168,11 @@ class StoredRun:
         return ensemble
 
     def smoothing_mm(self, summary: Summary) -> float:
-        """The Gaussian over which votes are averaged, in mm: what a summary asks for, or the run's own."""
+        """The Gaussian over which votes are smoothed, in mm: what a summary asks for, or the run's own."""
         return self.record.smoothing_mm if summary.smoothing_mm is None else summary.smoothing_mm
 
-    def averaged(self, votes: Votes, *, smoothing_mm: float | None = None) -> Votes:
-        """Votes of all members, (labels, X, Y, Z), averaged over so many mm; by default as the run's own maps are."""
+    def smoothed(self, votes: Votes, *, smoothing_mm: float | None = None) -> Votes:
+        """Votes of all members, (labels, X, Y, Z), smoothed over so many mm; by default as the run's own maps are."""
         smoothing = Smoothing.of_run(self.started, smoothing_mm)
         slices = self.started.slices
         return smoothing.on_volume(votes, len(self.members), slice_axis=self.started.slice_axis, slices=slices)

@@ -78,14 +78,17 @@ class ResultBox(QGroupBox):
         self.votes.setWordWrap(True)
         self.votes.setToolTip("What the members say of the voxel under the cursor, in 2-D.")
         self._lay_out()
+        self._begin()
+        for choice in (self.rule, self.measure):
+            choice.currentIndexChanged.connect(self._tell)
+        for number in (self.threshold, self.smoothing, self.shown):
+            number.valueChanged.connect(self._tell)
+
+    def _begin(self) -> None:
+        """Nothing to sum up yet."""
         self.set_own_smoothing(0.0)
         self.set_summary(Summary())
         self.set_count(0)
-        self.rule.currentIndexChanged.connect(self._tell)
-        self.measure.currentIndexChanged.connect(self._tell)
-        self.threshold.valueChanged.connect(self._tell)
-        self.smoothing.valueChanged.connect(self._tell)
-        self.shown.valueChanged.connect(self._tell)
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)

@@ -44,7 +44,7 @@ def test_it_finds_most_of_the_lesion_and_is_unsure_only_of_little(segmenter, cas
     here = slice(middle - 4, middle + 4)
     mask, truth = ensemble.consensus()[0][..., here] > 0, lesion[..., here]
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.8
-    assert (ensemble.variance()[0][..., here] > 0).mean() < 0.05
+    assert (ensemble.variance()[0][..., here] > 0.05).mean() < 0.05  # a smoothed vote leaves a trace of doubt around
 
 
 def test_a_member_differs_in_at_most_one_voxel_of_100_000_between_batch_sizes(segmenter, case):

@@ -25,7 +25,10 @@ from napari_diffseg.segmenting.smoothing import Smoothing
 if TYPE_CHECKING:
     import argparse
 
+    import numpy.typing as npt
     from sampling import Model
+
+    from napari_diffseg.recipe import Recipe
 
 COUNTS = (1, 2, 5, 10, 20, 50)
 
@@ -41,6 +44,7 @@ def main() -> None:
     deep = [(s, m) for s, m in measured if len(m) >= options.deep_members][: options.deep]
     table = _by_members(deep, options.deep_members) if deep else []
     scores = [score(s, m[: options.members]) for s, m in measured]
+    expected = {s.name: model.posterior_mean(s, draws=1, cells=cells, budget=budget) for s, _ in measured}
     figures: dict[str, Any] = {
         "rules": RULES,
         "sampler": chain.name,
@@ -53,7 +57,7 @@ def main() -> None:
         "complete": len(measured) == options.phantoms,
         "ensemble": summary(scores),
         "smoothing_mm": model.recipe.smoothing_mm,
-        "smoothed": summary([_smoothed(s, m[: options.members], model.recipe.smoothing_mm) for s, m in measured]),
+        "smoothed": summary([_smoothed(s, m[: options.members], expected[s.name], model.recipe) for s, m in measured]),
         "by_members": {"phantoms": len(deep), "rows": table},
         "by_phantom": by_phantom(scores),
         "reliability": curve(scores),
@@ -70,12 +74,13 @@ def _by_members(measured: list[tuple[HeldOut, Any]], most: int) -> list[dict[str
     return [{"members": n} | summary([score(s, m[:n]) for s, m in measured]) for n in counts]
 
 
-def _smoothed(subject: HeldOut, members: Bool, smoothing_mm: float) -> Score:
+def _smoothed(subject: HeldOut, members: Bool, expected: npt.NDArray[np.float32], recipe: Recipe) -> Score:
     """The same masks, votes smoothed in the plane of each slice as the engine smooths them."""
     u, v = (size for axis, size in enumerate(subject.spacing_mm) if axis != subject.grid.slice_axis)
-    smoothing = Smoothing(0.0, (smoothing_mm / u, smoothing_mm / v))
+    smoothing = Smoothing(0.0, (recipe.smoothing_mm / u, recipe.smoothing_mm / v))
     votes, count = members.sum(axis=0, dtype=np.uint16), len(members)
-    mean = np.concatenate([smoothing.on_slice([plane[None]], [count], [0]) for plane in votes]) / count
+    planes = zip(votes, expected, strict=True)
+    mean = np.concatenate([smoothing.on_slice(v[None], count, [e[None]], [0]) for v, e in planes]) / count
     return score(subject, members, mean=mean.astype(np.float32))
 
 

@@ -33,7 +33,6 @@ from napari_diffseg.imaging.case import read_case
 from napari_diffseg.imaging.naming import find_case_files
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.segmenting.ensemble import Ensemble
-from napari_diffseg.segmenting.expected import ExpectedMask
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 if TYPE_CHECKING:
@@ -98,16 +97,16 @@ def _evaluate(
     for event in segmenter.segment(case, request):
         match event:
             case Started():
-                ensemble, expected = Ensemble.for_run(event), ExpectedMask(event)
+                ensemble = Ensemble.for_run(event)
             case Expected():
-                expected.add(event.slices, event.probability)
+                ensemble.expect(event.slices, event.probability)
             case Sampled():
                 ensemble.add(event.member, event.slices, event.mask)
     brain = brain_of_images(case).mask
     return {
         "case": folder.name,
         **_figures(ensemble, truth, brain),
-        **(_expected_figures(expected.probability()[0], ensemble, truth, brain) if expected.is_complete else {}),
+        **_expected_figures(ensemble, truth, brain),
         "seconds": round(time.monotonic() - began, 1),
     }
 
@@ -139,8 +138,11 @@ def _unsmoothed(share: np.ndarray, truth: np.ndarray, brain: np.ndarray) -> dict
     return {f"unsmoothed_{name}": value for name, value in _summed(share > 0.5, share, truth, brain).items()}
 
 
-def _expected_figures(p: np.ndarray, ensemble: Ensemble, truth: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
+def _expected_figures(ensemble: Ensemble, truth: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
     """The expected mask, of one evaluation: its own Dice and ECE; its uncertainty against the consensus' errors."""
+    if ensemble.expected is None or not ensemble.expected.is_complete:
+        return {}
+    p = ensemble.expected.probability()[0]
     consensus = ensemble.consensus()[0] > 0
     return {
         "expected_dice": round(dice(p > 0.5, truth), 4),

@@ -10,6 +10,7 @@ from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY, Frame
 from napari_diffseg.plugin.pointer import describe_point
 from napari_diffseg.plugin.result_layers import ResultLayers
+from napari_diffseg.segmenting.expected import ExpectedMask
 
 SHAPE = (7, 6, 5)
 AFFINE = np.array([[0, 2.0, 0, -5], [0, 0, -1.5, 4], [1.0, 0, 0, 3], [0, 0, 0, 1]])
@@ -65,6 +66,22 @@ def test_the_layer_comes_with_those_of_the_first_member_and_not_before(shown):
     assert NAME not in viewer.layers
     show(results, expected, 1, p=0.5)
     assert source(viewer.layers[NAME])[..., 2] == pytest.approx(0.09)
+
+
+def test_what_a_kept_run_expected_is_shown_at_once_and_known_to_its_ensemble(shown):
+    viewer, results, expected = shown
+    known = ExpectedMask(STARTED)
+    known.add((1, 2), np.stack([np.full((1, *SHAPE[:2]), p, np.float32) for p in (0.5, 0.1)], axis=1))
+    expected.show_all(known)
+    results.show_sampled([Sampled("run", 0, (1, 2, 3), np.zeros((1, 3, *SHAPE[:2]), np.bool_))])
+    while results.catch_up(0.0):
+        pass
+    values = source(viewer.layers[NAME])
+    assert values[..., 1] == pytest.approx(0.25)
+    assert values[..., 2] == pytest.approx(0.09)
+    assert not values[..., [0, 3, 4]].any()
+    assert results.ensemble.expected is known
+    assert expected.at((3, 2, 1)) == (0.5,)
 
 
 def test_the_cursor_reads_what_is_expected_where_it_has_come(shown):

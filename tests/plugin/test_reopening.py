@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -56,6 +57,22 @@ def test_a_kept_run_comes_back_with_images_members_and_settings(later, kept):
     assert (run.ending, run.missing, run.plan.checkpoint) == (Ending.DONE, "", "demo")
     assert later.last_results == kept
     assert run.words == "Reopened case_1: 3 members."
+
+
+def test_what_a_kept_run_expected_comes_back_with_it(later, kept):
+    member = nib.load(kept / "members" / "member-001.nii.gz")
+    expected = np.random.default_rng(2).random(SHAPE, np.float32)
+    nib.save(nib.Nifti1Image(expected, member.affine), kept / "expected.nii.gz")
+    [run] = reopen(later, kept)["reopened"]
+    known = np.moveaxis(run.expected.probability()[0], run.started.slice_axis, 0)
+    told = np.moveaxis(expected, run.started.slice_axis, 0)
+    sampled = list(run.started.sampled)
+    np.testing.assert_array_equal(known[sampled], told[sampled])
+
+
+def test_a_kept_run_without_what_it_expected_has_none(later, kept):
+    [run] = reopen(later, kept)["reopened"]
+    assert run.expected is None
 
 
 def test_the_shipped_checkpoint_is_meant_by_its_word_also_beside_a_folder_of_that_name(

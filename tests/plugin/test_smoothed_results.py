@@ -7,7 +7,8 @@ import pytest
 from napari.components import ViewerModel
 from played_runs import catch_up, events_of, play, source, volume
 
-from napari_diffseg.events import Sampled, Stepped
+from napari_diffseg.events import Expected, Sampled, Stepped
+from napari_diffseg.plugin.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.frame import Frame
 from napari_diffseg.plugin.pointer import describe_point, describe_votes
 from napari_diffseg.plugin.result_layers import ResultLayers
@@ -53,6 +54,21 @@ def test_the_layers_hold_what_the_engine_says(viewer, results):
     ensemble = whole(events)
     assert_shown(viewer, ensemble)
     assert not np.array_equal(ensemble.mean(), whole(events_of(members=3)).mean())
+
+
+def test_what_is_expected_has_its_vote_in_the_layers(viewer, results):
+    events = smoothed_events()
+    play(results, events[:1])
+    begun, layers = whole(events), ExpectedLayers(results)
+    shape = begun.mean_slice(0).shape
+    for s in events[0].sampled:
+        p = np.random.default_rng(s).random(shape, np.float32)[:, None]
+        begun.expect((s,), p)
+        layers.show(Expected(events[0].run_id, (s,), p))
+    results.show_sampled([e for e in events if isinstance(e, Sampled)])
+    catch_up(results)
+    assert_shown(viewer, begun)
+    assert not np.array_equal(begun.mean(), whole(events).mean())
 
 
 def test_each_member_reaches_the_neighbours_of_its_slices(viewer, results):

@@ -9,6 +9,7 @@ import pytest
 
 from napari_diffseg.errors import BadImage, BadRequest, OutputExists, OutputFailed
 from napari_diffseg.imaging.volume import Volume
+from napari_diffseg.segmenting.expected import read_expected
 from napari_diffseg.segmenting.export import ExportChoice, count_files, export_run
 from napari_diffseg.segmenting.export_names import Names, Style
 from napari_diffseg.segmenting.stored_run import StoredRecord, StoredRun
@@ -200,15 +201,14 @@ def test_the_expected_mask_goes_along_where_the_run_has_it(run, tmp_path):
     assert not any("Expected" in path.name for path in export_run(run, tmp_path / "without", choice))
     expected = np.linspace(0, 1, np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
     nib.save(nib.Nifti1Image(expected, AFFINE), run.folder / "expected.nii.gz")
+    run = replace(run, expected=read_expected([run.folder / "expected.nii.gz"], run.started))
     assert len(list(export_run(run, tmp_path / "out", choice))) == count_files(run, choice) == 3
     out = tmp_path / "out/sub-case1/anat/sub-case1_desc-diffsegExpected_probseg.nii.gz"
     np.testing.assert_allclose(load(out), expected)
 
 
-def test_an_expected_mask_of_another_grid_is_refused(run, tmp_path):
-    nib.save(
-        nib.Nifti1Image(np.eye(4, dtype=np.float32)[None] + np.zeros((3, 4, 4), np.float32), AFFINE),
-        run.folder / "expected.nii.gz",
-    )
+def test_an_expected_mask_of_another_grid_is_refused(run):
+    path = run.folder / "expected.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((2, 2, 2), np.float32) / 2, AFFINE), path)
     with pytest.raises(BadImage, match=r"expected\.nii\.gz has another shape"):
-        list(export_run(run, tmp_path / "out", ExportChoice(what=("expected",))))
+        read_expected([path], run.started)

@@ -97,16 +97,31 @@ def test_a_finished_run_is_summed_up_anew_where_another_smoothing_is_asked(tiny_
 def test_the_expected_mask_is_there_before_a_member_is_and_the_same_whatever_the_resume(
     tiny_case, tiny_checkpoint, tmp_path
 ):
-    keep(make_folder(tmp_path / "once", tiny_case, tiny_checkpoint), tiny_checkpoint)
+    smooth = replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"smoothing_mm": 1.5}))
+    keep(make_folder(tmp_path / "once", tiny_case, smooth), smooth)
     whole = load(tmp_path / "once" / "expected.nii.gz")
-    cut = make_folder(tmp_path / "cut", tiny_case, tiny_checkpoint, members=1)
-    keep(cut, tiny_checkpoint, stop_after=2)  # started, first step, what it expects
+    cut = make_folder(tmp_path / "cut", tiny_case, smooth, members=1)
+    keep(cut, smooth, stop_after=2)  # started, first step, what it expects
     assert not cut.finished_members()
     np.testing.assert_allclose(load(tmp_path / "cut" / "expected.nii.gz"), whole, atol=1e-5)
     before = (tmp_path / "once" / "expected.nii.gz").read_bytes()
-    keep(make_folder(tmp_path / "once", tiny_case, tiny_checkpoint, members=5), tiny_checkpoint, resume=True)
+    keep(make_folder(tmp_path / "once", tiny_case, smooth, members=5), smooth, resume=True)
     assert (tmp_path / "once" / "expected.nii.gz").read_bytes() == before
     assert 0 < whole.max() <= 1
+    keep(make_folder(tmp_path / "five", tiny_case, smooth, members=5), smooth)
+    for name in ("mask", "mean", "uncertainty"):  # joined by what the first part expected
+        np.testing.assert_array_equal(
+            load(tmp_path / "once" / f"{name}.nii.gz"), load(tmp_path / "five" / f"{name}.nii.gz")
+        )
+
+
+def test_an_expected_mask_that_is_zero_throughout_is_taken_over(tiny_case, tiny_checkpoint, tmp_path):
+    folder = make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2)
+    keep(folder, tiny_checkpoint)
+    path = tmp_path / "run" / "expected.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros(nib.load(path).shape, np.float32), nib.load(path).affine), path)
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=3), tiny_checkpoint, resume=True)
+    assert not read_run(tmp_path / "run").expected.probability().any()
 
 
 @pytest.mark.parametrize("codes", [("L", "P", "S"), ("R", "A", "S"), ("P", "S", "R"), ("S", "L", "A")])

@@ -11,7 +11,8 @@ from scipy.ndimage import gaussian_filter
 
 from napari_diffseg.events import Started
 from napari_diffseg.segmenting.ensemble import Ensemble
-from napari_diffseg.segmenting.smoothing import Smoothing
+from napari_diffseg.segmenting.expected import ExpectedMask
+from napari_diffseg.segmenting.smoothing import Smoothing, share_of
 from napari_diffseg.segmenting.summary import Measure, Rule, Summary
 
 SHAPE, SPACING = (12, 14, 16), (1.0, 2.0, 1.5)
@@ -123,6 +124,68 @@ def test_the_order_in_which_members_come_changes_nothing() -> None:
     for k in (3, 1, 0, 2):
         backwards.add(k, STARTED.slices, np.moveaxis(forwards.member(k), 3, 1))
     assert_array_equal(forwards.mean(), backwards.mean())
+
+
+def expecting(started: Started, *, seed: int = 9) -> np.ndarray:
+    """Random probabilities of all slices of a run, as it tells them."""
+    return np.random.default_rng(seed).random((1, len(started.slices), *SHAPE[:2]), np.float32)
+
+
+@pytest.mark.parametrize(("members", "votes"), [(1, 1), (5, 5), (8, 5)])
+def test_where_the_run_expects_something_the_neighbourhood_votes_by_that(members: int, votes: int) -> None:
+    ensemble, p = made(STARTED, members=members), expecting(STARTED)
+    ensemble.expect(STARTED.slices, p)
+    around = gaussian_filter(np.moveaxis(p[0], 0, 2), [1 / s for s in SPACING])
+    alone = raw_mean(ensemble)
+    joint = (members * alone + votes * np.where(alone == 1, np.maximum(around, 0.001), around)) / (members + votes)
+    inside = (slice(4, -4), slice(2, -2), slice(3, -3))
+    assert_allclose(ensemble.mean()[0][inside], joint[inside], atol=2e-6)
+
+
+def test_slices_of_which_nothing_is_expected_yet_take_part_by_their_members() -> None:
+    ensemble, before = made(STARTED), made(STARTED)
+    ensemble.expect((3,), expecting(STARTED)[:, :1])
+    changed = {s for s in STARTED.slices if not np.array_equal(ensemble.mean_slice(s), before.mean_slice(s))}
+    assert 3 in changed
+    assert changed <= ensemble.within_reach([3])
+
+
+def test_without_smoothing_what_is_expected_has_no_vote() -> None:
+    ensemble = made(replace(STARTED, smoothing_mm=0.0))
+    ensemble.expect(STARTED.slices, expecting(STARTED))
+    assert_allclose(ensemble.mean()[0], raw_mean(ensemble), rtol=1e-6)
+
+
+@pytest.mark.parametrize("members", [1, 2, 5, 9])
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_what_is_expected_never_outvotes_members_that_agree(members: int, p: float) -> None:
+    ensemble = Ensemble.for_run(STARTED)
+    mask = np.zeros((1, SHAPE[2], SHAPE[0], SHAPE[1]), np.bool_)
+    mask[0, 8, 6, 7] = mask[0, 2:5, 3:6, 3:6] = True
+    for k in range(members):
+        ensemble.add(k, STARTED.slices, mask)
+    ensemble.expect(STARTED.slices, np.full(mask.shape, p, np.float32))
+    assert_array_equal(ensemble.consensus()[0], np.moveaxis(mask[0], 0, 2))
+
+
+def test_as_a_volume_and_slice_by_slice_it_is_the_same_with_what_is_expected() -> None:
+    ensemble = made(STARTED)
+    ensemble.expect(STARTED.slices, expecting(STARTED))
+    votes = np.sum([ensemble.member(k) for k in range(4)], axis=0)
+    volume = ensemble.smoothing.on_volume(
+        votes, 4, slice_axis=2, slices=STARTED.slices, expected=ensemble.whole_members().expected
+    )
+    assert_array_equal(ensemble.mean(), volume / np.float32(4))
+    assert_array_equal(ensemble.mean(), ensemble.whole().mean())
+
+
+def test_votes_for_any_label_are_joined_by_the_likeliest_label() -> None:
+    two = replace(STARTED, labels=("core", "whole"))
+    expected = ExpectedMask(two)
+    p = np.concatenate([expecting(STARTED, seed=s) for s in (1, 2)])
+    expected.add(two.slices, p)
+    votes = np.ones((1, SHAPE[0], SHAPE[1]), np.uint16)
+    assert_array_equal(share_of(votes, 4, 5, expected), p[:, 5].max(axis=0, keepdims=True))
 
 
 def test_members_are_left_as_they_are() -> None:

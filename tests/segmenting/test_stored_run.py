@@ -29,6 +29,30 @@ def test_a_finished_run_is_read_back_to_the_last_voxel(told, tmp_path):
     np.testing.assert_array_equal(run.ensemble().mean()[0], mean)
 
 
+def test_an_expected_mask_is_read_and_has_its_vote_and_a_damaged_one_is_noted(told, tmp_path):
+    folder = tmp_path / "run"
+    alone = read_run(folder)
+    assert alone.expected is None
+    grid = alone.grid
+    p = np.random.default_rng(1).random(grid.shape, np.float32)
+    nib.save(nib.Nifti1Image(p, grid.affine), folder / "expected.nii.gz")
+    run = read_run(folder)
+    inner = told.sampled[len(told.sampled) // 2]
+    known = run.expected.on_slice(inner)
+    np.testing.assert_allclose(known[0], np.moveaxis(p, told.slice_axis, 0)[inner], atol=1e-6)
+    votes = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
+    assert not np.array_equal(run.smoothed(votes, smoothing_mm=1.0), alone.smoothed(votes, smoothing_mm=1.0))
+    np.testing.assert_array_equal(
+        run.smoothed(votes) / np.float32(len(run.members)),
+        run.ensemble().mean(),
+    )
+    (folder / "expected.nii.gz").write_bytes(b"broken")
+    run = read_run(folder)
+    assert run.expected is None
+    assert "expected mask is left out" in run.notes[0]
+    assert "expected.nii.gz" in run.notes[0]
+
+
 def test_a_run_that_was_killed_is_read_with_the_members_it_has(told, tmp_path):
     folder = tmp_path / "run"
     for name in ("mask.nii.gz", "mean.nii.gz", "uncertainty.nii.gz", "members/member-003.nii.gz"):

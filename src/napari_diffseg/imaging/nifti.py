@@ -60,6 +60,18 @@ def read_volume(path: Path | str, *, channel: int | None = None) -> Volume:
     return stored.volume(stored.index(channel))
 
 
+def read_map(path: Path | str) -> Volume:
+    """Read a map that was computed, such as a probability: as `read_volume`, but it may be 0 throughout.
+
+    Raises
+    ------
+    BadImage
+        As `read_volume`.
+    """
+    stored = _read(Path(path))
+    return stored.volume(stored.index(None), constant=True)
+
+
 def read_mask(path: Path | str) -> Volume:
     """Read a label mask: whole numbers, which may be 0 throughout.
 

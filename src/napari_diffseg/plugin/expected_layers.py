@@ -9,14 +9,15 @@ import numpy as np
 from napari_diffseg.plugin.color_bar import show_bar_when_seen
 from napari_diffseg.plugin.frame import RESULT_KEY
 from napari_diffseg.plugin.result_style import uncertainty_style
-from napari_diffseg.segmenting.expected import ExpectedMask
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from napari.layers import Layer
 
     from napari_diffseg.events import Expected
     from napari_diffseg.plugin.result_layers import ResultLayers
     from napari_diffseg.plugin.result_view import ResultView, Voxel
+    from napari_diffseg.segmenting.expected import ExpectedMask
 
 _LARGEST: Final = 0.25  # p (1 - p) of a coin
 
@@ -35,7 +36,6 @@ class ExpectedLayers:
 
     def __init__(self, results: ResultLayers) -> None:
         self._results = results
-        self._mask: ExpectedMask | None = None
         self._layers: list[Layer] = []
 
     def begin(self) -> None:
@@ -43,34 +43,44 @@ class ExpectedLayers:
         for layer in self._layers:
             if layer.visible:
                 layer.visible = False
-        self._mask, self._layers = None, []
+        self._layers = []
 
     def at(self, voxel: Voxel) -> tuple[float, ...] | None:
         """What the run on the screen expects of each label at a source voxel; None where it expects nothing."""
-        return None if self._mask is None else self._mask.at(voxel)
+        view = self._results.view
+        return None if view is None or view.ensemble.expected is None else view.ensemble.expected.at(voxel)
 
     def show(self, event: Expected) -> None:
-        """Take in what the run on the screen expects on some slices."""
+        """Take in what the run on the screen expects on some slices, for its ensemble too; what it knows stays."""
         view = self._results.view
-        if view is None:
+        if view is None or view.ensemble.expected is None:
             return
-        if self._mask is None:
-            self._mask = ExpectedMask(view.started)
-            self._layers = [self._make(view, c) for c in range(len(view.started.labels))]
-        self._mask.add(event.slices, event.probability)
+        expected = view.ensemble.expected
+        view.ensemble.expect(event.slices, event.probability)
+        if not self._layers:
+            empty = np.zeros((len(view.started.labels), *view.started.source_shape), np.float32)
+            self._layers = [self._make(view, c, data) for c, data in enumerate(empty)]
         axis = view.started.slice_axis
-        for layer, p in zip(self._layers, self._mask.probability(), strict=True):
+        for layer, p in zip(self._layers, expected.probability(), strict=True):
             planes = np.moveaxis(view.frame.to_source(layer.data), axis, 0)
             known = np.moveaxis(p, axis, 0)[list(event.slices)]
             planes[list(event.slices)] = known * (1 - known)
             layer.refresh(extent=False, thumbnail=False, highlight=False)
 
-    def _make(self, view: ResultView, c: int) -> Layer:
+    def show_all(self, expected: ExpectedMask) -> None:
+        """Take in what the run on the screen expects on all of its slices, as one that was kept knows it."""
+        view = self._results.view
+        if view is None:
+            return
+        view.ensemble.expected = expected
+        self._layers = [self._make(view, c, data) for c, data in enumerate(expected.variance())]
+
+    def _make(self, view: ResultView, c: int, variance: npt.NDArray[np.float32]) -> Layer:
         from napari.layers import Image
 
         labels = view.started.labels
         tag = f" {labels[c]}" if len(labels) > 1 else ""
-        data = view.frame.to_display(np.zeros(view.started.source_shape, np.float32))
+        data = view.frame.to_display(variance)
         attributes = view.frame.layer_attributes()
         attributes["metadata"] = {**attributes["metadata"], RESULT_KEY: view.prefix}
         style = uncertainty_style(_LARGEST) | {"visible": False}

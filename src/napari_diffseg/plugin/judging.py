@@ -115,7 +115,13 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
     count = len(members.members)
     volumes = (members.member(k) for k in members.members)
     smoothing = Smoothing.of_run(asked.view.started, asked.summary.smoothing_mm)
-    smooth = partial(smoothing.on_volume, count=count, slice_axis=members.slice_axis, slices=members.slices)
+    smooth = partial(
+        smoothing.on_volume,
+        count=count,
+        slice_axis=members.slice_axis,
+        slices=members.slices,
+        expected=members.expected,
+    )
     masks = consensus_of(volumes, votes=by_label, count=count, summary=asked.summary, smoothed=smooth(by_label))
     raise_if(stop)
     judgement = judge(

@@ -281,6 +281,8 @@ class DiffsegPanel(QWidget):
         self._timesteps = run.started.timesteps
         self._take_settings(run.plan, run.started)
         self._begin_results(run.started, run.frame)
+        if run.expected is not None:
+            self.expected.show_all(run.expected)
         self.results.show_sampled(run.sampled)
         self.exploring.follow(list(run.sampled))
         self._end_results(run.ending)

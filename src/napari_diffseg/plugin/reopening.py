@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.mailbox import Mailbox
     from napari_diffseg.plugin.reader import LayerData
     from napari_diffseg.plugin.run_origin import RunOrigin
+    from napari_diffseg.segmenting.expected import ExpectedMask
     from napari_diffseg.segmenting.stored_run import StoredRun
 
 
@@ -34,6 +35,8 @@ class ReopenedRun:
     ----------
     started : Started
         The event with which it began.
+    expected : ExpectedMask or None
+        What it expected, where it had that of every slice.
     sampled : tuple of Sampled
         Its members.
     ending : Ending
@@ -47,6 +50,7 @@ class ReopenedRun:
     """
 
     started: Started
+    expected: ExpectedMask | None
     sampled: tuple[Sampled, ...]
     ending: Ending
     plan: RunPlan
@@ -104,6 +108,7 @@ def _reopened(run: StoredRun, origin: RunOrigin, found: Mapping[str, LayerData],
     words = f"Reopened {run.record.case}: {len(run.members)} members.{state}"
     return ReopenedRun(
         started=run.started,
+        expected=run.expected,
         sampled=run.sampled,
         ending=Ending.DONE if run.is_complete else Ending.CANCELLED,
         plan=plan,

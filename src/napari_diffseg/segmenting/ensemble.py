@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_diffseg.segmenting.smoothing import NO_SMOOTHING, Smoothing
+from napari_diffseg.segmenting.expected import ExpectedMask
+from napari_diffseg.segmenting.smoothing import NO_SMOOTHING, Smoothing, share_of
 from napari_diffseg.segmenting.whole_members import WholeMembers
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Ensemble:
         Those of them that are sampled; the others are zero.
     smoothing : Smoothing
         How votes are smoothed for mean, variance, entropy and consensus; may be set anew at any time.
+    expected : ExpectedMask, optional
+        What the run expects, for the smoothing; may be added to at any time.
 
     References
     ----------
@@ -58,6 +61,7 @@ class Ensemble:
     slices: Sequence[int]
     sampled: Sequence[int]
     smoothing: Smoothing = NO_SMOOTHING
+    expected: ExpectedMask | None = None
     _row: dict[int, int] = field(init=False, repr=False)
     _plane: tuple[int, int] = field(init=False, repr=False)
     _votes: npt.NDArray[np.uint16] = field(init=False, repr=False)
@@ -74,7 +78,7 @@ class Ensemble:
     def for_run(cls, started: Started) -> Ensemble:
         """An empty ensemble for the run that `started` announces, smoothed as its checkpoint says."""
         s = started
-        return cls(s.labels, s.source_shape, s.slice_axis, s.slices, s.sampled, Smoothing.of_run(s))
+        return cls(s.labels, s.source_shape, s.slice_axis, s.slices, s.sampled, Smoothing.of_run(s), ExpectedMask(s))
 
     def add(self, member: int, slices: Sequence[int], mask: Bool) -> None:
         """Add a member on some slices; slices that it has already are left as they are.
@@ -98,6 +102,19 @@ class Ensemble:
             bits[:, row] = np.packbits(flat, axis=-1)
             self._votes[:, row] += flat.reshape(-1, *self._plane)
             done[row] = True
+
+    def expect(self, slices: Sequence[int], probability: Float) -> None:
+        """Learn what the run expects on some slices, for the smoothing; what is known already stays.
+
+        Parameters
+        ----------
+        slices : sequence of int
+            Source slice indices, all of the run's.
+        probability : ndarray, (labels, len(slices), U, V), float32
+            P(lesion), in [0, 1].
+        """
+        assert self.expected is not None  # for_run makes it
+        self.expected.add(slices, probability)
 
     def _empty_rows(self) -> Bool:
         """Rows (S,) that need no sampling: without brain, zero in every member."""
@@ -127,8 +144,8 @@ class Ensemble:
         return member in self._done and bool(self._done[member].all())
 
     def whole(self) -> Ensemble:
-        """The ensemble of those members alone that are final on all slices."""
-        whole = Ensemble(self.labels, self.source_shape, self.slice_axis, self.slices, self.sampled, self.smoothing)
+        """The ensemble of those members alone that are final on all slices, and what it expects if that is."""
+        whole = replace(self, expected=self._expected_everywhere())
         for k in self.members:
             whole.add(k, self.slices, self._unpacked(k))
         return whole
@@ -142,7 +159,12 @@ class Ensemble:
             Only those among so many members with the lowest numbers, as in `votes_slice`. All by default.
         """
         bits = {k: self._bits[k] for k in self.begun[:first] if self.is_complete(k)}
-        return WholeMembers(self.source_shape, self.slice_axis, tuple(self.slices), bits)
+        expected = self._expected_everywhere()
+        return WholeMembers(self.source_shape, self.slice_axis, tuple(self.slices), bits, expected)
+
+    def _expected_everywhere(self) -> ExpectedMask | None:
+        """What the run expects, once it is known of every slice; it is not added to any more."""
+        return self.expected if self.expected is not None and self.expected.is_complete else None
 
     def counts(self) -> npt.NDArray[np.int64]:
         """Members that are final on each slice, (S,); on a slice without brain, all that have begun."""
@@ -226,10 +248,10 @@ class Ensemble:
         votes, count = self.votes_slice(slice_index, first=first)
         if self.smoothing.is_none:
             return votes, count
-        near = sorted(self.within_reach([slice_index]))
-        asked = [self.votes_slice(n, first=first) for n in near]
-        offsets = [n - slice_index for n in near]
-        return self.smoothing.on_slice([v for v, _ in asked], [n for _, n in asked], offsets), count
+        asked = {n: self.votes_slice(n, first=first) for n in sorted(self.within_reach([slice_index]))}
+        voted = {n: share_of(*on_slice, n, self.expected) for n, on_slice in asked.items() if on_slice[1]}
+        offsets = [n - slice_index for n in voted]
+        return self.smoothing.on_slice(votes, count, list(voted.values()), offsets), count
 
     def within_reach(self, slices: Iterable[int]) -> set[int]:
         """Those of the run's slices whose averages the votes on some slices have a part in."""

@@ -145,7 +145,7 @@ def count_files(run: StoredRun, choice: ExportChoice) -> int:
 
 def _wanted(run: StoredRun, choice: ExportChoice) -> list[tuple[str, int | None]]:
     """Maps and members to write; the uncertainty of fewer than two members does not exist, nor each expected mask."""
-    there = {"mask": True, "mean": True, "uncertainty": len(run.members) > 1, "expected": bool(run.expected_files)}
+    there = {"mask": True, "mean": True, "uncertainty": len(run.members) > 1, "expected": run.expected is not None}
     maps: list[tuple[str, int | None]] = [(what, None) for what, ok in there.items() if ok and what in choice.what]
     return maps + ([("member", k) for k in run.members] if "members" in choice.what else [])
 
@@ -155,7 +155,8 @@ def _maps(run: StoredRun, summary: Summary, what: str, number: int | None) -> np
     if number is not None:
         return run.members[number].astype(np.uint8)
     if what == "expected":
-        return run.expected()
+        assert run.expected is not None  # it would not have been chosen
+        return run.expected.probability()
     votes: npt.NDArray[np.uint16] = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
     smoothed = run.smoothed(votes, smoothing_mm=summary.smoothing_mm)
     count = len(run.members)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import Expected, Finished, Sampled, Started
-from napari_diffseg.segmenting.expected import ExpectedMask
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -59,18 +58,15 @@ def keep_run(
     request = _remaining(folder) if resume else folder.request
     source = _nothing_left(segmenter, folder) if request is None else segmenter.segment(folder.case, request, gaze=gaze)
     ensemble: Ensemble | None = None
-    expected: ExpectedMask | None = None
     finished: Finished | None = None
     try:
         for event in source:
             match event:
                 case Started():
                     ensemble = folder.resume(event) if resume else folder.begin(event)
-                    expected = ExpectedMask(event)
                 case Expected():
-                    assert expected is not None  # Started comes first
-                    expected.add(event.slices, event.probability)
-                    folder.keep_expected(expected)
+                    assert ensemble is not None  # Started comes first
+                    folder.keep_expected(event, ensemble)
                 case Sampled():
                     assert ensemble is not None  # Started comes first
                     ensemble.add(event.member, event.slices, event.mask)

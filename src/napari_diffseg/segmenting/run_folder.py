@@ -22,6 +22,7 @@ from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.segmenting.ensemble import Ensemble
+from napari_diffseg.segmenting.expected import read_expected
 from napari_diffseg.segmenting.identity import difference, identity_of
 from napari_diffseg.segmenting.parts import Part, parts_of, unclaimed
 from napari_diffseg.segmenting.result_names import MAPS, channel_tails
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_diffseg.checkpoint import Checkpoint
-    from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started
+    from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started
     from napari_diffseg.imaging.case import Case
-    from napari_diffseg.segmenting.expected import ExpectedMask
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +138,8 @@ class RunFolder:
         ensemble = Ensemble.for_run(started)
         for k in self.finished_members():
             ensemble.add(k, started.slices, self._read_member(k, started))
+        if self._has_expected():
+            ensemble.expected = read_expected(self._paths("expected"), started)
         self._open(started, ensemble, earlier=parts_of(self._record() or {}, ensemble.members))
         return ensemble
 
@@ -161,10 +163,15 @@ class RunFolder:
         if ensemble.is_complete(event.member):
             self._write("members/member", ensemble.member(event.member), number=event.member)
 
-    def keep_expected(self, expected: ExpectedMask) -> None:
-        """Write the expected mask once it is complete; what an earlier part of the run wrote stays."""
-        if expected.is_complete and not all(p.exists() for p in self._paths("expected")):
+    def keep_expected(self, event: Expected, ensemble: Ensemble) -> None:
+        """Let the ensemble know what is expected, and write it once it is complete; what an earlier part knew stays."""
+        ensemble.expect(event.slices, event.probability)
+        expected = ensemble.expected
+        if expected is not None and expected.is_complete and not self._has_expected():
             self._write("expected", expected.probability())
+
+    def _has_expected(self) -> bool:
+        return all(p.exists() for p in self._paths("expected"))
 
     def finish(self, finished: Finished | None, ensemble: Ensemble) -> None:
         """Write the maps of the whole members and `run.json`, which stays 'running' without `finished`.

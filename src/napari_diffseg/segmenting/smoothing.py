@@ -1,4 +1,4 @@
-"""Votes joined by those of a small neighbourhood: few members, each slice sampled alone, say more together."""
+"""Votes joined by that of a small neighbourhood: few members, each slice sampled alone, say more together."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_diffseg.events import Started, Window
+    from napari_diffseg.segmenting.expected import ExpectedMask
 
 Float = npt.NDArray[np.float32]
 Votes = npt.NDArray[np.integer[Any]] | Float
@@ -25,7 +26,9 @@ _MOST_VOTES: Final = 5
 _REACH: Final = 4
 """Standard deviations after which the Gaussian is cut off."""
 _DECIMALS: Final = 6
-"""Of a share: where all members agree it stays 0 or 1, whatever the order of a sum."""
+"""Of a share: where members agree, and with what is expected, it stays 0 or 1, whatever is summed first."""
+_LEAST: Final = np.float32(1e-3)
+"""Share that a neighbourhood has at least where all members mark a voxel, so that they are never outvoted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,12 @@ class Smoothing:
     """Lets a voxel's neighbourhood vote with its members before an ensemble is summed up.
 
     With K members the share of votes is off by up to 1 / (2 sqrt K) at a voxel, and neighbouring slices are sampled
-    independently; what readers would mark varies slowly. So the neighbourhood, averaged by a Gaussian, gets as many
-    votes as there are members, at most five: with K votes v, c = min(K, 5) and an average share q, the share becomes
-    (v + c q) / (K + c), the posterior mean under a beta prior of mean q and weight c. What all members mark stays
-    above a half and what none marks below, whatever surrounds it. What was not asked for (slices, or voxels outside the
-    window or the volume) has no part in an average.
+    independently; what readers would mark varies slowly. So the neighbourhood gets as many votes as there are members,
+    at most five. It votes by what the run expected of it before it sampled (see `ExpectedMask`), which has no coarse
+    levels, or, of checkpoints that expect nothing, by the share of its members; both averaged by a Gaussian. With K
+    votes v, c = min(K, 5) and an average share q, the share becomes (v + c q) / (K + c), the posterior mean under a
+    beta prior of mean q and weight c. What all members mark stays above a half and what none marks below, whatever
+    surrounds it. What was not asked for (slices, or voxels outside the window or the volume) has no part in an average.
 
     Attributes
     ----------
@@ -71,40 +75,51 @@ class Smoothing:
         """How many slices to each side have a part in an average."""
         return int(_REACH * self.along + 0.5)
 
-    def on_slice(self, votes: Sequence[Votes], counts: Sequence[int], offsets: Sequence[int]) -> Float:
-        """Votes on one slice, with those of the neighbourhood.
+    def on_slice(self, votes: Votes, count: int, shares: Sequence[Float], offsets: Sequence[int]) -> Float:
+        """Votes on one slice, with that of the neighbourhood.
 
         Parameters
         ----------
-        votes : sequence of ndarray, (labels, U, V), int
-            Of the slice and of its neighbours.
-        counts : sequence of int
-            Members that voted on each; one without any has no part.
+        votes : ndarray, (labels, U, V), int
+            Of the slice.
+        count : int
+            Members that voted.
+        shares : sequence of ndarray, (labels, U, V), float32
+            P(lesion) of the slice and of its neighbours, as far as there is one; in [0, 1].
         offsets : sequence of int
-            How many slices away each is; one of them, the slice itself, is 0.
+            How many slices away each of `shares` is.
 
         Returns
         -------
         ndarray of float32, (labels, U, V)
             In votes of the slice's own members; 0 while it has none.
         """
-        here = list(offsets).index(0)
-        own, count = votes[here], counts[here]
         if count == 0:
-            return np.zeros(votes[0].shape, np.float32)
-        share, total = np.zeros(votes[0].shape, np.float32), 0.0
-        for there, of, offset in zip(votes, counts, offsets, strict=True):
-            weight = np.exp(-0.5 * (offset / self.along) ** 2) if self.along else float(offset == 0)
-            if of and weight:
-                share += np.float32(weight) * there.astype(np.float32)
-                total += weight * of
-        around = self._in_plane(share / np.float32(total))
+            return np.zeros(votes.shape, np.float32)
+        own = votes.astype(np.float32)
+        around = np.where(own == count, _LEAST, np.float32(0))
+        around = np.maximum(around, self._in_plane(self._along(shares, offsets)))
         more = min(count, _MOST_VOTES)
-        joint = (own.astype(np.float32) + np.float32(more) * around) / np.float32(count + more)
+        joint = (own + np.float32(more) * around) / np.float32(count + more)
         return np.asarray(np.round(joint, _DECIMALS) * np.float32(count), np.float32)
 
-    def on_volume(self, votes: Votes, count: int, *, slice_axis: int, slices: Sequence[int]) -> Votes:
+    def on_volume(
+        self, votes: Votes, count: int, *, slice_axis: int, slices: Sequence[int], expected: ExpectedMask | None = None
+    ) -> Votes:
         """Votes of `count` members in a volume, (labels, X, Y, Z), smoothed on the slices that the run covers.
+
+        Parameters
+        ----------
+        votes : ndarray, (labels, X, Y, Z), int
+            Of each label, or (1, X, Y, Z) of any of them.
+        count : int
+            Members that voted.
+        slice_axis : int
+            The axis along which slices are counted.
+        slices : sequence of int
+            Slices that the run covers.
+        expected : ExpectedMask, optional
+            What the run expects.
 
         Returns
         -------
@@ -117,8 +132,19 @@ class Smoothing:
         planes, smooth = (np.moveaxis(volume, slice_axis + 1, 0) for volume in (votes, out))
         for s in slices:
             near = [n for n in slices if abs(n - s) <= self.reach]
-            smooth[s] = self.on_slice([planes[n] for n in near], [count] * len(near), [n - s for n in near])
+            shares = [share_of(planes[n], count, n, expected) for n in near]
+            smooth[s] = self.on_slice(planes[s], count, shares, [n - s for n in near])
         return out
+
+    def _along(self, shares: Sequence[Float], offsets: Sequence[int]) -> Float:
+        """The Gaussian along the slice axis."""
+        average, total = np.zeros(shares[0].shape, np.float32), 0.0
+        for share, offset in zip(shares, offsets, strict=True):
+            weight = np.exp(-0.5 * (offset / self.along) ** 2) if self.along else float(offset == 0)
+            if weight:
+                average += np.float32(weight) * share
+                total += weight
+        return average / np.float32(total)
 
     def _in_plane(self, share: Float) -> Float:
         """The Gaussian across (labels, U, V), of what lies within the window alone; the others are left at 0."""
@@ -132,6 +158,26 @@ class Smoothing:
 
 
 NO_SMOOTHING: Final = Smoothing()
+
+
+def share_of(votes: Votes, count: int, slice_index: int, expected: ExpectedMask | None) -> Float:
+    """P(lesion) on a slice: what the run expects there, or, where that is not known, the share of its members.
+
+    Parameters
+    ----------
+    votes : ndarray, (labels, U, V), int
+        Of each label, or (1, U, V) of any of them.
+    count : int
+        Members that voted, at least one where nothing is expected.
+    slice_index : int
+        Source index of the slice.
+    expected : ExpectedMask or None
+        What the run expects; of any of several labels, what it expects of the likeliest.
+    """
+    known = None if expected is None else expected.on_slice(slice_index)
+    if known is None:
+        return np.asarray(votes / np.float32(count), np.float32)
+    return known if len(known) == len(votes) else known.max(axis=0, keepdims=True)
 
 
 def _blurred(share: Float, across: tuple[float, float]) -> Float:

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_diffseg.errors import BadCase, BadImage
 from napari_diffseg.events import Sampled, Started, make_request
 from napari_diffseg.imaging.naming import shown_name
-from napari_diffseg.imaging.nifti import read_mask, read_volume
+from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM, describe_validation
 from napari_diffseg.segmenting.ensemble import Ensemble
+from napari_diffseg.segmenting.expected import read_expected
 from napari_diffseg.segmenting.result_names import channel_tails
 from napari_diffseg.segmenting.smoothing import Smoothing
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.segmenting.expected import ExpectedMask
     from napari_diffseg.segmenting.smoothing import Votes
     from napari_diffseg.segmenting.summary import Summary
 
@@ -101,6 +103,8 @@ class StoredRun:
         A volume with the affine and header that its files have; its array is that of one member.
     members : mapping of int to ndarray, (labels, X, Y, Z), bool
         The whole members, by their number from 0, in the voxel order of the grid.
+    expected : ExpectedMask or None
+        What the run expected, where it had that of every slice.
     notes : tuple of str
         What could not be read, in sentences.
     """
@@ -109,6 +113,7 @@ class StoredRun:
     record: StoredRecord
     grid: Volume
     members: dict[int, npt.NDArray[np.bool_]]
+    expected: ExpectedMask | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -163,6 +168,7 @@ class StoredRun:
     def ensemble(self) -> Ensemble:
         """The ensemble of all members that are there."""
         ensemble = Ensemble.for_run(self.started)
+        ensemble.expected = self.expected
         for event in self.sampled:
             ensemble.add(event.member, event.slices, event.mask)
         return ensemble
@@ -172,30 +178,20 @@ class StoredRun:
         return self.record.smoothing_mm if summary.smoothing_mm is None else summary.smoothing_mm
 
     def smoothed(self, votes: Votes, *, smoothing_mm: float | None = None) -> Votes:
-        """Votes of all members, (labels, X, Y, Z), smoothed over so many mm; by default as the run's own maps are."""
-        smoothing = Smoothing.of_run(self.started, smoothing_mm)
-        slices = self.started.slices
-        return smoothing.on_volume(votes, len(self.members), slice_axis=self.started.slice_axis, slices=slices)
+        """Votes of all members, (labels, X, Y, Z), smoothed over so many mm; by default as the run's own maps are.
 
-    @property
-    def expected_files(self) -> tuple[Path, ...]:
-        """The files of the expected mask, one a channel; none where the run has none."""
-        paths = tuple(self.folder / f"expected{tail}.nii.gz" for tail in channel_tails(self.labels))
-        return paths if all(p.exists() for p in paths) else ()
-
-    def expected(self) -> npt.NDArray[np.float32]:
-        """The probability of each voxel after one evaluation, (labels, X, Y, Z), in the voxel order of the grid.
-
-        Raises
-        ------
-        BadImage
-            If a file of it is damaged, or not on the grid.
+        Parameters
+        ----------
+        votes : ndarray, (labels, X, Y, Z), int
+            Of each label, or (1, X, Y, Z) of any of them.
+        smoothing_mm : float, optional
+            Standard deviation of the Gaussian.
         """
-        volumes = [read_volume(p) for p in self.expected_files]
-        for path, volume in zip(self.expected_files, volumes, strict=True):
-            if volume.shape != self.grid.shape:
-                raise BadImage(f"{shown_name(path)} has another shape than the members: delete it.")
-        return np.stack([v.data.astype(np.float32) for v in volumes])
+        started, count = self.started, len(self.members)
+        smoothing = Smoothing.of_run(started, smoothing_mm)
+        return smoothing.on_volume(
+            votes, count, slice_axis=started.slice_axis, slices=started.slices, expected=self.expected
+        )
 
 
 def find_runs(folder: Path) -> tuple[Path, ...]:
@@ -208,7 +204,7 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
 
 
 def read_run(folder: Path | str, *, check_stop: Callable[[], None] = lambda: None) -> StoredRun:
-    """Read a run's folder, finished or cut short; a member that is damaged is left out and noted.
+    """Read a run's folder, finished or cut short; a member or expected mask that is damaged is left out and noted.
 
     Parameters
     ----------
@@ -239,7 +235,18 @@ def read_run(folder: Path | str, *, check_stop: Callable[[], None] = lambda: Non
         raise BadCase(" ".join([f"{folder} holds a run without a whole member: run it again.", *notes]))
     if not 0 <= min(record.slices) <= max(record.slices) < grid.shape[record.slice_axis]:
         raise BadCase(f"{folder}: run.json speaks of slices that its members do not have: choose another run.")
-    return StoredRun(folder, record, grid, members, tuple(notes))
+    run = StoredRun(folder, record, grid, members)
+    check_stop()
+    try:
+        run = replace(run, expected=_expected(run))
+    except BadImage as err:
+        notes.append(f"The expected mask is left out, so smoothed maps follow the members alone: {err}")
+    return replace(run, notes=tuple(notes))
+
+
+def _expected(run: StoredRun) -> ExpectedMask | None:
+    paths = [run.folder / f"expected{tail}.nii.gz" for tail in channel_tails(run.labels)]
+    return read_expected(paths, run.started) if all(p.exists() for p in paths) else None
 
 
 def read_record(folder: Path) -> StoredRecord:

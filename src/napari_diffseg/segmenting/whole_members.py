@@ -11,6 +11,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from napari_diffseg.segmenting.expected import ExpectedMask
+
 Bool = npt.NDArray[np.bool_]
 
 
@@ -32,6 +34,8 @@ class WholeMembers:
         Source slice indices that the run covers, increasing.
     bits : mapping of int to ndarray, (labels, S, packed bits), uint8
         Each member, its slices packed one by one.
+    expected : ExpectedMask or None
+        What the run expects, where it is known of every slice.
     before_read : callable
         Called before each member is unpacked; what it raises ends a long reading.
     """
@@ -40,6 +44,7 @@ class WholeMembers:
     slice_axis: int
     slices: tuple[int, ...]
     bits: Mapping[int, npt.NDArray[np.uint8]]
+    expected: ExpectedMask | None = None
     before_read: Callable[[], None] = _go_on
 
     @property

@@ -79,8 +79,11 @@ def _smoothed(subject: HeldOut, members: Bool, expected: npt.NDArray[np.float32]
     u, v = (size for axis, size in enumerate(subject.spacing_mm) if axis != subject.grid.slice_axis)
     smoothing = Smoothing(0.0, (recipe.smoothing_mm / u, recipe.smoothing_mm / v))
     votes, count = members.sum(axis=0, dtype=np.uint16), len(members)
-    planes = zip(votes, expected, strict=True)
-    mean = np.concatenate([smoothing.on_slice(v[None], count, [e[None]], [0]) for v, e in planes]) / count
+    if smoothing.is_none:
+        return score(subject, members)
+    shares = votes.astype(np.float32) / count if recipe.prediction == "epsilon" else expected
+    planes = zip(votes, shares, strict=True)
+    mean = np.concatenate([smoothing.on_slice(v[None], count, [share[None]], [0]) for v, share in planes]) / count
     return score(subject, members, mean=mean.astype(np.float32))
 
 

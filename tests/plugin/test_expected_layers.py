@@ -84,6 +84,16 @@ def test_what_a_kept_run_expected_is_shown_at_once_and_known_to_its_ensemble(sho
     assert expected.at((3, 2, 1)) == (0.5,)
 
 
+def test_what_members_expect_that_were_added_to_a_run_without_it_is_not_shown(shown):
+    viewer, results, expected = shown
+    results.show_sampled([Sampled("run", 0, (1, 2, 3), np.zeros((1, 3, *SHAPE[:2]), np.bool_))])
+    expected.show(expecting(1, 2, p=0.5))
+    while results.catch_up(0.0):
+        pass
+    assert NAME not in viewer.layers
+    assert expected.at((3, 2, 2)) is None
+
+
 def test_the_cursor_reads_what_is_expected_where_it_has_come(shown):
     _, results, expected = shown
     expected.show(expecting(2, p=0.7))

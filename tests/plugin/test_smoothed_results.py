@@ -36,6 +36,8 @@ def whole(events):
     """The ensemble of all that was sampled, without layers."""
     ensemble = Ensemble.for_run(events[0])
     for event in events:
+        if isinstance(event, Expected):
+            ensemble.expect(event.slices, event.probability)
         if isinstance(event, Sampled):
             ensemble.add(event.member, event.slices, event.mask)
     return ensemble
@@ -59,12 +61,14 @@ def test_the_layers_hold_what_the_engine_says(viewer, results):
 def test_what_is_expected_has_its_vote_in_the_layers(viewer, results):
     events = smoothed_events()
     play(results, events[:1])
-    begun, layers = whole(events), ExpectedLayers(results)
-    shape = begun.mean_slice(0).shape
-    for s in events[0].sampled:
-        p = np.random.default_rng(s).random(shape, np.float32)[:, None]
-        begun.expect((s,), p)
-        layers.show(Expected(events[0].run_id, (s,), p))
+    layers, shape = ExpectedLayers(results), whole(events).mean_slice(0).shape
+    told = [
+        Expected(events[0].run_id, (s,), np.random.default_rng(s).random(shape, np.float32)[:, None])
+        for s in events[0].sampled
+    ]
+    begun = whole([events[0], *told, *events[1:]])
+    for event in told:
+        layers.show(event)
     results.show_sampled([e for e in events if isinstance(e, Sampled)])
     catch_up(results)
     assert_shown(viewer, begun)

@@ -9,7 +9,7 @@ import pytest
 
 from napari_diffseg.errors import BadImage, BadRequest, OutputExists, OutputFailed
 from napari_diffseg.imaging.volume import Volume
-from napari_diffseg.segmenting.expected import read_expected
+from napari_diffseg.segmenting.expected_file import read_expected
 from napari_diffseg.segmenting.export import ExportChoice, count_files, export_run
 from napari_diffseg.segmenting.export_names import Names, Style
 from napari_diffseg.segmenting.stored_run import StoredRecord, StoredRun

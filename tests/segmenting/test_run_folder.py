@@ -115,6 +115,52 @@ def test_the_expected_mask_is_there_before_a_member_is_and_the_same_whatever_the
         )
 
 
+def test_a_damaged_expected_mask_is_refused_until_it_is_deleted_and_then_done_without(
+    tiny_case, tiny_checkpoint, tmp_path
+):
+    smooth = replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"smoothing_mm": 1.5}))
+    folder = tmp_path / "run"
+    keep(make_folder(folder, tiny_case, smooth, members=2), smooth)
+    (folder / "expected.nii.gz").write_bytes(b"broken")
+    more = make_folder(folder, tiny_case, smooth, members=3)
+    with pytest.raises(BadRequest, match=r"expected\.nii\.gz cannot be taken over .*Delete it"):
+        keep(more, smooth, resume=True)
+    (folder / "expected.nii.gz").unlink()
+    keep(more, smooth, resume=True)
+    assert not (folder / "expected.nii.gz").exists()  # the third member's would be another
+    assert json.loads((folder / "run.json").read_text())["smoothed_by"] == "share of the members"
+    stored = read_run(folder)
+    np.testing.assert_array_equal(stored.ensemble().mean()[0], load(folder / "mean.nii.gz"))
+
+
+def test_a_run_cut_short_before_all_is_expected_ends_as_one_in_one_go(tiny_case, tiny_checkpoint, tmp_path):
+    smooth = replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"smoothing_mm": 1.5}))
+    cut = make_folder(tmp_path / "cut", tiny_case, smooth, members=2, batch_size=1)
+    keep(cut, smooth, stop_after=3)
+    assert not (tmp_path / "cut" / "expected.nii.gz").exists()
+    keep(make_folder(tmp_path / "cut", tiny_case, smooth, members=2, batch_size=1), smooth, resume=True)
+    keep(make_folder(tmp_path / "whole", tiny_case, smooth, members=2, batch_size=1), smooth)
+    for name in ("expected", "mask", "mean", "uncertainty"):
+        np.testing.assert_array_equal(
+            load(tmp_path / "cut" / f"{name}.nii.gz"), load(tmp_path / "whole" / f"{name}.nii.gz")
+        )
+
+
+def test_maps_of_a_run_that_were_made_before_it_was_known_what_it_expects_are_made_anew(
+    tiny_case, tiny_checkpoint, tmp_path
+):
+    smooth = replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"smoothing_mm": 1.5}))
+    folder = make_folder(tmp_path / "run", tiny_case, smooth)
+    keep(folder, smooth)
+    assert folder.is_complete()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record.pop("smoothed_by") == "what the run expected"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    assert not folder.is_complete()
+    keep(folder, smooth, resume=True)
+    assert folder.is_complete()
+
+
 def test_an_expected_mask_that_is_zero_throughout_is_taken_over(tiny_case, tiny_checkpoint, tmp_path):
     folder = make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2)
     keep(folder, tiny_checkpoint)

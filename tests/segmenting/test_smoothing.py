@@ -35,10 +35,14 @@ STARTED = Started(
 )
 
 
-def made(started: Started, *, seed: int = 0, members: int = 4) -> Ensemble:
-    """An ensemble of random members."""
-    rng = np.random.default_rng(seed)
+def made(
+    started: Started, *, members: int = 4, expected: np.ndarray | None = None, of: tuple[int, ...] | None = None
+) -> Ensemble:
+    """An ensemble of random members, with what it expects of some slices, all by default."""
+    rng = np.random.default_rng(0)
     ensemble = Ensemble.for_run(started)
+    if expected is not None:
+        ensemble.expect(of or started.slices, expected)
     for k in range(members):
         ensemble.add(k, started.slices, rng.random((1, len(started.slices), SHAPE[0], SHAPE[1])) < 0.4)
     return ensemble
@@ -133,8 +137,8 @@ def expecting(started: Started, *, seed: int = 9) -> np.ndarray:
 
 @pytest.mark.parametrize(("members", "votes"), [(1, 1), (5, 5), (8, 5)])
 def test_where_the_run_expects_something_the_neighbourhood_votes_by_that(members: int, votes: int) -> None:
-    ensemble, p = made(STARTED, members=members), expecting(STARTED)
-    ensemble.expect(STARTED.slices, p)
+    p = expecting(STARTED)
+    ensemble = made(STARTED, members=members, expected=p)
     around = gaussian_filter(np.moveaxis(p[0], 0, 2), [1 / s for s in SPACING])
     alone = raw_mean(ensemble)
     joint = (members * alone + votes * np.where(alone == 1, np.maximum(around, 0.001), around)) / (members + votes)
@@ -143,16 +147,20 @@ def test_where_the_run_expects_something_the_neighbourhood_votes_by_that(members
 
 
 def test_slices_of_which_nothing_is_expected_yet_take_part_by_their_members() -> None:
-    ensemble, before = made(STARTED), made(STARTED)
-    ensemble.expect((3,), expecting(STARTED)[:, :1])
+    ensemble, before = made(STARTED, expected=expecting(STARTED)[:, :1], of=(3,)), made(STARTED)
     changed = {s for s in STARTED.slices if not np.array_equal(ensemble.mean_slice(s), before.mean_slice(s))}
     assert 3 in changed
     assert changed <= ensemble.within_reach([3])
 
 
+def test_what_comes_after_a_whole_member_is_of_another_run_and_not_learned() -> None:
+    late, before = made(STARTED), made(STARTED)
+    late.expect(STARTED.slices, expecting(STARTED))
+    assert_array_equal(late.mean(), before.mean())
+
+
 def test_without_smoothing_what_is_expected_has_no_vote() -> None:
-    ensemble = made(replace(STARTED, smoothing_mm=0.0))
-    ensemble.expect(STARTED.slices, expecting(STARTED))
+    ensemble = made(replace(STARTED, smoothing_mm=0.0), expected=expecting(STARTED))
     assert_allclose(ensemble.mean()[0], raw_mean(ensemble), rtol=1e-6)
 
 
@@ -162,15 +170,14 @@ def test_what_is_expected_never_outvotes_members_that_agree(members: int, p: flo
     ensemble = Ensemble.for_run(STARTED)
     mask = np.zeros((1, SHAPE[2], SHAPE[0], SHAPE[1]), np.bool_)
     mask[0, 8, 6, 7] = mask[0, 2:5, 3:6, 3:6] = True
+    ensemble.expect(STARTED.slices, np.full(mask.shape, p, np.float32))
     for k in range(members):
         ensemble.add(k, STARTED.slices, mask)
-    ensemble.expect(STARTED.slices, np.full(mask.shape, p, np.float32))
     assert_array_equal(ensemble.consensus()[0], np.moveaxis(mask[0], 0, 2))
 
 
 def test_as_a_volume_and_slice_by_slice_it_is_the_same_with_what_is_expected() -> None:
-    ensemble = made(STARTED)
-    ensemble.expect(STARTED.slices, expecting(STARTED))
+    ensemble = made(STARTED, expected=expecting(STARTED))
     votes = np.sum([ensemble.member(k) for k in range(4)], axis=0)
     volume = ensemble.smoothing.on_volume(
         votes, 4, slice_axis=2, slices=STARTED.slices, expected=ensemble.whole_members().expected

@@ -57,6 +57,8 @@ class ExpectedLayers:
             return
         expected = view.ensemble.expected
         view.ensemble.expect(event.slices, event.probability)
+        if expected.on_slice(event.slices[0]) is None:  # members were added to a run of which that is not known
+            return
         if not self._layers:
             empty = np.zeros((len(view.started.labels), *view.started.source_shape), np.float32)
             self._layers = [self._make(view, c, data) for c, data in enumerate(empty)]

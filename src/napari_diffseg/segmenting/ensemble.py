@@ -106,6 +106,9 @@ class Ensemble:
     def expect(self, slices: Sequence[int], probability: Float) -> None:
         """Learn what the run expects on some slices, for the smoothing; what is known already stays.
 
+        Once a member is whole nothing more is learned: what comes then is of members that were added to a run of which
+        it is not known what it expected.
+
         Parameters
         ----------
         slices : sequence of int
@@ -114,7 +117,8 @@ class Ensemble:
             P(lesion), in [0, 1].
         """
         assert self.expected is not None  # for_run makes it
-        self.expected.add(slices, probability)
+        if not self.members:
+            self.expected.add(slices, probability)
 
     def _empty_rows(self) -> Bool:
         """Rows (S,) that need no sampling: without brain, zero in every member."""

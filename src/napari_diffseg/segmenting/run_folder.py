@@ -22,7 +22,7 @@ from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.segmenting.ensemble import Ensemble
-from napari_diffseg.segmenting.expected import read_expected
+from napari_diffseg.segmenting.expected_file import read_expected
 from napari_diffseg.segmenting.identity import difference, identity_of
 from napari_diffseg.segmenting.parts import Part, parts_of, unclaimed
 from napari_diffseg.segmenting.result_names import MAPS, channel_tails
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started
     from napari_diffseg.imaging.case import Case
+    from napari_diffseg.segmenting.expected import ExpectedMask
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +110,10 @@ class RunFolder:
         if self.status() != "complete":
             return False
         self.check_same_run()
+        record = self._record() or {}
         asked = self.checkpoint.recipe.smoothing_mm
-        is_summed_up = (self._record() or {}).get("smoothing_mm", 0.0) == asked
+        by = _smoothed_by(has_expected=self._has_expected())
+        is_summed_up = record.get("smoothing_mm", 0.0) == asked and (not asked or record.get("smoothed_by") == by)
         return is_summed_up and len(self.finished_members()) == self.request.members
 
     def status(self) -> str | None:
@@ -139,7 +142,7 @@ class RunFolder:
         for k in self.finished_members():
             ensemble.add(k, started.slices, self._read_member(k, started))
         if self._has_expected():
-            ensemble.expected = read_expected(self._paths("expected"), started)
+            ensemble.expected = self._read_expected(started)
         self._open(started, ensemble, earlier=parts_of(self._record() or {}, ensemble.members))
         return ensemble
 
@@ -241,6 +244,15 @@ class RunFolder:
         slabs = [np.moveaxis(v, started.slice_axis, 0)[list(started.slices)] for v in volumes]
         return np.stack(slabs)
 
+    def _read_expected(self, started: Started) -> ExpectedMask:
+        try:
+            return read_expected(self._paths("expected"), started)
+        except BadImage as err:
+            path = self._paths("expected")[0]
+            raise BadRequest(
+                f"{path} cannot be taken over ({err}) Delete it, and --resume goes on without it."
+            ) from err
+
     def _record(self) -> dict[str, Any] | None:
         try:
             record = json.loads((self.folder / "run.json").read_text("utf-8"))
@@ -289,6 +301,7 @@ class RunFolder:
             "slices_without_brain": sorted(set(s.slices) - set(s.sampled)),
             "uncertainty": "unbiased variance of the binary members" + (", smoothed" if s.smoothing_mm else ""),
             "smoothing_mm": s.smoothing_mm,
+            "smoothed_by": _smoothed_by(has_expected=self._has_expected()),
             "device": s.device,
             "precision": s.precision,
             "sampler": s.sampler,
@@ -312,6 +325,11 @@ class RunFolder:
             batch_size=finished.batch_size if finished is not None else None,
             versions={"python": python_version(), **{name: _version(name) for name in _PACKAGES}},
         )
+
+
+def _smoothed_by(*, has_expected: bool) -> str:
+    """What votes for a neighbourhood where votes are smoothed."""
+    return "what the run expected" if has_expected else "share of the members"
 
 
 def _check_writable(folder: Path) -> None:

@@ -18,7 +18,7 @@ from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM, describe_validation
 from napari_diffseg.segmenting.ensemble import Ensemble
-from napari_diffseg.segmenting.expected import read_expected
+from napari_diffseg.segmenting.expected_file import read_expected
 from napari_diffseg.segmenting.result_names import channel_tails
 from napari_diffseg.segmenting.smoothing import Smoothing
 
@@ -168,7 +168,8 @@ class StoredRun:
     def ensemble(self) -> Ensemble:
         """The ensemble of all members that are there."""
         ensemble = Ensemble.for_run(self.started)
-        ensemble.expected = self.expected
+        if self.expected is not None:
+            ensemble.expected = self.expected
         for event in self.sampled:
             ensemble.add(event.member, event.slices, event.mask)
         return ensemble

@@ -4,10 +4,11 @@
 
 Trains `--networks` plain U-Nets and one diffusion network, each for the same steps on the same slices of the pool
 (one random reader a draw), then measures them, and the checkpoint, on the same held-out phantoms. A pool that is not
-there is drawn. `--small` trains the networks of the ablation on its slices of 4 mm, an hour of one core for six of
-a thousand steps, instead of the checkpoint's. `--share` splits the steps among the plain networks, so that all of them
-together had what the diffusion network had. Training is on the processor. Everything is kept in `--work` and taken up
-again. Writes `benchmarks/results/baseline_unet.json`.
+there is drawn. `--plain-only` trains no diffusion network: the checkpoint alone stands against the plain ones.
+`--small` trains the networks of the ablation on its slices of 4 mm, an hour of one core for six of a thousand steps,
+instead of the checkpoint's. `--share` splits the steps among the plain networks, so that all of them together had what
+the diffusion network had. Training is on the processor. Everything is kept in `--work` and taken up again. Writes
+`benchmarks/results/baseline_unet.json`, or what `--out` names.
 """
 
 from __future__ import annotations
@@ -59,22 +60,21 @@ def _compare(options: argparse.Namespace, *, until: float | None) -> None:
     slices = read_slices(pool, recipe, phantoms=options.pool_phantoms)
     networks = _train(options, config, recipe, slices, until=until)
     dtype = resolve_precision(options.precision, model.device)
-    trained = Model(
-        prepare(networks.pop("diffusion"), recipe.size, device=model.device, dtype=dtype),
-        recipe,
-        model.device,
-        f"trained {_key(_budget(options), config, slices)}/{precision_name(dtype)}",
-        options.batch,
-    )
+    diffusion = networks.pop("diffusion", None)
     subjects = _subjects(recipe, options)
     plain = list(networks.values())
     arms = _plain_arms(plain, subjects, recipe)
     best = max((n for n in arms if n.startswith("plain U-Net ")), key=lambda n: summary(arms[n])["dice"])
-    arms[f"diffusion, {options.steps} steps"] = _diffusion(trained, subjects, options, until=until)
-    arms[f"diffusion, {options.steps} steps, expected mask"] = _expected(trained, subjects, options)
-    known = _subjects(model.recipe, options)
-    arms["diffusion, the checkpoint"] = _diffusion(model, known, options, until=until)
-    arms["diffusion, the checkpoint, expected mask"] = _expected(model, known, options)
+    if diffusion is not None:
+        trained = Model(
+            prepare(diffusion, recipe.size, device=model.device, dtype=dtype),
+            recipe,
+            model.device,
+            f"trained {_key(_budget(options), config, slices)}/{precision_name(dtype)}",
+            options.batch,
+        )
+        arms |= _diffusion(f"diffusion, {options.steps} steps", trained, subjects, options, until=until)
+    arms |= _diffusion("diffusion, the checkpoint", model, _subjects(model.recipe, options), options, until=until)
     chain = _chain(model)
     figures: dict[str, Any] = {
         "rules": RULES,
@@ -116,6 +116,7 @@ def _options() -> argparse.Namespace:
     p.add_argument("--pool-phantoms", type=int, default=60, help="phantoms in a pool that is drawn")
     p.add_argument("--steps", type=int, default=300, help="steps of the diffusion network, and of each plain one")
     p.add_argument("--small", action="store_true", help="train the small networks of the ablation")
+    p.add_argument("--plain-only", action="store_true", help="train no diffusion network")
     p.add_argument("--share", action="store_true", help="the plain networks have --steps together, not each")
     p.add_argument("--networks", type=int, default=5)
     p.add_argument("--batch-size", type=int, default=12)
@@ -132,7 +133,8 @@ def _train(
     plain = plain_config(config, recipe)
     each = replace(_budget(options), steps=_each(options))
     arms = {f"plain U-Net {k + 1}": Arm("plain", plain, recipe, budget=each, seed=k) for k in range(options.networks)}
-    arms["diffusion"] = Arm("diffusion", config, recipe, budget=_budget(options), seed=0)
+    if not options.plain_only:
+        arms["diffusion"] = Arm("diffusion", config, recipe, budget=_budget(options), seed=0)
     trained = {}
     for name, arm in arms.items():
         path = options.work / f"{name.replace(' ', '-')}-{_key(arm.budget, config, slices)}.pt"
@@ -164,11 +166,12 @@ def _training(options: argparse.Namespace, config: UNetConfig, recipe: Recipe, s
         "slices": len(slices.images),
         "readers": slices.masks.shape[1],
         "batch": options.batch_size,
-        "steps_diffusion": options.steps,
+        "steps_diffusion": None if options.plain_only else options.steps,
         "steps_each_plain": _each(options),
         "plain_networks": options.networks,
-        "note": "The checkpoint was trained longer than the others; the two arms of equal steps are to be compared. "
-        "The best plain network is chosen on the phantoms that it is measured on, in its favour.",
+        "note": "The checkpoint was trained longer than the others"
+        + (". " if options.plain_only else "; the two arms of equal steps are to be compared. ")
+        + "The best plain network is chosen on the phantoms that it is measured on, in its favour.",
     }
 
 
@@ -196,25 +199,27 @@ def _probability(network: UNet, subject: HeldOut, recipe: Recipe) -> np.ndarray:
 
 
 def _diffusion(
-    model: Model, subjects: list[HeldOut], options: argparse.Namespace, *, until: float | None
-) -> list[Score]:
-    """Ensembles of the default steps."""
-    cells, chain, scores = Cells(options.work), _chain(model), []
+    name: str, model: Model, subjects: list[HeldOut], options: argparse.Namespace, *, until: float | None
+) -> dict[str, list[Score]]:
+    """Ensembles of the default steps: votes alone, summed up as the engine does, and what one evaluation expects."""
+    cells, chain = Cells(options.work), _chain(model)
     budget = Time(None if until is None else max(0.0, until - time.monotonic()))
+    alone: list[Score] = []
+    smoothed: list[Score] = []
+    expected: list[Score] = []
     for k, subject in enumerate(subjects):
         rows = [model.missing_rows(s, chain, options.members, cells=cells) for s in subjects[k:]]
         if not budget.allows(rows[0]):
             raise OutOfTime(f"{subject.name}: no time to sample it; the same command goes on from there.")
-        scores.append(score(subject, model.members(subject, chain, options.members, cells=cells, budget=budget)))
-        print(f"{subject.name}  diffusion  {budget.estimate(sum(rows[1:])) / 60:.1f} min left", flush=True)
-    return scores
-
-
-def _expected(model: Model, subjects: list[HeldOut], options: argparse.Namespace) -> list[Score]:
-    """One evaluation: its probability, and that above 0.5 as the mask."""
-    cells, time_left = Cells(options.work), Time(None)
-    means = [model.posterior_mean(s, draws=2, cells=cells, budget=time_left) for s in subjects]
-    return [score(s, mean[None] > 0.5, mean=mean) for s, mean in zip(subjects, means, strict=True)]
+        members = model.members(subject, chain, options.members, cells=cells, budget=budget)
+        alone.append(score(subject, members))
+        mean = model.smoothed_mean(subject, members, cells=cells, budget=budget)
+        if mean is not None:
+            smoothed.append(score(subject, members, mean=mean))
+        mean = model.posterior_mean(subject, draws=2, cells=cells, budget=budget)
+        expected.append(score(subject, mean[None] > 0.5, mean=mean))
+        print(f"{subject.name}  {name}  {budget.estimate(sum(rows[1:])) / 60:.1f} min left", flush=True)
+    return {name: alone} | ({f"{name}, smoothed": smoothed} if smoothed else {}) | {f"{name}, expected mask": expected}
 
 
 if __name__ == "__main__":

@@ -13,22 +13,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from cells import RESULTS, Budget, Cells, write_record
 from held_out import HeldOut, held_out
 from options import parser, read_model
 from sampling import Chain
-from scoring import RULES, Bool, Score, by_phantom, curve, score, summary
-
-from napari_diffseg.segmenting.smoothing import Smoothing
+from scoring import RULES, Score, by_phantom, curve, score, summary
 
 if TYPE_CHECKING:
     import argparse
 
-    import numpy.typing as npt
     from sampling import Model
-
-    from napari_diffseg.recipe import Recipe
 
 COUNTS = (1, 2, 5, 10, 20, 50)
 
@@ -44,7 +38,6 @@ def main() -> None:
     deep = [(s, m) for s, m in measured if len(m) >= options.deep_members][: options.deep]
     table = _by_members(deep, options.deep_members) if deep else []
     scores = [score(s, m[: options.members]) for s, m in measured]
-    expected = {s.name: model.posterior_mean(s, draws=1, cells=cells, budget=budget) for s, _ in measured}
     figures: dict[str, Any] = {
         "rules": RULES,
         "sampler": chain.name,
@@ -57,7 +50,7 @@ def main() -> None:
         "complete": len(measured) == options.phantoms,
         "ensemble": summary(scores),
         "smoothing_mm": model.recipe.smoothing_mm,
-        "smoothed": summary([_smoothed(s, m[: options.members], expected[s.name], model.recipe) for s, m in measured]),
+        "smoothed": summary(_smoothed(model, measured, options.members, cells=cells, budget=budget)),
         "by_members": {"phantoms": len(deep), "rows": table},
         "by_phantom": by_phantom(scores),
         "reliability": curve(scores),
@@ -74,17 +67,15 @@ def _by_members(measured: list[tuple[HeldOut, Any]], most: int) -> list[dict[str
     return [{"members": n} | summary([score(s, m[:n]) for s, m in measured]) for n in counts]
 
 
-def _smoothed(subject: HeldOut, members: Bool, expected: npt.NDArray[np.float32], recipe: Recipe) -> Score:
-    """The same masks, votes smoothed in the plane of each slice as the engine smooths them."""
-    u, v = (size for axis, size in enumerate(subject.spacing_mm) if axis != subject.grid.slice_axis)
-    smoothing = Smoothing(0.0, (recipe.smoothing_mm / u, recipe.smoothing_mm / v))
-    votes, count = members.sum(axis=0, dtype=np.uint16), len(members)
-    if smoothing.is_none:
-        return score(subject, members)
-    shares = votes.astype(np.float32) / count if recipe.prediction == "epsilon" else expected
-    planes = zip(votes, shares, strict=True)
-    mean = np.concatenate([smoothing.on_slice(v[None], count, [share[None]], [0]) for v, share in planes]) / count
-    return score(subject, members, mean=mean.astype(np.float32))
+def _smoothed(
+    model: Model, measured: list[tuple[HeldOut, Any]], count: int, *, cells: Cells, budget: Budget
+) -> list[Score]:
+    """The first `count` members of each phantom, summed up as the engine does."""
+    scores = []
+    for subject, members in measured:
+        some = members[:count]
+        scores.append(score(subject, some, mean=model.smoothed_mean(subject, some, cells=cells, budget=budget)))
+    return scores
 
 
 def _options() -> argparse.Namespace:

@@ -53,10 +53,12 @@ def main() -> None:
         members=options.members, timesteps=options.timesteps, device=options.device, precision=options.precision
     )
     settings = _settings(options, checkpoint)
-    rows = _earlier(options.out, settings) if options.resume else []
-    for folder in sorted(p for p in options.cases.iterdir() if p.is_dir()):
-        if options.only and folder.name not in options.only.split(","):
-            continue
+    folders = sorted(p for p in options.cases.iterdir() if p.is_dir())
+    if options.only:
+        folders = [p for p in folders if p.name in options.only.split(",")]
+    earlier = _earlier(options.out, settings) if options.resume else []
+    rows = [row for row in earlier if row["case"] in {p.name for p in folders}]
+    for folder in folders:
         if "seg" not in find_case_files(folder) or folder.name in [row["case"] for row in rows]:
             continue
         rows.append(_evaluate(folder, segmenter, request, checkpoint.recipe.modalities))
@@ -70,6 +72,7 @@ def main() -> None:
         _write(options, settings, rows)
     if not rows:
         raise SystemExit("No case was measured: --cases needs folders with images and a _seg file.")
+    _write(options, settings, rows)
     dice = [row["dice"] for row in rows]
     print(f"mean {np.mean(dice):.3f}  lowest {np.min(dice):.3f}  of {len(dice)} cases")
 

@@ -18,6 +18,8 @@ from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.dpmpp import sample_dpmpp
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.diffusion.schedule import SamplerName, Schedule, make_schedule, respaced_timesteps
+from napari_diffseg.segmenting.mirroring import Mirroring
+from napari_diffseg.segmenting.smoothing import Smoothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +128,25 @@ class Model:
         key = f"{self.digest}/{subject.digest}/{subject.slices}/posterior mean of {draws}"
         return np.asarray(cells.map(key, lambda: self._posterior_mean(subject, draws, budget)), np.float32)
 
+    def smoothed_mean(
+        self, subject: HeldOut, members: Bool, *, cells: Cells, budget: Budget
+    ) -> npt.NDArray[np.float32] | None:
+        """The mean that the engine makes of `members`, (S, U, V) in [0, 1]; None where the recipe does not smooth.
+
+        In the plane of each slice alone, as slices lie apart here.
+        """
+        u, v = (size for axis, size in enumerate(subject.spacing_mm) if axis != subject.grid.slice_axis)
+        smoothing = Smoothing(0.0, (self.recipe.smoothing_mm / u, self.recipe.smoothing_mm / v))
+        if smoothing.is_none:
+            return None
+        votes, count = members.sum(axis=0, dtype=np.uint16), len(members)
+        shares = votes.astype(np.float32) / count
+        if self.recipe.prediction != "epsilon":
+            shares = self.posterior_mean(subject, draws=1, cells=cells, budget=budget)
+        planes = zip(votes, shares, strict=True)
+        joint = [smoothing.on_slice(v[None], count, [share[None]], [0]) for v, share in planes]
+        return np.asarray(np.concatenate(joint) / count, np.float32)
+
     def _posterior_mean(self, subject: HeldOut, draws: int, budget: Budget) -> npt.NDArray[np.float32]:
         schedule = self._schedule(1)
         total = torch.zeros(len(subject.slices), 1, *subject.image.shape[-2:])
@@ -140,13 +161,14 @@ class Model:
     def _sample(self, subject: HeldOut, chain: Chain, members: list[int], budget: Budget) -> Bool:
         began = time.monotonic()
         schedule = self._schedule(chain.steps)
-        image = subject.image.repeat(len(members), 1, 1, 1)
+        mirroring = Mirroring.of_members(self.recipe, [k for k in members for _ in subject.slices], self.device)
+        image = mirroring(subject.image.to(self.device).repeat(len(members), 1, 1, 1))
         noise: NoiseSource = self._noise(subject, members)
         with torch.inference_mode():
             denoiser = self._denoiser(image, schedule)
             if chain.shifted:
                 noise = _Shifted(noise, denoiser, schedule)
-            x = _last(chain, denoiser, schedule, noise)
+            x = mirroring(_last(chain, denoiser, schedule, noise))
         masks: Bool = decode_masks(x.float().cpu().numpy(), subject.grid, self.recipe)[0]
         budget.count(len(image) * chain.evaluations, time.monotonic() - began)
         return masks.reshape(len(members), len(subject.slices), *masks.shape[1:])

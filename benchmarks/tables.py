@@ -34,6 +34,7 @@ def figures(results: Path) -> str:
         ("By how much readers differ", "ambiguity", _ambiguity),
         ("What an exact sampler would score", "exact_sampler", _exact),
         ("Against plain U-Nets", "baseline_unet", _baseline),
+        ("Against a plain U-Net of the checkpoint's size", "baseline_unet_large", _baseline),
         ("By sampler and steps", "sampling_steps", _steps),
         ("What each choice of the training is worth", "ablation", _ablation),
         ("On real cases", "real_cases", _cases),
@@ -128,14 +129,20 @@ def _baseline(record: Record) -> str:
         for row in record["arms"]
     ]
     return (
-        f"{training['plain_networks']} plain U-Nets of {training['steps_each_plain']} steps each and a diffusion "
-        f"network of {training['steps_diffusion']} steps, batch {training['batch']}, on the same "
+        f"{_trained(training)}, batch {training['batch']}, on the same "
         f"{training['slices']} slices of {training['size'][0]} x {training['size'][1]} pixels of "
         f"{training['spacing_mm']:g} mm ({training['parameters'] / 1e6:.1f} M parameters); "
         f"{record['members']} members of {record['chain']['steps']} steps ({record['chain']['sampler']}); "
         f"{record['slices']} slices of {record['phantoms']} new phantoms{_contrasts(record)}. {training['note']}\n\n"
         + table(["", *_HEAD], rows)
     )
+
+
+def _trained(training: Record) -> str:
+    count = training["plain_networks"]
+    plain = f"{count} plain U-Net{'s' * (count > 1)} of {training['steps_each_plain']} steps{' each' * (count > 1)}"
+    steps = training["steps_diffusion"]
+    return plain if steps is None else f"{plain} and a diffusion network of {steps} steps"
 
 
 def _steps(record: Record) -> str:

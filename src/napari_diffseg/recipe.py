@@ -56,6 +56,7 @@ class Recipe(BaseModel):
     may_miss: bool = Field(
         False, description="Whether it was trained with images missing at random, which are then 0 once normalised."
     )
+    mirror: bool = Field(False, description="Whether every second member sees the image mirrored, left for right.")
     smoothing_mm: float = Field(
         0.0,
         ge=0,
@@ -73,6 +74,8 @@ class Recipe(BaseModel):
             raise ValueError(f"modalities {self.modalities} name one twice")
         if {_AXES[code] for code in self.axis_codes} != {0, 1, 2}:
             raise ValueError(f"axis_codes {self.axis_codes} must name three different axes")
+        if self.mirror and self.sideways == 2:
+            raise ValueError(f"mirror needs left and right within a slice, but axis_codes are {self.axis_codes}")
         if self.timesteps > self.train_timesteps:
             raise ValueError(f"timesteps {self.timesteps} exceed the {self.train_timesteps} of training")
         if self.clip is not None and not (self.clip[0] <= self.mask_low and self.mask_high <= self.clip[1]):
@@ -83,6 +86,11 @@ class Recipe(BaseModel):
     def threshold(self) -> float:
         """The value a predicted x_0 must exceed to be lesion: the midpoint of the encoding."""
         return (self.mask_low + self.mask_high) / 2
+
+    @property
+    def sideways(self) -> int:
+        """Which of rows (0), columns (1) and slices (2) run from one side of the head to the other."""
+        return next(i for i, code in enumerate(self.axis_codes) if code in "LR")
 
     @property
     def in_channels(self) -> int:

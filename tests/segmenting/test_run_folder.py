@@ -115,6 +115,15 @@ def test_the_expected_mask_is_there_before_a_member_is_and_the_same_whatever_the
         )
 
 
+def test_a_run_of_before_a_recipe_could_say_so_is_the_same_run(tiny_case, tiny_checkpoint, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint)
+    assert "mirror" not in json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]
+    make_folder(tmp_path / "run", tiny_case, tiny_checkpoint).check_same_run()
+    other = replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"mirror": True}))
+    with pytest.raises(BadRequest, match=r"another recipe \(mirror True, before none\)"):
+        make_folder(tmp_path / "run", tiny_case, other).check_same_run()
+
+
 def test_a_damaged_expected_mask_is_refused_until_it_is_deleted_and_then_done_without(
     tiny_case, tiny_checkpoint, tmp_path
 ):

@@ -32,6 +32,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("parameters", f"{checkpoint.parameters / 1e6:.2f} M in {len(checkpoint.state)} tensors"),
         *_input_rows(recipe),
         *_diffusion_rows(recipe),
+        ("mirroring", "every second member sees the image mirrored" if recipe.mirror else "none"),
         ("smoothing", f"{recipe.smoothing_mm:g} mm of votes" if recipe.smoothing_mm else "none"),
         ("attention", _attention(checkpoint.config)),
         ("digest", checkpoint.digest[:12]),

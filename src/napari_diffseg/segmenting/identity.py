@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.events import SegmentRequest
     from napari_diffseg.imaging.case import Case
+    from napari_diffseg.recipe import Recipe
 
 _FREE: Final = ("members", "device", "batch_size", "focus", "threads")
 """Settings that change nothing of a member."""
 _OF_SUMS: Final = ("smoothing_mm",)
 """What a recipe says of how members are summed up, which changes none of them."""
+_LATER: Final = ("mirror",)
+"""Fields of a recipe that runs of before there were any have no word of; they count where they are not the default."""
 _WORDS: Final = {
     "checkpoint_digest": "another checkpoint",
     "recipe": "another recipe",
@@ -37,11 +40,17 @@ def identity_of(case: Case, checkpoint: Checkpoint, request: SegmentRequest) -> 
     settings["timesteps"] = settings["timesteps"] or recipe.timesteps
     return {
         "checkpoint_digest": checkpoint.digest,
-        "recipe": recipe.model_dump(mode="json", exclude=set(_OF_SUMS)),
+        "recipe": recipe.model_dump(mode="json", exclude={*_OF_SUMS, *_as_before(recipe)}),
         "network": json.loads(json.dumps(checkpoint.config.to_dict())),
         "inputs": {name: volume.digest for name, volume in case.volumes.items()},
         "settings": settings,
     }
+
+
+def _as_before(recipe: Recipe) -> Iterator[str]:
+    for name in _LATER:
+        if getattr(recipe, name) == type(recipe).model_fields[name].default:
+            yield name
 
 
 def difference(mine: Mapping[str, Any], record: Mapping[str, Any]) -> str:

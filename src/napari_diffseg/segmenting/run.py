@@ -20,6 +20,7 @@ from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.errors import RunFailed
 from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
+from napari_diffseg.segmenting.mirroring import Mirroring
 from napari_diffseg.segmenting.pacing import Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
 from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows
@@ -161,7 +162,8 @@ def _preview(run: Run, preview: Preview | None) -> Preview | None:
 
 def chain(run: Run, batch: Batch) -> Iterator[Step]:
     """The steps of one batch; gradients are off only while a step is made, never while a consumer holds it."""
-    image = run.conditioning.image_of([row.slice_index for row in batch]).to(run.device)
+    mirroring = Mirroring.of_members(run.recipe, [row.member for row in batch], run.device)
+    image = mirroring(run.conditioning.image_of([row.slice_index for row in batch]).to(run.device))
     denoiser = ConditionedDenoiser(
         run.network,
         image,
@@ -177,9 +179,10 @@ def chain(run: Run, batch: Batch) -> Iterator[Step]:
     while True:
         with torch.inference_mode():
             step = next(steps, None)
-        if step is None:
-            return
-        yield step
+            if step is None:
+                return
+            seen = replace(step, x=mirroring(step.x), x0=mirroring(step.x0))
+        yield seen
 
 
 def _sampler(run: Run, denoiser: ConditionedDenoiser, noise: SeededNoise) -> Iterator[Step]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_diffseg.checkpoint import save_checkpoint
+from napari_diffseg.training.start import GIVEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,7 +109,7 @@ def _card(told: Provenance, step: int, figures: Figures | None) -> dict[str, str
         "licence": config.recipe.licence or "not stated by who trained it; that of the data may bind",
     }
     if told.start is not None:
-        card["began with"] = f"weights of sha256 {told.start.digest}"
+        card["began with"] = f"weights of sha256 {told.start.card.get(GIVEN, told.start.digest)}"
     if figures is not None:
         v = config.validation
         where = "whole volumes" if v.slices is None else f"{v.slices} slices about each lesion"

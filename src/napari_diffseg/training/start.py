@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.training.config import TrainingConfig
 
+GIVEN: Final = "sha256"
+"""Line of the copy's card: the digest of the file that was named."""
+
 _SAME: Final = (
     "modalities",
     "size",
@@ -56,7 +59,7 @@ def keep_start(path: Path, config: TrainingConfig) -> None:
         checkpoint.state,
         recipe=checkpoint.recipe,
         config=checkpoint.config,
-        card=checkpoint.card,
+        card={**checkpoint.card, GIVEN: checkpoint.digest},
         guesses=checkpoint.guesses,
         overwrite=True,
     )

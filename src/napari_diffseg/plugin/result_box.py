@@ -198,9 +198,9 @@ def _smoothing() -> QDoubleSpinBox:
     box = QDoubleSpinBox()
     box.setObjectName("diffseg_smoothing")
     box.setToolTip(
-        "A Gaussian, along all three axes, by which a voxel's neighbourhood votes with its members on mean, mask and "
-        "uncertainty (but for STAPLE's mask). What all members mark stays; members are left as they are. 0 mm: each "
-        "voxel alone, as in the paper."
+        "A Gaussian, along all three axes, by which a voxel's neighbourhood, as the run expected it, votes with its "
+        "members on mean, mask and uncertainty (but for STAPLE's mask). What all members mark stays; members are left "
+        "as they are. 0 mm: each voxel alone, as in the paper."
     )
     box.setRange(-_SMOOTHING_STEP_MM, HIGHEST_SMOOTHING_MM)
     box.setSingleStep(_SMOOTHING_STEP_MM)

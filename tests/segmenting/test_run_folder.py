@@ -117,10 +117,12 @@ def test_the_expected_mask_is_there_before_a_member_is_and_the_same_whatever_the
 
 def test_a_run_of_before_a_recipe_could_say_so_is_the_same_run(tiny_case, tiny_checkpoint, tmp_path):
     keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint)
-    assert "mirror" not in json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["recipe"].pop("mirror") is False
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
     make_folder(tmp_path / "run", tiny_case, tiny_checkpoint).check_same_run()
     other = replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"mirror": True}))
-    with pytest.raises(BadRequest, match=r"another recipe \(mirror True, before none\)"):
+    with pytest.raises(BadRequest, match=r"another recipe \(mirror True, before False\)"):
         make_folder(tmp_path / "run", tiny_case, other).check_same_run()
 
 

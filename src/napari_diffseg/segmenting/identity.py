@@ -11,14 +11,13 @@ if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.events import SegmentRequest
     from napari_diffseg.imaging.case import Case
-    from napari_diffseg.recipe import Recipe
 
 _FREE: Final = ("members", "device", "batch_size", "focus", "threads")
 """Settings that change nothing of a member."""
 _OF_SUMS: Final = ("smoothing_mm",)
 """What a recipe says of how members are summed up, which changes none of them."""
-_LATER: Final = ("mirror",)
-"""Fields of a recipe that runs of before there were any have no word of; they count where they are not the default."""
+_BEFORE: Final = {"mirror": False}
+"""What held of recipes before they had a word of it."""
 _WORDS: Final = {
     "checkpoint_digest": "another checkpoint",
     "recipe": "another recipe",
@@ -40,17 +39,11 @@ def identity_of(case: Case, checkpoint: Checkpoint, request: SegmentRequest) -> 
     settings["timesteps"] = settings["timesteps"] or recipe.timesteps
     return {
         "checkpoint_digest": checkpoint.digest,
-        "recipe": recipe.model_dump(mode="json", exclude={*_OF_SUMS, *_as_before(recipe)}),
+        "recipe": recipe.model_dump(mode="json", exclude=set(_OF_SUMS)),
         "network": json.loads(json.dumps(checkpoint.config.to_dict())),
         "inputs": {name: volume.digest for name, volume in case.volumes.items()},
         "settings": settings,
     }
-
-
-def _as_before(recipe: Recipe) -> Iterator[str]:
-    for name in _LATER:
-        if getattr(recipe, name) == type(recipe).model_fields[name].default:
-            yield name
 
 
 def difference(mine: Mapping[str, Any], record: Mapping[str, Any]) -> str:
@@ -71,6 +64,8 @@ def difference(mine: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     parts = []
     for key, value in mine.items():
         before = record.get(key)
+        if key == "recipe" and isinstance(before, dict):
+            before = _BEFORE | before
         if before == value:
             continue
         parts.append(f"{_WORDS[key]} ({'; '.join(_differences(key, value, before))})")

@@ -95,6 +95,8 @@ bench-quality: setup ## figures of docs/evaluation.md; hours on a processor (ARG
 	$(BENCH)/phantom_ensemble.py --checkpoint $(CHECKPOINT) $(ARGS)
 	$(BENCH)/ambiguity.py --checkpoint $(CHECKPOINT) --randomise 0.25 $(ARGS)
 	$(BENCH)/baseline_unet.py --small --steps 1000 --checkpoint $(CHECKPOINT) $(ARGS)
+	$(BENCH)/baseline_unet.py --plain-only --networks 1 --steps 2400 --pool-phantoms 600 --checkpoint $(CHECKPOINT) \
+		--out benchmarks/results/baseline_unet_large.json $(ARGS)
 	$(if $(CASES),$(BENCH)/real_cases.py --checkpoint $(CHECKPOINT) --cases $(CASES) --resume)
 	$(BENCH)/sampling_steps.py --checkpoint $(CHECKPOINT) $(ARGS)
 	$(BENCH)/ablation.py

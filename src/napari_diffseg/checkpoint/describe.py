@@ -33,7 +33,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         *_input_rows(recipe),
         *_diffusion_rows(recipe),
         ("mirroring", "every second member sees the image mirrored" if recipe.mirror else "none"),
-        ("smoothing", f"{recipe.smoothing_mm:g} mm of votes" if recipe.smoothing_mm else "none"),
+        ("smoothing", f"neighbourhoods vote, by {recipe.smoothing_mm:g} mm" if recipe.smoothing_mm else "none"),
         ("attention", _attention(checkpoint.config)),
         ("digest", checkpoint.digest[:12]),
         ("licence", recipe.licence or card.pop("licence", _NOT_STATED)),

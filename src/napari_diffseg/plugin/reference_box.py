@@ -49,7 +49,7 @@ class ReferenceBox(QWidget):
         self.errors.toggled.connect(self.shown.emit)
         self.line = self._text("scores", "Dice: overlap, 1 is the best. HD95: distance of the outlines in mm.")
         self.legend = self._text(
-            "errors_legend", f"Sure: at least {SURE:.0%} of the members agree. These errors no uncertainty tells of."
+            "errors_legend", f"Sure: at least {SURE:.0%} of the members agree. Their votes do not tell of these errors."
         )
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.plot = ReliabilityPlot()

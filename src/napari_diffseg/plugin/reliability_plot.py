@@ -85,7 +85,7 @@ class ReliabilityPlot(QWidget):
             painter.drawEllipse(place, radius, radius)
         painter.setPen(strong)
         beside = QRectF(_SIDE + 4, _MARGIN, self.width() - _SIDE - 4, _SIDE - 2 * _MARGIN)
-        words = "up: share in the reference\nright: share of members\ndiagonal: said and true alike"
+        words = "up: share in the reference\nright: mean of the members\ndiagonal: said and true alike"
         painter.drawText(beside, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextWordWrap, words)
         painter.end()
 

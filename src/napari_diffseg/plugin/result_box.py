@@ -70,7 +70,7 @@ class ResultBox(QGroupBox):
         self.shown = _slider("shown", "Members that are shown and have a vote; the others are hidden, not deleted.")
         self._threshold_reading, self._shown_reading = QLabel(), QLabel()
         self.mean_legend = Legend("mean_legend", mean_style())
-        self.mean_legend.set_texts("0", "mean: share of members", "1")
+        self.mean_legend.set_texts("0", "mean", "1")
         self.uncertainty_legend = Legend("uncertainty_legend", uncertainty_style(1.0))
         self.votes = QLabel(_NO_VOTES)
         self.votes.setObjectName("diffseg_cursor")
@@ -199,8 +199,8 @@ def _smoothing() -> QDoubleSpinBox:
     box.setObjectName("diffseg_smoothing")
     box.setToolTip(
         "A Gaussian, along all three axes, by which a voxel's neighbourhood, as the run expected it, votes with its "
-        "members on mean, mask and uncertainty (but for STAPLE's mask). What all members mark stays; members are left "
-        "as they are. 0 mm: each voxel alone, as in the paper."
+        "members on mean, mask and uncertainty (but for STAPLE's mask). By majority, what all members mark stays; "
+        "members are left as they are. 0 mm: each voxel alone, as in the paper."
     )
     box.setRange(-_SMOOTHING_STEP_MM, HIGHEST_SMOOTHING_MM)
     box.setSingleStep(_SMOOTHING_STEP_MM)

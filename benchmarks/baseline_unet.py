@@ -169,9 +169,9 @@ def _training(options: argparse.Namespace, config: UNetConfig, recipe: Recipe, s
         "steps_diffusion": None if options.plain_only else options.steps,
         "steps_each_plain": _each(options),
         "plain_networks": options.networks,
-        "note": "The checkpoint was trained longer than the others"
+        "note": "The checkpoint was trained longer, on more phantoms and with stronger augmentation than the others"
         + (". " if options.plain_only else "; the two arms of equal steps are to be compared. ")
-        + "The best plain network is chosen on the phantoms that it is measured on, in its favour.",
+        + ("The best plain network is chosen on the phantoms that it is measured on." if options.networks > 1 else ""),
     }
 
 
@@ -179,13 +179,15 @@ def _plain_arms(networks: list[UNet], subjects: list[HeldOut], recipe: Recipe) -
     """Each network alone, and all of them as an ensemble: mean of their probabilities, masks of each."""
     arms: dict[str, list[Score]] = {f"plain U-Net {k + 1}": [] for k in range(len(networks))}
     together = f"deep ensemble of {len(networks)}"
-    arms[together] = []
+    if len(networks) > 1:
+        arms[together] = []
     for subject in subjects:
         began = time.monotonic()
         p = np.stack([_probability(n, subject, recipe) for n in networks])
         for k in range(len(networks)):
             arms[f"plain U-Net {k + 1}"].append(score(subject, p[k : k + 1] > 0.5, mean=p[k]))
-        arms[together].append(score(subject, p > 0.5, mean=p.mean(axis=0)))
+        if len(networks) > 1:
+            arms[together].append(score(subject, p > 0.5, mean=p.mean(axis=0)))
         print(f"{subject.name}  plain  {time.monotonic() - began:.0f} s", flush=True)
     return arms
 

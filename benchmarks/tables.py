@@ -124,7 +124,7 @@ def _exact(record: Record) -> str:
 
 def _baseline(record: Record) -> str:
     training = record["training"]
-    several = training["plain_networks"] > 1
+    several, note = training["plain_networks"] > 1, training["note"].strip()
     rows = [
         [row["arm"] + (" (best)" if several and row["arm"] == record["best_plain"] else ""), *_measures(row)]
         for row in record["arms"]
@@ -134,7 +134,7 @@ def _baseline(record: Record) -> str:
         f"{training['slices']} slices of {training['size'][0]} x {training['size'][1]} pixels of "
         f"{training['spacing_mm']:g} mm ({training['parameters'] / 1e6:.1f} M parameters); "
         f"{record['members']} members of {record['chain']['steps']} steps ({record['chain']['sampler']}); "
-        f"{record['slices']} slices of {record['phantoms']} new phantoms{_contrasts(record)}. {training['note'].strip()}\n\n"
+        f"{record['slices']} slices of {record['phantoms']} new phantoms{_contrasts(record)}. {note}\n\n"
         + table(["", *_HEAD], rows)
     )
 

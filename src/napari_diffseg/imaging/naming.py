@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase
+from napari_diffseg.imaging.mask_names import is_brain_mask_name
 from napari_diffseg.imaging.pairs import is_voxels_name
 
 if TYPE_CHECKING:
@@ -90,10 +91,13 @@ def modality_of(filename: str) -> str | None:
     Returns
     -------
     str or None
-        One of `MODALITIES`, or "seg" for a reference mask; None where the name states none.
+        One of `MODALITIES`, or "seg" for a reference mask; None where the name states none, or is that of a mask of
+        the brain.
     """
     words = list(_STATED.finditer(file_stem(filename)))
     kinds = {word.lastgroup for word in words}
+    if is_brain_mask_name(file_stem(filename)):
+        return None
     if REFERENCE in kinds:
         return REFERENCE
     last = _deciding(words)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.regions import nest
+
 if TYPE_CHECKING:
     from napari_diffseg.imaging.grid import Grid
     from napari_diffseg.recipe import Recipe
@@ -30,16 +32,17 @@ def decode_masks(x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe) -> npt
     Returns
     -------
     ndarray, (labels, S, U, V), bool
-        U and V are the source's two axes across the slices, in their order.
+        U and V are the source's two axes across the slices, in their order. Regions nest: a voxel of an inner one is
+        one of those around it.
     """
     labels = [grid.to_source(x0[:, c], fill=recipe.mask_low) > recipe.threshold for c in range(x0.shape[1])]
-    return np.stack(labels)
+    return nest(np.stack(labels), recipe.regions)
 
 
 def decode_probability(x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe) -> npt.NDArray[np.float32]:
-    """Expected x_0 (S, labels, rows, columns) as probabilities (labels, S, U, V) on the source's voxels, float32."""
+    """Expected x_0 (S, labels, rows, columns) as nested probabilities (labels, S, U, V) on the source, float32."""
     values = recipe.decode_values(x0)
-    return np.stack([grid.to_source(values[:, c], fill=0.0) for c in range(x0.shape[1])])
+    return nest(np.stack([grid.to_source(values[:, c], fill=0.0) for c in range(x0.shape[1])]), recipe.regions)
 
 
 def decode_preview(x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe) -> npt.NDArray[np.float32]:

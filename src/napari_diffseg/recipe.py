@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from napari_diffseg.diffusion.schedule import PredictionName, SamplerName, ScheduleName, VarianceName
 from napari_diffseg.errors import BadRecipe
 from napari_diffseg.imaging.modes import CentreName, NormalisationName
+from napari_diffseg.regions import LabelValue, Region, problem_with
 
 Modality = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_+-]+$")]
 LabelName = Annotated[str, Field(min_length=1, max_length=64)]
@@ -31,6 +32,12 @@ class Recipe(BaseModel):
     title: str = Field("", max_length=200, description="What the checkpoint segments, for people.")
     modalities: tuple[Modality, ...] = Field(min_length=1, max_length=16, description="Input channels, in their order.")
     labels: tuple[LabelName, ...] = Field(("lesion",), min_length=1, max_length=16, description="Mask channels.")
+    label_values: tuple[tuple[LabelValue, ...], ...] = Field(
+        (),
+        max_length=16,
+        description="Values of a label map that each mask channel is made of, those of regions within it, too; none: "
+        "not known.",
+    )
     axis_codes: tuple[AxisCode, AxisCode, AxisCode] = Field(
         ("P", "L", "S"), description="Directions in which rows, columns and slices of the model's pixels increase."
     )
@@ -72,6 +79,10 @@ class Recipe(BaseModel):
             raise ValueError(f"mask_low {self.mask_low} must be below mask_high {self.mask_high}")
         if len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities {self.modalities} name one twice")
+        if self.label_values and len(self.label_values) != len(self.labels):
+            raise ValueError(f"label_values are of {len(self.label_values)} labels, but there are {len(self.labels)}")
+        if problem := problem_with(self.regions):
+            raise ValueError(f"labels and label_values: {problem}")
         if {_AXES[code] for code in self.axis_codes} != {0, 1, 2}:
             raise ValueError(f"axis_codes {self.axis_codes} must name three different axes")
         if self.mirror and self.sideways == 2:
@@ -81,6 +92,12 @@ class Recipe(BaseModel):
         if self.clip is not None and not (self.clip[0] <= self.mask_low and self.mask_high <= self.clip[1]):
             raise ValueError(f"clip {self.clip} cuts the mask's values {self.mask_low} and {self.mask_high}")
         return self
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """What the mask channels are, in their order; see `napari_diffseg.regions` for how they nest."""
+        values = self.label_values or ((),) * len(self.labels)
+        return tuple(Region(name=name, values=v) for name, v in zip(self.labels, values, strict=True))
 
     @property
     def threshold(self) -> float:

@@ -1,0 +1,228 @@
+"""Regions of a lesion, such as enhancing tumour in tumour core in whole tumour: in label maps, as masks, and nested.
+
+A region is a name and the values of a label map that it is made of. Nothing else is needed: a region whose values are
+all among another's lies within that one. numpy only, so that every part of the package can use it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from napari_diffseg.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+LARGEST_VALUE: Final = 32767
+"""Of a label map, so that every format and viewer can hold it."""
+
+LabelValue = Annotated[int, Field(ge=1, le=LARGEST_VALUE)]
+
+Number = TypeVar("Number", bound=np.generic)
+
+
+class Region(BaseModel):
+    """A named part of the lesion.
+
+    Attributes
+    ----------
+    name : str
+        For people and file names.
+    values : tuple of int
+        Values of a label map whose voxels are of this region, increasing; empty: not known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=64, description="What the region is called.")
+    values: tuple[LabelValue, ...] = Field((), max_length=255, description="Values of a label map that it is made of.")
+
+    @field_validator("values")
+    @classmethod
+    def _increasing(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(values)))
+
+
+def _brats(whole: tuple[int, ...], core: tuple[int, ...], enhancing: int, cavity: int | None = None) -> list[Region]:
+    regions = [
+        Region(name="whole tumour", values=whole),
+        Region(name="tumour core", values=core),
+        Region(name="enhancing tumour", values=(enhancing,)),
+    ]
+    return regions if cavity is None else [*regions, Region(name="resection cavity", values=(cavity,))]
+
+
+CONVENTIONS: Final = {
+    "brats2016": tuple(_brats((1, 2, 3, 4), (1, 3, 4), 4)),
+    "brats2021": tuple(_brats((1, 2, 4), (1, 4), 4)),
+    "brats2023": tuple(_brats((1, 2, 3), (1, 3), 3)),
+    "brats2024": tuple(_brats((1, 2, 3), (1, 3), 3, cavity=4)),
+    "decathlon": tuple(_brats((1, 2, 3), (2, 3), 3)),
+}
+"""Regions by data set, outermost first.
+
+2012 to 2016: 1 necrosis, 2 oedema, 3 non-enhancing, 4 enhancing. 2017 to 2022: 1 necrosis and non-enhancing, 2 oedema,
+4 enhancing. From 2023 on 3 is enhancing; from 2024 on (adult glioma after treatment) 4 is the resection cavity.
+Medical Segmentation Decathlon: 1 oedema, 2 non-enhancing, 3 enhancing.
+
+References
+----------
+Menze et al. 2015, doi:10.1109/TMI.2014.2377694; Baid et al. 2021, arXiv:2107.02314; de Verdier et al. 2024,
+arXiv:2405.18368; Antonelli et al. 2022, doi:10.1038/s41467-022-30695-9.
+"""
+
+_LAST_YEARS = {2016: "brats2016", 2022: "brats2021", 2023: "brats2023", 2099: "brats2024"}
+_FIRST_YEAR = 2012
+
+
+def regions_named(convention: str) -> tuple[Region, ...]:
+    """The regions of a data set, such as `brats2021` (of any year since 2012) or `decathlon`.
+
+    Raises
+    ------
+    BadRequest
+        If there is no such convention; the text names all.
+    """
+    word = convention.strip().lower()
+    year = word.removeprefix("brats")
+    if word != year and year.isdecimal() and int(year) >= _FIRST_YEAR:
+        word = next((name for last, name in _LAST_YEARS.items() if int(year) <= last), word)
+    if word not in CONVENTIONS:
+        raise BadRequest(
+            f"There are no regions called {convention}: choose brats with a year from {_FIRST_YEAR} on, such as "
+            f"{', '.join(CONVENTIONS)}, or define your own."
+        )
+    return CONVENTIONS[word]
+
+
+def brats_convention(values: Collection[int]) -> str | None:
+    """Which BraTS convention the labels of a whole data set follow; None where they don't tell.
+
+    Parameters
+    ----------
+    values : collection of int
+        All labels above 0 that occur in the label maps of the data set.
+
+    Raises
+    ------
+    BadRequest
+        If they fit several years, or none.
+    """
+    occurring = ", ".join(map(str, sorted(values)))
+    if beyond := sorted(set(values) - {1, 2, 3, 4}):
+        raise BadRequest(
+            f"The label maps hold {occurring}, but those of BraTS hold 1 to 4, and no {beyond[0]}: define the regions "
+            "by their labels."
+        )
+    if {3, 4} <= set(values):
+        raise BadRequest(
+            f"The label maps hold {occurring}, and 3 and 4 together mean different things: up to 2016 enhancing tumour "
+            "is 4, from 2024 on it is 3 and 4 is the resection cavity. Say which year: brats2016 or brats2024."
+        )
+    return "brats2021" if 4 in values else "brats2023" if 3 in values else None
+
+
+def problem_with(regions: Sequence[Region]) -> str | None:
+    """Why regions cannot go together, as part of a sentence; None where they can."""
+    names = [r.name for r in regions]
+    if twice := next((n for n in names if names.count(n) > 1), None):
+        return f"two regions are called {twice!r}"
+    for n, one in enumerate(regions):
+        for other in regions[n + 1 :]:
+            shared = set(one.values) & set(other.values)
+            if shared and one.values == other.values:
+                return f"{one.name!r} and {other.name!r} are made of the same labels"
+            if shared and not (shared == set(one.values) or shared == set(other.values)):
+                return (
+                    f"{one.name!r} and {other.name!r} share label {min(shared)}, and neither lies within the other: "
+                    "regions either nest or have no label in common"
+                )
+    return None
+
+
+def containers(regions: Sequence[Region]) -> tuple[int | None, ...]:
+    """For each region the index of the smallest one that it lies within; None for one that lies in no other."""
+    found: list[int | None] = []
+    for inner in regions:
+        outer = [n for n, r in enumerate(regions) if inner.values and set(inner.values) < set(r.values)]
+        found.append(min(outer, key=lambda n: len(regions[n].values), default=None))
+    return tuple(found)
+
+
+def nest(values: npt.NDArray[Number], regions: Sequence[Region]) -> npt.NDArray[Number]:
+    """The rule of nesting: what belongs to a region belongs to those it lies within.
+
+    Inner regions are added to outer ones, as nnU-Net and the BraTS evaluation paint them; nothing is taken from an
+    inner region. Of masks or probabilities of one member this makes means over members nested, too.
+
+    Parameters
+    ----------
+    values : ndarray, (M, ...), bool or a number
+        Mask, or probability, of each region.
+    regions : sequence of Region, of length M
+        In the order of the first axis.
+
+    Returns
+    -------
+    ndarray, (M, ...)
+        Of the same kind; the very array given where nothing nests.
+    """
+    within = containers(regions)
+    if not any(outer is not None for outer in within):
+        return values
+    nested = values.copy()
+    for n in sorted(range(len(regions)), key=lambda n: len(regions[n].values)):
+        outer = within[n]
+        if outer is not None:
+            np.maximum(nested[outer], nested[n], out=nested[outer])
+    return nested
+
+
+def own_values(regions: Sequence[Region]) -> tuple[int, ...]:
+    """The value of each region's own part in one label map: what is in none of the regions within it.
+
+    The smallest of its labels that no inner region has; where it has none of its own, or its labels are not known, a
+    value that no region uses.
+    """
+    used = {value for r in regions for value in r.values}
+    within = containers(regions)
+    chosen: list[int] = []
+    for n, region in enumerate(regions):
+        inner = {value for m, r in enumerate(regions) if within[m] == n for value in r.values}
+        own = sorted(set(region.values) - inner)
+        value = own[0] if own else next(v for v in range(1, LARGEST_VALUE + 1) if v not in used)
+        used.add(value)
+        chosen.append(value)
+    return tuple(chosen)
+
+
+def compose_label_map(masks: npt.NDArray[np.bool_], regions: Sequence[Region]) -> npt.NDArray[np.uint8 | np.uint16]:
+    """Masks of regions as one label map: each voxel has the value of the innermost region that holds it.
+
+    Parameters
+    ----------
+    masks : ndarray, (M, ...), bool
+        Of each region; nested or not, see `nest`. Of two regions that exclude each other the later one counts.
+    regions : sequence of Region, of length M
+        In the order of the first axis.
+
+    Returns
+    -------
+    ndarray, (...), uint8, or uint16 where a value needs it
+        0 where no region is.
+    """
+    values = own_values(regions)
+    kind = np.uint8 if max(values) <= 255 else np.uint16
+    labels = np.zeros(masks.shape[1:], kind)
+    for n in sorted(range(len(regions)), key=lambda n: -len(regions[n].values)):
+        labels[masks[n]] = values[n]
+    return labels
+
+
+def split_label_map(labels: npt.NDArray[np.integer], regions: Sequence[Region]) -> npt.NDArray[np.bool_]:
+    """The mask of each region in a label map, (M, ...), bool; one whose values are not known is all above 0."""
+    return np.stack([np.isin(labels, r.values) if r.values else labels > 0 for r in regions])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never, runtime_checkable
 
 import torch
 
+from napari_diffseg.diffusion.prediction import clean_mask, learned_log_variance
 from napari_diffseg.errors import BadRecipe
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class ConditionedDenoiser:
             predicted, log_variance = self._evaluate(x_t, index)
             kept = float(self._schedule.alphas_cumprod[index])
             signal, noise = math.sqrt(kept), math.sqrt(1 - kept)
-            x0 = self._x0(x_t, predicted, signal, noise)
+            x0 = clean_mask(predicted, x_t, signal=signal, noise=noise, kind=self._prediction)
             if self._clip is not None:
                 x0 = x0.clamp(*self._clip)
             return Denoised(x0, (x_t - signal * x0) / noise, log_variance)
@@ -141,25 +142,14 @@ class ConditionedDenoiser:
         smallest = float(self._schedule.posterior_log_variance[index])
         match self._variance:
             case "learned_range":
-                share = (learned + 1) / 2
-                return share * math.log(self._schedule.betas[index]) + (1 - share) * smallest
+                largest = math.log(self._schedule.betas[index])
+                return learned_log_variance(learned, smallest=smallest, largest=largest)
             case "fixed_large":
                 return float(self._schedule.large_log_variance[index])
             case "fixed_small":
                 return smallest
             case _:
                 assert_never(self._variance)
-
-    def _x0(self, x_t: torch.Tensor, predicted: torch.Tensor, signal: float, noise: float) -> torch.Tensor:
-        match self._prediction:
-            case "epsilon":
-                return (1 / signal) * x_t - (noise / signal) * predicted
-            case "x0":
-                return predicted
-            case "v":
-                return signal * x_t - noise * predicted
-            case _:
-                assert_never(self._prediction)
 
 
 def _concatenating(network: Network, image: torch.Tensor) -> Predict:

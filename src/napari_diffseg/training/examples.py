@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,25 +10,13 @@ import torch
 from torch.utils.data import Dataset
 
 from napari_diffseg.training.augment import Augmentation
-from napari_diffseg.training.loss import place_timestep
+from napari_diffseg.training.loss import Example, place_timestep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_diffseg.training.config import TrainingConfig
     from napari_diffseg.training.pool import Pool
-
-
-class Example(TypedDict):
-    """One slice, or (with a first axis B) a batch of them.
-
-    image (I, H, W) and mask (M, H, W) as the network sees them, timestep () int64, noise (M, H, W); float32.
-    """
-
-    image: torch.Tensor
-    mask: torch.Tensor
-    timestep: torch.Tensor
-    noise: torch.Tensor
 
 
 class Examples(Dataset[Example]):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, TypedDict, assert_never
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from napari_diffseg.diffusion.prediction import clean_mask, learned_log_variance
 from napari_diffseg.errors import BadRecipe
 
 if TYPE_CHECKING:
@@ -18,9 +19,20 @@ if TYPE_CHECKING:
     from napari_diffseg.diffusion.schedule import PredictionName, Schedule
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.training.config import LossSettings
-    from napari_diffseg.training.examples import Example
 
 _BIN = 1 / 255
+
+
+class Example(TypedDict):
+    """One slice, or (with a first axis B) a batch of them.
+
+    image (I, H, W) and mask (M, H, W) as the network sees them, timestep () int64, noise (M, H, W); float32.
+    """
+
+    image: torch.Tensor
+    mask: torch.Tensor
+    timestep: torch.Tensor
+    noise: torch.Tensor
 
 
 def place_timestep(first: float, second: float, total: int, *, noisiest: float) -> int:
@@ -111,15 +123,7 @@ def predicted_x0(
 ) -> torch.Tensor:
     """The clean mask (B, M, H, W) that a prediction of any kind means at x_t, not clipped."""
     signal, spread = _signal_and_noise(schedule, t, x_t)
-    match kind:
-        case "epsilon":
-            return (x_t - spread * predicted) / signal
-        case "x0":
-            return predicted
-        case "v":
-            return signal * x_t - spread * predicted
-        case _:
-            assert_never(kind)
+    return clean_mask(predicted, x_t, signal=signal, noise=spread, kind=kind)
 
 
 def variational_bound(
@@ -161,8 +165,7 @@ def variational_bound(
             schedule.posterior_mean_x_t,
         )
     )
-    share = (learned + 1) / 2
-    log_variance = share * largest + (1 - share) * smallest
+    log_variance = learned_log_variance(learned, smallest=smallest, largest=largest)
     mean, true_mean = of_x0 * x0 + of_x_t * x_t, of_x0 * mask + of_x_t * x_t
     divergence = 0.5 * (
         log_variance - smallest - 1 + torch.exp(smallest - log_variance) + (true_mean - mean) ** 2 / log_variance.exp()

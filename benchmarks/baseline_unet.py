@@ -197,7 +197,8 @@ def _probability(network: UNet, subject: HeldOut, recipe: Recipe) -> np.ndarray:
     with torch.inference_mode():
         p = network(subject.image, torch.zeros(len(subject.image))).sigmoid()[:, 0].numpy()
     low, high = recipe.mask_low, recipe.mask_high
-    return np.stack([decode_preview(low + (high - low) * q, subject.grid, recipe) for q in p])
+    planes = zip(low + (high - low) * p, subject.slices, strict=True)
+    return np.stack([decode_preview(x0, subject.grid, recipe, rim=subject.rim, slice_index=s) for x0, s in planes])
 
 
 def _diffusion(

@@ -78,7 +78,7 @@ def block_means(*factors: int) -> Callable[[Scene], Scene]:
             shape = [n // f for n, f in zip(array.shape, factors, strict=True)]
             cut = array[tuple(slice(0, n * f) for n, f in zip(shape, factors, strict=True))]
             parts = [size for n, f in zip(shape, factors, strict=True) for size in (n, f)]
-            return cut.reshape(parts).mean(axis=(1, 3, 5)).astype(np.float32)
+            return np.asarray(cut.reshape(parts).mean(axis=(1, 3, 5)), np.float32)
 
         middle = np.array([(f - 1) / 2 for f in factors])
         return scene.moved(move, _stepped(scene.affine, np.array(factors, float), first=middle))
@@ -177,7 +177,7 @@ def gamma(exponent: float) -> Callable[[Scene], Scene]:
 
     def power(image: Float) -> Float:
         top = np.float32(np.percentile(image[image != 0], 99.9))
-        return np.sign(image) * top * (np.abs(image) / top) ** np.float32(exponent)
+        return np.asarray(np.sign(image) * top * (np.abs(image) / top) ** exponent, np.float32)
 
     return lambda scene: scene.each(power)
 
@@ -198,7 +198,7 @@ def windowed(modality: str) -> Callable[[Scene], Scene]:
 
     def grey(image: Float) -> Float:
         low, high = np.percentile(image[image != 0], [2, 98])
-        return np.clip(np.round(255 * (image - low) / (high - low)), 1, 255).astype(np.float32)
+        return np.asarray(np.clip(np.round(255 * (image - low) / (high - low)), 1, 255), np.float32)
 
     return lambda scene: scene.each(grey, modality)
 

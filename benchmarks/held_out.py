@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_diffseg.imaging.grid import Grid
+    from napari_diffseg.imaging.rim import Rim
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.synthesis.settings import PhantomKind
 
@@ -49,6 +50,8 @@ class HeldOut:
         As the network takes it.
     grid : Grid
         The way back to the phantom's voxels.
+    rim : Rim or None
+        What of the brain the network is not shown.
     slices : tuple of int
         The S source slices.
     spacing_mm : tuple of float
@@ -66,6 +69,7 @@ class HeldOut:
     name: str
     image: torch.Tensor
     grid: Grid
+    rim: Rim | None
     slices: tuple[int, ...]
     spacing_mm: tuple[float, float, float]
     readers: Bool
@@ -166,6 +170,7 @@ def _held_out(phantom: Phantom, recipe: Recipe, every: int) -> HeldOut:
         name=name,
         image=coding.image,
         grid=coding.grid,
+        rim=coding.rim,
         slices=coding.sampled,
         spacing_mm=settings.spacing_mm,
         readers=np.stack([slab(r) > 0 for r in phantom.readers]),

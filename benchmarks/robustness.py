@@ -43,12 +43,13 @@ if TYPE_CHECKING:
     from sampling import Model
 
     from napari_diffseg.checkpoint import Checkpoint
+    from napari_diffseg.synthesis.settings import PhantomKind
 
     Segment = Callable[[Scene, Sequence[int]], Bool]
     """The mask of a scene on some slices of the last axis, (X, Y, S)."""
 
 _FIRST_SEED = 900_000
-_KINDS = ("glioma", "lowgrade")
+_KINDS: tuple[PhantomKind, ...] = ("glioma", "lowgrade")
 
 
 def main() -> None:
@@ -185,7 +186,9 @@ def _one_step(model: Model) -> Segment:
                     clip=recipe.clip,
                     rescale_timesteps=recipe.rescale_timesteps,
                 )(noise(), 0).x0
-            probability = decode_probability(x0.float().cpu().numpy(), coding.grid, recipe)[0]
+            probability = decode_probability(
+                x0.float().cpu().numpy(), coding.grid, recipe, rim=coding.rim, slices=some
+            )[0]
             mask[..., [slices.index(s) for s in some]] = np.moveaxis(probability > 0.5, 0, 2)
         return mask
 

@@ -156,7 +156,10 @@ class Model:
             total += denoiser(noise(), 0).x0.cpu()
             budget.count(len(subject.slices), time.monotonic() - began)
         mean = (total / draws)[:, 0].numpy()
-        return np.stack([decode_preview(m, subject.grid, self.recipe) for m in mean])
+        planes = zip(mean, subject.slices, strict=True)
+        return np.stack(
+            [decode_preview(m, subject.grid, self.recipe, rim=subject.rim, slice_index=s) for m, s in planes]
+        )
 
     def _sample(self, subject: HeldOut, chain: Chain, members: list[int], budget: Budget) -> Bool:
         began = time.monotonic()
@@ -169,7 +172,10 @@ class Model:
             if chain.shifted:
                 noise = _Shifted(noise, denoiser, schedule)
             x = mirroring(_last(chain, denoiser, schedule, noise))
-        masks: Bool = decode_masks(x.float().cpu().numpy(), subject.grid, self.recipe)[0]
+        slices = subject.slices * len(members)
+        masks: Bool = decode_masks(x.float().cpu().numpy(), subject.grid, self.recipe, rim=subject.rim, slices=slices)[
+            0
+        ]
         budget.count(len(image) * chain.evaluations, time.monotonic() - began)
         return masks.reshape(len(members), len(subject.slices), *masks.shape[1:])
 

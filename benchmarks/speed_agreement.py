@@ -110,7 +110,8 @@ def _members(network: UNet | Prepared, seen: Conditioning, recipe: Recipe, count
             seeds = [member_seed(0, k, slice_index) for k in range(count)]
             for step in sample_ddim(denoiser, schedule, SeededNoise(seeds, (1, *recipe.size), device)):
                 last = step.x
-        slices.append(decode_masks(last.float().cpu().numpy(), seen.grid, recipe)[0])
+        x0 = last.float().cpu().numpy()
+        slices.append(decode_masks(x0, seen.grid, recipe, rim=seen.rim, slices=[slice_index] * count)[0])
     return np.stack(slices, axis=1)
 
 

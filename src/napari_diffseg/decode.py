@@ -10,11 +10,16 @@ import numpy.typing as npt
 from napari_diffseg.regions import nest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_diffseg.imaging.grid import Grid
+    from napari_diffseg.imaging.rim import Rim
     from napari_diffseg.recipe import Recipe
 
 
-def decode_masks(x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe) -> npt.NDArray[np.bool_]:
+def decode_masks(
+    x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe, *, rim: Rim | None = None, slices: Sequence[int] = ()
+) -> npt.NDArray[np.bool_]:
     """Final predictions as binary masks on the source's voxels.
 
     The prediction is brought to the source's voxels first and binarised there, so that a network that works on coarse
@@ -28,6 +33,10 @@ def decode_masks(x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe) -> npt
         The case's grid.
     recipe : Recipe
         Names the encoding, whose midpoint is the threshold.
+    rim : Rim, optional
+        What the network was not shown: there it is as at the nearest voxel that it was shown.
+    slices : sequence of int
+        Source slice indices of the S slices; for the rim.
 
     Returns
     -------
@@ -35,17 +44,32 @@ def decode_masks(x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe) -> npt
         U and V are the source's two axes across the slices, in their order. Regions nest: a voxel of an inner one is
         one of those around it.
     """
-    labels = [grid.to_source(x0[:, c], fill=recipe.mask_low) > recipe.threshold for c in range(x0.shape[1])]
+    labels = [_on_source(x0[:, c], grid, recipe.mask_low, rim, slices) > recipe.threshold for c in range(x0.shape[1])]
     return nest(np.stack(labels), recipe.regions)
 
 
-def decode_probability(x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe) -> npt.NDArray[np.float32]:
-    """Expected x_0 (S, labels, rows, columns) as nested probabilities (labels, S, U, V) on the source, float32."""
+def decode_probability(
+    x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe, *, rim: Rim | None = None, slices: Sequence[int] = ()
+) -> npt.NDArray[np.float32]:
+    """Expected x_0 (S, labels, rows, columns) as nested probabilities (labels, S, U, V) on the source, float32.
+
+    `rim` and `slices` as for `decode_masks`.
+    """
     values = recipe.decode_values(x0)
-    return nest(np.stack([grid.to_source(values[:, c], fill=0.0) for c in range(x0.shape[1])]), recipe.regions)
+    labels = [_on_source(values[:, c], grid, 0.0, rim, slices) for c in range(x0.shape[1])]
+    return nest(np.stack(labels), recipe.regions)
 
 
-def decode_preview(x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe) -> npt.NDArray[np.float32]:
+def decode_preview(
+    x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe, *, rim: Rim | None = None, slice_index: int = 0
+) -> npt.NDArray[np.float32]:
     """One predicted channel (rows, columns) on the source's voxels (U, V), 0 background and 1 lesion, float32."""
-    values: npt.NDArray[np.float32] = grid.to_source(recipe.decode_values(x0)[None], fill=0.0)[0]
-    return values
+    plane: npt.NDArray[np.float32] = _on_source(recipe.decode_values(x0)[None], grid, 0.0, rim, (slice_index,))[0]
+    return plane
+
+
+def _on_source(
+    stack: npt.NDArray[np.float32], grid: Grid, fill: float, rim: Rim | None, slices: Sequence[int]
+) -> npt.NDArray[np.float32]:
+    planes: npt.NDArray[np.float32] = grid.to_source(stack, fill=fill)
+    return planes if rim is None else rim.carry_on(planes, slices)

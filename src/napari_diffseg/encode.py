@@ -12,6 +12,7 @@ import torch
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.grid import Grid
 from napari_diffseg.imaging.intensity import brain_mask, scale_of
+from napari_diffseg.imaging.rim import Rim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +50,8 @@ class Conditioning:
         Those of them that hold brain, increasing.
     warnings : tuple of str
         What the user should know, such as a field of view that the model does not cover.
+    rim : Rim or None
+        The rim of the brain, which is 0 in the network's input; None where the network is shown all.
     """
 
     channels: tuple[Channel | None, ...]
@@ -56,6 +59,7 @@ class Conditioning:
     slices: tuple[int, ...]
     sampled: tuple[int, ...]
     warnings: tuple[str, ...]
+    rim: Rim | None = None
     _known: dict[int, torch.Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -79,10 +83,14 @@ class Conditioning:
         planes = np.zeros((len(new), len(self.channels), self.grid.rows.pixels, self.grid.columns.pixels), np.float32)
         for c, channel in enumerate(self.channels):
             if channel is not None:
-                planes[:, c] = self.grid.to_model(channel.data, slices=new, scale=channel.scale)
+                planes[:, c] = self.grid.to_model(channel.data, slices=new, scale=channel.scale, within=self._shown)
         fresh = torch.from_numpy(planes)
         self._known.update(zip(new, fresh, strict=True))
         return torch.stack([self._known[s] for s in slices]) if slices else fresh
+
+    @property
+    def _shown(self) -> npt.NDArray[np.bool_] | None:
+        return None if self.rim is None else self.rim.shown
 
 
 def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]] | None = None) -> Conditioning:
@@ -122,11 +130,19 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
     )
     chosen = tuple(range(grid.n_slices) if choose is None else choose(grid.n_slices))
     across = tuple(axis for axis in range(3) if axis != grid.slice_axis)
-    holds_brain = np.asarray(brain.any(axis=across))
+    rim = _rim(brain, case, recipe, slice_axis=grid.slice_axis)
+    holds_brain = np.asarray((brain if rim is None else rim.shown).any(axis=across))
     sampled = tuple(s for s in chosen if holds_brain[s])
-    channels = tuple(channel_of(present[m], recipe) if m in present else None for m in recipe.modalities)
+    channels = tuple(channel_of(present[m], recipe, rim) if m in present else None for m in recipe.modalities)
     notes = (*_left_out(missing), *_warnings(case, grid, brain))
-    return Conditioning(channels, grid, chosen, sampled, notes)
+    return Conditioning(channels, grid, chosen, sampled, notes, rim)
+
+
+def _rim(brain: npt.NDArray[np.bool_], case: Case, recipe: Recipe, *, slice_axis: int) -> Rim | None:
+    """What the recipe keeps from the network."""
+    if not recipe.rim_mm:
+        return None
+    return Rim.of(brain, width_mm=recipe.rim_mm, spacing_mm=case.grid_volume.spacing_mm, slice_axis=slice_axis)
 
 
 def missing_modalities(case: Case, recipe: Recipe) -> tuple[str, ...]:
@@ -153,15 +169,17 @@ def _left_out(missing: tuple[str, ...]) -> tuple[str, ...]:
     return (f"segmented without {', '.join(missing)}, as it was trained to do at times: expect less of the masks.",)
 
 
-def channel_of(volume: Volume, recipe: Recipe) -> Channel:
-    """A modality's image, with the normalisation that the recipe asks for.
+def channel_of(volume: Volume, recipe: Recipe, rim: Rim | None = None) -> Channel:
+    """A modality's image, with the normalisation that the recipe asks for, in which the rim has no part.
 
     Raises
     ------
     BadImage
         If it has no contrast to normalise.
     """
-    return Channel(volume.data, scale_of(volume.data, recipe.normalisation, percentile=recipe.percentile))
+    within = None if rim is None else rim.shown
+    scale = scale_of(volume.data, recipe.normalisation, percentile=recipe.percentile, within=within)
+    return Channel(volume.data, scale)
 
 
 def _warnings(case: Case, grid: Grid, brain: npt.NDArray[np.bool_]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ LabelName = Annotated[str, Field(min_length=1, max_length=64)]
 AxisCode = Literal["L", "R", "A", "P", "S", "I"]
 
 HIGHEST_SMOOTHING_MM: Final = 5.0
+HIGHEST_RIM_MM: Final = 10.0
 
 
 class Recipe(BaseModel):
@@ -69,6 +70,12 @@ class Recipe(BaseModel):
         ge=0,
         le=HIGHEST_SMOOTHING_MM,
         description="Gaussian in mm by which a voxel's neighbourhood votes with its members; 0: each voxel alone.",
+    )
+    rim_mm: float = Field(
+        0.0,
+        ge=0,
+        le=HIGHEST_RIM_MM,
+        description="Outermost part of the brain, in mm within each slice, that the network is not shown; 0: none.",
     )
     trained_on: str = Field("", max_length=2000, description="Training data and procedure, for people.")
     licence: str = Field("", max_length=200, description="Licence of the weights.")

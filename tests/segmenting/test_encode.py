@@ -60,3 +60,40 @@ def test_an_image_that_is_missing_is_zero_and_said_so_where_the_network_can_do_w
     other = replace(tiny_case, volumes={"pet": tiny_case.volumes["t1"]})
     with pytest.raises(BadCase, match="needs one of t1, t1ce, t2, flair"):
         encode(other, recipe)
+
+
+@pytest.fixture
+def round_case(tiny_case):
+    """The images of a case in a round brain, whose outermost voxels have other intensities on each call."""
+
+    def make(rim):
+        x, y = np.ogrid[:14, :12]
+        depth = 5 - np.hypot(x - 6.5, y - 5.5)
+        volumes = {}
+        for n, (m, volume) in enumerate(tiny_case.volumes.items()):
+            inner = np.random.default_rng(n).uniform(50, 100, volume.shape)
+            data = np.where(depth[..., None] > 2, inner, rim) * (depth > 0)[..., None]
+            volumes[m] = replace(volume, data=data.astype(np.float32), path=None)
+        return replace(tiny_case, volumes=volumes, reference=None)
+
+    return make
+
+
+def test_the_rim_that_is_not_shown_has_no_part_in_anything(tiny_checkpoint, round_case):
+    recipe = tiny_checkpoint.recipe.model_copy(update={"rim_mm": 2.5})
+    bright, dim = (encode(round_case(rim), recipe) for rim in (900.0, 3.0))
+    np.testing.assert_array_equal(bright.image, dim.image)
+    assert bright.image.any()
+    plain = encode(round_case(900.0), tiny_checkpoint.recipe)
+    assert plain.rim is None
+    assert (plain.image != 0).sum() > (bright.image != 0).sum() > 0
+
+
+def test_a_slice_that_is_all_rim_is_not_sampled(tiny_checkpoint, round_case):
+    case = round_case(100.0)
+    for volume in case.volumes.values():
+        volume.data[..., 0] = 0
+        volume.data[6:8, 5:7, 0] = 50
+    seen = encode(case, tiny_checkpoint.recipe.model_copy(update={"rim_mm": 2.0}))
+    assert 0 not in seen.sampled
+    assert 0 in encode(case, tiny_checkpoint.recipe).sampled

@@ -70,8 +70,8 @@ def test_a_copy_is_not_the_tensor_itself():
 
 def test_a_preview_comes_when_the_device_has_got_there_and_no_step_waits(tiny_checkpoint, tiny_case):
     recipe, device = tiny_checkpoint.recipe, Device()
-    grid = encode(tiny_case, recipe).grid
-    previews = Previews(grid, recipe, interval_s=0, mark=device.mark)
+    coding = encode(tiny_case, recipe)
+    previews = Previews(coding, recipe, interval_s=0, mark=device.mark)
     assert previews(Row(3, 1), step(1.0)) is None
     assert previews(Row(4, 2), step(-1.0)) is None
     assert len(device.marks) == 1  # the second step asked for no second copy
@@ -87,7 +87,7 @@ def test_steps_a_little_shorter_than_the_interval_keep_the_rate_of_previews(tiny
     clock = SimpleNamespace(monotonic=lambda: now)
     monkeypatch.setattr(previews_module, "time", clock)
     recipe = tiny_checkpoint.recipe
-    previews = Previews(encode(tiny_case, recipe).grid, recipe, interval_s=1.0, mark=None)
+    previews = Previews(encode(tiny_case, recipe), recipe, interval_s=1.0, mark=None)
     came = []
     for n in range(40):
         now = 0.9 * n
@@ -102,9 +102,9 @@ def test_steps_a_little_shorter_than_the_interval_keep_the_rate_of_previews(tiny
 
 def test_previews_keep_their_interval(tiny_checkpoint, tiny_case):
     recipe = tiny_checkpoint.recipe
-    grid = encode(tiny_case, recipe).grid
-    often = Previews(grid, recipe, interval_s=0, mark=None)
-    once = Previews(grid, recipe, interval_s=3600, mark=None)
-    never = Previews(grid, recipe, interval_s=None, mark=None)
+    coding = encode(tiny_case, recipe)
+    often = Previews(coding, recipe, interval_s=0, mark=None)
+    once = Previews(coding, recipe, interval_s=3600, mark=None)
+    never = Previews(coding, recipe, interval_s=None, mark=None)
     for previews, expected in ((often, 3), (once, 1), (never, 0)):
         assert sum(previews(Row(0, 0), step(0.0)) is not None for _ in range(3)) == expected

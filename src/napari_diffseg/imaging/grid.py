@@ -106,7 +106,12 @@ class Grid:
         return not (self.rows.covered.all() and self.columns.covered.all())
 
     def to_model(
-        self, array: npt.NDArray[Any], *, slices: Sequence[int] | None = None, scale: Scale | None = None
+        self,
+        array: npt.NDArray[Any],
+        *,
+        slices: Sequence[int] | None = None,
+        scale: Scale | None = None,
+        within: npt.NDArray[np.bool_] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Slices of a volume as the model sees them.
 
@@ -118,6 +123,8 @@ class Grid:
             Source indices along `slice_axis`, in any order; all by default.
         scale : callable, optional
             What each slice's intensities become first, as `intensity.scale_of` gives it.
+        within : ndarray, (X, Y, Z), bool, optional
+            Where they are kept; 0 elsewhere.
 
         Returns
         -------
@@ -127,10 +134,13 @@ class Grid:
         if array.shape != self.source_shape:
             raise ValueError(f"array of shape {array.shape} is not on a grid of {self.source_shape}")
         planes = array.transpose(self.slice_axis, self.row_axis, self.column_axis)
+        kept = None if within is None else within.transpose(self.slice_axis, self.row_axis, self.column_axis)
         chosen = range(self.n_slices) if slices is None else slices
         out = np.zeros((len(chosen), self.rows.pixels, self.columns.pixels), np.float32)
         for plane, index in zip(out, chosen, strict=True):
             values = planes[index] if scale is None else scale(planes[index])
+            if kept is not None:
+                values = np.where(kept[index], values, 0)
             resample_plane(values, plane, self.rows, self.columns)
         return out
 

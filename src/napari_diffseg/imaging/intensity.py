@@ -25,7 +25,13 @@ def normalise(array: npt.NDArray[Any], mode: NormalisationName, *, percentile: f
     return scale_of(array, mode, percentile=percentile)(array)
 
 
-def scale_of(array: npt.NDArray[Any], mode: NormalisationName, *, percentile: float = 99.5) -> Scale:
+def scale_of(
+    array: npt.NDArray[Any],
+    mode: NormalisationName,
+    *,
+    percentile: float = 99.5,
+    within: npt.NDArray[np.bool_] | None = None,
+) -> Scale:
     """How to normalise a whole volume of one modality, so that parts of it can be normalised when they are wanted.
 
     The brain is every voxel that is not 0: real volumes hold negative voxels within it.
@@ -40,6 +46,8 @@ def scale_of(array: npt.NDArray[Any], mode: NormalisationName, *, percentile: fl
         as they are.
     percentile : float
         For "percentile", in (0, 100].
+    within : ndarray of the shape of `array`, bool, optional
+        The part of the brain that counts; all of it by default.
 
     Returns
     -------
@@ -52,6 +60,8 @@ def scale_of(array: npt.NDArray[Any], mode: NormalisationName, *, percentile: fl
         If the volume has no contrast to normalise: constant, or without a positive upper percentile.
     """
     values = np.asarray(array, dtype=np.float32)
+    if within is not None:
+        values = np.where(within, values, np.float32(0))
     if mode == "none":
         return _as_they_are
     if mode == "percentile":

@@ -16,7 +16,7 @@ _FREE: Final = ("members", "device", "batch_size", "focus", "threads")
 """Settings that change nothing of a member."""
 _OF_SUMS: Final = ("smoothing_mm",)
 """What a recipe says of how members are summed up, which changes none of them."""
-_BEFORE: Final = {"mirror": False}
+_BEFORE: Final = {"mirror": False, "rim_mm": 0.0}
 """What held of recipes before they had a word of it."""
 _WORDS: Final = {
     "checkpoint_digest": "another checkpoint",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_diffseg.diffusion.step import Step
-    from napari_diffseg.imaging.grid import Grid
+    from napari_diffseg.encode import Conditioning
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.segmenting.pacing import Mark
     from napari_diffseg.segmenting.rows import Row
@@ -24,8 +24,8 @@ class Previews:
 
     Parameters
     ----------
-    grid : Grid
-        Of the case.
+    conditioning : Conditioning
+        Of the case; says where its voxels are.
     recipe : Recipe
         Says what the numbers mean.
     interval_s : float or None
@@ -35,9 +35,10 @@ class Previews:
     """
 
     def __init__(
-        self, grid: Grid, recipe: Recipe, *, interval_s: float | None, mark: Callable[[], Mark] | None
+        self, conditioning: Conditioning, recipe: Recipe, *, interval_s: float | None, mark: Callable[[], Mark] | None
     ) -> None:
-        self._grid, self._recipe, self._interval_s, self._mark = grid, recipe, interval_s, mark
+        self._grid, self._rim = conditioning.grid, conditioning.rim
+        self._recipe, self._interval_s, self._mark = recipe, interval_s, mark
         self._due = -float("inf")
         self._coming: tuple[Row, HostCopy] | None = None
 
@@ -49,7 +50,7 @@ class Previews:
             return None
         (row, copy), self._coming = self._coming, None
         x0, sample = copy.arrays()
-        mask = decode_preview(x0, self._grid, self._recipe)
+        mask = decode_preview(x0, self._grid, self._recipe, rim=self._rim, slice_index=row.slice_index)
         return Preview(row.member, row.slice_index, mask, self._grid.to_source(sample[None], fill=0.0)[0])
 
     def _is_due(self) -> bool:

@@ -107,7 +107,7 @@ def sample_run(run: Run, gaze: Gaze | None = None) -> Generator[Stepped | Expect
 
 def _begin(run: Run) -> _Progress:
     mark = marker_of(run.device)
-    previews = Previews(run.conditioning.grid, run.recipe, interval_s=run.preview_interval_s, mark=mark)
+    previews = Previews(run.conditioning, run.recipe, interval_s=run.preview_interval_s, mark=mark)
     return _Progress(previews, Pace(mark))
 
 
@@ -203,7 +203,9 @@ def _expected(run: Run, batch: Batch, first: Step) -> Iterator[Expected]:
     if index:
         x0 = first.x0[index].float().cpu().numpy()
         slices = tuple(batch[i].slice_index for i in index)
-        yield Expected(run.id, slices, confine(decode_probability(x0, run.conditioning.grid, run.recipe), run.window))
+        seen = run.conditioning
+        probability = decode_probability(x0, seen.grid, run.recipe, rim=seen.rim, slices=slices)
+        yield Expected(run.id, slices, confine(probability, run.window))
 
 
 def _members(run: Run, batch: Batch, last: Step) -> Iterator[Sampled]:
@@ -212,12 +214,9 @@ def _members(run: Run, batch: Batch, last: Step) -> Iterator[Sampled]:
     check_finite(batch, x)
     for member, group in groupby(range(len(batch)), key=lambda i: batch[i].member):
         index = list(group)
-        yield Sampled(
-            run.id,
-            member,
-            tuple(batch[i].slice_index for i in index),
-            confine(decode_masks(x[index], run.conditioning.grid, run.recipe), run.window),
-        )
+        slices = tuple(batch[i].slice_index for i in index)
+        masks = decode_masks(x[index], run.conditioning.grid, run.recipe, rim=run.conditioning.rim, slices=slices)
+        yield Sampled(run.id, member, slices, confine(masks, run.window))
 
 
 def check_finite(batch: Batch, x: npt.NDArray[np.float32]) -> None:

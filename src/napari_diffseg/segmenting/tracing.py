@@ -38,12 +38,13 @@ def trace_run(run: Run) -> Iterator[Traced]:
         for n, step in enumerate(chain(run, batch), start=1):
             x0 = step.x0[:, :1].float().cpu().numpy()
             check_finite(batch, x0)
-            grid, recipe = run.conditioning.grid, run.recipe
+            grid, recipe, rim = run.conditioning.grid, run.recipe, run.conditioning.rim
+            slices = [row.slice_index for row in batch]
             yield Traced(
                 step=n,
                 steps=len(run.schedule.timesteps),
                 timestep=step.timestep,
                 rows=tuple((row.member, row.slice_index) for row in batch),
-                evidence=confine(decode_probability(x0, grid, recipe)[0], run.window),
-                mask=confine(decode_masks(x0, grid, recipe)[0], run.window),
+                evidence=confine(decode_probability(x0, grid, recipe, rim=rim, slices=slices)[0], run.window),
+                mask=confine(decode_masks(x0, grid, recipe, rim=rim, slices=slices)[0], run.window),
             )

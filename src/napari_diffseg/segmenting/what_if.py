@@ -75,7 +75,9 @@ def change_channel(conditioning: Conditioning, case: Case, recipe: Recipe, chang
             f"The image is {describe_grid(change.volume)}, but the case is {describe_grid(present)}: "
             "what takes its place must share its grid; resample it first."
         )
-    return _with_channel(conditioning, recipe.modalities.index(change.modality), channel_of(change.volume, recipe))
+    return _with_channel(
+        conditioning, recipe.modalities.index(change.modality), channel_of(change.volume, recipe, conditioning.rim)
+    )
 
 
 def _with_channel(conditioning: Conditioning, place: int, channel: Channel | None) -> Conditioning:

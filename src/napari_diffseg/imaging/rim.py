@@ -1,0 +1,107 @@
+"""The rim of the brain: its outermost voxels, which tell more of the preprocessing than of the patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage as ndi
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Bool = npt.NDArray[np.bool_]
+Index = npt.NDArray[np.intp]
+
+_TOLERANCE_MM = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Rim:
+    """Which voxels of a brain a network is shown, and how its answer is carried on into the rim that it is not shown.
+
+    Skull stripping, resampling and coarser voxels make the outermost voxels of a brain dim, or take them away, which
+    says nothing of the patient. Each slice is looked at alone, as slices may be thick.
+
+    Attributes
+    ----------
+    brain : ndarray, (X, Y, Z), bool
+        Where the brain is.
+    shown : ndarray, (X, Y, Z), bool
+        The brain without its rim.
+    slice_axis : int
+        Along which slices are counted.
+    """
+
+    brain: Bool
+    shown: Bool
+    slice_axis: int
+    _nearest: dict[int, tuple[Index, Index]] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(cls, brain: Bool, *, width_mm: float, spacing_mm: Sequence[float], slice_axis: int) -> Self:
+        """The rim of a brain.
+
+        Parameters
+        ----------
+        brain : ndarray, (X, Y, Z), bool
+            Holes within a slice, such as fluid of intensity 0, have no rim; nor has the border of the image.
+        width_mm : float
+            Voxels whose middle lies so near to the middle of one outside, within the slice, are rim. The outermost
+            voxel always is.
+        spacing_mm : sequence of float
+            Size of a voxel along the three axes.
+        slice_axis : int
+            Along which slices are counted.
+        """
+        shown = np.zeros_like(brain)
+        planes, seen = np.moveaxis(brain, slice_axis, 0), np.moveaxis(shown, slice_axis, 0)
+        sampling = [s for axis, s in enumerate(spacing_mm) if axis != slice_axis]
+        width = max(width_mm, *sampling) + _TOLERANCE_MM
+        for plane, inner in zip(planes, seen, strict=True):
+            _without_rim(plane, inner, width=width, sampling=sampling)
+        return cls(brain, shown, slice_axis)
+
+    def carry_on(self, planes: npt.NDArray[np.float32], slices: Sequence[int]) -> npt.NDArray[np.float32]:
+        """What a network says of some slices, with that of the nearest voxel it was shown on each voxel of the rim.
+
+        Parameters
+        ----------
+        planes : ndarray, (S, U, V), float32
+            U and V are the axes other than `slice_axis`, in their order; changed in place.
+        slices : sequence of int
+            Source slice index of each.
+        """
+        for plane, s in zip(planes, slices, strict=True):
+            rim, nearest = self._pairs(s)
+            flat = plane.reshape(-1)
+            flat[rim] = flat[nearest]
+        return planes
+
+    def _pairs(self, slice_index: int) -> tuple[Index, Index]:
+        """Flat indices within a slice: each voxel of the rim, and the nearest that is shown."""
+        if slice_index not in self._nearest:
+            brain, shown = (np.moveaxis(a, self.slice_axis, 0)[slice_index] for a in (self.brain, self.shown))
+            rim = np.flatnonzero(brain & ~shown)
+            if rim.size and shown.any():
+                indices = ndi.distance_transform_edt(~shown, return_distances=False, return_indices=True)
+                nearest = np.ravel_multi_index(tuple(indices), shown.shape).ravel()[rim]
+            else:
+                rim = nearest = np.zeros(0, np.intp)
+            self._nearest[slice_index] = rim, nearest
+        return self._nearest[slice_index]
+
+
+def _without_rim(plane: Bool, inner: Bool, *, width: float, sampling: Sequence[float]) -> None:
+    """Write the brain of one slice without its rim into `inner`."""
+    hit = np.nonzero(plane)
+    if not hit[0].size:
+        return
+    box = tuple(slice(max(0, int(h.min()) - 1), int(h.max()) + 2) for h in hit)
+    filled = ndi.binary_fill_holes(plane[box])
+    if filled.all():
+        inner[box] = plane[box]
+        return
+    inner[box] = plane[box] & (ndi.distance_transform_edt(filled, sampling=sampling) > width)

@@ -1,0 +1,61 @@
+"""The rim of a brain: which voxels it is, and how a mask is carried on into it."""
+
+import numpy as np
+import pytest
+
+from napari_diffseg.imaging.rim import Rim
+
+
+@pytest.fixture
+def brain():
+    """A box of 10 x 8 voxels on slices 1 to 3 of five, with a hole on slice 2."""
+    brain = np.zeros((14, 12, 5), np.bool_)
+    brain[2:12, 2:10, 1:4] = True
+    brain[6, 6, 2] = False
+    return brain
+
+
+@pytest.mark.parametrize(
+    ("width_mm", "spacing_mm", "cut"),
+    [(2, (1, 1, 1), 2), (2, (2, 2, 1), 1), (2, (3, 3, 3), 1), (2, (1.0005, 1.0005, 5), 2), (1, (1, 1, 1), 1)],
+)
+def test_it_is_so_wide_within_each_slice_and_one_voxel_at_least(brain, width_mm, spacing_mm, cut):
+    rim = Rim.of(brain, width_mm=width_mm, spacing_mm=spacing_mm, slice_axis=2)
+    expected = np.zeros_like(brain)
+    expected[2 + cut : 12 - cut, 2 + cut : 10 - cut, 1:4] = True
+    expected[6, 6, 2] = False
+    np.testing.assert_array_equal(rim.shown, expected)
+
+
+def test_any_axis_may_be_that_of_the_slices(brain):
+    rim = Rim.of(brain, width_mm=2, spacing_mm=(1, 1, 1), slice_axis=2)
+    turned = Rim.of(brain.transpose(2, 0, 1), width_mm=2, spacing_mm=(1, 1, 1), slice_axis=0)
+    np.testing.assert_array_equal(turned.shown, rim.shown.transpose(2, 0, 1))
+
+
+def test_the_border_of_the_image_is_no_rim(brain):
+    assert Rim.of(np.ones_like(brain), width_mm=2, spacing_mm=(1, 1, 1), slice_axis=2).shown.all()
+    cut = Rim.of(brain[2:], width_mm=2, spacing_mm=(1, 1, 1), slice_axis=2)
+    assert cut.shown[0, 5, 1]
+    assert not cut.shown[9, 5, 1]
+
+
+def test_a_rim_is_as_the_nearest_voxel_that_was_shown(brain):
+    rim = Rim.of(brain, width_mm=2, spacing_mm=(1, 1, 1), slice_axis=2)
+    planes = np.zeros((2, 14, 12), np.float32)
+    planes[:, 4:7, 4:6] = 1
+    planes[:, 7:10, 4:8] = 0.25
+    planes[:, :4] = 0.75  # what a network says of voxels that it was not shown
+    carried = rim.carry_on(planes, [3, 4])
+    assert carried[0, 2:7, 2:6].min() == 1
+    assert carried[0, 11, 5] == 0.25
+    assert carried[0, 1, 5] == np.float32(0.75)  # no brain: left as it was
+    assert carried[1, 2, 5] == np.float32(0.75)  # a slice without brain, too
+
+
+def test_a_slice_that_is_all_rim_is_left_as_it_is():
+    brain = np.zeros((6, 6, 1), np.bool_)
+    brain[2:4, 2:4] = True
+    rim = Rim.of(brain, width_mm=2, spacing_mm=(1, 1, 1), slice_axis=2)
+    assert not rim.shown.any()
+    np.testing.assert_array_equal(rim.carry_on(np.ones((1, 6, 6), np.float32), [0]), 1)

@@ -7,8 +7,8 @@ from scipy.stats import norm
 from napari_diffseg.synthesis.anatomy import make_anatomy
 from napari_diffseg.synthesis.fields import smooth_field
 from napari_diffseg.synthesis.grid import PhantomGrid, Pose, draw_pose
-from napari_diffseg.synthesis.lesions import grow_lesions
-from napari_diffseg.synthesis.readers import draw_readers, reader_probability
+from napari_diffseg.synthesis.lesions import Lesions, grow_lesions, region_levels
+from napari_diffseg.synthesis.readers import draw_label_maps, draw_readers, reader_probability
 from napari_diffseg.synthesis.seeds import LARGEST_CORE_MM, LesionSeed, draw_seeds
 from napari_diffseg.synthesis.settings import ReaderModel
 from napari_diffseg.synthesis.template import CENTRE_MM, load_template
@@ -178,3 +178,16 @@ def test_the_lesion_loses_contrast_where_tight_readers_stop_and_the_rest_where_g
 
     assert model.visibility(np.array([-0.5, 0.0, 0.5])) == pytest.approx([1, 0.4, 0], abs=1e-6)
     assert model.visibility(model.median) == pytest.approx(0.4 * (1 - 1 / 3), abs=1e-3)  # half mark more, of 3 in 4
+
+
+def test_the_levels_of_regions_give_the_share_of_readers_who_draw_each():
+    model, generator = ReaderModel(), rng()
+    lesions = Lesions(*(generator.uniform(-0.5, 1.5, 300).astype(np.float32) for _ in range(4)))
+    levels = region_levels(lesions, lesions.boundary, median=model.median)
+    maps = draw_label_maps(generator, levels, model=model, count=2000)
+    assert (levels[2] <= levels[1]).all()
+    assert (levels[1] <= levels[4]).all()
+    for labels, level in zip(((1, 2, 4), (1, 4), (4,)), levels.values(), strict=True):
+        p = reader_probability(level, model)
+        assert np.abs(np.isin(maps, labels).mean(axis=0) - p).max() < 0.06  # 5 standard errors of 2000
+        assert ((p > 0.1) & (p < 0.9)).any()

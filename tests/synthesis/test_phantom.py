@@ -227,3 +227,23 @@ def test_settings_out_of_bounds_are_refused_by_name(change, names):
 def test_a_reader_model_that_is_no_distribution_is_refused(change):
     with pytest.raises(BadRequest, match="Reader model"):
         ReaderModel(**change)
+
+
+def test_readers_draw_nested_regions_about_the_references(slice_of):
+    scores = []
+    for seed in range(12):
+        phantom = slice_of(seed=seed, readers=5, shape=(96, 104, 1), spacing_mm=(2.0, 2.0, 2.0))
+        assert set(np.unique(phantom.reader_labels)) <= {0, 1, 2, 4}
+        core = phantom.seg % 3 == 1  # 1 and 4
+        if core.sum() > 50:
+            drawn = phantom.reader_labels % 3 == 1
+            scores += [2 * (d & core).sum() / (d.sum() + core.sum()) for d in drawn]
+            assert len({int(d.sum()) for d in drawn}) > 1  # they differ there, too
+    assert len(scores) >= 20
+    assert np.mean(scores) > 0.9
+
+
+def test_the_reader_in_the_middle_draws_the_reference(slice_of):
+    phantom = slice_of(seed=4, readers=1, reader_model=ReaderModel(1.0, 0.0, 0.0, 1e-6))
+    assert {1, 2, 4} & set(np.unique(phantom.seg))
+    np.testing.assert_array_equal(phantom.reader_labels[0] > 0, phantom.seg > 0)

@@ -14,7 +14,7 @@ def test_what_is_read_is_what_was_written(volume, tmp_path):
     names = ["t1", "t1ce", "t2", "flair", "seg", *(f"reader{i}" for i in range(1, 6))]
     assert [p.name for p in paths] == [f"p1_{n}.nii.gz" for n in names]
     assert sorted(p.name for p in (tmp_path / "new" / "case").iterdir()) == sorted(p.name for p in paths)
-    arrays = [*volume.volumes.values(), volume.seg, *volume.readers]
+    arrays = [*volume.volumes.values(), volume.seg, *volume.reader_labels]
     for path, array in zip(paths, arrays, strict=True):
         image = nib.load(path)
         np.testing.assert_array_equal(np.asanyarray(image.dataobj), array)

@@ -20,6 +20,7 @@ FAR = np.float32(8.0)
 """Level of voxels that no lesion can reach."""
 
 _THICKEST_RIM_MM = 11.0
+_DISAGREEMENT_AT_CORE = 0.25
 _ALONG_WHITE_MATTER = (0.5, 2.2)
 """How strongly oedema prefers white matter, between patients: round at the low end, in fingers at the high one."""
 _ACROSS_MIDLINE = (0.25, 1.0)
@@ -55,6 +56,33 @@ class Lesions:
     def in_enhancing(self) -> npt.NDArray[np.bool_]:
         """The enhancing part of the core."""
         return self.in_core & (self.necrosis >= 1) & (self.enhancing > 0.5)
+
+
+def region_levels(lesions: Lesions, boundary: Float32Array, *, median: float) -> dict[int, Float32Array]:
+    """Level functions of the nested regions, by the BraTS label of their own part: whole, core, enhancing tumour.
+
+    A reader of delta d draws a region where its level is below d, so the probability of each is known in closed form.
+    Readers agree on the core better than on the oedema around it, because the images show its edge: they differ there
+    by a quarter of what they differ by at the outer boundary. The reader in the middle draws the true core.
+
+    Parameters
+    ----------
+    lesions : Lesions
+        Of one patient.
+    boundary : ndarray, (X, Y, Z), float32
+        `lesions.boundary`, infinite where nobody can mark anything.
+    median : float
+        Delta of the reader in the middle.
+
+    Returns
+    -------
+    dict of int to ndarray, (X, Y, Z), float32
+        2 the whole, 1 the core within it, 4 the enhancing part of that; each is at least the one before.
+    """
+    middle, share = np.float32(median), np.float32(_DISAGREEMENT_AT_CORE)
+    core = np.maximum(boundary, middle + (lesions.core - 1) / share)
+    rim = np.where(lesions.enhancing > 0.5, middle + (1 - lesions.necrosis) / share, np.float32(np.inf))
+    return {2: boundary, 1: core, 4: np.maximum(core, rim)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from napari_diffseg.synthesis.acquisition import acquire, prepare_scan
 from napari_diffseg.synthesis.anatomy import make_anatomy
 from napari_diffseg.synthesis.contrast import draw_contrasts
 from napari_diffseg.synthesis.grid import draw_pose, place_grid
-from napari_diffseg.synthesis.lesions import grow_lesions
-from napari_diffseg.synthesis.readers import draw_readers, reader_probability
+from napari_diffseg.synthesis.lesions import grow_lesions, region_levels
+from napari_diffseg.synthesis.readers import draw_label_maps, reader_probability
 from napari_diffseg.synthesis.seeds import draw_seeds
 from napari_diffseg.synthesis.settings import MODALITIES, ModalityName, PhantomKind, PhantomSettings, ReaderModel
 from napari_diffseg.synthesis.template import load_template
@@ -39,10 +39,10 @@ class Phantom:
     seg : ndarray, uint8
         0 nothing, 1 necrosis and non-enhancing core, 2 oedema (or sclerosis), 4 enhancing: what half of the
         readers mark.
-    readers : ndarray, (R, X, Y, Z), uint8
-        Masks of the whole lesion, 0 and 1, drawn independently.
+    reader_labels : ndarray, (R, X, Y, Z), uint8
+        Label maps of the readers, as `seg`, drawn independently.
     probability : ndarray, float32
-        P(a reader marks the voxel), exact: what an ensemble of infinitely many readers would show.
+        P(a reader marks the voxel as any lesion), exact: what an ensemble of infinitely many readers would show.
     affine : ndarray, (4, 4), float64
         Voxel index to RAS+ mm.
     settings : PhantomSettings
@@ -53,11 +53,16 @@ class Phantom:
 
     volumes: dict[ModalityName, npt.NDArray[np.int16]]
     seg: npt.NDArray[np.uint8]
-    readers: npt.NDArray[np.uint8]
+    reader_labels: npt.NDArray[np.uint8]
     probability: Float32Array
     affine: npt.NDArray[np.float64]
     settings: PhantomSettings
     reader_model: ReaderModel
+
+    @property
+    def readers(self) -> npt.NDArray[np.uint8]:
+        """The readers' masks of the whole lesion, (R, X, Y, Z), uint8 of 0 and 1."""
+        return (self.reader_labels > 0).astype(np.uint8)
 
 
 def make_phantom(settings: PhantomSettings) -> Phantom:
@@ -81,6 +86,7 @@ def make_phantom(settings: PhantomSettings) -> Phantom:
     scan = prepare_scan(scanning[0], anatomy, spacing_mm=spacing, artefacts=settings.artefacts)
     # What the stripping took away no reader can mark.
     boundary = np.where(scan.kept, lesions.boundary, np.float32(np.inf))
+    levels = region_levels(lesions, boundary, median=model.median)
     means = draw_contrasts(contrast, settings)
     return Phantom(
         volumes={
@@ -88,7 +94,7 @@ def make_phantom(settings: PhantomSettings) -> Phantom:
             for m, rng in zip(MODALITIES, scanning[1:], strict=True)
         },
         seg=grid.embed(_reference(lesions, boundary, model=model)),
-        readers=grid.embed(draw_readers(reading, boundary, model=model, count=settings.readers)),
+        reader_labels=grid.embed(draw_label_maps(reading, levels, model=model, count=settings.readers)),
         probability=grid.embed(reader_probability(boundary, model)),
         affine=grid.affine,
         settings=settings,

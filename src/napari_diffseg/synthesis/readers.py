@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_diffseg.synthesis.fields import Float32Array
     from napari_diffseg.synthesis.settings import ReaderModel
 
@@ -33,9 +35,36 @@ def draw_readers(
     rng: np.random.Generator, boundary: Float32Array, *, model: ReaderModel, count: int
 ) -> npt.NDArray[np.uint8]:
     """Masks of `count` readers, (count, ...) uint8 of 0 and 1; the first k do not depend on count."""
-    masks = np.zeros((count, *boundary.shape), np.uint8)
-    for mask in masks:
+    return np.asarray(draw_label_maps(rng, {1: boundary}, model=model, count=count))
+
+
+def draw_label_maps(
+    rng: np.random.Generator, levels: Mapping[int, Float32Array], *, model: ReaderModel, count: int
+) -> npt.NDArray[np.uint8]:
+    """Label maps of `count` readers; the first k do not depend on count.
+
+    Parameters
+    ----------
+    rng : Generator
+        Draws a delta for each reader.
+    levels : mapping of int to ndarray, (...), float32
+        By label, that of the outermost region first, where a reader of delta draws the region: where the level is
+        below delta.
+    model : ReaderModel
+        Distribution of the readers' delta.
+    count : int
+        Readers.
+
+    Returns
+    -------
+    ndarray, (count, ...), uint8
+        Each voxel has the label of the innermost region that the reader sees there; 0 where none.
+    """
+    shape = next(iter(levels.values())).shape
+    maps = np.zeros((count, *shape), np.uint8)
+    for labels in maps:
         mean = model.tight if rng.random() < model.tight_weight else model.generous
         delta = min(mean + model.sd * rng.standard_normal(), 4.9)
-        mask[...] = boundary < delta
-    return masks
+        for label, level in levels.items():
+            labels[level < delta] = label
+    return maps

@@ -30,7 +30,8 @@ def write_case(
     folder : path
         Where to; made if it is not there.
     case_id : str
-        Start of the file names: `<id>_t1.nii.gz`, ..., `<id>_seg.nii.gz`, `<id>_reader1.nii.gz`, ...
+        Start of the file names: `<id>_t1.nii.gz`, ..., `<id>_seg.nii.gz`, `<id>_reader1.nii.gz`, ...; the
+        last two are label maps of the regions.
     overwrite : bool
         Whether files of these names may be replaced.
 
@@ -50,7 +51,7 @@ def write_case(
     if not case_id or case_id.startswith(".") or Path(case_id).name != case_id:
         raise OutputFailed(f"Case id {case_id!r} cannot start a file name: give letters, digits, '-' and '_'.")
     arrays: dict[str, npt.NDArray[np.generic]] = dict(phantom.volumes.items())
-    arrays |= {"seg": phantom.seg} | {f"reader{i}": mask for i, mask in enumerate(phantom.readers, start=1)}
+    arrays |= {"seg": phantom.seg} | {f"reader{i}": labels for i, labels in enumerate(phantom.reader_labels, start=1)}
     paths = {name: target / f"{case_id}_{name}.nii.gz" for name in arrays}
     present = [p.name for p in paths.values() if os.path.lexists(p)]
     if present and not overwrite:

@@ -138,8 +138,14 @@ PAPER = Recipe(
     title="Whole tumour, Wolleb et al. 2022",
     modalities=("t1", "t1ce", "t2", "flair"),
     labels=("whole tumour",),
+    percentile=99.0,
 )
-"""The recipe of the original implementation (arXiv:2112.03145), as far as its code and example data tell."""
+"""The recipe of the original implementation (arXiv:2112.03145), as far as its text, code and example data tell.
+
+The paper cuts the top and bottom one percent of the intensities. In its example slices 1.4 % of the brain's voxels are
+saturated, as the brain's 99th percentile leaves in those slices of other cases (1.2 %; the 99.5th leaves 0.6 %); no
+lower cut is to be seen. The default of `Recipe.percentile` stays what files without it were written with.
+"""
 
 
 def make_recipe(values: dict[str, object]) -> Recipe:

@@ -5,6 +5,7 @@ import pytest
 from evaluation_folders import AFFINE, SHAPE, box, write, write_prediction
 
 from napari_diffseg.errors import BadCase, GridMismatch
+from napari_diffseg.evaluation.case_scores import score_case
 from napari_diffseg.evaluation.find_predictions import find_predictions
 from napari_diffseg.evaluation.predicted import read_prediction
 from napari_diffseg.evaluation.prediction_files import PredictionFiles
@@ -24,6 +25,19 @@ def test_a_run_is_read_back_as_it_was_written(predicted):
     assert (len(predicted.members), predicted.member_count, predicted.slice_axis) == (3, 3, 2)
     assert predicted.mean[16, 8, 2] == pytest.approx(1 / 3)
     assert predicted.notes == ()
+
+
+def test_volumes_on_a_sheared_grid_are_those_of_its_voxels_and_it_is_said(tmp_path):
+    slanted = AFFINE @ np.array([[1, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    folder = tmp_path / "a"
+    write_prediction(folder, [box(8)])
+    for name in ("mask", "mean", "members/member-001"):
+        write(folder / f"{name}.nii.gz", box(8), slanted)
+    found = read_prediction(PredictionFiles(folder), case_id="a")
+    truth = read_truth([write(tmp_path / "truth.nii.gz", box(8), slanted)], found.grid, case_id="a")
+    scores = score_case(found, truth, region_around(box(8), found.grid.spacing_mm), bins=5)
+    assert scores.overlap.volume_ml == pytest.approx(box(8).sum() * 2 / 1000)
+    assert any("sheared" in note for note in scores.notes)
 
 
 def test_members_come_by_number_beyond_a_thousand(tmp_path):

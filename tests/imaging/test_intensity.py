@@ -3,8 +3,13 @@ import pytest
 from phantoms import LPS
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.intensity import brain_mask, normalise, scale_of
+from napari_diffseg.imaging.intensity import brain_mask, scale_of
 from napari_diffseg.imaging.volume import Volume
+
+
+def normalise(array, mode, *, percentile=99.5):
+    return scale_of(array, mode, percentile=percentile)(array)
+
 
 BRAIN = np.arange(1, 201, dtype=np.float32)  # 99.5th percentile: 199.005
 ARRAY = np.concatenate([np.zeros(800, np.float32), BRAIN]).reshape(10, 10, 10)

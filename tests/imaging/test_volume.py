@@ -6,7 +6,7 @@ import pytest
 from phantoms import LPS, OBLIQUE, ramp
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.volume import Volume, describe_grid, same_grid
+from napari_diffseg.imaging.volume import Volume, describe_grid, same_grid, shear_notes
 
 
 def volume(data=None, affine=LPS, **fields):
@@ -84,3 +84,18 @@ def test_the_affine_cannot_be_changed_behind_ones_back():
     assert v.affine[0, 0] == -1
     with pytest.raises(ValueError, match="read-only"):
         v.affine[0, 0] = 5
+
+
+@pytest.mark.parametrize("shear", [0.12, 0.36, 0.5])
+def test_a_voxels_volume_is_the_determinant_and_a_sheared_grid_is_said(shear):
+    affine = np.array([[-1, shear, 0, 0], [0, 2, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1.0]])
+    sheared = volume(affine=affine)
+    assert sheared.voxel_mm3 == pytest.approx(6)
+    assert np.prod(sheared.spacing_mm) > 6.01
+    [note] = shear_notes(sheared)
+    assert f"{90 - np.degrees(np.arctan(shear / 2)):.1f} degrees" in note
+
+
+def test_a_turned_grid_is_not_sheared_although_32_bits_round_it():
+    assert shear_notes(volume(affine=OBLIQUE.astype(np.float32))) == ()
+    assert volume(affine=OBLIQUE).voxel_mm3 == pytest.approx(0.9 * 1.1 * 3.0)

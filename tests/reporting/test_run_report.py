@@ -75,7 +75,7 @@ def test_the_page_needs_nothing_but_itself(run, tmp_path):
 
 def test_the_page_says_what_the_members_say(run):
     text = make_run_page(make_sheet(run, summary=Summary()))
-    voxel_ml = float(np.prod(run.grid.spacing_mm)) / 1000
+    voxel_ml = abs(np.linalg.det(run.grid.affine[:3, :3])) / 1000
     mean = np.mean([member.sum() for member in run.members.values()]) * voxel_ml
     assert f"{mean:.2f} ml on average of {len(run.members)} members" in text
     assert run.record.checkpoint_digest in text

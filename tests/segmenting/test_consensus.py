@@ -59,6 +59,34 @@ def test_more_air_around_the_head_changes_nothing():
     assert far.specificity == near.specificity
 
 
+def nested_readers(shape=(44, 44, 24), radii=(5.4, 5.8, 6.3, 7.2, 7.6)):
+    """Five readers of one ball, from the tightest to the most generous."""
+    places = np.stack(np.meshgrid(*(np.arange(n) - 11 for n in shape), indexing="ij"))
+    distance = np.sqrt((places**2).sum(axis=0))
+    return [distance < radius for radius in radii]
+
+
+@pytest.mark.parametrize("strays", [1, 5, 30])
+def test_stray_voxels_of_one_member_far_away_turn_on_nothing(strays):
+    masks = nested_readers()
+    votes = np.sum(masks, axis=0)
+    assert (votes == 2).sum() > 400
+    alone = one(masks).mask
+    np.testing.assert_array_equal(alone, votes > 2.5)
+    places = [tuple(p) for p in np.argwhere(votes == 0) if min(p) > 22 or max(p) > 30]
+    for place in np.random.default_rng(0).permutation(places)[:strays]:
+        masks[4][tuple(place)] = True
+    np.testing.assert_array_equal(one(masks).mask, alone)
+
+
+def test_a_lesion_in_another_place_than_the_first_does_not_make_two_votes_of_five_enough():
+    masks = nested_readers()
+    elsewhere = np.zeros(masks[0].shape, np.bool_)
+    elsewhere[-6:, -6:, -6:] = True
+    together = [mask | elsewhere for mask in masks]
+    np.testing.assert_array_equal(one(together).mask, np.sum(together, axis=0) > 2.5)
+
+
 def test_each_label_is_estimated_by_itself():
     first, second = cube(), cube(low=12, high=18)
     members = [np.stack([first, second]), np.stack([first, second]), np.stack([first, cube(low=12, high=15)])]

@@ -8,16 +8,15 @@ import torch
 
 from napari_diffseg.encode import Channel, encode
 from napari_diffseg.errors import BadCase
-from napari_diffseg.imaging.intensity import normalise
+from napari_diffseg.imaging.intensity import scale_of
 
 
 def test_a_slice_alone_is_the_same_as_among_all_and_as_the_whole_volume_normalised_first(tiny_checkpoint, tiny_case):
     recipe = tiny_checkpoint.recipe
     seen = encode(tiny_case, recipe)
-    channels = [
-        seen.grid.to_model(normalise(tiny_case.volumes[m].data, recipe.normalisation), slices=seen.sampled)
-        for m in recipe.modalities
-    ]
+    images = [tiny_case.volumes[m].data for m in recipe.modalities]
+    whole = [scale_of(data, recipe.normalisation, percentile=recipe.percentile)(data) for data in images]
+    channels = [seen.grid.to_model(data, slices=seen.sampled) for data in whole]
     np.testing.assert_array_equal(seen.image, np.stack(channels, axis=1))
     last = seen.sampled[-1]
     np.testing.assert_array_equal(encode(tiny_case, recipe).image_of([last])[0], seen.image[-1])
@@ -97,3 +96,11 @@ def test_a_slice_that_is_all_rim_is_not_sampled(tiny_checkpoint, round_case):
     seen = encode(case, tiny_checkpoint.recipe.model_copy(update={"rim_mm": 2.0}))
     assert 0 not in seen.sampled
     assert 0 in encode(case, tiny_checkpoint.recipe).sampled
+
+
+def test_a_sheared_grid_is_said_once_and_not_for_each_image(tiny_checkpoint, tiny_case):
+    slanted = tiny_case.affine @ np.array([[1, 0.2, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    volumes = {m: replace(v, affine=slanted) for m, v in tiny_case.volumes.items()}
+    warnings = encode(replace(tiny_case, volumes=volumes), tiny_checkpoint.recipe).warnings
+    assert sum("sheared" in line for line in warnings) == 1
+    assert not any("sheared" in line for line in encode(tiny_case, tiny_checkpoint.recipe).warnings)

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
 
 _NOT_STATED = "not stated"
+_GUESSED_BEFORE = "percentile = 99.5 ("
+_PERCENTILE_NOTE = (
+    "its percentile was guessed as 99.5 when it was converted, and stays so; the original's example data fit 99, with "
+    "which images are 5 to 14 % brighter: convert the weights again, or state percentile 99, to use that"
+)
 _DIRECTIONS = {
     "L": "left",
     "R": "right",
@@ -40,6 +45,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("trained on", recipe.trained_on or _NOT_STATED),
         *((name, value) for name, value in card.items() if (name, value) != ("licence", recipe.licence)),
         *(("guessed", guess) for guess in checkpoint.guesses),
+        *(("note", _PERCENTILE_NOTE) for guess in checkpoint.guesses if guess.startswith(_GUESSED_BEFORE)),
     ]
     return [(_one_line(name), _one_line(value)) for name, value in rows]
 

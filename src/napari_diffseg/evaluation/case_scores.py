@@ -13,6 +13,7 @@ from napari_diffseg.evaluation.distribution import Distribution, compare_distrib
 from napari_diffseg.evaluation.error_detection import RiskCoverage, auroc, risk_coverage
 from napari_diffseg.evaluation.overlap import Overlap, compare, dice
 from napari_diffseg.evaluation.qu_brats import QuBrats, qu_brats
+from napari_diffseg.imaging.volume import shear_notes
 
 if TYPE_CHECKING:
     from napari_diffseg.evaluation.predicted import Predicted
@@ -144,12 +145,11 @@ def score_case(predicted: Predicted, truth: Truth, region: Region, *, bins: int)
     mask, majority = predicted.covered(predicted.mask), predicted.covered(truth.majority)
     members = predicted.covered(predicted.members)
     inside = predicted.covered(region.mask)
-    voxel = float(np.prod(predicted.grid.spacing_mm))
     some = len(members) > 0
     return CaseScores(
         case=predicted.case_id,
         truth=truth.files,
-        overlap=compare(mask, majority, spacing_mm=predicted.grid.spacing_mm, voxel_mm3=voxel),
+        overlap=compare(mask, majority, spacing_mm=predicted.grid.spacing_mm, voxel_mm3=predicted.grid.voxel_mm3),
         slices=_score_slices(predicted, mask, majority),
         distribution=compare_distributions(members, predicted.covered(truth.readers)) if some else None,
         dice_by_members=tuple(float(d) for d in dice_by_members(members, majority)),
@@ -158,7 +158,7 @@ def score_case(predicted: Predicted, truth: Truth, region: Region, *, bins: int)
         calibration=_calibration(predicted, truth, inside, bins),
         errors=_error_detection(predicted, mask, majority, inside),
         expected=_expected_scores(predicted, truth, inside, bins),
-        notes=(*predicted.notes, *_notes_on_uncertainty(predicted)),
+        notes=(*predicted.notes, *shear_notes(predicted.grid), *_notes_on_uncertainty(predicted)),
         sampler=predicted.sampler,
         timesteps=predicted.timesteps,
     )
@@ -168,7 +168,7 @@ def _score_slices(predicted: Predicted, mask: Bool, majority: Bool) -> tuple[Sli
     axis, spacing = predicted.slice_axis, predicted.grid.spacing_mm
     plane = [s for a, s in enumerate(spacing) if a != axis]
     pairs = zip(predicted.slices, np.moveaxis(mask, axis, 0), np.moveaxis(majority, axis, 0), strict=True)
-    voxel = float(np.prod(spacing))
+    voxel = predicted.grid.voxel_mm3
     return tuple(SliceScores(i, compare(m, t, spacing_mm=plane, voxel_mm3=voxel)) for i, m, t in pairs)
 
 

@@ -100,11 +100,6 @@ class Grid:
         """Slices of the source."""
         return self.source_shape[self.slice_axis]
 
-    @property
-    def crops(self) -> bool:
-        """Whether some voxels of each slice are outside the model's field of view."""
-        return not (self.rows.covered.all() and self.columns.covered.all())
-
     def to_model(
         self,
         array: npt.NDArray[Any],

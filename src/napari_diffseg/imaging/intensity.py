@@ -20,16 +20,11 @@ if TYPE_CHECKING:
     """What a volume's intensities become, voxel by voxel: any part of it may be given."""
 
 
-def normalise(array: npt.NDArray[Any], mode: NormalisationName, *, percentile: float = 99.5) -> npt.NDArray[np.float32]:
-    """Normalise one whole volume of one modality; a slice alone would come out otherwise. As `scale_of` tells."""
-    return scale_of(array, mode, percentile=percentile)(array)
-
-
 def scale_of(
     array: npt.NDArray[Any],
     mode: NormalisationName,
     *,
-    percentile: float = 99.5,
+    percentile: float,
     within: npt.NDArray[np.bool_] | None = None,
 ) -> Scale:
     """How to normalise a whole volume of one modality, so that parts of it can be normalised when they are wanted.

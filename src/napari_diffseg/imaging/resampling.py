@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.naming import shown_name
-from napari_diffseg.imaging.regrid import LINEAR, NEAREST, regrid
+from napari_diffseg.imaging.regrid import LINEAR, NEAREST, find_reordering, regrid
 from napari_diffseg.imaging.sampling import blur_sigma
 from napari_diffseg.imaging.volume import Volume, describe_grid, same_grid
 
@@ -30,7 +30,7 @@ def finest(volumes: Mapping[str, Volume]) -> str:
     volumes : mapping of str to Volume
         At least one.
     """
-    sizes_mm3 = {name: abs(float(np.linalg.det(volume.affine[:3, :3]))) for name, volume in volumes.items()}
+    sizes_mm3 = {name: volume.voxel_mm3 for name, volume in volumes.items()}
     smallest = min(sizes_mm3.values())
     return next(name for name, size in sizes_mm3.items() if smallest >= _SAME_SIZE * size)
 
@@ -38,8 +38,9 @@ def finest(volumes: Mapping[str, Volume]) -> str:
 def resample_image(volume: Volume, grid: Volume, name: str) -> Volume:
     """An image on another one's voxels, linearly interpolated where the files say that the voxels lie.
 
-    Nothing is registered. Along axes on which the new voxels are more than 1.2 old ones apart the image is smoothed
-    first, as the network's pixels are, so that what lies between the new voxels is averaged and not skipped.
+    Nothing is registered. Where the voxels are the same, stored in another order or mirrored, each value is copied.
+    Along axes on which the new voxels are more than 1.2 old ones apart the image is smoothed first, as the network's
+    pixels are, so that what lies between the new voxels is averaged and not skipped.
 
     Parameters
     ----------
@@ -51,8 +52,8 @@ def resample_image(volume: Volume, grid: Volume, name: str) -> Volume:
     Returns
     -------
     Volume
-        float32 with the grid's affine and header, and a note of what it was; 0 outside the image. `volume` itself
-        where the grids are the same.
+        With the grid's affine and header, and a note of what it was; float32 unless its values were copied; 0 outside
+        the outer faces of the image's voxels. `volume` itself where the grids are the same.
 
     Raises
     ------
@@ -61,8 +62,11 @@ def resample_image(volume: Volume, grid: Volume, name: str) -> Volume:
     """
     if same_grid(volume, grid):
         return volume
-    smooth = _smoothed(volume.data.astype(np.float32), _distances(volume, grid))
-    moved = _resampled(volume, regrid(smooth, volume, grid, order=LINEAR), grid, name)
+    if (reordering := find_reordering(volume, grid)) is not None:
+        moved = _on_grid(volume, reordering.apply(volume.data), grid, name, "reordered")
+    else:
+        smooth = _smoothed(volume.data.astype(np.float32), _distances(volume, grid))
+        moved = _on_grid(volume, regrid(smooth, volume, grid, order=LINEAR), grid, name, "resampled")
     if moved.data.min() == moved.data.max():
         raise BadCase(
             f"{_called(volume)}, {describe_grid(volume)}, does not reach the voxels of {name}, {describe_grid(grid)}: "
@@ -75,11 +79,12 @@ def resample_mask(mask: Volume, grid: Volume, name: str) -> Volume:
     """A mask of labels on an image's voxels, int32, each the nearest label; else as `resample_image`."""
     if same_grid(mask, grid):
         return mask
-    return _resampled(mask, regrid(mask.data.astype(np.int32), mask, grid, order=NEAREST), grid, name)
+    data = regrid(mask.data.astype(np.int32), mask, grid, order=NEAREST)
+    return _on_grid(mask, data, grid, name, "resampled")
 
 
-def _resampled(volume: Volume, data: npt.NDArray[np.generic], grid: Volume, name: str) -> Volume:
-    note = f"resampled to the grid of {name}: it was {describe_grid(volume)}"
+def _on_grid(volume: Volume, data: npt.NDArray[np.generic], grid: Volume, name: str, how: str) -> Volume:
+    note = f"{how} to the grid of {name}: it was {describe_grid(volume)}"
     return Volume(data, grid.affine, grid.header, volume.path, (*volume.notes, note), resampled_to=name)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nibabel.spatialimages import SpatialHeader
 
 _SAME_GRID_VOXELS = 0.05
+_RIGHT_ANGLE_DEGREES = 89.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,11 @@ class Volume:
         return float(x), float(y), float(z)
 
     @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel in mm3: the affine's determinant, which is right for sheared grids, too."""
+        return abs(float(np.linalg.det(self.affine[:3, :3])))
+
+    @property
     def axis_codes(self) -> tuple[str, str, str]:
         """Direction in which each axis increases, to the nearest, such as ("L", "P", "S")."""
         a, b, c = aff2axcodes(self.affine)  # type: ignore[no-untyped-call]
@@ -102,13 +108,31 @@ class Volume:
         return content.hexdigest()
 
 
+def corner_voxels(shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+    """Indices of the eight corner voxels of a grid, homogeneous: (4, 8)."""
+    return np.array([(*c, 1.0) for c in product(*((0, n - 1) for n in shape))]).T
+
+
 def same_grid(a: Volume, b: Volume) -> bool:
     """Whether two volumes have the same shape and every corner voxel of one is within 0.05 voxel of the other's."""
     if a.shape != b.shape:
         return False
-    corners = np.array([(*c, 1.0) for c in product(*((0, n - 1) for n in a.shape))]).T
+    corners = corner_voxels(a.shape)
     moved = np.linalg.solve(a.affine, b.affine @ corners)
     return bool(np.abs(moved - corners).max() <= _SAME_GRID_VOXELS)
+
+
+def shear_notes(volume: Volume) -> tuple[str, ...]:
+    """One note if the axes of a volume's grid do not meet at right angles, to within half a degree; else none."""
+    directions = volume.affine[:3, :3] / np.array(volume.spacing_mm)
+    cosines = np.abs(np.triu(directions.T @ directions, k=1)).clip(max=1)
+    angle = float(np.degrees(np.arccos(cosines.max())))
+    if angle > _RIGHT_ANGLE_DEGREES:
+        return ()
+    return (
+        f"its grid is sheared, two of its axes meet at {angle:.1f} degrees: volumes are right, but distances in mm are "
+        "measured along its axes as if these met at right angles.",
+    )
 
 
 def describe_grid(volume: Volume) -> str:

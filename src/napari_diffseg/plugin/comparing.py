@@ -134,7 +134,7 @@ def compare_runs(one: StoredRun, other: StoredRun) -> Comparison:
         raise BadRequest("The two runs are on different voxels: compare runs of one case.")
     shares = [_share(run) for run in (one, other)]
     masks = [share > 0.5 for share in shares]
-    ml = float(np.prod(one.grid.spacing_mm)) / 1000
+    ml = one.grid.voxel_mm3 / 1000
     only: list[Any] = [masks[0] & ~masks[1], masks[1] & ~masks[0]]
     return Comparison(
         dice(masks[0], masks[1]),

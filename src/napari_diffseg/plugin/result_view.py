@@ -63,7 +63,7 @@ class ResultView:
     @property
     def voxel_mm3(self) -> float:
         """Volume of a source voxel in mm3."""
-        return abs(float(np.linalg.det(self.frame.volume.affine[:3, :3])))
+        return self.frame.volume.voxel_mm3
 
     def voxel_at(self, point: Sequence[float]) -> Voxel | None:
         """The source voxel at a point of napari's world, None outside the volume; only the last three axes count."""

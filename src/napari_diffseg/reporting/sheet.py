@@ -142,8 +142,7 @@ def make_sheet(run: StoredRun, *, summary: Summary, image: Volume | None = None,
     BadRequest
         If the run has no whole member.
     """
-    spacing = run.grid.spacing_mm
-    findings = measure(run.ensemble().whole_members(), voxel_mm3=float(np.prod(spacing)))
+    findings = measure(run.ensemble().whole_members(), voxel_mm3=run.grid.voxel_mm3)
     lesions = [np.asarray(member.any(axis=0)) for member in run.members.values()]
     votes: npt.NDArray[np.uint16] = np.sum(lesions, axis=0, dtype=np.uint16)
     count, axis = len(run.members), run.record.slice_axis

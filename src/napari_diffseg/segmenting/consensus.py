@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 Bool = npt.NDArray[np.bool_]
 
-_MARGIN: Final = 3
-"""Voxels around what any member marks that STAPLE sees of the background."""
+_TOUCHING: Final = np.ones((3, 3, 3), np.bool_)
 _MOST_ITERATIONS: Final = 1000
 """It needs about ten; without a bound one that does not settle would never end."""
 
@@ -32,9 +31,9 @@ class Staple:
     Attributes
     ----------
     probability : ndarray, (X, Y, Z), float32
-        Of each voxel, that it belongs to the hidden true mask; 0 outside the box that was looked at.
+        Of each voxel, that it belongs to the hidden true mask; 0 beyond the neighbours of what any member marks.
     sensitivity, specificity : tuple of float
-        Of each member against the hidden true mask, in that box.
+        Of each member against the hidden true mask, on the voxels that any member marks and their neighbours.
     """
 
     probability: npt.NDArray[np.float32]
@@ -82,9 +81,10 @@ def consensus_of(
 def staple(members: Iterable[Bool], votes: Votes) -> tuple[Staple, ...]:
     """Simultaneous truth and performance level estimation, by SimpleITK, of each label alone.
 
-    What it takes for background decides how specific members seem, and how likely a voxel is to begin with: it sees the
-    box around what any member marks, with a margin of three voxels, so that an image with more air around the head has
-    no other result. Where all members are alike there is nothing to estimate, and the mask is theirs.
+    The estimate is of what any member marks and the voxels that touch it by a face, an edge or a corner, wherever those
+    lie. More background would make all members look specific, so that it believes whoever marks a voxel: with three
+    voxels around, or the box around everything, what two of five members mark becomes certain, and one stray voxel far
+    away could turn it on. Where all members are alike there is nothing to estimate, and the mask is theirs.
 
     Parameters
     ----------
@@ -108,28 +108,21 @@ def staple(members: Iterable[Bool], votes: Votes) -> tuple[Staple, ...]:
     Warfield, Zou and Wells 2004, IEEE Transactions on Medical Imaging 23(7).
     """
     check_extra("consensus")
-    boxes = [_box(of_label > 0) for of_label in votes]
-    cropped: list[list[Bool]] = [[] for _ in boxes]
+    from scipy import ndimage
+
+    seen: list[Bool] = [ndimage.binary_dilation(of_label > 0, _TOUCHING) for of_label in votes]
+    marked: list[list[Bool]] = [[] for _ in seen]
     for member in members:
-        for label, box in enumerate(boxes):
-            cropped[label].append(member[label][box].copy())
-    return tuple(_staple(masks, box, votes.shape[1:]) for masks, box in zip(cropped, boxes, strict=True))
+        for label, where in enumerate(seen):
+            marked[label].append(member[label][where])
+    return tuple(_staple(masks, where) for masks, where in zip(marked, seen, strict=True))
 
 
-def _box(union: Bool) -> tuple[slice, ...]:
-    """Around what is marked, with the margin; of nothing, an empty one."""
-    sides = []
-    for axis in range(union.ndim):
-        marked = np.flatnonzero(union.any(axis=tuple(a for a in range(union.ndim) if a != axis)))
-        low, high = (marked[0] - _MARGIN, marked[-1] + 1 + _MARGIN) if len(marked) else (0, 0)
-        sides.append(slice(max(int(low), 0), min(int(high), union.shape[axis])))
-    return tuple(sides)
-
-
-def _staple(masks: list[Bool], box: tuple[slice, ...], shape: tuple[int, ...]) -> Staple:
-    probability = np.zeros(shape, np.float32)
+def _staple(masks: list[Bool], seen: Bool) -> Staple:
+    """STAPLE of the masks' values, (N,), on the N voxels that are seen; where those lie has no part in it."""
+    probability = np.zeros(seen.shape, np.float32)
     if all(np.array_equal(mask, masks[0]) for mask in masks[1:]):
-        probability[box] = masks[0]
+        probability[seen] = masks[0]
         ones = (1.0,) * len(masks)
         return Staple(probability, ones, ones)
     import SimpleITK as sitk
@@ -137,6 +130,6 @@ def _staple(masks: list[Bool], box: tuple[slice, ...], shape: tuple[int, ...]) -
     estimate: Any = sitk.STAPLEImageFilter()
     estimate.SetForegroundValue(1.0)
     estimate.SetMaximumIterations(_MOST_ITERATIONS)
-    image = estimate.Execute([sitk.GetImageFromArray(mask.view(np.uint8)) for mask in masks])
-    probability[box] = sitk.GetArrayFromImage(image)
+    image = estimate.Execute([sitk.GetImageFromArray(mask.view(np.uint8)[None]) for mask in masks])
+    probability[seen] = sitk.GetArrayFromImage(image)[0]
     return Staple(probability, tuple(estimate.GetSensitivity()), tuple(estimate.GetSpecificity()))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PAPER_GUESSES = (
     "normalisation = percentile: the original's code normalises off-line; its example files fit an upper percentile",
-    "percentile = 99.5: the exact one cannot be told from the example files",
+    "percentile = 99: the paper's text, which its example files fit; no lower cut is seen in them",
     "split: the original's list of patients is unpublished",
 )
 

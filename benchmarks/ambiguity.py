@@ -18,7 +18,7 @@ from options import parser, read_model
 from sampling import Chain
 from scoring import RULES, score, summary
 
-from napari_diffseg.evaluation.distribution import compare_distributions
+from napari_diffseg.evaluation.metrics.distribution import compare_distributions
 
 if TYPE_CHECKING:
     import argparse

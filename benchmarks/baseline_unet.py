@@ -32,8 +32,8 @@ from scoring import RULES, Score, by_phantom, curve, score, summary
 
 from napari_diffseg.decode import decode_preview
 from napari_diffseg.networks.unet import UNet
-from napari_diffseg.segmenting.device import precision_name, resolve_precision
-from napari_diffseg.segmenting.prepare import prepare
+from napari_diffseg.segmenting.device.choose_device import precision_name, resolve_precision
+from napari_diffseg.segmenting.device.prepare import prepare
 
 if TYPE_CHECKING:
     import argparse

@@ -24,7 +24,7 @@ from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
 from napari_diffseg.events import SegmentRequest
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.networks.unet import UNet
-from napari_diffseg.segmenting.device import resolve_device
+from napari_diffseg.segmenting.device.choose_device import resolve_device
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 if TYPE_CHECKING:

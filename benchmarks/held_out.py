@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.encode import encode
-from napari_diffseg.evaluation.region import region_around
+from napari_diffseg.evaluation.metrics.region import region_around
 from napari_diffseg.imaging.case import Case
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.synthesis.phantom import Phantom, PhantomSettings, make_phantom

@@ -20,7 +20,7 @@ from cells import RESULTS, write_record
 from options import parser
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
-from napari_diffseg.segmenting.device import resolve_device
+from napari_diffseg.segmenting.device.choose_device import resolve_device
 
 _HERE = Path(__file__).resolve().parent
 _HOW = (

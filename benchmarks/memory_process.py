@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from napari_diffseg.events import Gaze, SamplingEvent, Segmenter
     from napari_diffseg.imaging.case import Case
-    from napari_diffseg.plugin.expected_layers import ExpectedLayers
-    from napari_diffseg.plugin.result_layers import ResultLayers
+    from napari_diffseg.plugin.layers.expected_layers import ExpectedLayers
+    from napari_diffseg.plugin.layers.result_layers import ResultLayers
 
 Shape = tuple[int, int, int]
 
@@ -60,8 +60,8 @@ def _write(folder: Path, shape: Shape) -> dict[str, list[int]]:
 def _measured(way: str, request: SegmentRequest, case: Path, folder: Path, checkpoint: str) -> dict[str, float]:
     from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
     from napari_diffseg.imaging.case import read_case
-    from napari_diffseg.segmenting.keep import keep_run
-    from napari_diffseg.segmenting.run_folder import RunFolder
+    from napari_diffseg.runs.keep import keep_run
+    from napari_diffseg.runs.run_folder import RunFolder
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
     screen = _Screen() if way == "viewer" else None
@@ -135,15 +135,15 @@ class _Screen:
     def __init__(self) -> None:
         from napari.components import ViewerModel
 
-        from napari_diffseg.plugin.expected_layers import ExpectedLayers
-        from napari_diffseg.plugin.result_layers import ResultLayers
+        from napari_diffseg.plugin.layers.expected_layers import ExpectedLayers
+        from napari_diffseg.plugin.layers.result_layers import ResultLayers
 
         self._results: ResultLayers = ResultLayers(ViewerModel())
         self._expected: ExpectedLayers = ExpectedLayers(self._results)
 
     def take(self, event: SamplingEvent, case: Case) -> None:
         """Show an event."""
-        from napari_diffseg.plugin.frame import Frame
+        from napari_diffseg.plugin.grid.frame import Frame
 
         match event:
             case Started():
@@ -164,7 +164,7 @@ class _Screen:
 
     def end(self) -> None:
         """The run is over: everything is drawn once more, and measured."""
-        from napari_diffseg.segmenting.findings import measure
+        from napari_diffseg.ensemble.findings import measure
 
         self._results.end()
         self._catch_up()

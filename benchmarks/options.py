@@ -11,8 +11,8 @@ from cells import WORK
 from sampling import Model
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
-from napari_diffseg.segmenting.device import precision_name, resolve_device, resolve_precision
-from napari_diffseg.segmenting.prepare import prepare
+from napari_diffseg.segmenting.device.choose_device import precision_name, resolve_device, resolve_precision
+from napari_diffseg.segmenting.device.prepare import prepare
 
 if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint

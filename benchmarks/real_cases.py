@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
-from napari_diffseg.evaluation.calibration import reliability
-from napari_diffseg.evaluation.distribution import dice_by_members
-from napari_diffseg.evaluation.error_detection import auroc
-from napari_diffseg.evaluation.overlap import dice
-from napari_diffseg.evaluation.region import brain_of_images
+from napari_diffseg.ensemble.ensemble import Ensemble
+from napari_diffseg.evaluation.metrics.calibration import reliability
+from napari_diffseg.evaluation.metrics.distribution import dice_by_members
+from napari_diffseg.evaluation.metrics.error_detection import auroc
+from napari_diffseg.evaluation.metrics.overlap import dice
+from napari_diffseg.evaluation.metrics.region import brain_of_images
 from napari_diffseg.events import Expected, Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.atomic import write_json
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.imaging.naming import find_case_files
 from napari_diffseg.imaging.nifti import read_mask
-from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.dpmpp import sample_dpmpp
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.diffusion.schedule import SamplerName, Schedule, make_schedule, respaced_timesteps
+from napari_diffseg.ensemble.smoothing import Smoothing
 from napari_diffseg.segmenting.mirroring import Mirroring
-from napari_diffseg.segmenting.smoothing import Smoothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.diffusion.noise import NoiseSource
     from napari_diffseg.recipe import Recipe
-    from napari_diffseg.segmenting.prepare import Prepared
+    from napari_diffseg.segmenting.device.prepare import Prepared
 
 Bool = npt.NDArray[np.bool_]
 

@@ -31,16 +31,16 @@ from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
 from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.networks.unet import UNet, to_inference
 from napari_diffseg.recipe import PAPER
-from napari_diffseg.segmenting.device import precision_name, resolve_device, resolve_precision
-from napari_diffseg.segmenting.heap import freed_memory_kept
-from napari_diffseg.segmenting.memory import choose_batch_size
-from napari_diffseg.segmenting.prepare import prepare
+from napari_diffseg.segmenting.device.choose_device import precision_name, resolve_device, resolve_precision
+from napari_diffseg.segmenting.device.heap import freed_memory_kept
+from napari_diffseg.segmenting.device.memory import choose_batch_size
+from napari_diffseg.segmenting.device.prepare import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_diffseg.recipe import Recipe
-    from napari_diffseg.segmenting.prepare import Prepared
+    from napari_diffseg.segmenting.device.prepare import Prepared
 
 _PAPER = UNetConfig(
     in_channels=5,

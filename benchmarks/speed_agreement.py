@@ -27,13 +27,13 @@ from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
 from napari_diffseg.encode import encode
-from napari_diffseg.evaluation.overlap import dice
+from napari_diffseg.evaluation.metrics.overlap import dice
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.imaging.naming import find_case_files
 from napari_diffseg.networks.unet import to_inference
-from napari_diffseg.segmenting.device import resolve_device
-from napari_diffseg.segmenting.heap import freed_memory_kept
-from napari_diffseg.segmenting.prepare import prepare
+from napari_diffseg.segmenting.device.choose_device import resolve_device
+from napari_diffseg.segmenting.device.heap import freed_memory_kept
+from napari_diffseg.segmenting.device.prepare import prepare
 from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.networks.unet import UNet
     from napari_diffseg.recipe import Recipe
-    from napari_diffseg.segmenting.prepare import Prepared
+    from napari_diffseg.segmenting.device.prepare import Prepared
 
 Bool = npt.NDArray[np.bool_]
 

@@ -22,7 +22,7 @@ from options import parser
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
 from napari_diffseg.events import Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.imaging.case import read_case
-from napari_diffseg.segmenting.device import resolve_device
+from napari_diffseg.segmenting.device.choose_device import resolve_device
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
 

@@ -24,7 +24,7 @@ from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
 
 _WHOLE: Final = {
     "napari-diffseg --help": "from napari_diffseg.cli import main; main(['--help'])",
-    "the reader hook": "from napari_diffseg.plugin.reader import get_reader; get_reader('case_t1.nii.gz')",
+    "the reader hook": "from napari_diffseg.plugin.files.reader import get_reader; get_reader('case_t1.nii.gz')",
     "the engine, PyTorch included": "import napari_diffseg.segmenting.segmenter",
     "an empty Python": "",
 }
@@ -44,12 +44,12 @@ _PANEL: Final = {
     "after": "viewer.close()",
 }
 _LOAD: Final = {
-    "before": "from napari_diffseg.plugin.engine import EngineCache\nEngineCache()('demo', {})",
+    "before": "from napari_diffseg.plugin.session.engine import EngineCache\nEngineCache()('demo', {})",
     "work": "EngineCache()('demo', {}).checkpoint.network()",
     "after": "",
 }
 _FIRST_LOAD: Final = {
-    "before": "from napari_diffseg.plugin.engine import EngineCache",
+    "before": "from napari_diffseg.plugin.session.engine import EngineCache",
     "work": "EngineCache()('demo', {}).checkpoint.network()",
     "after": "",
 }

@@ -52,7 +52,7 @@ def _measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from viewer_bench import Bench
 
     from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
-    from napari_diffseg.segmenting.device import resolve_device
+    from napari_diffseg.segmenting.device.choose_device import resolve_device
 
     checkpoint, device = load_checkpoint(resolve_checkpoint(options.checkpoint)), resolve_device(options.device)
     with notification_manager:  # without it, PyQt6 ends the process at an error in a slot

@@ -16,13 +16,13 @@ from speed_runs import DEMO
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
 from napari_diffseg.events import SegmentRequest, Stepped
-from napari_diffseg.plugin.engine import EngineCache
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.remembered import Remembered
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.task import Phase
-from napari_diffseg.plugin.worker import launch
-from napari_diffseg.segmenting.device import resolve_device
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.panel.remembered import Remembered
+from napari_diffseg.plugin.session.engine import EngineCache
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
+from napari_diffseg.segmenting.device.choose_device import resolve_device
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.events import Gaze, SamplingEvent, Segmenter
     from napari_diffseg.imaging.case import Case
-    from napari_diffseg.plugin.engine import Engine
+    from napari_diffseg.plugin.session.engine import Engine
 
 _WINDOW = (1400, 900)
 _PATIENCE_S = 300.0

@@ -12,7 +12,7 @@ from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMenu, QPushButton, QWidget
 
-from napari_diffseg.plugin.task import Phase
+from napari_diffseg.plugin.session.task import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,9 +108,9 @@ def newcomer(*, width: int, height: int) -> Iterator[tuple[Any, Any, Path]]:
     """
     import napari
 
-    from napari_diffseg.plugin import panel, remembered
-    from napari_diffseg.plugin.session import Session
-    from napari_diffseg.plugin.worker import end_all, launch
+    from napari_diffseg.plugin.background.worker import end_all, launch
+    from napari_diffseg.plugin.panel.panel import panel, remembered
+    from napari_diffseg.plugin.session.session import Session
 
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from clicking import Hand, newcomer, settle
 from qtpy.QtWidgets import QApplication, QDialogButtonBox
 
-from napari_diffseg.plugin.export_dialog import ExportDialog
-from napari_diffseg.plugin.task import Phase
+from napari_diffseg.plugin.session.task import Phase
+from napari_diffseg.plugin.widgets.export_dialog import ExportDialog
 
 if TYPE_CHECKING:
     from collections.abc import Callable

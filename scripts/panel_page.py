@@ -24,8 +24,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDialogButtonBox, QDockWidget, QScrollArea, QSpinBox, QWidget
 
-from napari_diffseg.plugin.export_dialog import ExportDialog
-from napari_diffseg.plugin.samples import demo_case_folder
+from napari_diffseg.imaging.demo_case import demo_case_folder
+from napari_diffseg.plugin.widgets.export_dialog import ExportDialog
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QPixmap

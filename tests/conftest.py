@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import settings
 
+from builders import write_case, write_tiny_checkpoint
+
 CASES_FOLDER = Path(__file__).parents[2] / "shared" / "cases"
 
 # A busy machine is not a failing property: no deadline. A failure prints what reproduces it.
@@ -37,3 +39,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cases_folder() -> Path:
     """The folder of real cases; for tests marked `cases`."""
     return CASES_FOLDER
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    """A checkpoint of a few weights."""
+    from napari_diffseg.checkpoint import load_checkpoint
+
+    return load_checkpoint(write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def tiny_case(tmp_path_factory):
+    """A case of a few voxels."""
+    from napari_diffseg.imaging.case import read_case
+
+    return read_case(write_case(tmp_path_factory.mktemp("case")))

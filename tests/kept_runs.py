@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 
 from napari_diffseg.events import SegmentRequest
-from napari_diffseg.segmenting.keep import keep_run
-from napari_diffseg.segmenting.run_folder import RunFolder
+from napari_diffseg.runs.keep import keep_run
+from napari_diffseg.runs.run_folder import RunFolder
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 

@@ -9,7 +9,7 @@ from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.case import Case
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.recipe import Recipe
-from napari_diffseg.segmenting.run_folder import RunFolder
+from napari_diffseg.runs.run_folder import RunFolder
 
 SHAPE, AXIS, SLICES = (6, 5, 4), 1, (1, 2, 3)
 AFFINE = np.array([[-2.0, 0, 0, 3], [0, -1, 0, 4], [0, 0, 3, 5], [0, 0, 0, 1]])

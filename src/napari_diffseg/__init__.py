@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_diffseg.checkpoint import load_checkpoint
+    from napari_diffseg.ensemble.ensemble import Ensemble
+    from napari_diffseg.ensemble.expected import ExpectedMask
     from napari_diffseg.errors import DiffsegError
     from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
     from napari_diffseg.imaging.case import read_case
     from napari_diffseg.imaging.save import write_nifti
-    from napari_diffseg.segmenting.ensemble import Ensemble
-    from napari_diffseg.segmenting.expected import ExpectedMask
-    from napari_diffseg.segmenting.keep import keep_run
-    from napari_diffseg.segmenting.run_folder import RunFolder
+    from napari_diffseg.runs.keep import keep_run
+    from napari_diffseg.runs.run_folder import RunFolder
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 _HOME = {
     "DiffsegError": "errors",
-    "Ensemble": "segmenting.ensemble",
+    "Ensemble": "ensemble.ensemble",
     "Expected": "events",
-    "ExpectedMask": "segmenting.expected",
+    "ExpectedMask": "ensemble.expected",
     "Finished": "events",
     "LocalSegmenter": "segmenting.segmenter",
-    "RunFolder": "segmenting.run_folder",
+    "RunFolder": "runs.run_folder",
     "Sampled": "events",
     "SegmentRequest": "events",
     "Started": "events",
     "Stepped": "events",
-    "keep_run": "segmenting.keep",
+    "keep_run": "runs.keep",
     "load_checkpoint": "checkpoint",
     "read_case": "imaging.case",
     "write_nifti": "imaging.save",

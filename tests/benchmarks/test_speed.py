@@ -19,11 +19,11 @@ from viewer import TARGETS, summarise
 from builders import PAPER_NETWORK, write_case, write_tiny_checkpoint
 from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.encode import encode
+from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.events import Sampled, SegmentRequest
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.unet import to_inference
-from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 CPU = torch.device("cpu")

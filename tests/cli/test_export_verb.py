@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_diffseg.cli import main
-from napari_diffseg.segmenting.consensus import staple
+from napari_diffseg.ensemble.consensus import staple
 from stored_runs import SHAPE, write_run
 
 

@@ -9,7 +9,7 @@ from evaluation_folders import write
 from napari_diffseg.cli import main
 from napari_diffseg.cli.evaluate import evaluate
 from napari_diffseg.errors import BadCase
-from napari_diffseg.evaluation.find_predictions import find_predictions
+from napari_diffseg.evaluation.cases.find_predictions import find_predictions
 from napari_diffseg.imaging.nifti import read_mask
 from stored_runs import AFFINE, write_run
 

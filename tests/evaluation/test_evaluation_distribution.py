@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_diffseg.evaluation.distribution import compare_distributions, dice_by_members, iou_matrix
+from napari_diffseg.evaluation.metrics.distribution import compare_distributions, dice_by_members, iou_matrix
 
 
 def masks(*rows: str) -> np.ndarray:

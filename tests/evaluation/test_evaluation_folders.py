@@ -5,12 +5,12 @@ import pytest
 from evaluation_folders import AFFINE, SHAPE, box, write, write_prediction
 
 from napari_diffseg.errors import BadCase, GridMismatch
-from napari_diffseg.evaluation.case_scores import score_case
-from napari_diffseg.evaluation.find_predictions import find_predictions
-from napari_diffseg.evaluation.predicted import read_prediction
-from napari_diffseg.evaluation.prediction_files import PredictionFiles
-from napari_diffseg.evaluation.region import region_around
-from napari_diffseg.evaluation.truth import cases_with_truth, find_truth, read_truth
+from napari_diffseg.evaluation.cases.case_scores import score_case
+from napari_diffseg.evaluation.cases.find_predictions import find_predictions
+from napari_diffseg.evaluation.cases.predicted import read_prediction
+from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
+from napari_diffseg.evaluation.cases.truth import cases_with_truth, find_truth, read_truth
+from napari_diffseg.evaluation.metrics.region import region_around
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from evaluation_folders import SHAPE, box, write, write_prediction
 
 from napari_diffseg.cli.evaluate import evaluate
 from napari_diffseg.errors import BadCase, BadRequest, OutputExists
-from napari_diffseg.evaluation.report import summarise
-from napari_diffseg.evaluation.snapshot import take_snapshot
+from napari_diffseg.evaluation.report.report import summarise
+from napari_diffseg.evaluation.report.snapshot import take_snapshot
 
 
 def write_folders(tmp_path):
@@ -213,8 +213,8 @@ def test_undefined_numbers_are_counted_and_left_out():
 
 
 def test_a_snapshot_has_the_patients_left_on_the_left_and_the_front_up(folders):
-    from napari_diffseg.evaluation.predicted import read_prediction
-    from napari_diffseg.evaluation.prediction_files import PredictionFiles
+    from napari_diffseg.evaluation.cases.predicted import read_prediction
+    from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
 
     folder = write_prediction(folders / "corner", [np.pad(np.ones((2, 3, 1), bool), ((0, 22), (0, 17), (2, 3)))])
     predicted = read_prediction(PredictionFiles(folder), case_id="corner")

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from napari_diffseg.errors import BadRequest
-from napari_diffseg.evaluation.calibration import brier, pooled, reliability
-from napari_diffseg.evaluation.error_detection import auroc, risk_coverage
-from napari_diffseg.evaluation.qu_brats import qu_brats
+from napari_diffseg.evaluation.metrics.calibration import brier, pooled, reliability
+from napari_diffseg.evaluation.metrics.error_detection import auroc, risk_coverage
+from napari_diffseg.evaluation.metrics.qu_brats import qu_brats
 
 
 def forecasts(*levels: tuple[float, int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from evaluation_folders import SHAPE, box, write, write_prediction
 
 from napari_diffseg.cli.evaluate import evaluate
 from napari_diffseg.errors import BadCase
-from napari_diffseg.evaluation.find_predictions import find_predictions
+from napari_diffseg.evaluation.cases.find_predictions import find_predictions
 
 
 @pytest.fixture

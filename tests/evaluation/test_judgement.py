@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from napari_diffseg.evaluation.judgement import Verdict, judge
-from napari_diffseg.evaluation.overlap import hd95_of
+from napari_diffseg.evaluation.metrics.judgement import Verdict, judge
+from napari_diffseg.evaluation.metrics.overlap import hd95_of
 
 
 def judged(votes, reference, *, count=20, covered=True, mask=None, smoothed=None):

@@ -11,9 +11,9 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, orn
 
 from napari_diffseg.cli.evaluate import evaluate
 from napari_diffseg.errors import BadCase
-from napari_diffseg.evaluation.predicted import read_prediction
-from napari_diffseg.evaluation.prediction_files import PredictionFiles
-from napari_diffseg.evaluation.truth import read_truth
+from napari_diffseg.evaluation.cases.predicted import read_prediction
+from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
+from napari_diffseg.evaluation.cases.truth import read_truth
 
 OBLIQUE = from_matvec(nib.eulerangles.euler2mat(0.7, 0.5, -0.3) @ AFFINE[:3, :3], [5, -7, 11])
 

@@ -14,7 +14,7 @@ from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.norm_silu import norm_silu
 from napari_diffseg.networks.phased_upsample import PhasedUpsample
 from napari_diffseg.networks.unet import UNet, to_inference
-from napari_diffseg.segmenting.device import resolve_precision
+from napari_diffseg.segmenting.device.choose_device import resolve_precision
 
 SMALL = UNetConfig(
     in_channels=3, model_channels=32, out_channels=2, num_res_blocks=1, attention_factors=(2,), channel_mult=(1, 2)

@@ -15,7 +15,7 @@ from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.graphed_unet import GraphedUNet, capture_on_cuda
 from napari_diffseg.networks.unet import UNet, to_inference
-from napari_diffseg.segmenting.reproducible import reproducibly
+from napari_diffseg.segmenting.device.reproducible import reproducibly
 
 CONFIG = UNetConfig(
     in_channels=3, model_channels=32, out_channels=1, num_res_blocks=1, attention_factors=(), channel_mult=(1, 1)

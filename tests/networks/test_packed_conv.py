@@ -10,7 +10,7 @@ from torch.nn import functional
 from napari_diffseg.networks import packed_conv
 from napari_diffseg.networks.packed_conv import PackedConv
 from napari_diffseg.networks.tapped_conv import TappedConv
-from napari_diffseg.segmenting.device import resolve_precision
+from napari_diffseg.segmenting.device.choose_device import resolve_precision
 
 SHAPES = [(5, 32, 3, 1, 1), (32, 64, 1, 1, 0), (32, 32, 3, 2, 1), (32, 64, 2, 1, 1)]
 """Channels in and out, width of the kernel, stride, padding."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_diffseg.plugin.session import Session
+from napari_diffseg.plugin.session.session import Session
 from napari_diffseg.recipe import Recipe
 from plugin_fakes import FakeLoader, FakeSegmenter, run_here, write_images
 
@@ -27,7 +27,7 @@ def little_to_collect():
 def remembered_path(tmp_path, monkeypatch):
     """The panel's settings file: each test has its own, so none remembers what another chose."""
     path = tmp_path / "settings" / "panel.ini"
-    for module in ("remembered", "panel", "demo"):
+    for module in ("panel.remembered", "panel.panel", "demo"):
         monkeypatch.setattr(f"napari_diffseg.plugin.{module}.settings_path", lambda: path)
     return path
 
@@ -59,7 +59,7 @@ def layers(case_folder):
     """The case's image layers by modality, without a viewer."""
     from napari.layers import Layer
 
-    from napari_diffseg.plugin.reader import read_layers
+    from napari_diffseg.plugin.files.reader import read_layers
 
     made = [Layer.create(*data) for data in read_layers(str(case_folder))]
     return {layer.name.split()[-1]: layer for layer in made}
@@ -96,8 +96,8 @@ def registered():
 @pytest.fixture
 def panel(viewer, segmenter, tmp_path):
     """The panel in a real viewer, with nothing open or chosen; its jobs are in threads, as a user's are."""
-    from napari_diffseg.plugin.panel import DiffsegPanel
-    from napari_diffseg.plugin.worker import launch
+    from napari_diffseg.plugin.background.worker import launch
+    from napari_diffseg.plugin.panel.panel import DiffsegPanel
 
     session = Session(launch=launch, load_engine=FakeLoader(segmenter), runs_folder=tmp_path / "runs")
     made = DiffsegPanel(viewer, session=session)

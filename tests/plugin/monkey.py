@@ -24,9 +24,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_diffseg.errors import RunFailed
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.worker import launch
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.session.session import Session
 from plugin_fakes import MODALITIES, FakeLoader, FakeSegmenter, write_images
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
-from napari_diffseg.plugin.task import Phase
+from napari_diffseg.plugin.session.task import Phase
 
 
 def find(panel, name):

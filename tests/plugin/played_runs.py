@@ -6,7 +6,7 @@ import numpy as np
 
 from napari_diffseg.events import Preview, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.imaging.volume import Volume
-from napari_diffseg.plugin.frame import METADATA_KEY, Frame
+from napari_diffseg.plugin.grid.frame import METADATA_KEY, Frame
 from napari_diffseg.recipe import Recipe
 from plugin_fakes import FakeSegmenter
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_diffseg.events import Finished, Preview, Sampled, Started, Stepped
-from napari_diffseg.plugin.engine import Engine
-from napari_diffseg.plugin.task import Phase
+from napari_diffseg.plugin.session.engine import Engine
+from napari_diffseg.plugin.session.task import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

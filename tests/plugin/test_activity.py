@@ -8,9 +8,9 @@ from napari.utils import progress
 from qtpy.QtGui import QMovie
 from qtpy.QtWidgets import QApplication, QLabel, QWidget
 
-from napari_diffseg.plugin import activity
-from napari_diffseg.plugin.activity import Activity
-from napari_diffseg.plugin.task import Phase
+from napari_diffseg.plugin.panel.activity import Activity
+from napari_diffseg.plugin.panel.panel import activity
+from napari_diffseg.plugin.session.task import Phase
 from plugin_fakes import ready
 
 

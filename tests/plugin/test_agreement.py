@@ -6,11 +6,11 @@ from napari.components import ViewerModel
 from played_runs import events_of, play
 from qtpy.QtWidgets import QApplication
 
-from napari_diffseg.plugin.agreement import Agreement
-from napari_diffseg.plugin.contours import LEVELS, NAME, contour_segments
-from napari_diffseg.plugin.going import go_to_voxel
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.plugin.surfaces import mesh_of
+from napari_diffseg.plugin.explore.agreement import Agreement
+from napari_diffseg.plugin.explore.navigation import go_to_voxel
+from napari_diffseg.plugin.layers.contours import LEVELS, NAME, contour_segments
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
+from napari_diffseg.plugin.layers.surfaces import mesh_of
 from plugin_fakes import run_here
 
 

@@ -6,8 +6,8 @@ from napari.components import ViewerModel
 from played_runs import SHAPE, catch_up, events_of, source, volume
 
 from napari_diffseg.events import Preview, Sampled
-from napari_diffseg.plugin.frame import Frame
-from napari_diffseg.plugin.result_layers import ResultLayers
+from napari_diffseg.plugin.grid.frame import Frame
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
 from plugin_fakes import fake_member
 
 

@@ -5,9 +5,9 @@ import pytest
 from napari.layers import Layer
 from qtpy.QtWidgets import QLabel
 
-from napari_diffseg.plugin.case_box import CaseBox
-from napari_diffseg.plugin.reader import read_layers
-from napari_diffseg.plugin.run_store import RunStore
+from napari_diffseg.plugin.files.reader import read_layers
+from napari_diffseg.plugin.session.run_store import RunStore
+from napari_diffseg.plugin.widgets.case_box import CaseBox
 from plugin_fakes import drop, write_images
 
 TILTED = np.array([[-1.0, 0, 0, 0], [0, -0.9, 0.4, 0], [0, 0.4, 0.9, 0], [0, 0, 0, 1]])

@@ -7,10 +7,11 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
 
-from napari_diffseg.plugin.case_layers import CaseLayers
-from napari_diffseg.plugin.jobs import read_job, run_guarded
-from napari_diffseg.plugin.mailbox import Brought, Ending, Mailbox
-from napari_diffseg.plugin.reader import read_layers
+from napari_diffseg.plugin.background.job import run_guarded
+from napari_diffseg.plugin.background.mailbox import Ending, LayerReady, Mailbox
+from napari_diffseg.plugin.files.reader import read_layers
+from napari_diffseg.plugin.layers.case_layers import CaseLayers
+from napari_diffseg.plugin.session.jobs import read_job
 from plugin_fakes import MODALITIES, write_images
 
 
@@ -21,7 +22,7 @@ def viewer():
 
 def bring(layers, folder, **how):
     for data in read_layers(str(folder)):
-        layers.add(Brought(Layer.create(*data), **how))
+        layers.add(LayerReady(Layer.create(*data), **how))
 
 
 def test_the_layers_of_one_case_are_taken_together_and_once(viewer, case_folder):
@@ -48,9 +49,9 @@ def test_an_image_that_is_open_is_not_opened_again_where_that_is_enough(viewer, 
 
 def test_where_one_image_cannot_be_shown_none_comes(case_folder, monkeypatch):
     read = [*read_layers(str(case_folder))[:2], (np.ones((2, 2, 2)), {"name": "spoiled", "scale": "none"}, "image")]
-    monkeypatch.setattr("napari_diffseg.plugin.reader.read_layers", lambda _: read)
+    monkeypatch.setattr("napari_diffseg.plugin.files.reader.read_layers", lambda _: read)
     mailbox = Mailbox()
     run_guarded(read_job([str(case_folder)]), mailbox, threading.Event())
     items = [*mailbox.take_items(), *mailbox.take_items()]
-    assert not [item for item in items if isinstance(item, Brought)]
+    assert not [item for item in items if isinstance(item, LayerReady)]
     assert items[-1].ending is Ending.FAILED

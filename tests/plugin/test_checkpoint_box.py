@@ -3,7 +3,7 @@
 import pytest
 from qtpy.QtWidgets import QApplication, QLabel, QScrollArea
 
-from napari_diffseg.plugin.checkpoint_box import CheckpointBox
+from napari_diffseg.plugin.widgets.checkpoint_box import CheckpointBox
 from plugin_fakes import drop
 
 

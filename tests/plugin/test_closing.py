@@ -4,7 +4,7 @@ import pytest
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
-from napari_diffseg.plugin.closing import Closing
+from napari_diffseg.plugin.canvas.closing import Closing
 
 
 class Window(QMainWindow):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from napari_diffseg.errors import BadRequest
-from napari_diffseg.plugin.comparing import compare_runs, describe
-from napari_diffseg.segmenting.stored_run import read_run
+from napari_diffseg.plugin.explore.comparing import compare_runs, describe
+from napari_diffseg.runs.stored_run import read_run
 from stored_runs import SHAPE, write_run
 
 

@@ -6,8 +6,8 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QComboBox, QPushButton, QScrollArea, QWidget
 
 from napari_diffseg.events import SegmentRequest
-from napari_diffseg.plugin.controls import make_control
-from napari_diffseg.plugin.settings_box import ADVANCED, FIRST, FROM_SCREEN
+from napari_diffseg.plugin.widgets.controls import make_control
+from napari_diffseg.plugin.widgets.settings_box import ADVANCED, FIRST, FROM_SCREEN
 
 
 def test_the_checkpoint_bounds_the_timesteps_and_gives_their_default(ready):

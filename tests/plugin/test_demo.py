@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from napari_diffseg.errors import RunFailed
+from napari_diffseg.plugin.background.worker import launch
 from napari_diffseg.plugin.demo import screenshot_demo
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.worker import launch
+from napari_diffseg.plugin.session.session import Session
 from plugin_fakes import SHAPE, FakeLoader, fake_member
 
 
@@ -36,7 +36,7 @@ def test_it_leaves_pictures_and_results(drive):
 
 @pytest.mark.slow
 def test_layers_that_come_after_the_runs_end_are_waited_for(drive, monkeypatch):
-    monkeypatch.setattr("napari_diffseg.plugin.catching_up._LEAST_REST_MS", 400)
+    monkeypatch.setattr("napari_diffseg.plugin.panel.catching_up._LEAST_REST_MS", 400)
     *_, results = drive()
     assert (results / "mean.nii.gz").exists()
 

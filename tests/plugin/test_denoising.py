@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_diffseg.plugin.denoising import Denoising
-from napari_diffseg.plugin.denoising_box import DenoisingBox
-from napari_diffseg.plugin.going import go_to_slice
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.plugin.session import Phase, Session
+from napari_diffseg.plugin.explore.denoising import Denoising
+from napari_diffseg.plugin.explore.navigation import go_to_slice
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
+from napari_diffseg.plugin.session.session import Phase, Session
+from napari_diffseg.plugin.widgets.denoising_box import DenoisingBox
 from napari_diffseg.segmenting.trajectory import Traced
 from plugin_fakes import SHAPE, FakeLoader, FakeSegmenter, ready, run_here
 

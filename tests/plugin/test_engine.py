@@ -8,9 +8,9 @@ import pytest
 
 from builders import write_tiny_checkpoint
 from napari_diffseg.errors import BadCheckpoint
-from napari_diffseg.plugin.engine import EngineCache
-from napari_diffseg.plugin.mailbox import Ending
-from napari_diffseg.plugin.session import Session
+from napari_diffseg.plugin.background.mailbox import Ending
+from napari_diffseg.plugin.session.engine import EngineCache
+from napari_diffseg.plugin.session.session import Session
 from plugin_fakes import MODALITIES, SHAPE, run_here
 
 

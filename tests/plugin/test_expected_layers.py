@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
+from napari_diffseg.ensemble.expected import ExpectedMask
 from napari_diffseg.events import Expected, Sampled, Started
 from napari_diffseg.imaging.volume import Volume
-from napari_diffseg.plugin.expected_layers import ExpectedLayers
-from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY, Frame
-from napari_diffseg.plugin.pointer import describe_point
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.segmenting.expected import ExpectedMask
+from napari_diffseg.plugin.explore.pointer import describe_point
+from napari_diffseg.plugin.grid.frame import METADATA_KEY, RESULT_KEY, Frame
+from napari_diffseg.plugin.layers.expected_layers import ExpectedLayers
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
 
 SHAPE = (7, 6, 5)
 AFFINE = np.array([[0, 2.0, 0, -5], [0, 0, -1.5, 4], [1.0, 0, 0, 3], [0, 0, 0, 1]])

@@ -5,13 +5,13 @@ import pytest
 from napari.components import ViewerModel
 from played_runs import SHAPE, events_of, play, volume
 
+from napari_diffseg.ensemble.summary import Measure, Summary
 from napari_diffseg.events import Sampled
-from napari_diffseg.plugin.exploring import toggle_uncertainty
-from napari_diffseg.plugin.frame import Frame
-from napari_diffseg.plugin.keys import Keys
-from napari_diffseg.plugin.pointer import Pointer, describe_point, describe_votes
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.segmenting.summary import Measure, Summary
+from napari_diffseg.plugin.explore.exploring import toggle_uncertainty
+from napari_diffseg.plugin.explore.keys import Keys
+from napari_diffseg.plugin.explore.pointer import Pointer, describe_point, describe_votes
+from napari_diffseg.plugin.grid.frame import Frame
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
 from plugin_fakes import fake_member
 
 

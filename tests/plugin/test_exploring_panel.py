@@ -6,10 +6,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea, QWidget
 from superqt import QCollapsible
 
-from napari_diffseg.plugin.going import slice_on_screen
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.session import Phase, Session
-from napari_diffseg.plugin.worker import launch
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.explore.navigation import slice_on_screen
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.session.session import Phase, Session
 from plugin_fakes import SHAPE, FakeLoader, fake_member
 
 

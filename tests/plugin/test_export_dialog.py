@@ -4,8 +4,8 @@ import nibabel as nib
 import numpy as np
 from panel_clicks import click, wait_idle
 
-from napari_diffseg.plugin.export_dialog import ExportDialog
-from napari_diffseg.segmenting.summary import Rule, Summary
+from napari_diffseg.ensemble.summary import Rule, Summary
+from napari_diffseg.plugin.widgets.export_dialog import ExportDialog
 from plugin_fakes import SHAPE, fake_member
 
 

@@ -8,11 +8,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_diffseg.plugin.case_box import CaseBox
-from napari_diffseg.plugin.checkpoint_box import CheckpointBox
-from napari_diffseg.plugin.samples import demo_case_folder
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.worker import launch
+from napari_diffseg.imaging.demo_case import demo_case_folder
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.widgets.case_box import CaseBox
+from napari_diffseg.plugin.widgets.checkpoint_box import CheckpointBox
 from plugin_fakes import FakeLoader, fake_member
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def test_six_clicks_lead_from_an_empty_viewer_to_the_samples_mask(
 ):
     segmenter.steps = 1
     session = Session(launch=launch, load_engine=FakeLoader(segmenter), runs_folder=tmp_path / "runs")
-    monkeypatch.setattr("napari_diffseg.plugin.panel._new_session", lambda: session)
+    monkeypatch.setattr("napari_diffseg.plugin.panel.panel._new_session", lambda: session)
     seen = []
     walk = steps.FirstSteps(viewer, seen.append, seconds=120)
     walk.go()

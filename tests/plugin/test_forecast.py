@@ -8,13 +8,14 @@ import pytest
 
 from napari_diffseg.errors import RunFailed
 from napari_diffseg.events import SegmentRequest
-from napari_diffseg.plugin import stopwatch
-from napari_diffseg.plugin.forecast import describe_forecast, forecast
-from napari_diffseg.plugin.jobs import load_job, run_guarded
-from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Timed
-from napari_diffseg.plugin.remembered import Remembered
-from napari_diffseg.plugin.run_box import describe_seconds
-from napari_diffseg.plugin.stopwatch import Stopwatch
+from napari_diffseg.plugin.background import stopwatch
+from napari_diffseg.plugin.background.job import run_guarded
+from napari_diffseg.plugin.background.mailbox import Ended, Ending, Mailbox, Timed
+from napari_diffseg.plugin.background.stopwatch import Stopwatch
+from napari_diffseg.plugin.panel.remembered import Remembered
+from napari_diffseg.plugin.session.forecast import describe_forecast, forecast
+from napari_diffseg.plugin.session.jobs import load_job
+from napari_diffseg.plugin.session.progress import describe_seconds
 from plugin_fakes import fake_engine, poll_to_end, ready
 
 MEASURED = Path(__file__).parents[2] / "benchmarks" / "results" / "memory.json"
@@ -101,7 +102,7 @@ def test_a_checkpoint_whose_speed_cannot_be_measured_is_loaded_all_the_same(segm
 
 @pytest.fixture
 def panel(viewer, session):
-    from napari_diffseg.plugin.panel import DiffsegPanel
+    from napari_diffseg.plugin.panel.panel import DiffsegPanel
 
     made = DiffsegPanel(viewer, session, Remembered(None))
     viewer.window.add_dock_widget(made, name="Diffusion ensemble", area="right")

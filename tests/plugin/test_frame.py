@@ -9,8 +9,8 @@ from napari.layers import Image, Layer
 
 from napari_diffseg.errors import BadImage
 from napari_diffseg.imaging.volume import Volume
-from napari_diffseg.plugin.frame import Frame
-from napari_diffseg.plugin.layer_volume import frame_of_layer
+from napari_diffseg.plugin.grid.frame import Frame
+from napari_diffseg.plugin.grid.layer_volume import frame_of_layer
 
 SHAPE = (4, 3, 5)
 SPACING = (0.9, 1.1, 3.0)

@@ -13,11 +13,11 @@ import sys, time
 from pathlib import Path
 import napari
 from qtpy.QtWidgets import QApplication
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.remembered import Remembered
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.task import Phase
-from napari_diffseg.plugin.worker import end_all, launch
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.panel.remembered import Remembered
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
+from napari_diffseg.plugin.background.worker import end_all, launch
 from napari_diffseg.recipe import Recipe
 from plugin_fakes import FakeLoader, FakeSegmenter, write_images
 

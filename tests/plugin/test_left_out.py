@@ -4,10 +4,10 @@ import pytest
 from panel_clicks import click, wait_idle
 
 from napari_diffseg.errors import BadRequest
-from napari_diffseg.plugin.case_box import CaseBox
-from napari_diffseg.plugin.command_line import predict_words
-from napari_diffseg.plugin.resampling import offer_for
-from napari_diffseg.plugin.run_store import RunStore
+from napari_diffseg.plugin.panel.resampling import offer_for
+from napari_diffseg.plugin.session.command_line import predict_words
+from napari_diffseg.plugin.session.run_store import RunStore
+from napari_diffseg.plugin.widgets.case_box import CaseBox
 from plugin_fakes import MODALITIES, write_images
 
 

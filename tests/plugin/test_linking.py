@@ -7,10 +7,10 @@ from napari.experimental import unlink_layers
 from napari.layers import Image, Layer
 from napari.layers.utils._link_layers import get_linked_layers, layer_is_linked
 
-from napari_diffseg.plugin.frame import RESULT_KEY
-from napari_diffseg.plugin.linking import link_new
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.reader import read_layers
+from napari_diffseg.plugin.canvas.linking import link_new
+from napari_diffseg.plugin.files.reader import read_layers
+from napari_diffseg.plugin.grid.frame import RESULT_KEY
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
 from plugin_fakes import write_images
 
 

@@ -8,9 +8,9 @@ from napari.components import ViewerModel
 from played_runs import SHAPE, catch_up, events_of, play, volume
 
 from napari_diffseg.events import Preview
-from napari_diffseg.plugin.frame import Frame
-from napari_diffseg.plugin.live_layer import Live
-from napari_diffseg.plugin.result_layers import ResultLayers
+from napari_diffseg.plugin.grid.frame import Frame
+from napari_diffseg.plugin.layers.live_layer import Live
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
 
 
 @pytest.fixture

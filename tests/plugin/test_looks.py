@@ -5,13 +5,13 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QDockWidget, QLabel, QScrollArea, QWidget
 
-from napari_diffseg.plugin.fold import Fold
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.result_style import difference_style
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.slab import Slab
-from napari_diffseg.plugin.task import Phase
-from napari_diffseg.plugin.worker import launch
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.canvas.result_style import difference_style
+from napari_diffseg.plugin.layers.slice_map import SliceMapLayer
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
+from napari_diffseg.plugin.widgets.fold import Fold
 from plugin_fakes import SHAPE, FakeLoader
 
 
@@ -38,7 +38,7 @@ def find(panel, name):
 
 def test_a_map_of_one_slice_has_its_colours_and_name_on_the_canvas(panel, viewer, qtbot):
     viewer.window.resize(1180, 860)
-    slab = Slab(viewer)
+    slab = SliceMapLayer(viewer)
     name = "what if, t1ce: run - changed"
     slab.show(panel.results.view, 2, plane=np.ones(SHAPE[:2], np.float32), name=name, style=difference_style())
     canvas = viewer.window._qt_viewer.canvas

@@ -7,10 +7,11 @@ import pytest
 
 from napari_diffseg.errors import BadImage
 from napari_diffseg.events import Preview, Stepped
-from napari_diffseg.plugin.jobs import Stopped, export_job, run_guarded
-from napari_diffseg.plugin.mailbox import Ended, Ending, Mailbox, Told
+from napari_diffseg.plugin.background.job import Stopped, run_guarded
+from napari_diffseg.plugin.background.mailbox import Ended, Ending, Mailbox, StatusMessage
+from napari_diffseg.plugin.session.jobs import export_job
 from napari_diffseg.reporting import ReportChoice
-from napari_diffseg.segmenting.export import ExportChoice
+from napari_diffseg.runs.export import ExportChoice
 from stored_runs import write_run
 
 
@@ -43,10 +44,10 @@ def test_the_newest_preview_outlives_steps_without_one():
 
 def test_everything_else_comes_in_its_order():
     mailbox = Mailbox()
-    mailbox.put(Told("one"))
+    mailbox.put(StatusMessage("one"))
     mailbox.put(step(1))
-    mailbox.put(Told("two"))
-    assert mailbox.take_items() == [Told("one"), Told("two")]
+    mailbox.put(StatusMessage("two"))
+    assert mailbox.take_items() == [StatusMessage("one"), StatusMessage("two")]
     assert mailbox.take_items() == []
 
 
@@ -89,9 +90,9 @@ def test_an_export_says_how_far_it_is(run, tmp_path):
     mailbox = Mailbox()
     run_guarded(export_job(run, tmp_path / "out", ExportChoice(what=("mask",))), mailbox, threading.Event())
     assert mailbox.take_items() == [
-        Told("Reading the run…"),
-        Told("Exporting: 1 of 2 files…"),
-        Told("Exporting: 2 of 2 files…"),
+        StatusMessage("Reading the run…"),
+        StatusMessage("Exporting: 1 of 2 files…"),
+        StatusMessage("Exporting: 2 of 2 files…"),
         Ended(Ending.DONE, result=tmp_path / "out"),
     ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["case_1_mask.nii.gz", "case_1_run.json"]
@@ -100,7 +101,7 @@ def test_an_export_says_how_far_it_is(run, tmp_path):
 def test_an_export_counts_its_page(run, tmp_path):
     mailbox, out = Mailbox(), tmp_path / "out"
     run_guarded(export_job(run, out, ExportChoice(what=("mask",)), also=ReportChoice()), mailbox, threading.Event())
-    assert Told("Exporting: 3 of 3 files…") in mailbox.take_items()
+    assert StatusMessage("Exporting: 3 of 3 files…") in mailbox.take_items()
     assert (out / "case_1_report.html").exists()
 
 

@@ -7,14 +7,14 @@ import pytest
 from napari.components import ViewerModel
 from played_runs import SHAPE, events_of, play, volume
 
-from napari_diffseg.plugin.brick_histogram import bins_of
-from napari_diffseg.plugin.explore_box import describe_findings
-from napari_diffseg.plugin.frame import Frame
-from napari_diffseg.plugin.going import go_to_slice, go_to_voxel, show_member, slice_on_screen
-from napari_diffseg.plugin.lesion_table import in_ml
-from napari_diffseg.plugin.measuring import Measuring
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.segmenting.summary import Summary
+from napari_diffseg.ensemble.summary import Summary
+from napari_diffseg.plugin.explore.measuring import Measuring
+from napari_diffseg.plugin.explore.navigation import go_to_slice, go_to_voxel, show_member, slice_on_screen
+from napari_diffseg.plugin.grid.frame import Frame
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
+from napari_diffseg.plugin.widgets.explore_box import describe_findings
+from napari_diffseg.plugin.widgets.lesion_table import in_ml
+from napari_diffseg.plugin.widgets.plots.brick_histogram import bins_of
 from plugin_fakes import fake_member
 
 
@@ -115,7 +115,7 @@ def test_a_failure_is_a_sentence(results, measuring, held, monkeypatch):
     def fail(*_, **__):
         raise MemoryError("no room")
 
-    monkeypatch.setattr("napari_diffseg.segmenting.findings.measure", fail)
+    monkeypatch.setattr("napari_diffseg.ensemble.findings.measure", fail)
     failed = []
     measuring.failed.connect(failed.append)
     measuring.ask(results.view)
@@ -125,7 +125,7 @@ def test_a_failure_is_a_sentence(results, measuring, held, monkeypatch):
 
 
 def test_closing_stops_it_before_the_next_member(results, held, monkeypatch):
-    from napari_diffseg.segmenting.whole_members import WholeMembers
+    from napari_diffseg.ensemble.whole_members import WholeMembers
 
     read = []
     plain = WholeMembers.member

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from panel_clicks import find
 
-from napari_diffseg.plugin.frame import METADATA_KEY
+from napari_diffseg.plugin.grid.frame import METADATA_KEY
 from napari_diffseg.plugin.opening import PLUGIN, WIDGET
-from napari_diffseg.plugin.panel import DiffsegPanel
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
 from plugin_fakes import MODALITIES, write_images
 
 

@@ -16,7 +16,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialog, QFileDialog, QMessageBox
 
 from napari_diffseg.errors import DiffsegError
-from napari_diffseg.plugin.panel import DiffsegPanel
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:napari.*")  # it warns of what it does not draw in 3-D
 SEED = int(os.environ.get("MONKEY_SEED", "1"))
@@ -66,7 +66,9 @@ def monkey(screen, make_napari_viewer, recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, **__: rng.choice(("", case)))
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_, **__: (rng.choice(([], [case])), ""))
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (rng.choice(("", "demo", "bad")), ""))
-    monkeypatch.setattr("napari_diffseg.plugin.reopen_button.QDesktopServices.openUrl", lambda *_: True, raising=False)
+    monkeypatch.setattr(
+        "napari_diffseg.plugin.widgets.reopen_button.QDesktopServices.openUrl", lambda *_: True, raising=False
+    )
     return made
 
 

@@ -7,11 +7,11 @@ import pytest
 from napari.components import ViewerModel
 from played_runs import events_of, source, volume
 
+from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.errors import BadRequest
-from napari_diffseg.plugin.frame import Frame
-from napari_diffseg.plugin.mailbox import Ending
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.segmenting.summary import Summary
+from napari_diffseg.plugin.background.mailbox import Ending
+from napari_diffseg.plugin.grid.frame import Frame
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
 from plugin_fakes import fake_member, ready, record
 
 

@@ -5,9 +5,9 @@ from napari.layers import Image, Layer
 from panel_clicks import click, find, wait_idle
 from qtpy.QtWidgets import QLabel
 
-from napari_diffseg.plugin.case_box import CaseBox
-from napari_diffseg.plugin.reader import read_layers
-from napari_diffseg.plugin.run_store import RunStore
+from napari_diffseg.plugin.files.reader import read_layers
+from napari_diffseg.plugin.session.run_store import RunStore
+from napari_diffseg.plugin.widgets.case_box import CaseBox
 from plugin_fakes import MODALITIES, write_images
 
 WITHOUT_T2 = ("t1", "t1ce", "flair")

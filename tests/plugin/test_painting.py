@@ -4,9 +4,9 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject
 
-from napari_diffseg.plugin.drawn_ahead import LETTERS, DrawnAhead
-from napari_diffseg.plugin.gl_context import canvas_of
-from napari_diffseg.plugin.painting import Painting
+from napari_diffseg.plugin.canvas.color_bar_warmup import LETTERS, ColorBarWarmup
+from napari_diffseg.plugin.canvas.gl_context import canvas_of
+from napari_diffseg.plugin.canvas.painting import Painting
 
 
 def colour_bars(viewer):
@@ -51,17 +51,17 @@ def test_a_viewer_without_a_window_has_nothing_to_put_off_or_draw_ahead(qapp):
     parent = QObject()
     with Painting(ViewerModel(), parent).put_off():
         pass
-    assert not DrawnAhead(ViewerModel(), parent).is_under_way
+    assert not ColorBarWarmup(ViewerModel(), parent).is_under_way
 
 
 def test_the_letters_of_a_colour_bar_are_drawn_ahead_once_and_nobody_sees_the_bar(viewer, qtbot):
     parent = QObject()
-    ahead = DrawnAhead(viewer, parent)
+    ahead = ColorBarWarmup(viewer, parent)
     qtbot.waitUntil(lambda: not ahead.is_under_way, timeout=20000)
     bars = colour_bars(viewer)
     assert [bar.visible for bar in bars] == [False]
     assert set(LETTERS) <= set(bars[0].ticks._text._font._glyphs)
-    assert not DrawnAhead(viewer, parent).is_under_way
+    assert not ColorBarWarmup(viewer, parent).is_under_way
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no context"), OSError("no font"), KeyError("gl"), TypeError("bar")])
@@ -70,7 +70,7 @@ def test_what_a_graphics_driver_refuses_while_drawing_ahead_reaches_nobody(viewe
 
     parent = QObject()
     monkeypatch.setattr(colorbar, "ColorBar", raising(error))
-    ahead = DrawnAhead(viewer, parent)
+    ahead = ColorBarWarmup(viewer, parent)
     qtbot.waitUntil(lambda: not ahead.is_under_way, timeout=20000)
 
 
@@ -78,7 +78,7 @@ def test_what_a_graphics_driver_refuses_while_drawing_ahead_reaches_nobody(viewe
 def test_what_else_is_done_ahead_may_fail_and_the_bar_is_drawn(viewer, qtbot, caplog, error):
     parent = QObject()
     with caplog.at_level("INFO", logger="napari_diffseg"):
-        ahead = DrawnAhead(viewer, parent, first=raising(error))
+        ahead = ColorBarWarmup(viewer, parent, first=raising(error))
         qtbot.waitUntil(lambda: not ahead.is_under_way, timeout=20000)
     assert len(colour_bars(viewer)) == 1
     assert not [record for record in caplog.records if "colour bar" in record.message]
@@ -87,7 +87,7 @@ def test_what_else_is_done_ahead_may_fail_and_the_bar_is_drawn(viewer, qtbot, ca
 
 def test_what_is_done_ahead_has_a_turn_of_its_own(viewer, qtbot):
     parent, seen = QObject(), []
-    ahead = DrawnAhead(viewer, parent, first=lambda: seen.append(len(colour_bars(viewer))))
+    ahead = ColorBarWarmup(viewer, parent, first=lambda: seen.append(len(colour_bars(viewer))))
     qtbot.waitUntil(lambda: bool(seen), timeout=20000)
     assert seen == [0]
     qtbot.waitUntil(lambda: not ahead.is_under_way, timeout=20000)
@@ -96,7 +96,9 @@ def test_what_is_done_ahead_has_a_turn_of_its_own(viewer, qtbot):
 
 def test_a_panel_that_closes_while_something_is_done_ahead_ends_the_drawing(viewer, qtbot):
     parent, made = QObject(), []
-    made.append(DrawnAhead(viewer, parent, first=lambda: made[0].stop()))  # napari lets all happen while it makes a bar
+    made.append(
+        ColorBarWarmup(viewer, parent, first=lambda: made[0].stop())
+    )  # napari lets all happen while it makes a bar
     qtbot.wait(1000)
     assert not made[0].is_under_way
     assert not colour_bars(viewer)

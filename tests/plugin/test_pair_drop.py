@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.plugin.reader import get_reader, read_layers
+from napari_diffseg.plugin.files.reader import get_reader, read_layers
 from plugin_fakes import LPS
 
 DATA = np.arange(1, 61, dtype=np.int16).reshape(5, 4, 3)

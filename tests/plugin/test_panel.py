@@ -9,10 +9,10 @@ from panel_clicks import click, find, status, wait_idle
 from played_runs import source
 from qtpy.QtCore import Qt
 
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.task import Phase
-from napari_diffseg.plugin.worker import launch
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
 from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member
 
 

@@ -6,11 +6,11 @@ import time
 import pytest
 from qtpy.QtWidgets import QWidget
 
-from napari_diffseg.plugin.mailbox import Ending
-from napari_diffseg.plugin.run_box import RunBox
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.settings_box import SettingsBox
-from napari_diffseg.plugin.task import Phase
+from napari_diffseg.plugin.background.mailbox import Ending
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
+from napari_diffseg.plugin.widgets.run_box import RunBox
+from napari_diffseg.plugin.widgets.settings_box import SettingsBox
 from napari_diffseg.recipe import Recipe
 from plugin_fakes import JOB_THREAD, MODALITIES, FakeLoader, record, run_in_thread
 

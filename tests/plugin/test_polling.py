@@ -3,8 +3,8 @@
 import pytest
 from qtpy.QtCore import QTimer
 
-from napari_diffseg.plugin import polling
-from napari_diffseg.plugin.polling import Polling
+from napari_diffseg.plugin.panel.panel import polling
+from napari_diffseg.plugin.panel.polling import Polling
 
 
 class Clock:

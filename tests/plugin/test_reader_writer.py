@@ -9,10 +9,11 @@ import pytest
 from napari.layers import Layer
 
 from napari_diffseg.errors import BadCase, BadImage, OutputExists
-from napari_diffseg.plugin.frame import with_member_axis
-from napari_diffseg.plugin.reader import get_reader, layer_name, read_layers
-from napari_diffseg.plugin.samples import demo_case_folder, open_sample
-from napari_diffseg.plugin.writer import write_image, write_labels
+from napari_diffseg.imaging.demo_case import demo_case_folder
+from napari_diffseg.plugin.files.reader import get_reader, layer_name, read_layers
+from napari_diffseg.plugin.files.writer import write_image, write_labels
+from napari_diffseg.plugin.grid.frame import with_member_axis
+from napari_diffseg.plugin.samples import open_sample
 from plugin_fakes import LPS, MODALITIES, SHAPE, write_images
 
 ORIENTATIONS = [

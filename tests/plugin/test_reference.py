@@ -6,16 +6,16 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from played_runs import SHAPE, events_of, play, volume
 
+from napari_diffseg.ensemble.summary import Rule, Summary
 from napari_diffseg.errors import GridMismatch
-from napari_diffseg.evaluation.judgement import Verdict
-from napari_diffseg.evaluation.overlap import dice
-from napari_diffseg.plugin.against_reference import AgainstReference
-from napari_diffseg.plugin.error_layer import NAME
-from napari_diffseg.plugin.frame import METADATA_KEY, Frame
-from napari_diffseg.plugin.reference import on_grid_of
-from napari_diffseg.plugin.reference_box import ReferenceBox
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.segmenting.summary import Rule, Summary
+from napari_diffseg.evaluation.metrics.judgement import Verdict
+from napari_diffseg.evaluation.metrics.overlap import dice
+from napari_diffseg.plugin.explore.against_reference import AgainstReference
+from napari_diffseg.plugin.grid.frame import METADATA_KEY, Frame
+from napari_diffseg.plugin.grid.reference import on_grid_of
+from napari_diffseg.plugin.layers.error_layer import NAME
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
+from napari_diffseg.plugin.widgets.reference_box import ReferenceBox
 from plugin_fakes import fake_member, run_here
 
 TRUTH = fake_member(SHAPE, 2).astype(np.uint8)

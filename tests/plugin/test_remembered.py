@@ -9,15 +9,15 @@ from qtpy.QtCore import QSettings, Qt
 from qtpy.QtWidgets import QWidget
 
 from builders import write_tiny_checkpoint
+from napari_diffseg.ensemble.summary import Measure, Rule, Summary
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import SegmentRequest
-from napari_diffseg.plugin.engine import EngineCache
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.remembered import MOST_CHECKPOINTS, OF_ONE_CASE, Remembered
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.task import Phase
-from napari_diffseg.plugin.worker import launch
-from napari_diffseg.segmenting.summary import Measure, Rule, Summary
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.panel.remembered import MOST_CHECKPOINTS, OF_ONE_CASE, Remembered
+from napari_diffseg.plugin.session.engine import EngineCache
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
 from plugin_fakes import MODALITIES, FakeLoader, ready, run_here
 
 

@@ -8,14 +8,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_diffseg.plugin.mailbox import Ending
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.reader import get_reader, read_layers
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.task import Phase
-from napari_diffseg.plugin.worker import launch
-from napari_diffseg.plugin.writer import write_labels
-from napari_diffseg.segmenting.export import ExportChoice
+from napari_diffseg.plugin.background.mailbox import Ending
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.files.reader import get_reader, read_layers
+from napari_diffseg.plugin.files.writer import write_labels
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
+from napari_diffseg.runs.export import ExportChoice
 from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member, poll_to_end, ready, record, run_here
 
 

@@ -12,14 +12,14 @@ from qtpy.QtWidgets import QWidget
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.imaging.volume import same_grid
-from napari_diffseg.plugin.command_line import command_line, predict_words
-from napari_diffseg.plugin.layer_notes import notes_of
-from napari_diffseg.plugin.layer_volume import frame_of_layer
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.resampling import offer_for
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.task import Phase
-from napari_diffseg.plugin.worker import launch
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.grid.layer_notes import notes_of
+from napari_diffseg.plugin.grid.layer_volume import frame_of_layer
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.panel.resampling import offer_for
+from napari_diffseg.plugin.session.command_line import command_line, predict_words
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
 from plugin_fakes import MODALITIES, SHAPE, FakeLoader, poll_to_end, run_here, write_images
 
 COARSE = np.diag([-2.0, -1.0, 1.0, 1.0])

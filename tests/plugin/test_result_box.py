@@ -5,7 +5,7 @@ import pytest
 from panel_clicks import click, find, wait_idle
 from played_runs import source
 
-from napari_diffseg.segmenting.consensus import staple
+from napari_diffseg.ensemble.consensus import staple
 from plugin_fakes import SHAPE, fake_member
 
 

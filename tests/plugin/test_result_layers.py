@@ -6,9 +6,9 @@ from napari.components import ViewerModel
 from played_runs import RAS_LIKE, SHAPE, catch_up, events_of, play, source, volume
 
 from napari_diffseg.events import Sampled, Stepped
-from napari_diffseg.plugin.frame import METADATA_KEY, RESULT_KEY, Frame
-from napari_diffseg.plugin.layer_volume import frame_of_layer
-from napari_diffseg.plugin.result_layers import MOST_MEMBER_LAYERS, ResultLayers
+from napari_diffseg.plugin.grid.frame import METADATA_KEY, RESULT_KEY, Frame
+from napari_diffseg.plugin.grid.layer_volume import frame_of_layer
+from napari_diffseg.plugin.layers.result_layers import MOST_MEMBER_LAYERS, ResultLayers
 from plugin_fakes import fake_member
 
 

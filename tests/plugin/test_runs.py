@@ -10,13 +10,13 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_diffseg.cli import app
 from napari_diffseg.errors import BadRequest
-from napari_diffseg.plugin.command_line import command_line, predict_words
-from napari_diffseg.plugin.mailbox import Ending
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.run_log import RunLog
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.task import Phase
-from napari_diffseg.plugin.worker import launch
+from napari_diffseg.plugin.background.mailbox import Ending
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.session.command_line import command_line, predict_words
+from napari_diffseg.plugin.session.run_log import RunLog
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
 from plugin_fakes import FakeLoader, ready
 
 

@@ -10,13 +10,13 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from played_runs import SHAPE, catch_up, events_of, volume
 
+from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.errors import BadImage, OutputExists, OutputFailed
 from napari_diffseg.events import Sampled
 from napari_diffseg.imaging import save
-from napari_diffseg.plugin.frame import Frame
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.plugin.writer import write_labels
-from napari_diffseg.segmenting.summary import Summary
+from napari_diffseg.plugin.files.writer import write_labels
+from napari_diffseg.plugin.grid.frame import Frame
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
 from plugin_fakes import fake_member
 
 SHARED = "diffseg 1 | members"

@@ -12,15 +12,15 @@ from qtpy.QtWidgets import QComboBox, QLabel
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import SegmentRequest
 from napari_diffseg.imaging.volume import Volume
-from napari_diffseg.plugin.controls import TextControl
-from napari_diffseg.plugin.frame import Frame
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.scope import Scope, box_of, scoped
-from napari_diffseg.plugin.scope_row import ScopeRow
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.slice_here import SliceHere, source_slice
-from napari_diffseg.plugin.task import Phase
-from napari_diffseg.plugin.worker import launch
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.grid.frame import Frame
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.panel.slice_here import SliceHere, source_slice
+from napari_diffseg.plugin.session.scope import Scope, box_of, scoped
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
+from napari_diffseg.plugin.widgets.controls import TextControl
+from napari_diffseg.plugin.widgets.scope_row import ScopeRow
 from plugin_fakes import FakeLoader
 
 SHAPE = (9, 7, 5)

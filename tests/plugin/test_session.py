@@ -10,10 +10,10 @@ import pytest
 
 from napari_diffseg.errors import BadCase, BadRequest, RunFailed
 from napari_diffseg.events import Finished
-from napari_diffseg.plugin.mailbox import Ending, Mailbox
-from napari_diffseg.plugin.progress import seconds_left
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.task import Phase
+from napari_diffseg.plugin.background.mailbox import Ending, Mailbox
+from napari_diffseg.plugin.session.progress import seconds_left
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
 from plugin_fakes import JOB_THREAD, MODALITIES, SHAPE, FakeLoader, fake_member, ready, record, run_in_thread
 
 

@@ -6,12 +6,12 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
-from napari_diffseg.plugin.panel import DiffsegPanel
-from napari_diffseg.plugin.remembered import Remembered
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.sides import MARKS, Convention, direction_of
-from napari_diffseg.plugin.task import Phase
-from napari_diffseg.plugin.worker import launch
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.canvas.sides import MARKS, Convention, direction_of
+from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.panel.remembered import Remembered
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
 from plugin_fakes import LPS, SHAPE, FakeLoader, fake_member, write_images
 
 NEUROLOGICAL, RADIOLOGICAL = Convention.NEUROLOGICAL, Convention.RADIOLOGICAL

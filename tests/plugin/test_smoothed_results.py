@@ -7,13 +7,13 @@ import pytest
 from napari.components import ViewerModel
 from played_runs import catch_up, events_of, play, source, volume
 
+from napari_diffseg.ensemble.ensemble import Ensemble
+from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.events import Expected, Sampled, Stepped
-from napari_diffseg.plugin.expected_layers import ExpectedLayers
-from napari_diffseg.plugin.frame import Frame
-from napari_diffseg.plugin.pointer import describe_point, describe_votes
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.segmenting.ensemble import Ensemble
-from napari_diffseg.segmenting.summary import Summary
+from napari_diffseg.plugin.explore.pointer import describe_point, describe_votes
+from napari_diffseg.plugin.grid.frame import Frame
+from napari_diffseg.plugin.layers.expected_layers import ExpectedLayers
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from napari.components import ViewerModel
 from played_runs import SHAPE, catch_up, events_of, play, source, volume
 from qtpy.QtWidgets import QApplication
 
+from napari_diffseg.ensemble.consensus import staple
+from napari_diffseg.ensemble.summary import Rule, Summary
 from napari_diffseg.events import Sampled
-from napari_diffseg.plugin.frame import Frame
-from napari_diffseg.plugin.result_box import ResultBox
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.plugin.stapling import WAITING, Stapling
-from napari_diffseg.segmenting.consensus import staple
-from napari_diffseg.segmenting.summary import Rule, Summary
+from napari_diffseg.plugin.explore.stapling import WAITING, Stapling
+from napari_diffseg.plugin.grid.frame import Frame
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
+from napari_diffseg.plugin.widgets.result_box import ResultBox
 from plugin_fakes import fake_member
 
 pytest.importorskip("SimpleITK")

@@ -5,10 +5,10 @@ import pytest
 from napari.components import ViewerModel
 from played_runs import SHAPE, catch_up, events_of, play, source
 
+from napari_diffseg.ensemble.summary import Measure, Rule, Summary
 from napari_diffseg.events import Sampled
-from napari_diffseg.plugin.frame import METADATA_KEY
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.segmenting.summary import Measure, Rule, Summary
+from napari_diffseg.plugin.grid.frame import METADATA_KEY
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
 from plugin_fakes import fake_member
 
 

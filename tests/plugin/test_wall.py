@@ -11,17 +11,17 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from superqt import QCollapsible
 
+from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.events import Sampled, SegmentRequest
 from napari_diffseg.imaging.volume import Volume
-from napari_diffseg.plugin.explore_box import ExploreBox
-from napari_diffseg.plugin.frame import Frame
-from napari_diffseg.plugin.going import go_to_slice
-from napari_diffseg.plugin.member_wall import MOST_TILES, MemberWall
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.plugin.result_style import MASK_COLOR
-from napari_diffseg.plugin.wall import Wall, tile, tiles_of, window_around
+from napari_diffseg.plugin.canvas.result_style import MASK_COLOR
+from napari_diffseg.plugin.explore.member_tiles import MemberTiles, tile, tiles_of, window_around
+from napari_diffseg.plugin.explore.navigation import go_to_slice
+from napari_diffseg.plugin.grid.frame import Frame
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
+from napari_diffseg.plugin.widgets.explore_box import ExploreBox
+from napari_diffseg.plugin.widgets.plots.tile_grid import MOST_TILES, TileGrid
 from napari_diffseg.recipe import Recipe
-from napari_diffseg.segmenting.summary import Summary
 from plugin_fakes import FakeSegmenter
 
 GREEN = np.round(255 * np.array(QColor(MASK_COLOR).getRgbF()[:3]))
@@ -135,7 +135,7 @@ def test_members_that_are_hidden_and_slices_not_asked_for_have_no_tiles(viewer, 
 
 
 def test_a_click_tells_the_member_and_tiles_wrap_to_the_width(qtbot):
-    wall = MemberWall()
+    wall = TileGrid()
     qtbot.addWidget(wall)
     wall.resize(250, 400)
     wall.set_tiles(dict.fromkeys((0, 2, 5, 7), GREY), pixel_mm=(1.0, 1.0))
@@ -151,7 +151,7 @@ def test_a_click_tells_the_member_and_tiles_wrap_to_the_width(qtbot):
 
 
 def test_a_wall_has_so_many_tiles_and_no_more(qtbot):
-    wall = MemberWall()
+    wall = TileGrid()
     qtbot.addWidget(wall)
     wall.set_tiles(dict.fromkeys(range(MOST_TILES + 5), GREY), pixel_mm=(1.0, 1.0))
     assert list(wall.tiles()) == list(range(MOST_TILES))
@@ -160,7 +160,7 @@ def test_a_wall_has_so_many_tiles_and_no_more(qtbot):
 def test_the_wall_follows_the_slice_while_it_is_unfolded_and_rests_while_folded(viewer, results, qtbot, monkeypatch):
     box = ExploreBox()
     qtbot.addWidget(box)
-    follower = Wall(viewer, results, box.wall)
+    follower = MemberTiles(viewer, results, box.wall)
     box.resize(320, 900)
     box.show()
     drawn = []
@@ -182,9 +182,9 @@ def test_the_wall_follows_the_slice_while_it_is_unfolded_and_rests_while_folded(
 
 
 def test_without_a_run_the_wall_says_what_to_do(viewer, qtbot):
-    wall = MemberWall()
+    wall = TileGrid()
     qtbot.addWidget(wall)
-    follower = Wall(viewer, ResultLayers(viewer), wall)
+    follower = MemberTiles(viewer, ResultLayers(viewer), wall)
     follower.draw()
     assert (wall.nothing, wall.tiles()) == ("Run first.", {})
     follower.close()

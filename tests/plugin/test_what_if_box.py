@@ -6,11 +6,11 @@ from napari.components import ViewerModel
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import Sampled
-from napari_diffseg.plugin.frame import RESULT_KEY
-from napari_diffseg.plugin.going import go_to_slice
-from napari_diffseg.plugin.result_layers import ResultLayers
-from napari_diffseg.plugin.what_if import WhatIf
-from napari_diffseg.plugin.what_if_box import WhatIfBox
+from napari_diffseg.plugin.explore.navigation import go_to_slice
+from napari_diffseg.plugin.explore.what_if import WhatIf
+from napari_diffseg.plugin.grid.frame import RESULT_KEY
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
+from napari_diffseg.plugin.widgets.what_if_box import WhatIfBox
 from plugin_fakes import FakeSegmenter, fake_member, ready
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from napari_diffseg.checkpoint import resolve_checkpoint
+from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.errors import BadRequest, OutputExists
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.reporting import ReportChoice, RunReport, export_all, report
 from napari_diffseg.reporting.page import again, make_run_page
 from napari_diffseg.reporting.pictures import slice_figure
 from napari_diffseg.reporting.sheet import MOST_SLICES, make_sheet
-from napari_diffseg.segmenting.export import ExportChoice
-from napari_diffseg.segmenting.export_names import Style
-from napari_diffseg.segmenting.stored_run import read_run
-from napari_diffseg.segmenting.summary import Summary
+from napari_diffseg.runs.export import ExportChoice
+from napari_diffseg.runs.export_names import Style
+from napari_diffseg.runs.stored_run import read_run
 from stored_runs import write_run
 
 pytest.importorskip("matplotlib")

@@ -7,8 +7,8 @@ import torch
 
 from builders import PAPER_NETWORK
 from napari_diffseg.networks.config import UNetConfig
-from napari_diffseg.segmenting import memory
-from napari_diffseg.segmenting.memory import ROWS_AT_A_TIME, choose_batch_size, flop_per_row
+from napari_diffseg.segmenting.device.choose_device import memory
+from napari_diffseg.segmenting.device.memory import ROWS_AT_A_TIME, choose_batch_size, flop_per_row
 
 SMALL = UNetConfig(
     in_channels=5, model_channels=32, out_channels=1, num_res_blocks=1, attention_factors=(), channel_mult=(1, 1, 2)

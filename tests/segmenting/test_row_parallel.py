@@ -12,9 +12,9 @@ import torch
 from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.unet import UNet, to_inference
-from napari_diffseg.segmenting.prepare import prepare
-from napari_diffseg.segmenting.row_parallel import RowParallel
-from napari_diffseg.segmenting.threads import threads_used
+from napari_diffseg.segmenting.device.prepare import prepare
+from napari_diffseg.segmenting.device.row_parallel import RowParallel
+from napari_diffseg.segmenting.device.threads import threads_used
 
 SMALL = UNetConfig(
     in_channels=3, model_channels=32, out_channels=1, num_res_blocks=1, attention_factors=(2,), channel_mult=(1, 2)

@@ -10,13 +10,13 @@ import torch
 from builders import write_case, write_tiny_checkpoint
 from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.encode import encode
+from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.errors import BadCase, BadRequest, RunFailed
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.segmenting import run as run_module
-from napari_diffseg.segmenting import threads as threads_module
-from napari_diffseg.segmenting.ensemble import Ensemble
+from napari_diffseg.segmenting.device.choose_device import threads as threads_module
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 

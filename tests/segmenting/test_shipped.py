@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from napari_diffseg.checkpoint import load_checkpoint
+from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.events import Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.case import read_case
-from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 pytestmark = pytest.mark.slow

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from napari_diffseg.cli.signals import Terminated, sigterm_interrupts
 from napari_diffseg.cli.streams import open_streams
+from napari_diffseg.cli.wording import worded
 from napari_diffseg.errors import BadRecipe, BadRequest, DiffsegError
 from napari_diffseg.recipe import describe_validation
 
@@ -57,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as err:
         return _complain(_usage(err), USAGE)
     except (BadRequest, BadRecipe) as err:
-        return _complain(str(err), USAGE)
+        return _complain(worded(err), USAGE)
     except DiffsegError as err:
-        return _complain(str(err), FAILED)
+        return _complain(worded(err), FAILED)
     except OSError as err:
         place = err.filename or "The output stream"
         return _complain(f"{place}: {err.strerror or err}: make room, allow access, or choose another place.", FAILED)

@@ -61,8 +61,8 @@ def evaluate(
     wanted, predicted = _labels(labels, "--labels"), _labels(prediction_labels, "--prediction-labels")
     check_extra("evaluation")
 
+    from napari_diffseg.evaluation.report.write_report import check_output, write_report
     from napari_diffseg.evaluation.run import Evaluation, run_evaluation
-    from napari_diffseg.evaluation.write_report import check_output, write_report
 
     asked = Evaluation(
         predictions,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from napari_diffseg.cli.wording import worded
 from napari_diffseg.errors import BadRequest, DiffsegError
 
 if TYPE_CHECKING:
     from napari_diffseg.reporting import ReportChoice
-    from napari_diffseg.segmenting.export import ExportChoice
+    from napari_diffseg.runs.export import ExportChoice
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -66,13 +67,13 @@ def export(
     overwrite
         Replace files that are there.
     """
+    from napari_diffseg.ensemble.summary import MAJORITY, Measure, Rule, Summary
     from napari_diffseg.extras import check_extra
     from napari_diffseg.imaging.nifti import read_volume
     from napari_diffseg.reporting import ReportChoice
-    from napari_diffseg.segmenting.export import EVERYTHING, ExportChoice
-    from napari_diffseg.segmenting.export_names import Style
-    from napari_diffseg.segmenting.stored_run import find_runs
-    from napari_diffseg.segmenting.summary import MAJORITY, Measure, Rule, Summary
+    from napari_diffseg.runs.export import EVERYTHING, ExportChoice
+    from napari_diffseg.runs.export_names import Style
+    from napari_diffseg.runs.stored_run import find_runs
 
     if not runs:
         raise BadRequest("No run given: name at least one folder. See napari-diffseg export --help.")
@@ -104,7 +105,7 @@ def export(
 def _is_exported(folder: Path, out: Path, choice: ExportChoice, also: ReportChoice | None) -> bool:
     """Write one run's files, and whether that worked; why not is said, and the others go on."""
     from napari_diffseg.reporting import RunReport, export_all
-    from napari_diffseg.segmenting.stored_run import read_run
+    from napari_diffseg.runs.stored_run import read_run
 
     try:
         run = read_run(folder)
@@ -115,6 +116,6 @@ def _is_exported(folder: Path, out: Path, choice: ExportChoice, also: ReportChoi
     except BadRequest:
         raise
     except DiffsegError as err:
-        sys.stderr.write(f"{folder}: {err}\n")
+        sys.stderr.write(f"{folder}: {worded(err)}\n")
         return False
     return True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from napari_diffseg.cli.overrides import OverrideOptions, Overrides
+from napari_diffseg.cli.wording import worded
 from napari_diffseg.errors import BadCase, BadRequest, DiffsegError
 from napari_diffseg.events import SegmentRequest
 
@@ -159,8 +160,8 @@ def _segment(
     resume: bool,
 ) -> None:
     from napari_diffseg.cli.progress import show_progress
-    from napari_diffseg.segmenting.keep import keep_run
-    from napari_diffseg.segmenting.run_folder import RunFolder
+    from napari_diffseg.runs.keep import keep_run
+    from napari_diffseg.runs.run_folder import RunFolder
 
     run_folder = RunFolder(folder, case, checkpoint, request)
     if resume and run_folder.is_complete():
@@ -180,7 +181,8 @@ def _segment(
 
 def _report(source: Path) -> int:
     """One line for a case that failed; the others go on."""
-    _say(f"{source}: {sys.exc_info()[1]}")
+    err = sys.exc_info()[1]
+    _say(f"{source}: {worded(err) if isinstance(err, DiffsegError) else err}")
     return 1
 
 

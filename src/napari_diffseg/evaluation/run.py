@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_diffseg.errors import BadCase, BadRequest, DiffsegError, GridMismatch
-from napari_diffseg.evaluation.by_steps import LeftOut, PredictedFolder, sort_out
-from napari_diffseg.evaluation.case_scores import CaseScores, score_case
-from napari_diffseg.evaluation.find_predictions import find_predictions
-from napari_diffseg.evaluation.labels import check_labels_occur, check_lesion_labels
-from napari_diffseg.evaluation.predicted import Predicted, read_prediction
-from napari_diffseg.evaluation.region import Region, brain_of_images, read_images, region_around
-from napari_diffseg.evaluation.report import Report, make_report
-from napari_diffseg.evaluation.snapshot import Snapshot, take_snapshot
-from napari_diffseg.evaluation.truth import Truth, cases_with_truth, find_truth, read_truth
+from napari_diffseg.evaluation.cases.by_steps import LeftOut, PredictedFolder, sort_out
+from napari_diffseg.evaluation.cases.case_scores import CaseScores, score_case
+from napari_diffseg.evaluation.cases.find_predictions import find_predictions
+from napari_diffseg.evaluation.cases.labels import check_labels_occur, check_lesion_labels
+from napari_diffseg.evaluation.cases.predicted import Predicted, read_prediction
+from napari_diffseg.evaluation.cases.truth import Truth, cases_with_truth, find_truth, read_truth
+from napari_diffseg.evaluation.metrics.region import Region, brain_of_images, read_images, region_around
+from napari_diffseg.evaluation.report.report import Report, make_report
+from napari_diffseg.evaluation.report.snapshot import Snapshot, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from napari_diffseg.evaluation.prediction_files import PredictionFiles
+    from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
     from napari_diffseg.imaging.volume import Volume
 
 

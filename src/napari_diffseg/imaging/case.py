@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from napari_diffseg.errors import BadCase, GridMismatch
+from napari_diffseg.errors import BadCase, GridMismatch, Remedy
 from napari_diffseg.imaging.naming import (
     MODALITIES,
     OTHER,
@@ -73,7 +73,8 @@ class Case:
                 raise GridMismatch(
                     f"Case {self.id}: {name} is {describe_grid(volume)}, but {first} is {describe_grid(grid)}"
                     f"{_where(grid, volume)}. The modalities of a case must share one grid: "
-                    f"press 'Resample to' in the panel, or pass --resample {first}."
+                    f"resample them to {first}.",
+                    Remedy("resample", first),
                 )
         object.__setattr__(self, "volumes", MappingProxyType(dict(self.volumes)))
 

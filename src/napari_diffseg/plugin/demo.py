@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_diffseg.errors import DiffsegError, RunFailed
-from napari_diffseg.plugin.remembered import Remembered, settings_path
-from napari_diffseg.plugin.samples import demo_case_folder
-from napari_diffseg.plugin.session import Session
-from napari_diffseg.plugin.task import Phase
+from napari_diffseg.imaging.demo_case import demo_case_folder
+from napari_diffseg.plugin.panel.remembered import Remembered, settings_path
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import napari
 
-    from napari_diffseg.plugin.panel import DiffsegPanel
+    from napari_diffseg.plugin.panel.panel import DiffsegPanel
 
 _WINDOW = (1400, 900)
 _LOAD_SECONDS = 300.0
@@ -72,7 +72,7 @@ def screenshot_demo(out_dir: Path, *, session: Session | None = None, case: Path
     """
     from napari.utils.notifications import notification_manager
 
-    from napari_diffseg.plugin.worker import end_all
+    from napari_diffseg.plugin.background.worker import end_all
 
     case = case or demo_case_folder()
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def screenshot_demo(out_dir: Path, *, session: Session | None = None, case: Path
 
 
 def _session(runs_folder: Path | None) -> Session:
-    from napari_diffseg.plugin.worker import launch
+    from napari_diffseg.plugin.background.worker import launch
 
     return Session(launch=launch, runs_folder=runs_folder)
 
@@ -98,7 +98,7 @@ def _session(runs_folder: Path | None) -> Session:
 def _open(case: Path, session: Session, remembered: Remembered) -> tuple[napari.Viewer, DiffsegPanel]:
     import napari
 
-    from napari_diffseg.plugin.panel import DiffsegPanel
+    from napari_diffseg.plugin.panel.panel import DiffsegPanel
 
     viewer = napari.Viewer(title="napari-diffseg")
     viewer.window.resize(*_WINDOW)
@@ -132,7 +132,7 @@ def _drive(viewer: Any, panel: DiffsegPanel, out_dir: Path, failures: list[str])
     _settle()
     viewer.window.screenshot(str(pictures[1]), flash=False)
     viewer.screenshot(str(pictures[2]), canvas_only=True, flash=False)
-    from napari_diffseg.segmenting.export import ExportChoice
+    from napari_diffseg.runs.export import ExportChoice
 
     results = out_dir / "results"
     session.export(results, ExportChoice(pattern="{what}", overwrite=True))

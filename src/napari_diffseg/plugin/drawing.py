@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_diffseg.plugin.closing import Closing
-from napari_diffseg.plugin.gl_context import canvas_of
-from napari_diffseg.plugin.jobs import bring, run_guarded
-from napari_diffseg.plugin.mailbox import Brought, Ended, Ending, Mailbox
-from napari_diffseg.plugin.newest import raise_if
-from napari_diffseg.plugin.painting import Painting
-from napari_diffseg.plugin.worker import launch
+from napari_diffseg.plugin.background.job import run_guarded
+from napari_diffseg.plugin.background.latest_only import raise_if
+from napari_diffseg.plugin.background.mailbox import Ended, Ending, LayerReady, Mailbox
+from napari_diffseg.plugin.background.worker import launch
+from napari_diffseg.plugin.canvas.closing import Closing
+from napari_diffseg.plugin.canvas.gl_context import canvas_of
+from napari_diffseg.plugin.canvas.painting import Painting
+from napari_diffseg.plugin.session.jobs import bring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-    from napari_diffseg.plugin.reader import LayerData
+    from napari_diffseg.plugin.grid.layer_data import LayerData
 
 _LOOK_MS: Final = 30
 """Between two looks, so that a layer that was added is painted before the next comes."""
@@ -61,7 +62,7 @@ class Drawing(QWidget):
     def _look(self) -> None:
         for item in self._mailbox.take_items():
             match item:
-                case Brought(layer):
+                case LayerReady(layer):
                     self._add(layer)
                 case Ended(ending, text):
                     self._end()

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_diffseg.errors import BadCase
+from napari_diffseg.imaging.demo_case import demo_case_folder
 
 if TYPE_CHECKING:
-    from napari_diffseg.plugin.reader import LayerData
+    from napari_diffseg.plugin.grid.layer_data import LayerData
     from napari_diffseg.synthesis.settings import PhantomKind
 
 _SHAPE, _SPACING_MM = (120, 120, 78), (2.0, 2.0, 2.0)
 _SEED = 7
 
 
-def demo_case_folder() -> Path:
-    """The folder of the shipped case.
-
-    Raises
-    ------
-    BadCase
-        If the installation lacks it.
-    """
-    folder = Path(str(files("napari_diffseg").joinpath("data", "demo_case")))
-    if not folder.is_dir():
-        raise BadCase(f"{folder}: the sample case is missing from this installation: reinstall napari-diffseg.")
-    return folder
-
-
 def open_sample() -> list[LayerData]:
     """The shipped case as layers, as napari's sample menu asks for them."""
-    from napari_diffseg.plugin.reader import read_layers
+    from napari_diffseg.plugin.files.reader import read_layers
 
     return read_layers(str(demo_case_folder()))
 
@@ -51,7 +35,7 @@ def _offer(kind: PhantomKind) -> list[LayerData]:
     """The layers of a sample; nothing yet where a window is open, to which they come when they are drawn."""
     from napari import current_viewer
 
-    from napari_diffseg.plugin.gl_context import canvas_of
+    from napari_diffseg.plugin.canvas.gl_context import canvas_of
 
     viewer = current_viewer()
     if viewer is None or canvas_of(viewer) is None:
@@ -75,7 +59,7 @@ def _no_layer() -> LayerData:
 def drawn_sample(kind: PhantomKind) -> list[LayerData]:
     """A head of 2 mm voxels with its reference, which takes seconds; always the same one."""
     from napari_diffseg.imaging.volume import Volume
-    from napari_diffseg.plugin.reader import image_layer, labels_layer
+    from napari_diffseg.plugin.files.reader import image_layer, labels_layer
     from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
 
     settings = PhantomSettings(kind=kind, seed=_SEED, shape=_SHAPE, spacing_mm=_SPACING_MM, readers=0, randomise=0.1)

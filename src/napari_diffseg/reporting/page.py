@@ -6,10 +6,10 @@ import shlex
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from napari_diffseg.evaluation.figures import data_address
-from napari_diffseg.evaluation.html import NO_DEVICE, bullets, definitions, number, table, whole_page
+from napari_diffseg.evaluation.report.figures import data_address
+from napari_diffseg.evaluation.report.html import NO_DEVICE, bullets, definitions, number, table, whole_page
 from napari_diffseg.reporting.pictures import convergence_figure, slice_picture, volume_figure
-from napari_diffseg.segmenting.command_words import checkpoint_word, override_words, request_words
+from napari_diffseg.runs.command_words import checkpoint_word, override_words, request_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,14 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from napari_diffseg.evaluation.figures import new_figure, svg_address
+from napari_diffseg.evaluation.report.figures import new_figure, svg_address
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from napari_diffseg.ensemble.convergence import Convergence
+    from napari_diffseg.ensemble.volumes import Volumes
     from napari_diffseg.reporting.sheet import Sheet, SliceView
-    from napari_diffseg.segmenting.convergence import Convergence
-    from napari_diffseg.segmenting.volumes import Volumes
 
 MASK_COLOUR: Final = "#00e676"
 AGREEMENT: Final = ((0.05, "#56b4e9"), (0.5, "#f0e442"), (0.95, "#d55e00"))

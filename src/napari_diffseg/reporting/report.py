@@ -9,15 +9,15 @@ from napari_diffseg.errors import BadRequest
 from napari_diffseg.extras import check_extra
 from napari_diffseg.imaging.atomic import atomic_write
 from napari_diffseg.reporting.sheet import make_sheet
-from napari_diffseg.segmenting.export import export_run, make_folder, refuse_existing
+from napari_diffseg.runs.export import export_run, make_folder, refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from napari_diffseg.imaging.volume import Volume
-    from napari_diffseg.segmenting.export import ExportChoice
-    from napari_diffseg.segmenting.stored_run import StoredRun
+    from napari_diffseg.runs.export import ExportChoice
+    from napari_diffseg.runs.stored_run import StoredRun
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from napari_diffseg.evaluation.upright import Upright, frame_of, unit_intensity
+from napari_diffseg.ensemble.consensus import consensus_of
+from napari_diffseg.ensemble.findings import measure
+from napari_diffseg.ensemble.summary import mean_of
+from napari_diffseg.evaluation.report.upright import Upright, frame_of, unit_intensity
 from napari_diffseg.imaging.regrid import LINEAR, regrid
-from napari_diffseg.segmenting.consensus import consensus_of
-from napari_diffseg.segmenting.findings import measure
-from napari_diffseg.segmenting.summary import mean_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from napari_diffseg.ensemble.findings import Findings
+    from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.imaging.volume import Volume
-    from napari_diffseg.segmenting.findings import Findings
-    from napari_diffseg.segmenting.stored_run import StoredRun
-    from napari_diffseg.segmenting.summary import Summary
+    from napari_diffseg.runs.stored_run import StoredRun
 
 Float = npt.NDArray[np.float32]
 

@@ -12,7 +12,7 @@ from napari_diffseg.diffusion.schedule import make_schedule
 
 if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
-    from napari_diffseg.segmenting.prepare import Prepared
+    from napari_diffseg.segmenting.device.prepare import Prepared
 
 _LONG_S = 0.5
 """An evaluation that takes this long is not repeated: what the first one makes ready is then a small part of it."""

@@ -17,6 +17,7 @@ from napari_diffseg.diffusion.ddpm import sample_ddpm
 from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.dpmpp import sample_dpmpp
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
+from napari_diffseg.ensemble.window import confine
 from napari_diffseg.errors import RunFailed
 from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
@@ -24,7 +25,6 @@ from napari_diffseg.segmenting.mirroring import Mirroring
 from napari_diffseg.segmenting.pacing import Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
 from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows
-from napari_diffseg.segmenting.window import confine
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from napari_diffseg.encode import Conditioning
     from napari_diffseg.events import Gaze, Preview, SegmentRequest, Window
     from napari_diffseg.recipe import Recipe
-    from napari_diffseg.segmenting.memory import BatchLimits
-    from napari_diffseg.segmenting.prepare import Prepared
+    from napari_diffseg.segmenting.device.memory import BatchLimits
+    from napari_diffseg.segmenting.device.prepare import Prepared
 
 logger = logging.getLogger(__name__)
 

@@ -12,20 +12,25 @@ import torch
 
 from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
 from napari_diffseg.encode import encode
+from napari_diffseg.ensemble.window import describe_scope
 from napari_diffseg.errors import BadRequest, DiffsegError, RunFailed
 from napari_diffseg.events import Finished, Started
 from napari_diffseg.segmenting.calibrate import seconds_an_evaluation
-from napari_diffseg.segmenting.device import describe_device, precision_name, resolve_device, resolve_precision
-from napari_diffseg.segmenting.heap import freed_memory_kept
+from napari_diffseg.segmenting.device.choose_device import (
+    describe_device,
+    precision_name,
+    resolve_device,
+    resolve_precision,
+)
+from napari_diffseg.segmenting.device.heap import freed_memory_kept
+from napari_diffseg.segmenting.device.memory import BatchLimits, choose_batch_size, shares_out_rows
+from napari_diffseg.segmenting.device.prepare import prepare
+from napari_diffseg.segmenting.device.reproducible import reproducibly
+from napari_diffseg.segmenting.device.threads import resolve_threads, threads_used
 from napari_diffseg.segmenting.idle import describe_idle
-from napari_diffseg.segmenting.memory import BatchLimits, choose_batch_size, shares_out_rows
-from napari_diffseg.segmenting.prepare import prepare
-from napari_diffseg.segmenting.reproducible import reproducibly
 from napari_diffseg.segmenting.run import Run, sample_run
-from napari_diffseg.segmenting.threads import resolve_threads, threads_used
 from napari_diffseg.segmenting.tracing import trace_run
 from napari_diffseg.segmenting.what_if import change_channel
-from napari_diffseg.segmenting.window import describe_scope
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -35,7 +40,7 @@ if TYPE_CHECKING:
     from napari_diffseg.events import Expected, Gaze, Sampled, SamplingEvent, SegmentRequest, Stepped
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
-    from napari_diffseg.segmenting.prepare import Prepared
+    from napari_diffseg.segmenting.device.prepare import Prepared
     from napari_diffseg.segmenting.trajectory import Traced
     from napari_diffseg.segmenting.what_if import Change
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_diffseg.decode import decode_masks, decode_probability
+from napari_diffseg.ensemble.window import confine
 from napari_diffseg.segmenting.rows import order_rows
 from napari_diffseg.segmenting.run import chain, check_finite
 from napari_diffseg.segmenting.trajectory import Traced
-from napari_diffseg.segmenting.window import confine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.evaluation.truth import READER_PATTERN, find_truth, read_truth
+from napari_diffseg.evaluation.cases.truth import READER_PATTERN, find_truth, read_truth
 from napari_diffseg.events import parse_slices
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.imaging.naming import (

@@ -19,7 +19,7 @@ from napari_diffseg.diffusion.schedule import make_schedule
 from napari_diffseg.errors import BadRequest, RunFailed
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
 from napari_diffseg.networks.unet import UNet
-from napari_diffseg.segmenting.device import resolve_device
+from napari_diffseg.segmenting.device.choose_device import resolve_device
 from napari_diffseg.training.examples import BatchNumbers, Examples
 from napari_diffseg.training.loss import Example, TrainingLoss
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_diffseg.checkpoint import Checkpoint
-from napari_diffseg.evaluation.calibration import Reliability, pooled, reliability
-from napari_diffseg.evaluation.distribution import compare_distributions
-from napari_diffseg.evaluation.overlap import dice
+from napari_diffseg.ensemble.ensemble import Ensemble
+from napari_diffseg.evaluation.metrics.calibration import Reliability, pooled, reliability
+from napari_diffseg.evaluation.metrics.distribution import compare_distributions
+from napari_diffseg.evaluation.metrics.overlap import dice
 from napari_diffseg.events import Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.grid import Grid
 from napari_diffseg.imaging.intensity import brain_mask
-from napari_diffseg.segmenting.ensemble import Ensemble
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 if TYPE_CHECKING:

@@ -1,0 +1,74 @@
+"""Everything that is measured of an ensemble when it is looked at, in one go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_diffseg.ensemble.convergence import Convergence, follow_votes
+from napari_diffseg.ensemble.lesions import Lesion, find_lesions
+from napari_diffseg.ensemble.volumes import Volumes, measure_volumes
+
+if TYPE_CHECKING:
+    from napari_diffseg.ensemble.whole_members import WholeMembers
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is measured of whole members.
+
+    Attributes
+    ----------
+    volumes : Volumes
+        Each member's volume, and the members that stand for the ensemble.
+    lesions : tuple of Lesion
+        Those first on which the members differ most.
+    convergence : Convergence
+        How the consensus settled.
+    uncertain_slices : tuple of int
+        Source indices of the slices that are more uncertain than both their neighbours, the most uncertain first.
+    """
+
+    volumes: Volumes
+    lesions: tuple[Lesion, ...]
+    convergence: Convergence
+    uncertain_slices: tuple[int, ...]
+
+
+def measure(members: WholeMembers, *, voxel_mm3: float) -> Findings:
+    """Measure whole members; all labels together count as lesion.
+
+    Parameters
+    ----------
+    members : WholeMembers
+        At least one.
+    voxel_mm3 : float
+        Volume of one voxel of the source in mm3.
+
+    Raises
+    ------
+    BadRequest
+        If there is no member.
+    """
+    votes, convergence = follow_votes(members, voxel_mm3=voxel_mm3)
+    count = len(members.members)
+    others = tuple(axis for axis in range(3) if axis != members.slice_axis)
+    disagreement = (votes * (count - votes)).sum(axis=others)
+    return Findings(
+        volumes=measure_volumes(members, voxel_mm3=voxel_mm3),
+        lesions=find_lesions(members, votes, voxel_mm3=voxel_mm3),
+        convergence=convergence,
+        uncertain_slices=peaks(disagreement),
+    )
+
+
+def peaks(values: npt.NDArray[np.integer[Any]]) -> tuple[int, ...]:
+    """Where values are above zero and above both neighbours, the highest first; of a plateau, its first place."""
+    starts = np.flatnonzero(np.diff(values, prepend=values[:1] - 1))
+    steps = np.concatenate([[0], values[starts], [0]])
+    higher = (steps[1:-1] > steps[:-2]) & (steps[1:-1] > steps[2:])
+    places = starts[higher]
+    return tuple(int(i) for i in places[np.argsort(-values[places], kind="stable")])

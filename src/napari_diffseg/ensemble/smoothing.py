@@ -1,0 +1,190 @@
+"""Votes joined by that of a small neighbourhood: few members, each slice sampled alone, say more together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+from napari_diffseg.ensemble.window import within
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_diffseg.ensemble.expected import ExpectedMask
+    from napari_diffseg.events import Started, Window
+
+Float = npt.NDArray[np.float32]
+Votes = npt.NDArray[np.integer[Any]] | Float
+"""Whole numbers, or averages of them."""
+
+_MOST_VOTES: Final = 5
+"""Of a neighbourhood: the more members there are, the more they decide alone."""
+_REACH: Final = 4
+"""Standard deviations after which the Gaussian is cut off."""
+_DECIMALS: Final = 6
+"""Of a share: where members agree, and with what is expected, it stays 0 or 1, whatever is summed first."""
+_LEAST: Final = np.float32(1e-3)
+"""Share that a neighbourhood has at least where all members mark a voxel, so that they are never outvoted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smoothing:
+    """Lets a voxel's neighbourhood vote with its members before an ensemble is summed up.
+
+    With K members the share of votes is off by up to 1 / (2 sqrt K) at a voxel, and neighbouring slices are sampled
+    independently; what readers would mark varies slowly. So the neighbourhood gets as many votes as there are members,
+    at most five. It votes by what the run expected of it before it sampled (see `ExpectedMask`), which has no coarse
+    levels, or, of checkpoints that expect nothing, by the share of its members; both averaged by a Gaussian. With K
+    votes v, c = min(K, 5) and an average share q, the share becomes (v + c q) / (K + c), the posterior mean under a
+    beta prior of mean q and weight c. What all members mark stays above a half and what none marks below, whatever
+    surrounds it. What was not asked for (slices, or voxels outside the window or the volume) has no part in an average.
+
+    Attributes
+    ----------
+    along : float
+        Standard deviation along the slice axis, in slices; 0 is none.
+    across : tuple of float
+        The same along the slices' two axes (U, V), in voxels.
+    window : Window or None
+        What of each slice was asked for; None is all.
+    """
+
+    along: float = 0.0
+    across: tuple[float, float] = (0.0, 0.0)
+    window: Window | None = None
+
+    @classmethod
+    def of_run(cls, started: Started, smoothing_mm: float | None = None) -> Smoothing:
+        """A Gaussian of so many mm on the voxels of a run; by default what its checkpoint says."""
+        mm = started.smoothing_mm if smoothing_mm is None else smoothing_mm
+        along = started.spacing_mm[started.slice_axis]
+        u, v = (size for axis, size in enumerate(started.spacing_mm) if axis != started.slice_axis)
+        return cls(mm / along, (mm / u, mm / v), started.window)
+
+    @property
+    def is_none(self) -> bool:
+        """Whether votes stay as they are."""
+        return self.along == 0 and self.across == (0.0, 0.0)
+
+    @property
+    def reach(self) -> int:
+        """How many slices to each side have a part in an average."""
+        return int(_REACH * self.along + 0.5)
+
+    def on_slice(self, votes: Votes, count: int, shares: Sequence[Float], offsets: Sequence[int]) -> Float:
+        """Votes on one slice, with that of the neighbourhood.
+
+        Parameters
+        ----------
+        votes : ndarray, (labels, U, V), int
+            Of the slice.
+        count : int
+            Members that voted.
+        shares : sequence of ndarray, (labels, U, V), float32
+            P(lesion) of the slice and of its neighbours, as far as there is one; in [0, 1].
+        offsets : sequence of int
+            How many slices away each of `shares` is.
+
+        Returns
+        -------
+        ndarray of float32, (labels, U, V)
+            In votes of the slice's own members; 0 while it has none.
+        """
+        if count == 0:
+            return np.zeros(votes.shape, np.float32)
+        own = votes.astype(np.float32)
+        around = np.where(own == count, _LEAST, np.float32(0))
+        around = np.maximum(around, self._in_plane(self._along(shares, offsets)))
+        more = min(count, _MOST_VOTES)
+        joint = (own + np.float32(more) * around) / np.float32(count + more)
+        return np.asarray(np.round(joint, _DECIMALS) * np.float32(count), np.float32)
+
+    def on_volume(
+        self, votes: Votes, count: int, *, slice_axis: int, slices: Sequence[int], expected: ExpectedMask | None = None
+    ) -> Votes:
+        """Votes of `count` members in a volume, (labels, X, Y, Z), smoothed on the slices that the run covers.
+
+        Parameters
+        ----------
+        votes : ndarray, (labels, X, Y, Z), int
+            Of each label, or (1, X, Y, Z) of any of them.
+        count : int
+            Members that voted.
+        slice_axis : int
+            The axis along which slices are counted.
+        slices : sequence of int
+            Slices that the run covers.
+        expected : ExpectedMask, optional
+            What the run expects.
+
+        Returns
+        -------
+        ndarray, (labels, X, Y, Z)
+            float32, 0 on slices that the run does not cover; the very votes where there is no smoothing.
+        """
+        if self.is_none:
+            return votes
+        out = np.zeros(votes.shape, np.float32)
+        planes, smooth = (np.moveaxis(volume, slice_axis + 1, 0) for volume in (votes, out))
+        for s in slices:
+            near = [n for n in slices if abs(n - s) <= self.reach]
+            shares = [share_of(planes[n], count, n, expected) for n in near]
+            smooth[s] = self.on_slice(planes[s], count, shares, [n - s for n in near])
+        return out
+
+    def _along(self, shares: Sequence[Float], offsets: Sequence[int]) -> Float:
+        """The Gaussian along the slice axis."""
+        average, total = np.zeros(shares[0].shape, np.float32), 0.0
+        for share, offset in zip(shares, offsets, strict=True):
+            weight = np.exp(-0.5 * (offset / self.along) ** 2) if self.along else float(offset == 0)
+            if weight:
+                average += np.float32(weight) * share
+                total += weight
+        return average / np.float32(total)
+
+    def _in_plane(self, share: Float) -> Float:
+        """The Gaussian across (labels, U, V), of what lies within the window alone; the others are left at 0."""
+        if self.across == (0.0, 0.0):
+            return share
+        if self.window is None:
+            return _blurred(share, self.across)
+        out = np.zeros_like(share)
+        out[..., *within(self.window)] = _blurred(share[..., *within(self.window)], self.across)
+        return out
+
+
+NO_SMOOTHING: Final = Smoothing()
+
+
+def share_of(votes: Votes, count: int, slice_index: int, expected: ExpectedMask | None) -> Float:
+    """P(lesion) on a slice: what the run expects there, or, where that is not known, the share of its members.
+
+    Parameters
+    ----------
+    votes : ndarray, (labels, U, V), int
+        Of each label, or (1, U, V) of any of them.
+    count : int
+        Members that voted, at least one where nothing is expected.
+    slice_index : int
+        Source index of the slice.
+    expected : ExpectedMask or None
+        What the run expects; of any of several labels, what it expects of the likeliest.
+    """
+    known = None if expected is None else expected.on_slice(slice_index)
+    if known is None:
+        return np.asarray(votes / np.float32(count), np.float32)
+    return known if len(known) == len(votes) else known.max(axis=0, keepdims=True)
+
+
+def _blurred(share: Float, across: tuple[float, float]) -> Float:
+    """A Gaussian of so many voxels over the last two axes, in which what lies beyond their ends has no part."""
+    summed: Float = gaussian_filter(share, (0.0, *across), mode="constant", truncate=_REACH)
+    for axis, (sd, size) in enumerate(zip(across, share.shape[1:], strict=True), start=1):
+        if sd:
+            weight = gaussian_filter1d(np.ones(size, np.float32), sd, mode="constant", truncate=_REACH)
+            summed /= weight[:, None] if axis == 1 else weight
+    return np.clip(summed, 0.0, 1.0)

@@ -1,0 +1,176 @@
+"""A case's mask, with the maps and members that lie beside it, read back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_diffseg.errors import BadImage, GridMismatch
+from napari_diffseg.evaluation.cases.coverage import Coverage, coverage_of_masks, coverage_of_run
+from napari_diffseg.evaluation.cases.labels import refuse_negative_labels
+from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.nifti import read_mask, read_volume
+from napari_diffseg.imaging.volume import describe_grid, same_grid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
+    from napari_diffseg.imaging.volume import Volume
+
+Bool = npt.NDArray[np.bool_]
+Float = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """One case's masks and maps, all (X, Y, Z) in the source's voxel order.
+
+    Attributes
+    ----------
+    case_id : str
+        Its name.
+    grid : Volume
+        The mask as it was read; says where the voxels lie.
+    mask : ndarray, (X, Y, Z), bool
+        The consensus.
+    mean, uncertainty : ndarray, (X, Y, Z), float32, or None
+        Share of the members that see lesion, and their variance; None where there is no such file.
+    expected : ndarray, (X, Y, Z), float32, or None
+        The probability after one evaluation; None where there is no such file.
+    members : ndarray, (K, X, Y, Z), bool
+        In the order of their numbers; K may be 0.
+    member_count : int
+        How many members the maps are made of; 0 where it is not known.
+    slice_axis : int
+        The axis along which slices are counted.
+    slices : tuple of int
+        Indices along it that the run covered; elsewhere nothing was predicted, and nothing is measured.
+    notes : tuple of str
+        What a reader of the report should know.
+    sampler : str
+        As run.json states it; empty where it does not.
+    timesteps : int or None
+        Denoising steps of each member, likewise.
+    """
+
+    case_id: str
+    grid: Volume
+    mask: Bool
+    mean: Float | None
+    uncertainty: Float | None
+    expected: Float | None
+    members: Bool
+    member_count: int
+    slice_axis: int
+    slices: tuple[int, ...]
+    notes: tuple[str, ...]
+    sampler: str
+    timesteps: int | None
+
+    def covered(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """An array (..., X, Y, Z) on the slices that the run covered."""
+        if len(self.slices) == self.grid.shape[self.slice_axis]:
+            return array
+        return np.take(array, self.slices, axis=array.ndim - 3 + self.slice_axis)
+
+
+def read_prediction(
+    files: PredictionFiles, *, case_id: str, channel: str | None = None, labels: Iterable[int] | None = None
+) -> Predicted:
+    """Read one case.
+
+    Parameters
+    ----------
+    files : PredictionFiles
+        Its mask and, where there are, mean, uncertainty and expected mask, members and run.json.
+    case_id : str
+        Its name in the report.
+    channel : str, optional
+        Which of several masks, as it stands in the file's name: `tumour-core` for mask_tumour-core.nii.gz. Without
+        it, mask.nii.gz is the run's, whatever a person put beside it; so is the one mask that has a mean.
+    labels : iterable of int, optional
+        Labels of the mask that count as lesion; all above 0 by default.
+
+    Returns
+    -------
+    Predicted
+
+    Raises
+    ------
+    BadCase
+        If there is no mask, or several and no channel is named, or it has negative labels, or the slices that its run
+        covered cannot be told.
+    BadImage
+        If a file is damaged.
+    GridMismatch
+        If the files of the case do not share one grid.
+    """
+    path = files.mask(case_id, channel)
+    grid = read_mask(path)
+    refuse_negative_labels(grid, case_id=case_id)
+    mask = np.asarray(grid.data > 0 if labels is None else np.isin(grid.data, list(labels)))
+    mean, uncertainty, expected = (
+        _read_map(files.map(what, path), grid, case_id) for what in ("mean", "uncertainty", "expected")
+    )
+    read = [_on_grid(read_mask(p), grid, case_id).data > 0 for p in files.members(path)]
+    members = np.stack(read) if read else np.zeros((0, *grid.shape), np.bool_)
+    record = files.record()
+    covered = _coverage(files, record, seen=_seen(mask, mean, members), case_id=case_id)
+    stated = record.get("members")
+    unfinished = ("the run was not finished: these are the members it had",) if _is_running(record) else ()
+    return Predicted(
+        case_id=case_id,
+        grid=grid,
+        mask=mask,
+        mean=mean,
+        uncertainty=uncertainty,
+        expected=expected,
+        members=members,
+        member_count=len(members) or (len(stated) if isinstance(stated, list) else 0),
+        slice_axis=covered.axis,
+        slices=covered.slices,
+        notes=(*covered.notes, *unfinished),
+        sampler=str(record.get("sampler", "")),
+        timesteps=steps if isinstance(steps := record.get("timesteps"), int) and steps > 0 else None,
+    )
+
+
+def _is_running(record: dict[str, Any]) -> bool:
+    return record.get("status") == "running"
+
+
+def _seen(mask: Bool, mean: Float | None, members: Bool) -> Bool:
+    """Where anything says lesion."""
+    seen = mask | members.any(axis=0)
+    return seen if mean is None else np.asarray(seen | (mean > 0))
+
+
+def _coverage(files: PredictionFiles, record: dict[str, Any], *, seen: Bool, case_id: str) -> Coverage:
+    if files.is_flat:
+        return coverage_of_masks(record, seen.shape, seen=seen, case_id=case_id)
+    return coverage_of_run(record, seen.shape)
+
+
+def _read_map(path: Path, grid: Volume, case_id: str) -> Float | None:
+    if not path.exists():
+        return None
+    try:
+        volume = read_volume(path)
+    except BadImage:
+        # A map of one value is no image, but it is a map: nobody sees lesion anywhere.
+        volume = read_mask(path)
+    return _on_grid(volume, grid, case_id).data.astype(np.float32)
+
+
+def _on_grid(volume: Volume, grid: Volume, case_id: str) -> Volume:
+    if not same_grid(volume, grid):
+        raise GridMismatch(
+            f"Case {case_id}: {shown_name(volume.path or 'a map')} is {describe_grid(volume)}, but its mask is "
+            f"{describe_grid(grid)}: the files are of different runs; predict the case again."
+        )
+    return volume

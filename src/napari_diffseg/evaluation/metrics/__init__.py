@@ -1,0 +1,1 @@
+"""Measures of masks, ensembles and uncertainty: overlap, distances, calibration, error detection."""

@@ -1,0 +1,1 @@
+"""What an evaluation found, as JSON, CSV and one page of HTML."""

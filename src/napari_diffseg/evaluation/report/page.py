@@ -1,0 +1,163 @@
+"""The report as one page that needs nothing but itself: no script, no font, no picture from elsewhere."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+from napari_diffseg.evaluation.report.html import NO_DEVICE, bullets, definitions, number, table, whole_page
+from napari_diffseg.evaluation.report.report import figures
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_diffseg.evaluation.report.report import Report
+    from napari_diffseg.evaluation.report.snapshot import Snapshot
+
+SHOWN = 3
+"""How many of the best cases, and of the worst, are shown as pictures."""
+
+_TABLE = {
+    "dice": "Dice",
+    "slice_dice_with_lesion": "Dice by slice, with lesion",
+    "hd95_mm": "HD95 (mm)",
+    "nsd_1mm": "NSD 1 mm",
+    "nsd_2mm": "NSD 2 mm",
+    "volume_error_ml": "Volume error (ml)",
+    "members": "Members",
+    "ged_squared": "GED²",
+    "hungarian_iou": "HM-IoU",
+    "d_max": "D max",
+    "ece": "ECE",
+    "brier": "Brier",
+    "error_auroc": "AUROC of errors",
+    "expected_error_auroc": "AUROC, expected mask",
+    "aurc": "AURC",
+    "qu_brats": "QU-BraTS",
+}
+
+_OUTLINES = f"""
+.truth {{ color: {figures.TRUTH_COLOUR}; font-weight: bold; }}
+.prediction {{ color: {figures.PREDICTION_COLOUR}; font-weight: bold; }}
+"""
+
+
+def make_page(report: Report, snapshots: Sequence[Snapshot]) -> str:
+    """The report as HTML.
+
+    Parameters
+    ----------
+    report : Report
+        With at least one case.
+    snapshots : sequence of Snapshot
+        One a case; the best and the worst are shown.
+
+    Returns
+    -------
+    str
+        A whole page. All names that come from files are escaped.
+    """
+    many = "case" if len(report.cases) == 1 else "cases"
+    parts = [
+        f"<h1>Evaluation of {len(report.cases)} {many}</h1>",
+        NO_DEVICE,
+        _problems(report),
+        "<h2>Summary</h2>",
+        _summary(report),
+        "<h2>Curves</h2>",
+        _curves(report),
+        _steps(report),
+        _pictures(snapshots),
+        "<h2>Cases</h2>",
+        _cases(report),
+        _notes(report),
+        "<h2>Rules</h2>",
+        definitions(report.rules.items()),
+        "<h2>Settings</h2>",
+        definitions((name, "" if value is None else str(value)) for name, value in report.settings.items()),
+        definitions((name, value or "not installed") for name, value in report.versions.items()),
+    ]
+    return whole_page("Evaluation", parts, style=_OUTLINES)
+
+
+def _problems(report: Report) -> str:
+    lines = [f"{name}: not measured. {why}" for name, why in report.failed.items()]
+    lines += [f"{name}: its truth is there, but no prediction." for name in report.without_prediction]
+    return bullets("Left out", lines)
+
+
+def _notes(report: Report) -> str:
+    lines = [f"{c.case}: calibration and errors on {c.region_voxels} voxels, {c.region}." for c in report.cases]
+    lines += [f"{note}." for note in report.notes]
+    lines += [f"{c.case}: {note}." for c in report.cases for note in c.notes]
+    return bullets("Notes", lines)
+
+
+def _summary(report: Report) -> str:
+    rows: list[tuple[str, ...]] = [("Measure", "Mean", "SD", "Median", "Least", "Greatest", "Cases", "Undefined")]
+    for name, title in _TABLE.items():
+        if (s := report.summary.get(name)) is not None:
+            numbers = (s.mean, s.sd, s.median, s.least, s.greatest)
+            rows.append((title, *(number(v) for v in numbers), str(s.n), str(s.undefined)))
+    return table(rows)
+
+
+def _cases(report: Report) -> str:
+    there = [name for name in _TABLE if name in report.summary]
+    rows: list[tuple[str, ...]] = [("Case", *(_TABLE[name] for name in there))]
+    for case in report.cases:
+        row = case.row()
+        rows.append((case.case, *(number(row.get(name, math.nan)) for name in there)))
+    return table(rows)
+
+
+def _steps(report: Report) -> str:
+    if not report.by_steps:
+        return ""
+    rows: list[tuple[str, ...]] = [("Sampler", "Steps", "Cases", "Dice", "ECE", "GED²")]
+    for s in report.by_steps:
+        numbers = (number(v) for v in (s.mean_dice, s.ece, s.ged_squared))
+        rows.append((s.sampler, str(s.timesteps), str(s.cases), *numbers))
+    return f"<h2>By steps</h2>{table(rows)}"
+
+
+def _curves(report: Report) -> str:
+    shown = []
+    if report.reliability is not None:
+        shown.append(("Reliability", figures.reliability_figure(report.reliability)))
+    if report.by_steps:
+        shown.append(("Dice by number of steps", figures.steps_figure(report.by_steps)))
+    by_members = [c.dice_by_members for c in report.cases if c.dice_by_members]
+    if by_members:
+        shown.append(("Dice by number of members", figures.members_figure(by_members)))
+    voxels = [c.errors.risk_coverage for c in report.cases if c.errors is not None]
+    if voxels:
+        shown.append(("Risk and coverage of voxels", figures.voxel_risk_figure(voxels)))
+    if report.case_risk is not None:
+        title, risk = "Cases by disagreement", "Mean of 1 - Dice"
+        figure = figures.risk_figure(report.case_risk, title=title, kept="cases", risk=risk)
+        shown.append(("Risk and coverage of cases", figure))
+    pictures = "".join(f'<img alt="{escape(alt)}" src="{address}">' for alt, address in shown)
+    return f'<div class="figures">{pictures}</div>' if shown else "<p>Neither members nor maps are there.</p>"
+
+
+def _pictures(snapshots: Sequence[Snapshot]) -> str:
+    ordered = sorted(snapshots, key=lambda s: (-s.dice, s.case))
+    best = ordered[:SHOWN]
+    worst = [s for s in reversed(ordered) if s not in best][:SHOWN]
+    legend = (
+        '<p>The slice on which lesion is largest, the patient\'s left on the left: <span class="truth">truth</span>, '
+        '<span class="prediction">prediction</span>; beside it the uncertainty, black at 0, light at 0.3.</p>'
+    )
+    groups = [("Best cases" if worst else "Cases in pictures", best), ("Worst cases", worst)]
+    return legend.join(["<h2>Pictures</h2>", ""]) + "".join(_gallery(title, group) for title, group in groups if group)
+
+
+def _gallery(title: str, group: Sequence[Snapshot]) -> str:
+    shown = []
+    for s in group:
+        caption = f"{escape(s.case)}, slice {s.index}: Dice {s.dice:.3f}"
+        picture = f'<img alt="{caption}" src="{figures.snapshot_figure(s)}">'
+        shown.append(f"<figure>{picture}<figcaption>{caption}</figcaption></figure>")
+    return f'<h3>{title}</h3><div class="figures">{"".join(shown)}</div>'

@@ -1,0 +1,1 @@
+"""Work in another thread, and what passes from it to the window."""

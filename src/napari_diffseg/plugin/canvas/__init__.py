@@ -1,0 +1,1 @@
+"""Manners and workarounds towards napari's canvas and layer list."""

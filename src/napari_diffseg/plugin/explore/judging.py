@@ -1,0 +1,155 @@
+"""Holds the result on the screen against a reference, in another thread; no widget, so a test can drive it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from psygnal import Signal
+
+from napari_diffseg.errors import DiffsegError
+from napari_diffseg.plugin.background.latest_only import LatestOnly, job_of, raise_if
+from napari_diffseg.plugin.grid.reference import on_grid_of
+from napari_diffseg.plugin.widgets.reference_box import Judged
+
+if TYPE_CHECKING:
+    import threading
+
+    from napari.layers import Layer
+
+    from napari_diffseg.ensemble.summary import Summary
+    from napari_diffseg.ensemble.whole_members import WholeMembers
+    from napari_diffseg.plugin.background.latest_only import Launcher
+    from napari_diffseg.plugin.layers.result_view import ResultView
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What a judgement needs, as of the moment it was asked for."""
+
+    members: WholeMembers
+    drawn: npt.NDArray[Any]
+    summary: Summary
+    view: ResultView
+
+
+class Judging:
+    """How good the mask on the screen is, as soon as it is known.
+
+    Parameters
+    ----------
+    launch : callable (target, stop)
+        Runs `target()`, which never raises, in another thread.
+    """
+
+    judged: ClassVar[Signal] = Signal(object)
+    """A Judged; None when there is nothing to hold against each other any more."""
+    failed: ClassVar[Signal] = Signal(str)
+    """The sentence of an error."""
+
+    def __init__(self, *, launch: Launcher) -> None:
+        self._newest = LatestOnly(launch=launch)
+        self._newest.answered.connect(self.judged.emit)
+        self._newest.failed.connect(self.failed.emit)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether `poll` has to be called again."""
+        return self._newest.is_busy
+
+    def ask(self, view: ResultView | None, layer: Layer | None, *, at_once: bool = True) -> None:
+        """Hold the whole members of a result, as they are now, against a layer; without either, forget.
+
+        All labels together count as lesion, of the layer as of the members; slices that the run was not asked for
+        count as right.
+        """
+        members = view.ensemble.whole_members(first=view.first) if view is not None else None
+        if view is None or layer is None or members is None or not members.members:
+            self.forget()
+            return
+        try:
+            drawn = on_grid_of(view.frame, layer)
+        except DiffsegError as err:
+            self.forget()
+            self.failed.emit(str(err))
+            return
+        self._newest.ask(job_of(partial(_judge, _Asked(members, drawn, view.summary, view))), at_once=at_once)
+
+    def forget(self) -> None:
+        """Nobody wants to know any more."""
+        self._newest.forget()
+        self.judged.emit(None)
+
+    def poll(self) -> None:
+        """Take the judgement in when it is there."""
+        self._newest.poll()
+
+    def close(self) -> None:
+        """End for good: nothing more is heard."""
+        self._newest.forget()
+
+
+def _judge(asked: _Asked, stop: threading.Event) -> Judged:
+    from napari_diffseg.ensemble.consensus import consensus_of
+    from napari_diffseg.ensemble.smoothing import Smoothing
+    from napari_diffseg.ensemble.window import inside_of
+    from napari_diffseg.evaluation.metrics.judgement import judge
+    from napari_diffseg.extras import has_extra
+
+    members = replace(asked.members, before_read=partial(raise_if, stop))
+    covered = _covered(members) & inside_of(asked.view.started.window, members.source_shape, members.slice_axis)
+    reference = (asked.drawn > 0) & covered
+    by_label, votes, member_dice = _counted(members, reference)
+    count = len(members.members)
+    volumes = (members.member(k) for k in members.members)
+    smoothing = Smoothing.of_run(asked.view.started, asked.summary.smoothing_mm)
+    smooth = partial(
+        smoothing.on_volume,
+        count=count,
+        slice_axis=members.slice_axis,
+        slices=members.slices,
+        expected=members.expected,
+    )
+    masks = consensus_of(volumes, votes=by_label, count=count, summary=asked.summary, smoothed=smooth(by_label))
+    raise_if(stop)
+    judgement = judge(
+        np.asarray(masks.any(axis=0)),
+        reference,
+        votes=votes,
+        smoothed=smooth(votes[None])[0],
+        count=count,
+        covered=covered,
+        spacing_mm=asked.view.frame.volume.spacing_mm,
+        voxel_mm3=asked.view.voxel_mm3,
+        with_distance=has_extra("evaluation"),
+    )
+    return Judged(judgement, member_dice, asked.view)
+
+
+def _counted(
+    members: WholeMembers, reference: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], dict[int, float]]:
+    """Votes by label and for any label, and the Dice of each member by its number."""
+    from napari_diffseg.evaluation.metrics.overlap import dice
+
+    by_label: npt.NDArray[np.int32] | int = 0
+    votes = np.zeros(members.source_shape, np.int32)
+    member_dice = {}
+    for k in members.members:
+        volume = members.member(k)
+        lesion = np.asarray(volume.any(axis=0))
+        by_label = by_label + volume.astype(np.int32)
+        votes += lesion
+        member_dice[k] = dice(lesion, reference)
+    return np.asarray(by_label), votes, member_dice
+
+
+def _covered(members: WholeMembers) -> npt.NDArray[np.bool_]:
+    """Slices that the run was asked for, as an array that broadcasts to the volume."""
+    axis = members.slice_axis
+    along = np.zeros(members.source_shape[axis], np.bool_)
+    along[list(members.slices)] = True
+    return along.reshape([-1 if a == axis else 1 for a in range(3)])

@@ -1,0 +1,46 @@
+"""Moves the view: to a voxel, to a slice, to a member."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_diffseg.plugin.layers.result_view import ResultView, Voxel
+
+
+def go_to_voxel(viewer: ViewerModel, view: ResultView, voxel: Voxel) -> None:
+    """Show the slices that a source voxel lies on, with it in the middle of the canvas; the zoom stays."""
+    first = viewer.dims.ndim - 3
+    for axis, value in enumerate(view.point_of(voxel), start=first):
+        viewer.dims.set_point(axis, value)
+    center = [viewer.dims.point[axis] for axis in viewer.dims.displayed]
+    viewer.scene.camera.center = tuple([0.0] * (3 - len(center)) + center)
+
+
+def go_to_slice(viewer: ViewerModel, view: ResultView, index: int) -> None:
+    """Show a source slice along the run's slice axis."""
+    voxel = [0, 0, 0]
+    voxel[view.started.slice_axis] = index
+    axis = view.frame.axes.index(view.started.slice_axis)
+    point = view.point_of((voxel[0], voxel[1], voxel[2]))
+    viewer.dims.set_point(viewer.dims.ndim - 3 + axis, point[axis])
+
+
+def slice_on_screen(viewer: ViewerModel, view: ResultView) -> int:
+    """The source slice nearest to the one on the screen, along the run's slice axis."""
+    display = view.mask.world_to_data(viewer.dims.point[-3:])
+    return view.frame.source_index(tuple(display), view.started.slice_axis)
+
+
+def show_member(viewer: ViewerModel, view: ResultView, member: int | None) -> None:
+    """Bring one member on the screen and take the others off it; None takes all off it."""
+    for number, layer in view.members.items():
+        layer.visible = number == member
+    if view.together is None:
+        return
+    view.together.visible = member is not None
+    if member is not None:
+        place = view.started.members.index(member)
+        viewer.dims.set_point(0, float(view.together.data_to_world((place, 0, 0, 0))[0]))

@@ -1,0 +1,155 @@
+"""Opens NIfTI files and folders of one case in napari; nothing slow is imported until a file is ours."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_diffseg.errors import BadImage
+from napari_diffseg.imaging.naming import (
+    REFERENCE,
+    case_stem,
+    find_case_files,
+    looks_like_case,
+    may_be_given,
+    modality_of,
+)
+from napari_diffseg.imaging.pairs import each_pair_once, other_half
+from napari_diffseg.plugin.files.run_layers import looks_like_run, run_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.plugin.grid.layer_data import LayerData
+
+
+Paths = str | list[str]
+
+_UPPER_PERCENTILE = 99.5
+_LABELS = re.compile(r"(?<![a-z0-9])(?:dseg|aseg|aparc[a-z0-9]*)(?![a-z0-9])", re.IGNORECASE)
+"""How BIDS and FreeSurfer name files of labels that are nobody's reference; so they name some maps, too."""
+
+
+def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
+    """The reader of these paths, or None at once where one of them is not ours.
+
+    Ours are NIfTI and FreeSurfer volumes by their name, and folders that hold the images of one case, or that a run
+    left.
+    """
+    paths = [Path(p) for p in _listed(path)]
+    if not paths or not all(_is_ours(p) for p in paths):
+        return None
+    return read_unless_open if len(paths) == 1 and other_half(paths[0]) is not None else read_layers
+
+
+def _listed(path: Paths) -> list[str]:
+    return [path] if isinstance(path, str) else [str(p) for p in path]
+
+
+def _is_ours(path: Path) -> bool:
+    return looks_like_run(path) or looks_like_case(path) if path.is_dir() else may_be_given(path.name)
+
+
+def read_unless_open(path: Paths) -> list[Any]:
+    """As `read_layers`, but no layer for one half of a pair whose other half is open.
+
+    Of files that are dropped together napari asks for each by itself.
+    """
+    [half] = map(other_half, map(Path, _listed(path)))
+    return [(None,)] if half is not None and _is_open(half) else read_layers(path)
+
+
+def _is_open(file: Path) -> bool:
+    """Whether a layer of the viewer was read from this file."""
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    sources = [layer.source.path for layer in viewer.layers] if viewer is not None else []
+    return any(source is not None and Path(source) == file for source in sources)
+
+
+def read_layers(path: Paths) -> list[LayerData]:
+    """One layer an image: intensities in grey, a reference mask (`seg`) as labels; of several, the last is shown.
+
+    A file with channels gives a layer for each. The layers lie upright, in mm, and keep their file's grid in their
+    metadata, so that whatever is computed from them can be written on the file's own voxels.
+
+    Raises
+    ------
+    BadImage
+        If a file is damaged, too large, or no image.
+    BadCase
+        If a folder holds no case, or several, or a run that cannot be read.
+    """
+    paths = each_pair_once(Path(p) for p in _listed(path))
+    runs = [p for p in paths if looks_like_run(p)]
+    files: list[Path] = []
+    for p in paths:
+        if p not in runs:
+            files += find_case_files(p).values() if p.is_dir() else [p]
+    layers = [layer for file in files for layer in _read_file(file)]
+    images = [attributes for _, attributes, kind in layers if kind == "image"]
+    for attributes in images[:-1]:
+        attributes["visible"] = False
+    for _, attributes, kind in layers:
+        if kind == "labels" and images:  # a reference would lie over the image, and over what is to be found
+            attributes["visible"] = False
+    return [*layers, *(layer for run in runs for layer in run_layers(run))]
+
+
+def _read_file(path: Path) -> list[LayerData]:
+    from napari_diffseg.imaging.nifti import read_channels, read_mask
+
+    name = layer_name(path)
+    if modality_of(path.name) == REFERENCE:
+        return [labels_layer(read_mask(path), name)]
+    if _LABELS.search(path.name):
+        with suppress(BadImage):  # a name like aparc_thickness is no promise; what is damaged is refused below
+            return [labels_layer(read_mask(path), name)]
+    volumes = read_channels(path)
+    if len(volumes) == 1:
+        return [image_layer(volumes[0], name)]
+    return [image_layer(volume, f"{name} channel {n}") for n, volume in enumerate(volumes, start=1)]
+
+
+def layer_name(path: Path) -> str:
+    """`case_006_T1gd.nii.gz` as `case_006 t1ce`: the case, then the modality in its usual spelling."""
+    modality = modality_of(path.name)
+    stem = case_stem(path.name)
+    return f"{stem} {modality}".strip() if modality else stem or path.name
+
+
+def image_layer(volume: Volume, name: str) -> LayerData:
+    """A grey image layer of a volume, its contrast from the brain's percentiles."""
+    from napari_diffseg.plugin.grid.frame import Frame
+
+    frame = Frame.of_volume(volume)
+    attributes = {
+        **frame.layer_attributes(),
+        "name": name,
+        "colormap": "gray",
+        "contrast_limits": contrast_limits(volume),
+    }
+    return frame.to_display(volume.data), attributes, "image"
+
+
+def labels_layer(volume: Volume, name: str) -> LayerData:
+    """A labels layer of a mask volume."""
+    from napari_diffseg.plugin.grid.frame import Frame
+
+    frame = Frame.of_volume(volume)
+    return frame.to_display(volume.data), {**frame.layer_attributes(), "name": name, "opacity": 0.5}, "labels"
+
+
+def contrast_limits(volume: Volume) -> tuple[float, float]:
+    """From the least value to the upper percentile of the voxels that are not background."""
+    import numpy as np
+
+    data = volume.data
+    low = float(min(data.min(), 0))
+    inside = data[data != 0]
+    high = float(np.percentile(inside, _UPPER_PERCENTILE)) if inside.size else low
+    return low, high if high > low else low + 1.0

@@ -1,0 +1,54 @@
+"""The layers of a run that is opened as a file is: by drop, or from the File menu."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_diffseg.plugin.grid.layer_data import LayerData
+
+
+def looks_like_run(folder: Path) -> bool:
+    """Whether a folder has a run's record and members; opens no file."""
+    return (folder / "run.json").is_file() and (folder / "members").is_dir()
+
+
+def run_layers(folder: Path) -> list[LayerData]:
+    """Uncertainty, mean, mask and, out of sight, the members of a kept run, on the voxels of their files.
+
+    Raises
+    ------
+    BadCase
+        If the folder holds no run that can be read.
+    """
+    from napari_diffseg.ensemble.summary import Measure
+    from napari_diffseg.plugin.canvas.result_style import label_colors, mean_style, numbered, uncertainty_style
+    from napari_diffseg.plugin.files.member_planes import MEMBERS_KEY
+    from napari_diffseg.plugin.grid.frame import METADATA_KEY, RESULT_KEY, Frame, with_member_axis
+    from napari_diffseg.runs.stored_run import read_run
+
+    run = read_run(folder)
+    frame, ensemble = Frame.of_volume(run.grid), run.ensemble()
+    place = {**frame.layer_attributes(), "metadata": {METADATA_KEY: frame, RESULT_KEY: run.record.case}}
+
+    def layer(name: str, array: npt.NDArray[Any], style: dict[str, Any], kind: str) -> LayerData:
+        attributes = with_member_axis(place) if array.ndim == 4 else place
+        return frame.to_display(array), {**attributes, **style, "name": f"{run.record.case} | {name}"}, kind
+
+    tags = [f" {label}" if len(run.labels) > 1 else "" for label in run.labels]
+    maps = [layer(f"mean{tag}", m, mean_style(), "image") for tag, m in zip(tags, ensemble.mean(), strict=True)]
+    if ensemble.count >= 2:
+        style = uncertainty_style(Measure.VARIANCE.largest)
+        variance = np.nan_to_num(ensemble.variance(), nan=0.0)
+        maps += [layer(f"uncertainty{tag}", v, style, "image") for tag, v in zip(tags, variance, strict=True)]
+    colors = {"colormap": label_colors()}
+    mask = layer("mask", numbered(ensemble.consensus().astype(np.bool_)), colors, "labels")
+    members = np.stack([numbered(member) for member in run.members.values()])
+    told = {**colors, "visible": False, "metadata": {**place["metadata"], MEMBERS_KEY: tuple(run.members)}}
+    return [*maps, mask, layer("members", members, told, "labels")]

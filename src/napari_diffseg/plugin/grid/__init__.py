@@ -1,0 +1,1 @@
+"""Voxels to the screen and back; which layers belong to one case."""

@@ -1,0 +1,60 @@
+"""Whether layers are of one case, as far as the files that they were read from tell."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from napari_diffseg.imaging.naming import case_stem
+from napari_diffseg.plugin.grid.frame import METADATA_KEY, Frame
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+_SESSION: Final = re.compile("sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?(?![a-z0-9])", re.IGNORECASE)
+"""How the names of BIDS begin; what follows tells how an image was made."""
+
+
+def file_of(layer: Layer) -> Path | None:
+    """The file that a layer was read from, whoever read it; None where none is known."""
+    frame = layer.metadata.get(METADATA_KEY)
+    path = frame.volume.path if isinstance(frame, Frame) else layer.source.path
+    return None if path is None else Path(path)
+
+
+def case_of(layer: Layer) -> str:
+    """What the name of a layer's file calls its case, in BIDS its session; empty where it does not (`T1.nii.gz`)."""
+    file = file_of(layer)
+    return "" if file is None else _case_named(file.name)
+
+
+@lru_cache(maxsize=1024)
+def _case_named(name: str) -> str:
+    stem = case_stem(name)
+    session = _SESSION.match(stem)
+    return stem if session is None else session[0]
+
+
+def are_apart(one: str, other: str) -> bool:
+    """Whether names tell two cases: `alice` and `bob`, but not `alice` and `alice_reg`, nor one and none."""
+    short, long = sorted((one.casefold(), other.casefold()), key=len)
+    return bool(short) and not (long.startswith(short) and not long[len(short) : len(short) + 1].isalnum())
+
+
+def are_two_cases(one: Layer, other: Layer) -> bool:
+    """Whether files tell that layers are of two cases: by their names, or where these tell nothing by their folders."""
+    cases = case_of(one), case_of(other)
+    return are_apart(*cases) if any(cases) else _share_folder(one, other) is False
+
+
+def are_one_case(one: Layer, other: Layer) -> bool:
+    """Whether files tell that layers are of one case: they lie in one folder, and their names do not tell two."""
+    return _share_folder(one, other) is True and not are_apart(case_of(one), case_of(other))
+
+
+def _share_folder(one: Layer, other: Layer) -> bool | None:
+    """Whether the files lie in one folder; None where one is not known."""
+    mine, its = file_of(one), file_of(other)
+    return None if mine is None or its is None else mine.parent == its.parent

@@ -1,0 +1,1 @@
+"""Results as napari layers, drawn a little in each turn of the event loop."""

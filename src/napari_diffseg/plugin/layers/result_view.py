@@ -1,0 +1,98 @@
+"""What of a run is on the screen at one moment, and where its voxels lie there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari.layers import Layer
+
+    from napari_diffseg.ensemble.ensemble import Ensemble
+    from napari_diffseg.ensemble.summary import Summary
+    from napari_diffseg.events import Started
+    from napari_diffseg.plugin.grid.frame import Frame
+
+Voxel = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class ResultView:
+    """The run that is shown, how it is summed up, and its layers, as of the moment it was asked for.
+
+    Attributes
+    ----------
+    prefix : str
+        How the names of the run's layers begin, `diffseg 1`.
+    started : Started
+        What the run covers.
+    frame : Frame
+        How its grid lies on the screen.
+    ensemble : Ensemble
+        Its members; the run goes on adding to it.
+    summary : Summary
+        How they are summed up.
+    first : int or None
+        How many of them are asked, those with the lowest numbers; None is all.
+    mean, uncertainty : tuple of Layer
+        The maps, one for each label; the user may have removed them from the viewer.
+    mask : Layer
+        The consensus.
+    members : mapping of int to Layer
+        The layer of each member that has come, by its number; empty where they share one.
+    together : Layer or None
+        The layer that they share.
+    """
+
+    prefix: str
+    started: Started
+    frame: Frame
+    ensemble: Ensemble
+    summary: Summary
+    first: int | None
+    mean: tuple[Layer, ...]
+    uncertainty: tuple[Layer, ...]
+    mask: Layer
+    members: Mapping[int, Layer]
+    together: Layer | None
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a source voxel in mm3."""
+        return self.frame.volume.voxel_mm3
+
+    def voxel_at(self, point: Sequence[float]) -> Voxel | None:
+        """The source voxel at a point of napari's world, None outside the volume; only the last three axes count."""
+        display = np.asarray(self.mask.world_to_data(tuple(point)[-3:]))
+        if np.any(display < -0.5) or np.any(display >= np.array(self.frame.shape) - 0.5):
+            return None
+        x, y, z = (self.frame.source_index(tuple(display), axis) for axis in range(3))
+        return x, y, z
+
+    def point_of(self, voxel: Voxel) -> tuple[float, float, float]:
+        """The centre of a source voxel in napari's world."""
+        display = [0.0, 0.0, 0.0]
+        for axis, index in enumerate(voxel):
+            for d, offset in enumerate(self.frame.slab_offset(axis, index)):
+                display[d] += offset
+        a, b, c = self.mask.data_to_world(display)
+        return float(a), float(b), float(c)
+
+    def votes_at(self, voxel: Voxel) -> tuple[tuple[int, ...], int] | None:
+        """Votes of each label on a voxel, and how many members voted; None where the run has not been asked."""
+        axis = self.started.slice_axis
+        if voxel[axis] not in self.started.slices:
+            return None
+        votes, count = self.ensemble.votes_slice(voxel[axis], first=self.first)
+        u, v = (index for a, index in enumerate(voxel) if a != axis)
+        return tuple(int(n) for n in votes[:, u, v]), count
+
+    def means_at(self, voxel: Voxel) -> tuple[float | None, ...]:
+        """The mean of each label that is drawn at a voxel of the run, or None where each voxel stands alone."""
+        if self.ensemble.smoothing.is_none:
+            return (None,) * len(self.started.labels)
+        return tuple(float(self.frame.to_source(np.asarray(layer.data))[voxel]) for layer in self.mean)

@@ -1,0 +1,1 @@
+"""The panel: which section talks to which, and what is remembered between sessions."""

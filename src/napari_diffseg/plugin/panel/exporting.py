@@ -1,0 +1,110 @@
+"""Asks for an export of the last run, starts it, and asks again before files are replaced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QDialog
+
+from napari_diffseg.errors import OutputExists
+from napari_diffseg.plugin.canvas.add_layer import bare
+from napari_diffseg.plugin.widgets.export_dialog import ExportDialog, ExportWish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtpy.QtWidgets import QWidget
+
+    from napari_diffseg.ensemble.summary import Summary
+    from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.plugin.session.session import Session
+    from napari_diffseg.plugin.session.session.run_entry import RunEntry
+    from napari_diffseg.plugin.widgets.case_box import CaseBox
+    from napari_diffseg.plugin.widgets.result_box import ResultBox
+    from napari_diffseg.plugin.widgets.run_box import RunBox
+
+
+class Exporting:
+    """Exports what the result box shows.
+
+    Parameters
+    ----------
+    session : Session
+        Has the runs, and writes.
+    case, result, run_box : CaseBox, ResultBox, RunBox
+        Images that can be resampled to; how the ensemble is summed up; the button, and who asks before replacing.
+    attempt : callable
+        Does what it is given, and says why where that cannot be done.
+    parent : QWidget
+        Of the window that asks.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        case: CaseBox,
+        result: ResultBox,
+        run_box: RunBox,
+        attempt: Callable[[Callable[[], None]], None],
+        parent: QWidget,
+    ) -> None:
+        self._session, self._case, self._result, self._run_box = session, case, result, run_box
+        self._attempt, self._parent = attempt, parent
+        self._folder: Path | None = None
+        self._wish: ExportWish | None = None
+        run_box.export_asked.connect(self.ask)
+
+    def ask(self) -> None:
+        """Ask what to export, and start; nothing where there is no run."""
+        last = self._session.runs.last
+        if last is None:
+            return
+        dialog = ExportDialog(
+            last.plan.case.id,
+            summary=self._summary_of(last),
+            layers=map(bare, self._case.candidates),
+            folder=self._folder or Path.home(),
+            parent=self._parent,
+        )
+        if dialog.exec() == QDialog.DialogCode.Accepted:
+            self._start(dialog.wish)
+
+    def may_replace(self, sentence: str, error: str) -> bool:
+        """Whether a failure is that of an export which would have replaced files: then the user is asked."""
+        if error != OutputExists.__name__ or self._wish is None:
+            return False
+        QTimer.singleShot(0, partial(self._offer_to_replace, sentence, self._wish))
+        return True
+
+    def _start(self, wish: ExportWish, *, overwrite: bool = False) -> None:
+        self._wish, self._folder = wish, wish.folder
+
+        def export() -> None:
+            choice = wish.choice(self._result.summary, overwrite=overwrite)
+            also = wish.also(*self._background()) if wish.page or wish.pictures else None
+            self._session.export(wish.folder, choice, also=also)
+
+        self._attempt(export)
+
+    def _summary_of(self, run: RunEntry) -> Summary:
+        """What the result box shows of a run; where it leaves the smoothing to the checkpoint, that one."""
+        shown = self._result.summary
+        return replace(shown, smoothing_mm=run.started.smoothing_mm) if shown.smoothing_mm is None else shown
+
+    def _background(self) -> tuple[str, Volume]:
+        """The image that page and pictures show: the run's one that is on the screen, else its last."""
+        last = self._session.runs.last
+        assert last is not None  # there is nothing to export without one
+        volumes = last.plan.case.volumes
+        shown = [name for name, layer in self._session.inputs.items() if name in volumes and layer.visible]
+        name = (shown or list(volumes))[-1]
+        return name, volumes[name]
+
+    def _offer_to_replace(self, sentence: str, wish: ExportWish) -> None:
+        if self._run_box.ask_to_replace(sentence):
+            self._start(wish, overwrite=True)

@@ -1,0 +1,399 @@
+"""The panel: shows a session, hands the user's choices to it, and logs nothing of its own."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from napari_diffseg.errors import DiffsegError
+from napari_diffseg.imaging.demo_case import demo_case_folder
+from napari_diffseg.plugin.background.mailbox import Ending
+from napari_diffseg.plugin.canvas.add_layer import bare
+from napari_diffseg.plugin.canvas.box_layer import add_box
+from napari_diffseg.plugin.canvas.closing import Closing
+from napari_diffseg.plugin.canvas.color_bar_warmup import ColorBarWarmup
+from napari_diffseg.plugin.canvas.gl_context import delete_in_canvas
+from napari_diffseg.plugin.canvas.linking import link_new
+from napari_diffseg.plugin.canvas.painting import Painting
+from napari_diffseg.plugin.canvas.sides import Sides
+from napari_diffseg.plugin.explore.denoising import Denoising
+from napari_diffseg.plugin.explore.exploring import Exploring
+from napari_diffseg.plugin.explore.what_if import WhatIf
+from napari_diffseg.plugin.grid.layer_notes import notes_of
+from napari_diffseg.plugin.layers.case_layers import CaseLayers
+from napari_diffseg.plugin.layers.expected_layers import ExpectedLayers
+from napari_diffseg.plugin.layers.result_layers import ResultLayers
+from napari_diffseg.plugin.panel.activity import Activity
+from napari_diffseg.plugin.panel.catching_up import CatchingUp
+from napari_diffseg.plugin.panel.exporting import Exporting
+from napari_diffseg.plugin.panel.forecasting import Forecasting
+from napari_diffseg.plugin.panel.polling import Polling
+from napari_diffseg.plugin.panel.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
+from napari_diffseg.plugin.panel.resampling import Resampling
+from napari_diffseg.plugin.panel.run_list import RunList
+from napari_diffseg.plugin.panel.slice_here import SliceHere
+from napari_diffseg.plugin.session.scope import Scope
+from napari_diffseg.plugin.session.session import Session
+from napari_diffseg.plugin.session.task import Phase
+from napari_diffseg.plugin.widgets.case_box import CaseBox
+from napari_diffseg.plugin.widgets.checkpoint_box import DEMO, CheckpointBox
+from napari_diffseg.plugin.widgets.result_box import ResultBox
+from napari_diffseg.plugin.widgets.run_box import RunBox
+from napari_diffseg.plugin.widgets.runs_box import RunsBox
+from napari_diffseg.plugin.widgets.settings_box import SettingsBox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari
+    from napari.layers import Layer
+
+    from napari_diffseg.ensemble.summary import Summary
+    from napari_diffseg.events import Started, Stepped
+    from napari_diffseg.plugin.background.mailbox import LayerReady
+    from napari_diffseg.plugin.grid.frame import Frame
+    from napari_diffseg.plugin.session.reopening import ReopenedRun
+    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+
+_MIN_WIDTH = 320
+
+
+class DiffsegPanel(QWidget):
+    """The dock widget `Diffusion ensemble`.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        Whose layers are the inputs and get the results.
+    session : Session, optional
+        Replaces the session of its own, for a test.
+    remembered : Remembered, optional
+        Replaces what the user's settings file remembers.
+    """
+
+    def __init__(
+        self,
+        napari_viewer: napari.viewer.Viewer,
+        session: Session | None = None,
+        remembered: Remembered | None = None,
+    ) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        delete_in_canvas(napari_viewer)
+        self.remembered = remembered or Remembered(settings_path())
+        self.session = session or _new_session()
+        self.results = ResultLayers(napari_viewer)
+        self.expected = ExpectedLayers(self.results)
+        self.case, self.checkpoint = CaseBox(self.session.store), CheckpointBox()
+        self._case_layers = CaseLayers(napari_viewer)
+        self.sides = Sides(napari_viewer)
+        self.resampling = Resampling(napari_viewer, self.session, self.case)
+        self.settings, self.run_box = SettingsBox(), RunBox()
+        self.result, self.runs_box = ResultBox(), RunsBox()
+        self.exploring = Exploring(napari_viewer, self.results, self.result, expected=self.expected.at)
+        self.denoising = Denoising(napari_viewer, self.session, self.results, self.exploring.box.denoising)
+        self.what_if = WhatIf(napari_viewer, self.session, self.results, self.exploring.box.what_if)
+        self.exporting = Exporting(
+            self.session,
+            case=self.case,
+            result=self.result,
+            run_box=self.run_box,
+            attempt=self._try,
+            parent=self,
+        )
+        self.run_list = RunList(napari_viewer, self.session, self.runs_box, attempt=self._try)
+        self.forecasting = Forecasting(napari_viewer, self.session, self.remembered, self.settings)
+        self.slice_here = SliceHere(napari_viewer, self.session, self.settings.scope)
+        self.activity = Activity(self.session, self)
+        self._polling = Polling(self.session.poll, self)
+        self._painting = Painting(napari_viewer, self)
+        self.drawn_ahead = ColorBarWarmup(napari_viewer, self, first=self.activity.prepare)
+        self._catching_up = CatchingUp(
+            self.results,
+            self.exploring.redraw,
+            took=self._polling.excuse,
+            painting=self._painting,
+            parent=self,
+        )
+        self._timesteps: int | None = None
+        """Those of a reopened run, until its checkpoint is loaded."""
+        self._closing = Closing(self)
+        self._closing.came.connect(self._end)
+        self.destroyed.connect(self.session.close)
+        self._lay_out()
+        self._connect_widgets()
+        self._connect_session()
+        self._connect_runs()
+        self._restore()
+        self.reset_choices()
+        self._follow_checkpoint()
+        self._show_phase()
+
+    def _lay_out(self) -> None:
+        self.setObjectName("diffseg_panel")
+        self.setMinimumWidth(_MIN_WIDTH)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        for box in (self.case, self.checkpoint, self.settings, self.result, self.exploring.box, self.runs_box):
+            column.addWidget(box)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setWidget(inner)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.resampling.row)
+        layout.addWidget(self.run_box)
+
+    def _connect_widgets(self) -> None:
+        self.case.opened.connect(self.session.open_case)
+        self.case.assigned.connect(lambda name, layer, out: self.session.assign(name, layer, left_out=out))
+        self.case.reopen_asked.connect(lambda folder: self.session.reopen(Path(folder)))
+        self.case.sample_asked.connect(lambda: self._try(self._open_sample))
+        self.case.sides.chosen.connect(self.sides.choose)
+        self.sides.changed.connect(self.case.sides.show_convention)
+        self.sides.changed.connect(self.exploring.wall.show_as)
+        self.checkpoint.chosen.connect(self.session.choose_checkpoint)
+        self.checkpoint.unload_asked.connect(lambda: self._try(self.session.unload))
+        self.settings.changed.connect(self.session.set_value)
+        self.settings.keep_seed_changed.connect(partial(setattr, self.session.chosen, "keep_seed"))
+        self.settings.live_changed.connect(self.results.live.choose)
+        self.settings.scope.changed.connect(self.session.set_scope)
+        self.settings.scope.box_wanted.connect(lambda: add_box(self.viewer))
+        self.result.changed.connect(self._summarise)
+        self.exploring.box.convergence.settled.connect(self._stop_settled)
+        self.exploring.box.volume.shared.toggled.connect(lambda _: self._catching_up.start_if_behind())
+        self.run_box.run_asked.connect(self._run)
+        self.run_box.more_asked.connect(self._add_members)
+        self.run_box.pause_asked.connect(self.session.pause)
+        self.run_box.resume_asked.connect(self.session.resume)
+        self.run_box.cancel_asked.connect(self.session.cancel)
+        self.viewer.dims.events.current_step.connect(self._look)
+
+    def _connect_runs(self) -> None:
+        runs, reference = self.session.runs, self.exploring.reference
+        self.runs_box.settings_asked.connect(lambda record: self._take_settings(record.plan, record.started))
+        reference.judging.judged.connect(self.run_list.judge)
+        reference.replaced.connect(runs.forget_judgements)
+        runs.removed.connect(lambda record: self.results.arriving.drop_run(record.layer_prefix))
+        runs.removed.connect(lambda _: self._show_phase())
+
+    def _connect_session(self) -> None:
+        session = self.session
+        session.phase_changed.connect(self._show_phase)
+        session.changed.connect(self._show_reason)
+        session.message.connect(self.run_box.show_status)
+        session.progress.connect(self.run_box.show_progress)
+        session.failed.connect(self._show_failure)
+        session.checkpoint_loaded.connect(self._follow_checkpoint)
+        session.seed_drawn.connect(self.settings.controls["seed"].set_value)
+        session.brought.connect(self._add_layer)
+        session.case_read.connect(self._take_case)
+        session.reopened.connect(self._show_reopened)
+        session.started.connect(self._prepare_results)
+        session.extended.connect(self._extend_results)
+        session.expected.connect(self.expected.show)
+        session.sampled.connect(self.results.show_sampled)
+        session.sampled.connect(lambda _: self._catching_up.start_if_behind())
+        session.sampled.connect(self.exploring.follow)
+        session.previewed.connect(self._show_preview)
+        session.run_ended.connect(self._end_results)
+
+    def _restore(self) -> None:
+        """Set what the user chose the last time, and remember what is chosen from now on."""
+        for name, value in self.remembered.values.items():
+            self.settings.controls[name].set_value(value)
+        if self.remembered.convention is not None:
+            self.sides.choose(self.remembered.convention)
+        self.case.sides.show_convention(self.sides.convention)
+        self.sides.changed.connect(self.remembered.remember_convention)
+        self.settings.keep_seed.setChecked(self.remembered.keep_seed)
+        self.settings.live.setCurrentText(self.remembered.live.value)
+        self.settings.live_changed.connect(self.remembered.remember_live)
+        self.result.set_summary(self.remembered.summary)
+        self.results.summarise(self.result.summary)
+        self.settings.changed.connect(self._remember)
+        self.settings.keep_seed_changed.connect(self.remembered.remember_keep_seed)
+        self.result.changed.connect(lambda summary, _: self.remembered.remember_summary(summary))
+
+    def _remember(self, name: str, value: object) -> None:
+        if name != OF_THE_CHECKPOINT:
+            self.remembered.remember_value(name, value)
+        elif self.session.checkpoint_rows and isinstance(value, int):
+            self.remembered.remember_checkpoint(self.session.checkpoint, value)
+
+    def reset_choices(self, _event: object = None) -> None:
+        """Offer the layers that there are now; napari calls this when one comes, goes, moves or is renamed."""
+        link_new(self.viewer.layers)
+        self.case.set_layers(self.viewer.layers)
+        self.case.guess(self.viewer.layers)
+        self.settings.scope.set_layers(map(bare, self.viewer.layers))
+        self.exploring.box.reference.set_layers(self.viewer.layers)
+        self.exploring.box.what_if.set_layers(self.viewer.layers)
+
+    def _follow_checkpoint(self) -> None:
+        self.checkpoint.show_rows(self.session.checkpoint_rows)
+        self.case.set_modalities(self.session.recipe.modalities, may_miss=self.session.recipe.may_miss)
+        if self.results.view is None:
+            self.result.set_own_smoothing(self.session.recipe.smoothing_mm)
+        checkpoint = self.session.checkpoint
+        if self.session.checkpoint_rows:
+            self.remembered.remember_checkpoint(checkpoint)
+        recent = [entry.text for entry in self.remembered.checkpoints if entry.text != DEMO]  # it has its own button
+        self.checkpoint.show_recent(recent)
+        self.settings.follow(self.session.recipe, self.remembered.timesteps_of(checkpoint))
+        if self.session.checkpoint_rows and self._timesteps is not None:
+            self.settings.controls["timesteps"].set_value(self._timesteps)
+            self._timesteps = None
+        self._show_reason()
+
+    def _add_layer(self, brought: LayerReady) -> None:
+        with self._polling.excused(), self._painting.put_off():
+            self._case_layers.add(brought)
+
+    def _take_case(self) -> None:
+        self._choose(self._case_layers.take())
+
+    def _choose(self, added: list[Layer]) -> None:
+        """Take layers that were opened for the next run's images and reference."""
+        self.case.choose_case(added)
+        self.exploring.box.reference.guess(added)
+        notes = [note for layer in added for note in notes_of(layer)]
+        count = "1 image" if len(added) == 1 else f"{len(added)} images"
+        self.run_box.show_status(" ".join([f"Opened {count}.", *dict.fromkeys(notes)]))
+
+    def _open_sample(self) -> None:
+        self.session.open_case([str(demo_case_folder())])
+        self.checkpoint.choose_if_none(DEMO)
+
+    def _show_reopened(self, run: ReopenedRun) -> None:
+        """Images, settings, checkpoint and ensemble of a kept run, as if it had just been made."""
+        if added := self._case_layers.take():
+            self._choose(added)
+            self.case.leave_out(run.plan.left_out)
+        if run.plan.checkpoint:
+            self.checkpoint.choose(run.plan.checkpoint)
+        self._timesteps = run.started.timesteps
+        self._take_settings(run.plan, run.started)
+        self._begin_results(run.started, run.frame)
+        if run.expected is not None:
+            self.expected.show_all(run.expected)
+        self.results.show_sampled(run.sampled)
+        self.exploring.follow(list(run.sampled))
+        self._end_results(run.ending)
+
+    def _take_settings(self, plan: RunPlan, started: Started) -> None:
+        """Show a run's settings, for the next; a box that was drawn is not among them."""
+        for name, control in self.settings.controls.items():
+            control.set_value(started.timesteps if name == "timesteps" else getattr(plan.request, name))
+        self.settings.scope.choose(Scope.VOLUME if plan.request.slices is None else Scope.RANGE)
+
+    def _run(self) -> None:
+        self._try(lambda: self.session.start(self.viewer.dims.point))
+
+    def _look(self, _event: object = None) -> None:
+        if self.viewer.dims.ndim >= 3:  # without layers a viewer has two axes
+            self.session.look_at(self.viewer.dims.point)
+
+    def _add_members(self, count: int) -> None:
+        self._try(lambda: self.session.add_members(count, self.viewer.dims.point))
+
+    def _try(self, action: Callable[[], None]) -> None:
+        """Do what was asked for, and say why where it cannot be done."""
+        try:
+            action()
+        except DiffsegError as err:
+            self._show_failure(str(err), type(err).__name__)
+
+    def _prepare_results(self, started: Started, frame: Frame) -> None:
+        with self._polling.excused(), self._painting.put_off():
+            self._begin_results(started, frame)
+            self.results.live.prepare()
+        self._catching_up.start_if_behind()
+
+    def _begin_results(self, started: Started, frame: Frame) -> None:
+        self.run_box.show_progress(0, started.evaluations, None)
+        self.result.set_count(0)
+        self.result.set_own_smoothing(started.smoothing_mm)
+        self.results.begin(started, frame)
+        self.expected.begin()
+        self.exploring.begin()
+
+    def _extend_results(self, started: Started) -> None:
+        self.run_box.show_progress(0, started.evaluations, None)
+        self.result.set_count(0)
+        self.results.extend(started)
+        self._catching_up.start()
+
+    def _summarise(self, summary: Summary, first: int | None) -> None:
+        self.results.summarise(summary, first=first)
+        self._catching_up.start()
+        self.exploring.measure()
+
+    def _stop_settled(self, since: int) -> None:
+        if self.session.phase is Phase.RUNNING:
+            self.session.cancel()
+            self.run_box.show_status(f"Stopping: the majority has settled since {since} members.")
+
+    def _show_preview(self, step: Stepped) -> None:
+        assert step.preview is not None  # the session only tells of steps that have one
+        self.results.show_preview(step.preview)
+
+    def _end_results(self, ending: Ending) -> None:
+        self.results.end()
+        self._catching_up.start()
+        self.exploring.measure()
+        self.result.set_count(len(self.results.members))
+        if ending is Ending.DONE:
+            self.run_box.show_progress(1, 1, None)
+
+    def _show_failure(self, sentence: str, error: str) -> None:
+        self.run_box.show_status(sentence)
+        if self.exporting.may_replace(sentence, error):
+            return
+        from napari.utils.notifications import show_error
+
+        show_error(sentence)
+
+    def _show_phase(self, _phase: Phase | None = None) -> None:
+        phase = self.session.phase
+        for box in (self.case.buttons, self.checkpoint):
+            box.setEnabled(phase in (Phase.IDLE, Phase.LOADING))
+        self.run_box.show_phase(phase)
+        self.run_box.export.setEnabled(phase is Phase.IDLE and self.session.runs.last is not None)
+        if phase is Phase.IDLE:
+            self._polling.stop()
+        else:
+            self._polling.start()
+        self._show_reason()
+
+    def _show_reason(self) -> None:
+        self.run_box.show_reason(self.session.why_not_run())
+        last = self.session.runs.last
+        reason = self.session.why_not_add()
+        self.run_box.show_more(
+            offered=last is not None, reason=reason, unfinished=last is not None and last.is_cut_short
+        )
+
+    def _end(self) -> None:
+        """Stop the run and leave the viewer alone: the dock or the window is closed."""
+        self._polling.stop()
+        self._catching_up.stop()
+        self._painting.resume()
+        self.drawn_ahead.stop()
+        self.activity.close()
+        self.viewer.dims.events.current_step.disconnect(self._look)
+        for part in (self.exploring, self.denoising, self.what_if, self.slice_here, self.sides):
+            part.close()
+        self.session.close()
+
+
+def _new_session() -> Session:
+    from napari_diffseg.plugin.background.worker import launch
+
+    return Session(launch=launch)

@@ -1,0 +1,73 @@
+"""Keeps the list of runs, and does what is asked of one of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QApplication
+
+from napari_diffseg.plugin.explore.comparing import Comparing
+from napari_diffseg.plugin.grid.frame import RESULT_KEY
+from napari_diffseg.plugin.session.command_line import command_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.components import ViewerModel
+
+    from napari_diffseg.plugin.session.session import Session
+    from napari_diffseg.plugin.session.session.run_entry import RunEntry
+    from napari_diffseg.plugin.widgets.reference_box import Judged
+    from napari_diffseg.plugin.widgets.runs_box import RunsBox
+
+
+class RunList:
+    """Shows the session's runs; reruns one, copies its command line, compares two, or takes one away with its layers.
+
+    Parameters
+    ----------
+    viewer : ViewerModel or Viewer
+        Holds the layers of the runs.
+    session : Session
+        Has the runs.
+    box : RunsBox
+        Shows them, and asks.
+    attempt : callable
+        Does what it is given, and says why where that cannot be done.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        session: Session,
+        box: RunsBox,
+        *,
+        attempt: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._viewer, self._session = viewer, session
+        runs = session.runs
+        runs.changed.connect(lambda: box.show_runs(runs.records))
+        runs.removed.connect(self._forget)
+        box.rerun_asked.connect(lambda record: attempt(lambda: session.rerun(record)))
+        box.remove_asked.connect(lambda record: attempt(lambda: runs.remove(record)))
+        comparing = Comparing(viewer, session)
+        box.compare_asked.connect(lambda one, other: attempt(lambda: comparing.ask(one, other)))
+        box.copy_asked.connect(lambda record: attempt(lambda: self._copy_command(record)))
+
+    def judge(self, judged: Judged | None) -> None:
+        """The result on the screen has been held against the reference; None is no news."""
+        if judged is not None:
+            self._session.runs.judged(judged.view.prefix, judged.judgement.dice)
+
+    def _copy_command(self, record: RunEntry) -> None:
+        line = command_line(record)
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None  # every platform of Qt has one
+        clipboard.setText(line)
+        self._session.message.emit(f"Copied: {line}")
+
+    def _forget(self, record: RunEntry) -> None:
+        prefix = record.layer_prefix
+        for layer in [layer for layer in self._viewer.layers if layer.metadata.get(RESULT_KEY) == prefix]:
+            self._viewer.layers.remove(layer)
+        self._session.message.emit(f"Run {record.number} is gone from the list. Its files are in {record.plan.folder}.")

@@ -1,0 +1,196 @@
+"""What the worker thread does: read a case, load a checkpoint, sample, export. No Qt, no napari, no exception out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from napari_diffseg.errors import BadRequest, DiffsegError
+from napari_diffseg.events import Finished, Sampled, Stepped, make_request
+from napari_diffseg.plugin.background.job import Stopped
+from napari_diffseg.plugin.background.mailbox import LayerReady, Mailbox, StatusMessage, Timed
+from napari_diffseg.plugin.background.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from napari_diffseg.plugin.background.job import Job
+    from napari_diffseg.plugin.grid.layer_data import LayerData
+    from napari_diffseg.plugin.session.engine import Engine
+    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.reporting import ReportChoice
+    from napari_diffseg.runs.export import ExportChoice
+
+logger = logging.getLogger(__name__)
+
+_GLANCE_S = 0.05
+"""How often a resting job looks whether it is to stop."""
+
+
+class LoadEngine(Protocol):
+    """What loads checkpoints; it may keep what it has loaded."""
+
+    def __call__(self, text: str, overrides: Mapping[str, Any], /) -> Engine:
+        """The engine of a checkpoint's path, or of `demo`, with what the user says of it against its recipe."""
+        ...
+
+    def forget(self) -> None:
+        """Free what is kept."""
+        ...
+
+
+@dataclass(eq=False)
+class RunControl:
+    """How a run is held and turned while it goes on, from another thread."""
+
+    going: threading.Event = field(default_factory=threading.Event)
+    """Set unless the run is to rest."""
+    focus: int | None = None
+    """The source slice on the screen, once it has changed."""
+
+    def __post_init__(self) -> None:
+        self.going.set()
+
+    def gaze(self) -> int | None:
+        """The slice to go on with."""
+        return self.focus
+
+
+def read_job(paths: Sequence[str]) -> Job:
+    """Read a folder or files; once all are read, each is brought as a layer."""
+
+    def job(mailbox: Mailbox, _stop: threading.Event) -> None:
+        from napari_diffseg.plugin.files.reader import read_layers
+
+        mailbox.put(StatusMessage("Reading images…"))
+        bring(read_layers(list(paths)), mailbox)
+
+    return job
+
+
+def bring(layers: Sequence[LayerData], mailbox: Mailbox, *, unless_open: bool = False) -> None:
+    """Make layers, here rather than in the window's thread, which the first of a kind would keep for half a second.
+
+    All are made before the first is brought, so that where one cannot be made none comes.
+    """
+    from napari.layers import Layer
+
+    made = [Layer.create(*data) for data in layers]
+    for n, layer in enumerate(made, start=1):
+        mailbox.put(StatusMessage(f"Showing {n} of {len(made)} images…"))
+        mailbox.put(LayerReady(layer, unless_open))
+
+
+def load_job(
+    load_engine: LoadEngine, checkpoint: str, overrides: Mapping[str, Any], *, values: Mapping[str, object]
+) -> Job:
+    """Load a checkpoint, and time it with the settings `values`; the result is its `Engine`."""
+    settings = dict(values)
+
+    def job(mailbox: Mailbox, _stop: threading.Event) -> Engine:
+        mailbox.put(StatusMessage("Loading PyTorch and the checkpoint…"))
+        engine = load_engine(checkpoint, overrides)
+        if engine.calibrate is not None:
+            mailbox.put(StatusMessage("Measuring its speed…"))
+            try:
+                request = make_request(settings)
+                mailbox.put(Timed(checkpoint, request, engine.calibrate(request), sampling=False))
+            except DiffsegError as err:  # a run with these settings says what is wrong with them
+                logger.info("The speed could not be measured.", exc_info=err)
+        return engine
+
+    return job
+
+
+def segment_job(load_engine: LoadEngine, plan: RunPlan, reins: RunControl, *, open_runs: Collection[Path] = ()) -> Job:
+    """Sample an ensemble. Every event is on disk before it is in the mailbox; a stop is answered within one step.
+
+    While the reins are held the job rests between two steps, and still answers a stop. Once a new run has a result, the
+    oldest kept ones give way, except `open_runs`.
+    """
+
+    def job(mailbox: Mailbox, stop: threading.Event) -> None:
+        from napari_diffseg.runs.keep import keep_run
+        from napari_diffseg.runs.run_folder import RunFolder
+
+        mailbox.put(StatusMessage("Preparing…"))
+        engine = load_engine(plan.checkpoint, plan.overrides)
+        check_modalities(plan, engine)
+        folder = RunFolder(plan.folder, plan.case, engine.checkpoint, plan.request)
+        events = keep_run(engine.segmenter, folder, resume=plan.resume, gaze=reins.gaze)
+        is_new, watch = not plan.resume, Stopwatch()
+        try:
+            for event in events:
+                mailbox.put(event)
+                if isinstance(event, Stepped):
+                    watch.see(event.done)
+                if isinstance(event, Finished):  # nothing is left to stop, however late somebody asked for it
+                    break
+                if is_new and isinstance(event, Sampled):  # before it there is nothing to open again
+                    is_new = False
+                    _make_room(plan, open_runs)
+                if not reins.going.is_set():
+                    watch.rest()
+                while not (reins.going.is_set() or stop.is_set()):
+                    reins.going.wait(_GLANCE_S)
+                if stop.is_set():
+                    raise Stopped
+        finally:
+            events.close()
+            if watch.seconds_each is not None:
+                mailbox.put(Timed(plan.checkpoint, plan.request, watch.seconds_each, sampling=True))
+
+    return job
+
+
+def _make_room(plan: RunPlan, open_runs: Collection[Path]) -> None:
+    """Write down where the run comes from, so that it can be opened again, and let the oldest runs go."""
+    from napari_diffseg.plugin.session.run_origin import write_origin
+    from napari_diffseg.plugin.session.run_store import RunStore
+
+    write_origin(plan)
+    removed = RunStore(plan.folder.parent).prune({plan.folder, *open_runs})
+    if removed:
+        logger.info("%d old runs were removed from %s.", removed, plan.folder.parent)
+
+
+def check_modalities(plan: RunPlan, engine: Engine) -> None:
+    """Refuse an engine that takes other modalities, or in another order, than the plan's case has.
+
+    Raises
+    ------
+    BadRequest
+        If it does.
+    """
+    wanted = engine.checkpoint.recipe.modalities
+    if tuple(plan.case.volumes) != tuple(name for name in wanted if name not in plan.left_out):
+        raise BadRequest(
+            f"The checkpoint now takes {', '.join(wanted)}, not {', '.join(plan.case.volumes)}: load it again."
+        )
+
+
+def export_job(source: Path, target: Path, choice: ExportChoice, *, also: ReportChoice | None = None) -> Job:
+    """Write a run's results as they were chosen, its page and pictures; the result is the folder they are in."""
+
+    def job(mailbox: Mailbox, stop: threading.Event) -> Path:
+        from napari_diffseg.reporting import RunReport, export_all
+        from napari_diffseg.runs.export import count_files
+        from napari_diffseg.runs.stored_run import read_run
+
+        def check_stop() -> None:
+            if stop.is_set():
+                raise Stopped
+
+        mailbox.put(StatusMessage("Reading the run…"))
+        run = read_run(source, check_stop=check_stop)
+        report = None if also is None else RunReport(run, also, choice)
+        count = count_files(run, choice) + (0 if report is None else report.count)
+        for n, _ in enumerate(export_all(run, target, choice, report), start=1):
+            mailbox.put(StatusMessage(f"Exporting: {n} of {count} files…"))
+            check_stop()
+        return target
+
+    return job

@@ -1,0 +1,39 @@
+"""How far a run is: the time left, and what is said when it starts and ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_diffseg.events import Finished, Started
+
+
+def seconds_left(first: tuple[float, int], now: tuple[float, int], started: Started) -> float | None:
+    """Seconds until all evaluations are done at the speed so far, from two (time, evaluations done); None at first."""
+    seconds, done = now[0] - first[0], now[1] - first[1]
+    if done <= 0 or seconds <= 0:
+        return None
+    return (started.evaluations - now[1]) * seconds / done
+
+
+def describe_start(started: Started) -> str:
+    """What is sampled where, and what the user should know of it."""
+    members = len(started.members)
+    text = f"Sampling {members} mask{'s' if members > 1 else ''} of {len(started.sampled)} slices on {started.device}."
+    return " ".join([text, *started.warnings])
+
+
+def describe_finish(finished: Finished, total: int) -> str:
+    """What was sampled in what time; `total` members are there now."""
+    count = len(finished.members)
+    in_all = f", {total} in all" if total != count else ""
+    text = f"{count} member{'s' if count > 1 else ''} in {finished.seconds:.0f} s{in_all}."
+    return " ".join([text, *finished.notes])
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration as one looks at a clock: `40 s`, `3 min`, `1 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,55 @@
+"""What a run is made of, frozen when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from napari_diffseg.events import SegmentRequest
+    from napari_diffseg.imaging.case import Case
+    from napari_diffseg.plugin.grid.frame import Frame
+
+
+@dataclass(frozen=True, eq=False)
+class RunPlan:
+    """Everything a run needs, frozen when it starts: what happens to layers and controls later does not reach it.
+
+    Attributes
+    ----------
+    case : Case
+        The images, as they were in the layers.
+    frame : Frame
+        How the case's grid lies on the screen.
+    checkpoint : str
+        Path, or `demo`.
+    overrides : mapping
+        What the user says of the checkpoint against its recipe.
+    request : SegmentRequest
+        The settings, with the slice on the screen as its focus.
+    folder : Path
+        Where results are kept.
+    resume : bool
+        Whether members that are in the folder are taken over and only the others sampled.
+    left_out : tuple of str
+        Modalities of the checkpoint that the run does without.
+    """
+
+    case: Case
+    frame: Frame
+    checkpoint: str
+    overrides: Mapping[str, Any]
+    request: SegmentRequest
+    folder: Path
+    resume: bool = False
+    left_out: tuple[str, ...] = ()
+
+    def slice_at(self, point: Sequence[float], slice_axis: int) -> int:
+        """The source slice at a point in world coordinates, along the source axis `slice_axis`."""
+        voxel = np.linalg.inv(self.frame.world) @ [*tuple(point)[-3:], 1.0]
+        return self.frame.source_index(tuple(voxel), slice_axis)

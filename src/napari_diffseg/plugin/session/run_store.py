@@ -1,0 +1,193 @@
+"""The runs that are kept on this machine: which there are, and which are removed when there are too many."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from napari_diffseg.errors import BadCase
+from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.runs.result_names import MAPS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from napari_diffseg.runs.stored_run import StoredRecord
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_KEEP: Final = 50
+KEEP_CHOICES: Final = (10, 50, 200, 0)
+"""How many of the newest runs are kept; 0 keeps all."""
+
+_OURS = re.compile(r"\d{8}-\d{6}-\d{6}_")
+_SETTING = "keep.json"
+_FILES = ("members/member*.nii.gz", *(f"{stem}*.nii.gz" for stem in MAPS), ".origin.json", "run.json")
+_YOUNG_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRun:
+    """A kept run, as a line in a list.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it lies.
+    case : str
+        The case's name.
+    began : datetime or None
+        When it was begun, in UTC; None where that is not known.
+    members : int
+        Members on disk.
+    is_complete : bool
+        Whether it came to its end.
+    """
+
+    folder: Path
+    case: str
+    began: datetime | None
+    members: int
+    is_complete: bool
+
+    @property
+    def words(self) -> str:
+        """The line, such as `case_1, 22 Nov 23:10, 5 members`, in the time of this machine."""
+        when = "" if self.began is None else f", {self.began.astimezone():%d %b %H:%M}"
+        state = "" if self.is_complete else ", cut short"
+        return f"{shown_name(self.case)}{when}, {self.members} member{'' if self.members == 1 else 's'}{state}"
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """The folder in which each run of the panel has a folder of its own.
+
+    Parameters
+    ----------
+    root : Path
+        It need not exist yet.
+    """
+
+    root: Path
+
+    @classmethod
+    def of_user(cls) -> RunStore:
+        """The one in the user's data folder."""
+        from platformdirs import user_data_path
+
+        return cls(user_data_path("napari-diffseg", appauthor=False) / "runs")
+
+    def newest(self, count: int) -> list[KeptRun]:
+        """The newest runs that have a member, newest first; what cannot be read is left out."""
+        found: list[KeptRun] = []
+        for folder in self._folders():
+            run = _kept(folder)
+            if run is not None and run.members:
+                found.append(run)
+            if len(found) == count:
+                break
+        return found
+
+    @property
+    def keep(self) -> int:
+        """How many of the newest runs are kept; 0 is all."""
+        try:
+            kept = json.loads((self.root / _SETTING).read_text("utf-8"))["keep"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return DEFAULT_KEEP
+        return kept if isinstance(kept, int) and kept >= 0 else DEFAULT_KEEP
+
+    def set_keep(self, count: int) -> None:
+        """Choose how many are kept.
+
+        Raises
+        ------
+        OutputFailed
+            If it cannot be written down.
+        """
+        from napari_diffseg.imaging.atomic import write_json
+
+        _make(self.root)
+        write_json(self.root / _SETTING, {"keep": count}, overwrite=True)
+
+    def prune(self, spare: Collection[Path] = ()) -> int:
+        """Remove the oldest runs beyond `keep`; how many.
+
+        Only files that a run writes are removed, so whatever people put beside them stays, and with it the folder.
+        Unfinished runs of the last day, which may be going on in another napari, stay, too.
+
+        Parameters
+        ----------
+        spare : collection of Path
+            Runs that are open; they stay and count among the kept.
+        """
+        if not self.keep:
+            return 0
+        spared = {path.resolve() for path in spare}
+        removed = 0
+        for folder in list(self._folders())[self.keep :]:
+            run = _kept(folder)
+            if run is None or folder.resolve() in spared or _may_go_on(run):
+                continue
+            removed += _remove(folder)
+        return removed
+
+    def _folders(self) -> Iterator[Path]:
+        """Folders of runs by their names, which begin with the time, newest first."""
+        try:
+            found = [p for p in self.root.iterdir() if _OURS.match(p.name) and p.is_dir() and not p.is_symlink()]
+        except OSError:
+            return
+        yield from sorted(found, key=lambda p: p.name, reverse=True)
+
+
+def _kept(folder: Path) -> KeptRun | None:
+    from napari_diffseg.runs.stored_run import count_members, read_record
+
+    try:
+        record = read_record(folder)
+    except BadCase as err:
+        logger.debug("Not among the kept runs: %s", err)
+        return None
+    return KeptRun(folder, record.case, _began(record), count_members(folder, record), record.status == "complete")
+
+
+def _began(record: StoredRecord) -> datetime | None:
+    try:
+        when = datetime.fromisoformat(record.began)
+    except ValueError:
+        return None
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+
+
+def _may_go_on(run: KeptRun) -> bool:
+    return not run.is_complete and (run.began is None or (datetime.now(UTC) - run.began).total_seconds() < _YOUNG_S)
+
+
+def _remove(folder: Path) -> bool:
+    """Remove a run's files, its record last, so that what an interruption leaves is still known as a run."""
+    try:
+        for pattern in _FILES:
+            for path in folder.glob(pattern):
+                path.unlink()
+        for place in (folder / "members", folder):
+            if place.is_dir() and not any(place.iterdir()):
+                place.rmdir()
+    except OSError as err:
+        logger.warning("The old run %s could not be removed: %s", folder, err)
+        return False
+    return True
+
+
+def _make(folder: Path) -> None:
+    from napari_diffseg.errors import OutputFailed
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise OutputFailed(f"{folder} cannot be made: {err.strerror}: allow writing there.") from err

@@ -1,0 +1,403 @@
+"""The run of one viewer: what is chosen, whether it can start, how far it is; no widget, so a test can drive it."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari_diffseg.errors import BadCheckpoint, BadRequest, DiffsegError
+from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
+from napari_diffseg.plugin.background.job import run_guarded
+from napari_diffseg.plugin.background.mailbox import Ended, Ending, Item, LayerReady, StatusMessage, Timed
+from napari_diffseg.plugin.session.chosen import Chosen
+from napari_diffseg.plugin.session.engine import EngineCache
+from napari_diffseg.plugin.session.jobs import RunControl, export_job, load_job, read_job, segment_job
+from napari_diffseg.plugin.session.plan import again_plan, extend_plan
+from napari_diffseg.plugin.session.progress import describe_finish, describe_start
+from napari_diffseg.plugin.session.reopening import reopen_job
+from napari_diffseg.plugin.session.run_log import RunLog
+from napari_diffseg.plugin.session.run_store import RunStore
+from napari_diffseg.plugin.session.session_signals import SessionSignals
+from napari_diffseg.plugin.session.task import BUSY, Phase, Task
+from napari_diffseg.recipe import PAPER
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from napari.layers import Layer, Shapes
+
+    from napari_diffseg.plugin.session.engine import Engine
+    from napari_diffseg.plugin.session.jobs import LoadEngine
+    from napari_diffseg.plugin.session.reopening import ReopenedRun
+    from napari_diffseg.plugin.session.scope import Scope
+    from napari_diffseg.plugin.session.session.run_entry import RunEntry
+    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.recipe import Recipe
+    from napari_diffseg.reporting import ReportChoice
+    from napari_diffseg.runs.export import ExportChoice
+
+    Launcher = Callable[[Callable[[], None], threading.Event], None]
+
+_NO_CHECKPOINT = "Choose a checkpoint, or Demo for the shipped one."
+
+
+class Session(SessionSignals):
+    """Inputs, checkpoint and settings of the next run, and the run that is going on.
+
+    All methods are called on the GUI thread. Jobs run where `launch` puts them and leave their messages in a mailbox;
+    `poll` takes them out and emits the signals, and is called by a timer, or by a test.
+
+    Parameters
+    ----------
+    launch : callable (target, stop)
+        Runs `target()`, which never raises, in another thread. In napari it is
+        `napari_diffseg.plugin.background.worker.launch`.
+    load_engine : callable (checkpoint, overrides) -> Engine, optional
+        Replaces the loading of checkpoints from files.
+    runs_folder : Path, optional
+        Where every run's results are kept; the user's data folder by default.
+    """
+
+    def __init__(
+        self, *, launch: Launcher, load_engine: LoadEngine | None = None, runs_folder: Path | None = None
+    ) -> None:
+        self._launch = launch
+        self.load_engine = load_engine or EngineCache()
+        """Loads checkpoints, in the thread of a task."""
+        self.store = RunStore(runs_folder) if runs_folder is not None else RunStore.of_user()
+        """Where the runs are kept."""
+        self._phase = Phase.IDLE
+        self._task: Task | None = None
+        self._waiting: deque[Task] = deque()
+        self._recipe: Recipe | None = None
+        self._rows: tuple[tuple[str, str], ...] = ()
+        self._checkpoint_error = _NO_CHECKPOINT
+        self.chosen = Chosen()
+        """What the next run is made of."""
+        self.runs = RunLog()
+
+    @property
+    def phase(self) -> Phase:
+        """What the session is doing."""
+        return self._phase
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the chosen checkpoint promises; the paper's recipe while there is none."""
+        return self._recipe or PAPER
+
+    @property
+    def checkpoint_rows(self) -> tuple[tuple[str, str], ...]:
+        """The description of the chosen checkpoint, empty while there is none."""
+        return self._rows
+
+    @property
+    def checkpoint(self) -> str:
+        """The path of the checkpoint chosen, or `demo`; empty while none is."""
+        return self.chosen.checkpoint
+
+    @property
+    def inputs(self) -> Mapping[str, Layer]:
+        """The layer chosen for each modality, as far as chosen."""
+        return dict(self.chosen.inputs)
+
+    @property
+    def values(self) -> Mapping[str, object]:
+        """Settings of the next run that are not left at their defaults."""
+        return dict(self.chosen.values)
+
+    @property
+    def last_results(self) -> Path | None:
+        """The folder that the last run's results are kept in, once there are any."""
+        return self.runs.last.plan.folder if self.runs.last is not None else None
+
+    def assign(self, modality: str, layer: Layer | None, *, left_out: bool = False) -> None:
+        """Choose the layer of a modality, or none: because there is none yet, or because it is to be left out."""
+        (self.chosen.left_out.add if left_out else self.chosen.left_out.discard)(modality)
+        if layer is None:
+            self.chosen.inputs.pop(modality, None)
+        else:
+            self.chosen.inputs[modality] = layer
+        self.changed.emit()
+
+    def set_value(self, name: str, value: object) -> None:
+        """Choose a setting of the next run; `name` is a field of SegmentRequest."""
+        self.chosen.values[name] = value
+        self.changed.emit()
+
+    def set_scope(self, scope: Scope, drawn: Shapes | None = None) -> None:
+        """Choose how much of the case the next run is about, and the layer that its box is drawn in."""
+        self.chosen.scope, self.chosen.drawn = scope, drawn
+        self.changed.emit()
+
+    def open_case(self, paths: Sequence[str]) -> None:
+        """Read a folder or files; `brought` tells of each layer, `case_read` when that was all."""
+        self.begin(Task(read_job(paths), Phase.LOADING, lambda _: self.case_read.emit()))
+
+    def reopen(self, folder: Path) -> None:
+        """Bring a kept run back; `reopened` or `failed` tells how it went."""
+        self.begin(Task(reopen_job(folder), Phase.LOADING, self._take_reopened))
+
+    def _take_reopened(self, run: ReopenedRun) -> None:
+        self.runs.reopened(run)
+        self.reopened.emit(run)
+        self.message.emit(run.words)
+
+    def choose_checkpoint(self, text: str, overrides: Mapping[str, Any] | None = None) -> None:
+        """Load a checkpoint, by its path or `demo`; `checkpoint_loaded` or `failed` tells how it went."""
+        self.chosen.checkpoint, self.chosen.overrides = text, dict(overrides or {})
+        self._refuse_checkpoint(_NO_CHECKPOINT)
+        if text:
+            job = load_job(self.load_engine, text, self.chosen.overrides, values=self.chosen.values)
+            take = partial(self._take_engine, text)
+            self.begin(Task(job, Phase.LOADING, take, refused=self._refuse_checkpoint))
+
+    def _take_engine(self, text: str, engine: Engine) -> None:
+        if text != self.chosen.checkpoint:
+            return  # another has been chosen since
+        self._recipe, self._rows = engine.checkpoint.recipe, engine.rows  # not the engine, which would keep its weights
+        self.message.emit("The checkpoint is loaded.")
+        self.checkpoint_loaded.emit()
+
+    def _refuse_checkpoint(self, reason: str) -> None:
+        self._recipe, self._rows = None, ()
+        self._checkpoint_error = reason
+        self.checkpoint_loaded.emit()
+
+    def unload(self) -> None:
+        """Free the memory of the checkpoint's network; the next run loads it again.
+
+        Raises
+        ------
+        BadRequest
+            If something is going on.
+        """
+        if self._phase is not Phase.IDLE:
+            raise BadRequest(BUSY[self._phase])
+        self.load_engine.forget()
+        self.message.emit("The checkpoint's memory is free. The next run loads it again.")
+
+    def why_not_run(self) -> str | None:
+        """The reason why a run cannot start now, as a sentence; None when it can."""
+        if self._phase is not Phase.IDLE:
+            return BUSY[self._phase]
+        try:
+            self._plan(None)
+        except DiffsegError as err:
+            return str(err)
+        return None
+
+    def start(self, point: Sequence[float] | None = None) -> None:
+        """Start a run with what is chosen now; a second call while it runs does nothing.
+
+        Parameters
+        ----------
+        point : sequence of float, optional
+            The point on the screen in world coordinates; its slice is sampled first.
+
+        Raises
+        ------
+        DiffsegError
+            If it cannot start, with the sentence of `why_not_run`.
+        """
+        if self._phase is not Phase.IDLE:
+            return
+        if not self.chosen.keep_seed:
+            self.seed_drawn.emit(self.chosen.draw_seed())
+        self._begin_run(self._plan(point))
+
+    def why_not_add(self) -> str | None:
+        """The reason why no members can be added to the last run now, as a sentence; None when they can."""
+        if self._phase is not Phase.IDLE:
+            return BUSY[self._phase]
+        if self.runs.last is None:
+            return "There is no run to add members to: run first."
+        return self.runs.last.missing or None
+
+    def add_members(self, count: int, point: Sequence[float] | None = None) -> None:
+        """Add members to the last run, with its settings, whatever is chosen now; those it has are not sampled again.
+
+        Parameters
+        ----------
+        count : int
+            How many more than it was to have; 0 finishes a run that was cut short.
+        point : sequence of float, optional
+            The point on the screen in world coordinates; its slice is sampled first.
+
+        Raises
+        ------
+        BadRequest
+            If it cannot start, with the sentence of `why_not_add`, or it would have too many members.
+        """
+        reason, last = self.why_not_add(), self.runs.last
+        if reason is not None or last is None:
+            raise BadRequest(reason)
+        self._begin_run(extend_plan(last.plan, count, slice_axis=last.started.slice_axis, point=point))
+
+    def rerun(self, record: RunEntry) -> None:
+        """Do a run once more, with its own images and settings, whatever is chosen now.
+
+        Raises
+        ------
+        BadRequest
+            If something else is going on, or its images are not there any more.
+        """
+        if self._phase is not Phase.IDLE:
+            raise BadRequest(BUSY[self._phase])
+        if record.missing:
+            raise BadRequest(record.missing)
+        self._begin_run(again_plan(record.plan))
+
+    def _begin_run(self, plan: RunPlan) -> None:
+        open_runs = {run.plan.folder for run in self.runs.records}
+        reins = RunControl()
+        job = segment_job(self.load_engine, plan, reins, open_runs=open_runs)
+        self.begin(Task(job, Phase.RUNNING, lambda _: None, plan=plan, reins=reins))
+
+    def look_at(self, point: Sequence[float]) -> None:
+        """Let a run that is going on turn to the slice at a point in world coordinates. Else nothing happens."""
+        task = self._task
+        if task is not None and task.plan is not None and task.started is not None:
+            task.reins.focus = task.plan.slice_at(point, task.started.slice_axis)
+
+    def _plan(self, point: Sequence[float] | None) -> RunPlan:
+        if self._recipe is None:
+            raise BadCheckpoint(self._checkpoint_error)
+        return self.chosen.plan(self.recipe, point=point, runs_folder=self.store.root)
+
+    def cancel(self) -> None:
+        """Stop what is going on: members that are finished are kept."""
+        if self._task is None:
+            return
+        self._task.stop.set()
+        if self._phase in (Phase.RUNNING, Phase.PAUSED):
+            self._set_phase(Phase.CANCELLING)
+            self.message.emit("Stopping after this step…")
+
+    def pause(self) -> None:
+        """Let a run rest after its present step, with all it has in memory; `resume` goes on. Else nothing happens."""
+        if self._task is not None and self._phase is Phase.RUNNING:
+            self._task.rest()
+            self._set_phase(Phase.PAUSED)
+            self.message.emit("Paused: the run keeps its place and its memory.")
+
+    def resume(self) -> None:
+        """Go on with a run that is paused. Else nothing happens."""
+        if self._task is not None and self._phase is Phase.PAUSED:
+            self._task.go_on()
+            self._set_phase(Phase.RUNNING)
+            self.message.emit("Going on.")
+
+    def export(self, folder: Path, choice: ExportChoice, *, also: ReportChoice | None = None) -> None:
+        """Write the last run's results to a folder, as chosen, and its page and pictures where they are asked for.
+
+        Raises
+        ------
+        BadRequest
+            If there are none, or something else is going on.
+        """
+        if self._phase is not Phase.IDLE:
+            raise BadRequest(BUSY[self._phase])
+        source = self.last_results
+        if source is None:
+            raise BadRequest("There are no results yet: run first.")
+        self.begin(Task(export_job(source, folder, choice, also=also), Phase.LOADING, self._tell_exported))
+
+    def _tell_exported(self, folder: Path) -> None:
+        self.message.emit(f"Exported to {folder}.")
+        self.exported.emit(folder)
+
+    def close(self) -> None:
+        """End for good: whatever runs is asked to stop, and nothing more is heard of it."""
+        if self._task is not None:
+            self._task.stop.set()
+        self._task = None
+        self._waiting.clear()
+        self._phase = Phase.IDLE
+
+    def begin(self, task: Task) -> None:
+        """Start a task, or let it wait until what is going on has ended."""
+        if self._task is not None:
+            self._waiting.append(task)
+            return
+        self._task = task
+        self._set_phase(task.phase)
+        self._launch(partial(run_guarded, task.job, task.mailbox, task.stop), task.stop)
+
+    def _set_phase(self, phase: Phase) -> None:
+        if phase is not self._phase:
+            self._phase = phase
+            self.phase_changed.emit(phase)
+
+    def poll(self) -> None:
+        """Take in what the worker has left since the last call, and tell the listeners."""
+        task = self._task
+        if task is None:
+            return
+        items = task.mailbox.take_items()
+        step, preview = task.mailbox.take_step(), task.mailbox.take_preview()
+        sampled = [item for item in items if isinstance(item, Sampled)]
+        for item in items:
+            if not isinstance(item, Sampled | Ended):
+                self._hear(task, item)
+        if sampled:
+            self.sampled.emit(sampled)
+        ended = next((item for item in items if isinstance(item, Ended)), None)
+        if ended is not None:
+            self._end(task, ended)
+        elif task.started is not None:
+            self._show_step(task, task.started, step, preview)
+
+    def _hear(self, task: Task, item: Item) -> None:
+        match item:
+            case StatusMessage(text):
+                self.message.emit(text)
+            case LayerReady():
+                self.brought.emit(item)
+            case Timed():
+                self.timed.emit(item)
+            case Started():
+                assert task.plan is not None  # only a run tells of one
+                task.started = item
+                self.runs.started(task.plan, item)
+                if task.plan.resume:
+                    self.extended.emit(item)
+                else:
+                    self.started.emit(item, task.plan.frame)
+                self.message.emit(describe_start(item))
+            case Expected():
+                self.expected.emit(item)
+            case Finished():
+                assert task.plan is not None
+                notes = task.started.warnings if task.started is not None else ()
+                self.message.emit(" ".join([describe_finish(item, task.plan.request.members), *notes]))
+
+    def _show_step(self, task: Task, started: Started, step: Stepped | None, preview: Stepped | None) -> None:
+        if step is not None:
+            self.progress.emit(step.done, started.evaluations, task.seconds_left(step.done))
+        if preview is not None and self._phase is Phase.RUNNING:
+            self.previewed.emit(preview)
+
+    def _end(self, task: Task, ended: Ended) -> None:
+        self._task = None
+        self._set_phase(Phase.IDLE)
+        if task.plan is not None:
+            if task.started is not None:
+                self.runs.ended(ended.ending)
+            self.run_ended.emit(ended.ending)
+        match ended.ending:
+            case Ending.FAILED:
+                if task.refused is not None:
+                    task.refused(ended.text)
+                self.message.emit(ended.text)
+                self.failed.emit(ended.text, ended.error)
+            case Ending.CANCELLED:
+                self.message.emit("Stopped. Finished members are kept.")
+            case Ending.DONE:
+                task.done(ended.result)
+        self.changed.emit()
+        if self._waiting and self._task is None:
+            self.begin(self._waiting.popleft())

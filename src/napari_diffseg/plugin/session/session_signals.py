@@ -1,0 +1,49 @@
+"""What a session tells those who listen, always on the GUI thread."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from psygnal import Signal
+
+from napari_diffseg.plugin.session.task import Phase
+
+
+class SessionSignals:
+    """The signals of a session."""
+
+    phase_changed: ClassVar[Signal] = Signal(Phase)
+    message: ClassVar[Signal] = Signal(str)
+    """What is going on, in words."""
+    failed: ClassVar[Signal] = Signal(str, str)
+    """The sentence of an error, and the name of its class."""
+    changed: ClassVar[Signal] = Signal()
+    """An input, the checkpoint or a setting is another, so `why_not_run` may be."""
+    checkpoint_loaded: ClassVar[Signal] = Signal()
+    """The checkpoint is another, or there is none any more: `recipe` and `checkpoint_rows` tell."""
+    brought: ClassVar[Signal] = Signal(object)
+    """A LayerReady: a layer of what is being opened."""
+    case_read: ClassVar[Signal] = Signal()
+    """All layers of a case that was asked for with `open_case` have been brought."""
+    reopened: ClassVar[Signal] = Signal(object)
+    """A ReopenedRun: it is the last run now, its images have been brought, and it is on nobody's screen yet."""
+    started: ClassVar[Signal] = Signal(object, object)
+    """The run's Started and the Frame of its case."""
+    extended: ClassVar[Signal] = Signal(object)
+    """The last run goes on: the Started of the members that are added to it."""
+    expected: ClassVar[Signal] = Signal(object)
+    """An Expected event."""
+    sampled: ClassVar[Signal] = Signal(list)
+    """The Sampled events since the last poll."""
+    previewed: ClassVar[Signal] = Signal(object)
+    """A Stepped that has a preview."""
+    progress: ClassVar[Signal] = Signal(int, int, object)
+    """Evaluations done, of all, and the seconds left (None while unknown)."""
+    timed: ClassVar[Signal] = Signal(object)
+    """A Timed: how long an evaluation takes here."""
+    run_ended: ClassVar[Signal] = Signal(object)
+    """The run's Ending."""
+    seed_drawn: ClassVar[Signal] = Signal(object)
+    """The seed that the run now starting has drawn."""
+    exported: ClassVar[Signal] = Signal(object)
+    """The folder that results were exported to."""

@@ -1,0 +1,73 @@
+"""The job that samples a slice once more and keeps the steps."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.events import make_request
+from napari_diffseg.plugin.background.latest_only import raise_if
+from napari_diffseg.plugin.background.mailbox import StatusMessage
+from napari_diffseg.plugin.session.jobs import check_modalities
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable, Iterator
+
+    from napari_diffseg.events import SegmentRequest
+    from napari_diffseg.plugin.background.job import Job
+    from napari_diffseg.plugin.background.mailbox import Mailbox
+    from napari_diffseg.plugin.session.jobs import LoadEngine
+    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.segmenting.trajectory import Traced, Trajectory
+
+
+def trace_job(load_engine: LoadEngine, plan: RunPlan, *, slice_index: int, members: tuple[int, ...]) -> Job:
+    """Sample some members of one slice of a run again, step by step; the result is their `Trajectory`, or None.
+
+    Parameters
+    ----------
+    load_engine : LoadEngine
+        Loads the plan's checkpoint.
+    plan : RunPlan
+        The run.
+    slice_index : int
+        The source slice.
+    members : tuple of int
+        Their numbers, increasing; those between the first and the last come, too.
+    """
+
+    def job(mailbox: Mailbox, stop: threading.Event) -> Trajectory | None:
+        from napari_diffseg.segmenting.trajectory import Tracer, record_trajectory
+
+        mailbox.put(StatusMessage("Preparing…"))
+        engine = load_engine(plan.checkpoint, plan.overrides)
+        check_modalities(plan, engine)
+        if not isinstance(engine.segmenter, Tracer):
+            raise BadRequest("What samples here does not tell of its steps: run on this machine to record them.")
+        request = narrowed(plan.request, slice_index=slice_index, members=members)
+        with closing(engine.segmenter.trace(plan.case, request)) as traced:
+            steps = _told(traced, mailbox, stop)
+            return record_trajectory(steps, members=request.member_numbers, slice_index=slice_index)
+
+    return job
+
+
+def narrowed(request: SegmentRequest, *, slice_index: int, members: tuple[int, ...]) -> SegmentRequest:
+    """The settings of a run for one of its slices, and for its members from the first to the last of those given."""
+    wanted = {
+        "first_member": members[0],
+        "members": members[-1] - members[0] + 1,
+        "slices": f"{slice_index}:{slice_index + 1}",
+        "focus": None,
+    }
+    return make_request(request.model_dump() | wanted)
+
+
+def _told(traced: Iterable[Traced], mailbox: Mailbox, stop: threading.Event) -> Iterator[Traced]:
+    """The same steps, told of as they come; ends when it is asked to."""
+    for event in traced:
+        yield event
+        mailbox.put(StatusMessage(f"Recording member {event.rows[-1][0] + 1}: step {event.step} of {event.steps}…"))
+        raise_if(stop)

@@ -1,0 +1,67 @@
+"""The job that samples a slice once more with an image changed."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.events import Sampled, Stepped
+from napari_diffseg.plugin.background.latest_only import raise_if
+from napari_diffseg.plugin.background.mailbox import StatusMessage
+from napari_diffseg.plugin.session.jobs import check_modalities
+from napari_diffseg.plugin.session.tracing_job import narrowed
+
+if TYPE_CHECKING:
+    import threading
+
+    import numpy.typing as npt
+
+    from napari_diffseg.plugin.background.job import Job
+    from napari_diffseg.plugin.background.mailbox import Mailbox
+    from napari_diffseg.plugin.session.jobs import LoadEngine
+    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.segmenting.what_if import Change
+
+
+def what_if_job(
+    load_engine: LoadEngine, plan: RunPlan, change: Change, *, slice_index: int, members: tuple[int, ...]
+) -> Job:
+    """Sample some members of one slice of a changed case; the result is their masks (K, U, V), of the first label.
+
+    Parameters
+    ----------
+    load_engine : LoadEngine
+        Loads the plan's checkpoint.
+    plan : RunPlan
+        The run.
+    change : Change
+        What is done to its case.
+    slice_index : int
+        The source slice.
+    members : tuple of int
+        Their numbers, K of them, increasing.
+    """
+
+    def job(mailbox: Mailbox, stop: threading.Event) -> npt.NDArray[np.bool_]:
+        from napari_diffseg.segmenting.what_if import Wonderer
+
+        mailbox.put(StatusMessage("Preparing…"))
+        engine = load_engine(plan.checkpoint, plan.overrides)
+        check_modalities(plan, engine)
+        if not isinstance(engine.segmenter, Wonderer):
+            raise BadRequest("What samples here cannot change a case: run on this machine to try it.")
+        request = narrowed(plan.request, slice_index=slice_index, members=members)
+        found: dict[int, npt.NDArray[np.bool_]] = {}
+        with closing(engine.segmenter.what_if(plan.case, request, change)) as events:
+            for event in events:
+                if isinstance(event, Sampled):
+                    found[event.member] = event.mask[0, 0]
+                elif isinstance(event, Stepped):
+                    mailbox.put(StatusMessage(f"What if: step {event.step + 1} of {event.steps}…"))
+                raise_if(stop)
+        return np.stack([found[k] for k in members])
+
+    return job

@@ -1,0 +1,88 @@
+"""The part of the panel that says what is in the ensemble: one line at first, more in folded boxes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QGroupBox, QLabel, QVBoxLayout
+
+from napari_diffseg.plugin.layers.contours import COLOR_NAMES, LEVELS
+from napari_diffseg.plugin.widgets.convergence_box import ConvergenceBox
+from napari_diffseg.plugin.widgets.denoising_box import DenoisingBox
+from napari_diffseg.plugin.widgets.fold import Fold
+from napari_diffseg.plugin.widgets.lesion_table import LesionTable, in_ml
+from napari_diffseg.plugin.widgets.plots.tile_grid import TileGrid
+from napari_diffseg.plugin.widgets.reference_box import ReferenceBox
+from napari_diffseg.plugin.widgets.volume_box import VolumeBox
+from napari_diffseg.plugin.widgets.what_if_box import WhatIfBox
+
+if TYPE_CHECKING:
+    from napari_diffseg.ensemble.findings import Findings
+
+_NOTHING = "Run first: then the volume and the lesions are here."
+
+
+class ExploreBox(QGroupBox):
+    """Volume with its spread in a line; members, lesions, convergence and a reference, folded away."""
+
+    def __init__(self) -> None:
+        super().__init__("Explore")
+        self.line = QLabel(_NOTHING)
+        self.line.setObjectName("diffseg_findings")
+        self.line.setTextFormat(Qt.TextFormat.PlainText)
+        self.line.setWordWrap(True)
+        self.line.setToolTip("Volume: the mean over the members, and where the middle 95 % of them lie.")
+        self.volume, self.lesions, self.convergence = VolumeBox(), LesionTable(), ConvergenceBox()
+        self.wall, self.denoising, self.reference = TileGrid(), DenoisingBox(), ReferenceBox()
+        self.what_if = WhatIfBox()
+        self.agreement = QCheckBox("Outline 5, 50 and 95 % agreement")
+        self.agreement.setObjectName("diffseg_agreement")
+        colors = ", ".join(f"{level:.0%} {name}" for level, name in zip(LEVELS, COLOR_NAMES, strict=True))
+        self.agreement.setToolTip(f"Around what that share of the members holds: {colors}. Surfaces in 3-D.")
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.line)
+        layout.addWidget(self.agreement)
+        for name, title, content, tip in (
+            ("volume_fold", "Members by volume", self.volume, "Each member's volume; click one to see it."),
+            ("wall_fold", "Members side by side", self.wall, "Every member on the slice on screen."),
+            ("lesions_fold", "Lesions", self.lesions, "What hangs together, and how many members see it."),
+            ("convergence_fold", "Convergence", self.convergence, "Whether further members change the majority."),
+            ("denoising_fold", "Denoising", self.denoising, "The way of a slice from noise to masks, step by step."),
+            (
+                "what_if_fold",
+                "What if",
+                self.what_if,
+                "The members without an image, or with another in its place.",
+            ),
+            ("reference_fold", "Against a reference", self.reference, "Dice, HD95, errors, and how sure they were."),
+        ):
+            layout.addWidget(Fold(name, title, tip=tip, content=content))
+
+    def show_findings(self, findings: Findings | None) -> None:
+        """Show what was measured, or that nothing has been."""
+        self.line.setText(_NOTHING if findings is None else describe_findings(findings))
+        self.volume.show_volumes(None if findings is None else findings.volumes)
+        self.lesions.show_lesions(() if findings is None else findings.lesions)
+        self.convergence.show_convergence(None if findings is None else findings.convergence)
+
+    def choose_member(self, member: int | None) -> None:
+        """Say which member is on the canvas; None is none."""
+        self.volume.choose(member)
+        self.wall.choose(member)
+
+    def show_failure(self, sentence: str) -> None:
+        """Say why nothing could be measured."""
+        self.line.setText(sentence)
+
+
+def describe_findings(findings: Findings) -> str:
+    """Volume and lesions in one line."""
+    volumes = findings.volumes
+    low, high = volumes.interval_ml
+    count = len(findings.lesions)
+    sure = sum(lesion.holders == lesion.asked for lesion in findings.lesions)
+    lesions = f"{count} lesion{'' if count == 1 else 's'}, {sure} of them seen by all members"
+    if len(volumes.by_member) == 1:
+        return f"{in_ml(volumes.mean_ml)} ml in the one member; {count} lesion{'' if count == 1 else 's'}."
+    return f"{in_ml(volumes.mean_ml)} ml (95 % of members: {in_ml(low)} to {in_ml(high)}); {lesions}."

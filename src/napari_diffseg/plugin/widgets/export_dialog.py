@@ -1,0 +1,226 @@
+"""The window that asks what to export, under which names, on which voxels, and where to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.extras import has_extra
+from napari_diffseg.plugin.widgets.controls import breakable
+from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
+from napari_diffseg.runs.export_names import DEFAULT_PATTERN, Names, Style
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari.layers import Layer
+
+    from napari_diffseg.ensemble.summary import Summary
+    from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.reporting import ReportChoice
+    from napari_diffseg.runs.export import ExportChoice, What
+
+_REPORTS: Final = (
+    ("page", "Report", "The run on one page of HTML: volumes, slices, lesions, settings, how to make it again."),
+    ("pictures", "Pictures", "A PNG of every slice with lesion: mask, outlines of agreement, uncertainty."),
+)
+_WHAT: Final = (
+    ("mask", "Mask", "One mask of all members, by the rule of the result box."),
+    ("mean", "Mean", "The share of the members that hold each voxel."),
+    ("uncertainty", "Uncertainty", "The measure of the result box."),
+    ("expected", "Expected", "The probability of each voxel after one evaluation, where the run has it."),
+    ("members", "Members", "Each sampled mask in a file of its own."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportWish:
+    """What the user wants: folder, maps, names, and the layer whose grid they are resampled to (None: the source's).
+
+    `page` and `pictures` ask for the run on one page, and for its slices as pictures.
+    """
+
+    folder: Path
+    what: tuple[What, ...]
+    style: Style
+    pattern: str
+    like: Layer | None
+    page: bool = False
+    pictures: bool = False
+
+    def choice(self, summary: Summary, *, overwrite: bool = False) -> ExportChoice:
+        """The export itself, with the ensemble summed up as it is on the screen.
+
+        Raises
+        ------
+        BadImage
+            If the layer has no grid to resample to.
+        """
+        from napari_diffseg.plugin.grid.layer_volume import frame_of_layer
+        from napari_diffseg.runs.export import ExportChoice
+
+        like = None if self.like is None else frame_of_layer(self.like).volume
+        return ExportChoice(self.what, self.style, self.pattern, summary, like, overwrite)
+
+    def also(self, image_name: str, image: Volume) -> ReportChoice:
+        """The page and the pictures, with an image behind the masks.
+
+        Raises
+        ------
+        BadRequest
+            If neither is wanted, or what draws them is not installed.
+        """
+        from napari_diffseg.reporting import ReportChoice
+
+        return ReportChoice(self.page, self.pictures, image, image_name)
+
+
+class ExportDialog(QDialog):
+    """Asks for an export; `wish` is what was chosen once it has been accepted.
+
+    Parameters
+    ----------
+    case : str
+        The case's name, for the example.
+    summary : Summary
+        How the result box sums the ensemble up now; the export does the same.
+    layers : iterable of Layer
+        Images that can be resampled to.
+    folder : Path
+        Where to, to begin with.
+    parent : QWidget, optional
+        Its window.
+    """
+
+    def __init__(
+        self, case: str, *, summary: Summary, layers: Iterable[Layer], folder: Path, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Export results")
+        self._case, self._summary = case, summary
+        self.boxes = {what: _check(what, title, tip) for what, title, tip in _WHAT}
+        self.reports = {name: _check(name, title, tip) for name, title, tip in _REPORTS}
+        for box in self.reports.values():
+            box.setChecked(False)
+            box.setEnabled(has_extra("evaluation"))
+            if not box.isEnabled():
+                box.setToolTip("Needs the extra: pip install 'napari-diffseg[evaluation]'.")
+        self.style_choice = QComboBox()
+        self.style_choice.setObjectName("diffseg_export_style")
+        self.style_choice.addItem("By a pattern", Style.PATTERN)
+        self.style_choice.addItem("BIDS derivative", Style.BIDS)
+        self.pattern = QLineEdit(DEFAULT_PATTERN)
+        self.pattern.setObjectName("diffseg_export_pattern")
+        self.pattern.setToolTip("File names, with {what} and {case}.")
+        self.like = LayerCombo()
+        self.like.setObjectName("diffseg_export_like")
+        self.like.setToolTip("Without a layer: the images' own voxels, exactly. With one: resampled to its grid.")
+        self.like.set_layers(list(layers))
+        self.like.setItemText(0, "(the images' own voxels)")
+        self.folder = QLineEdit(str(folder))
+        self.folder.setObjectName("diffseg_export_folder")
+        self.example = QLabel()
+        self.example.setObjectName("diffseg_export_example")
+        self.example.setTextFormat(Qt.TextFormat.PlainText)
+        self.example.setWordWrap(True)
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Save | QDialogButtonBox.StandardButton.Cancel)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+        self._lay_out()
+        for box in self.boxes.values():
+            box.toggled.connect(self._show_example)
+        self.style_choice.currentIndexChanged.connect(self._show_example)
+        self.pattern.textChanged.connect(self._show_example)
+        self.folder.textChanged.connect(self._show_example)
+        self._show_example()
+
+    def _lay_out(self) -> None:
+        what = QHBoxLayout()
+        for box in self.boxes.values():
+            what.addWidget(box)
+        also = QHBoxLayout()
+        for box in self.reports.values():
+            also.addWidget(box)
+        also.addStretch(1)
+        place = QHBoxLayout()
+        browse = QPushButton("Browse…")
+        browse.clicked.connect(self._ask_folder)
+        place.addWidget(self.folder, 1)
+        place.addWidget(browse)
+        form = QFormLayout()
+        form.addRow("What", what)
+        form.addRow("Also", also)
+        form.addRow("Names", self.style_choice)
+        form.addRow("Pattern", self.pattern)
+        form.addRow("Resample to", self.like)
+        form.addRow("Folder", place)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(self.example)
+        layout.addWidget(self.buttons)
+
+    @property
+    def wish(self) -> ExportWish:
+        """What is chosen now."""
+        return ExportWish(
+            folder=Path(self.folder.text()).expanduser(),
+            what=tuple(what for what, box in self.boxes.items() if box.isChecked()),  # type: ignore[misc]
+            style=self.style_choice.currentData(),
+            pattern=self.pattern.text(),
+            like=self.like.layer(),
+            page=self.reports["page"].isChecked(),
+            pictures=self.reports["pictures"].isChecked(),
+        )
+
+    def _ask_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder for the results", self.folder.text())
+        if folder:
+            self.folder.setText(folder)
+
+    def _show_example(self, _: object = None) -> None:
+        """The first file's name, or why it cannot be exported so."""
+        wish = self.wish
+        self.pattern.setEnabled(wish.style is Style.PATTERN)
+        reason = "" if wish.what else "Choose what to export."
+        if not self.folder.text().strip():
+            reason = "Choose a folder."
+        try:
+            what = "member" if wish.what == ("members",) else (*wish.what, "mask")[0]
+            only = len(wish.what) == 1 and what != "member"
+            names = Names(self._case, ("lesion",), wish.style, wish.pattern, only)
+            [first] = names.of(what, number=0 if what == "member" else None)
+        except BadRequest as err:
+            reason = str(err)
+        save = self.buttons.button(QDialogButtonBox.StandardButton.Save)
+        assert save is not None  # the constructor asked for it
+        save.setEnabled(not reason)
+        rule = f"Mask: {self._summary.words}. Uncertainty: {self._summary.measure.value}."
+        if self._summary.smoothing_mm:
+            rule = f"{rule} Smoothing: {self._summary.smoothing_mm:g} mm."
+        self.example.setText(breakable(reason or f"As in {first}.nii.gz. {rule}"))
+
+
+def _check(what: str, title: str, tip: str) -> QCheckBox:
+    box = QCheckBox(title)
+    box.setObjectName(f"diffseg_export_{what}")
+    box.setToolTip(tip)
+    box.setChecked(True)
+    return box

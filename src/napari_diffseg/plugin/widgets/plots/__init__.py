@@ -1,0 +1,1 @@
+"""Widgets that draw: histograms, curves, tiles of members."""

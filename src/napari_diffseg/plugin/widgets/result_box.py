@@ -1,0 +1,220 @@
+"""The part of the panel that sums up the ensemble on the screen: consensus, threshold, uncertainty, members shown.
+
+Below are the colours of the maps with their units, and the votes on the voxel under the cursor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_diffseg.ensemble.summary import HIGHEST_THRESHOLD, LOWEST_THRESHOLD, Measure, Rule, Summary
+from napari_diffseg.plugin.canvas.result_style import mean_style, uncertainty_style
+from napari_diffseg.plugin.widgets.controls import guard_from_wheel
+from napari_diffseg.plugin.widgets.legend import Legend
+from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM
+
+if TYPE_CHECKING:
+    from enum import Enum
+
+_PERCENT: Final = 100
+_STEP: Final = 5
+_SMOOTHING_STEP_MM: Final = 0.5
+_READING_WIDTH: Final = 44
+"""Least room for what a slider says; 10 of 10 members need more."""
+_NO_VOTES: Final = "Point at a voxel to read its votes."
+
+
+class ResultBox(QGroupBox):
+    """Controls that show the ensemble in another way, at once and without sampling."""
+
+    changed = Signal(object, object)
+    """A Summary, and how many members to show (None: all)."""
+
+    def __init__(self) -> None:
+        super().__init__("Result")
+        self.rule = _choice(
+            "rule",
+            Rule,
+            "How members become one mask: more than half of them, a share of your choice, or STAPLE, which weighs each "
+            "by how well it agrees with the others (Warfield 2004).",
+        )
+        self.note = QLabel()
+        self.note.setObjectName("diffseg_rule_note")
+        self.note.setTextFormat(Qt.TextFormat.PlainText)
+        self.note.setWordWrap(True)
+        self.note.setToolTip(
+            "How well each member agrees with what STAPLE takes for the truth: the least and the most."
+        )
+        self.note.setVisible(False)
+        self.threshold = _slider("threshold", "A voxel is in the mask when a larger share of the members holds it.")
+        self.threshold.setRange(round(LOWEST_THRESHOLD * _PERCENT), round(HIGHEST_THRESHOLD * _PERCENT))
+        self.threshold.setSingleStep(1)
+        self.threshold.setPageStep(_STEP)
+        self.measure = _choice(
+            "measure", Measure, "Variance, entropy, or the share of pairs of members that disagree on a voxel."
+        )
+        self.smoothing = _smoothing()
+        self.shown = _slider("shown", "Members that are shown and have a vote; the others are hidden, not deleted.")
+        self._threshold_reading, self._shown_reading = QLabel(), QLabel()
+        self.mean_legend = Legend("mean_legend", mean_style())
+        self.mean_legend.set_texts("0", "mean", "1")
+        self.uncertainty_legend = Legend("uncertainty_legend", uncertainty_style(1.0))
+        self.votes = QLabel(_NO_VOTES)
+        self.votes.setObjectName("diffseg_cursor")
+        self.votes.setTextFormat(Qt.TextFormat.PlainText)
+        self.votes.setWordWrap(True)
+        self.votes.setToolTip("What the members say of the voxel under the cursor, in 2-D.")
+        self._lay_out()
+        self._begin()
+        for choice in (self.rule, self.measure):
+            choice.currentIndexChanged.connect(self._tell)
+        for number in (self.threshold, self.smoothing, self.shown):
+            number.valueChanged.connect(self._tell)
+
+    def _begin(self) -> None:
+        """Nothing to sum up yet."""
+        self.set_own_smoothing(0.0)
+        self.set_summary(Summary())
+        self.set_count(0)
+
+    def _lay_out(self) -> None:
+        layout = QVBoxLayout(self)
+        grid = QGridLayout()
+        grid.setColumnStretch(1, 1)
+        rows = (
+            ("Mask", self.rule),
+            ("Threshold", _beside(self.threshold, self._threshold_reading)),
+            ("Uncertainty", self.measure),
+            ("Smoothing", self.smoothing),
+            ("LayerArray", _beside(self.shown, self._shown_reading)),
+        )
+        for n, (text, widget) in enumerate(rows):
+            label = QLabel(text)
+            label.setToolTip(widget.toolTip())
+            grid.addWidget(label, n, 0)
+            grid.addWidget(widget, n, 1)
+        layout.addLayout(grid)
+        for widget in (self.note, self.uncertainty_legend, self.mean_legend, self.votes):
+            layout.addWidget(widget)
+
+    def show_cursor(self, words: str) -> None:
+        """Show the votes on the voxel under the cursor; without any, say how to get some."""
+        self.votes.setText(words or _NO_VOTES)
+
+    def show_note(self, words: str) -> None:
+        """What there is to say of the rule; nothing is no line."""
+        self.note.setText(words)
+        self.note.setVisible(bool(words))
+
+    @property
+    def summary(self) -> Summary:
+        """The rule, threshold, measure and smoothing that are chosen."""
+        mm = self.smoothing.value()
+        return Summary(
+            self.rule.currentData(),
+            self.threshold.value() / _PERCENT,
+            self.measure.currentData(),
+            None if mm < 0 else mm,
+        )
+
+    @property
+    def first(self) -> int | None:
+        """How many members to show; None is all."""
+        return None if self.shown.value() == self.shown.maximum() else self.shown.value()
+
+    def set_summary(self, summary: Summary) -> None:
+        """Show a rule, threshold, measure and smoothing."""
+        self.rule.setCurrentIndex(self.rule.findData(summary.rule))
+        self.threshold.setValue(round(summary.threshold * _PERCENT))
+        self.measure.setCurrentIndex(self.measure.findData(summary.measure))
+        self.smoothing.setValue(-_SMOOTHING_STEP_MM if summary.smoothing_mm is None else summary.smoothing_mm)
+        self._read()
+
+    def set_own_smoothing(self, mm: float) -> None:
+        """Say what the checkpoint of the run on the screen smooths by, in mm, where nothing else is chosen."""
+        self.smoothing.setSpecialValueText(f"the checkpoint's: {f'{mm:g} mm' if mm else 'none'}")
+
+    def set_count(self, count: int) -> None:
+        """Offer so many members, all of them shown; with none there is nothing to choose from."""
+        self.shown.blockSignals(True)
+        self.shown.setRange(min(count, 1), count)
+        self.shown.setValue(count)
+        self.shown.blockSignals(False)
+        self._read()
+
+    def _tell(self, *_: object) -> None:
+        self._read()
+        self.changed.emit(self.summary, self.first)
+
+    def _read(self) -> None:
+        has_threshold = self.rule.currentData() is Rule.MEAN
+        self.threshold.setEnabled(has_threshold)
+        self._threshold_reading.setText(f"{self.threshold.value() / _PERCENT:.2f}" if has_threshold else "half")
+        measure: Measure = self.measure.currentData()
+        what = f"uncertainty: {measure.value}{f', {measure.unit}' if measure.unit else ''}"
+        self.uncertainty_legend.set_texts("0", what, f"{measure.largest:g}")
+        self.shown.setEnabled(self.shown.maximum() > 1)
+        self._shown_reading.setText(f"{self.shown.value()} of {self.shown.maximum()}" if self.shown.maximum() else "")
+        readings = (self._threshold_reading, self._shown_reading)
+        width = max(_READING_WIDTH, *(reading.sizeHint().width() for reading in readings))
+        for reading in readings:  # alike, so that the sliders end at one line
+            reading.setFixedWidth(width)
+
+
+def _choice(name: str, kind: type[Enum], tip: str) -> QComboBox:
+    box = QComboBox()
+    box.setObjectName(f"diffseg_{name}")
+    box.setToolTip(tip)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    for choice in kind:
+        box.addItem(choice.value, choice)
+    guard_from_wheel(box)
+    return box
+
+
+def _slider(name: str, tip: str) -> QSlider:
+    slider = QSlider(Qt.Orientation.Horizontal)
+    slider.setObjectName(f"diffseg_{name}")
+    slider.setToolTip(tip)
+    guard_from_wheel(slider)
+    return slider
+
+
+def _smoothing() -> QDoubleSpinBox:
+    """Below 0 mm lies what the checkpoint says."""
+    box = QDoubleSpinBox()
+    box.setObjectName("diffseg_smoothing")
+    box.setToolTip(
+        "A Gaussian, along all three axes, by which a voxel's neighbourhood, as the run expected it, votes with its "
+        "members on mean, mask and uncertainty (but for STAPLE's mask). By majority, what all members mark stays; "
+        "members are left as they are. 0 mm: each voxel alone, as in the paper."
+    )
+    box.setRange(-_SMOOTHING_STEP_MM, HIGHEST_SMOOTHING_MM)
+    box.setSingleStep(_SMOOTHING_STEP_MM)
+    box.setDecimals(1)
+    box.setSuffix(" mm")
+    guard_from_wheel(box)
+    return box
+
+
+def _beside(slider: QSlider, reading: QLabel) -> QWidget:
+    both = QWidget()
+    both.setToolTip(slider.toolTip())
+    row = QHBoxLayout(both)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.addWidget(slider, 1)
+    row.addWidget(reading)
+    return both

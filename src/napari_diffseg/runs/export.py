@@ -1,0 +1,243 @@
+"""Writes a run's results where people want them: chosen maps, chosen names, on the source's voxels or another grid."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from napari_diffseg.ensemble.consensus import consensus_of
+from napari_diffseg.ensemble.summary import Rule, Summary, mean_of
+from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
+from napari_diffseg.imaging.atomic import atomic_write, write_json
+from napari_diffseg.imaging.regrid import LINEAR, NEAREST, regrid
+from napari_diffseg.imaging.save import write_nifti
+from napari_diffseg.runs.export_names import DEFAULT_PATTERN, Names, Style
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    import numpy.typing as npt
+
+    from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.runs.stored_run import StoredRun
+
+What = Literal["mask", "mean", "uncertainty", "expected", "members"]
+EVERYTHING: Final[tuple[What, ...]] = ("mask", "mean", "uncertainty", "expected", "members")
+_TITLES = {
+    "mask": "Consensus of the ensemble",
+    "mean": "Share of the members that hold a voxel",
+    "uncertainty": "Uncertainty of the ensemble",
+    "expected": "Probability of a voxel after one evaluation",
+    "member": "One member of the ensemble",
+}
+
+
+@dataclass(frozen=True)
+class ExportChoice:
+    """What to export, and how.
+
+    Attributes
+    ----------
+    what : tuple of str
+        Of mask, mean, uncertainty, expected and members; a map that the run does not have is left out.
+    style, pattern :
+        How files are named, see `Names`.
+    summary : Summary
+        How members become a mask, and what the uncertainty is.
+    like : Volume or None
+        A grid to resample to; None keeps the source's voxels and header.
+    overwrite : bool
+        Replace files that are there.
+
+    Raises
+    ------
+    BadRequest
+        If there is nothing to export, or the pattern cannot be.
+    """
+
+    what: tuple[What, ...] = EVERYTHING
+    style: Style = Style.PATTERN
+    pattern: str = DEFAULT_PATTERN
+    summary: Summary = field(default_factory=Summary)
+    like: Volume | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [what for what in self.what if what not in EVERYTHING]
+        if unknown or not self.what:
+            raise BadRequest(f"Nothing to export: {', '.join(unknown) or 'no map'}: choose of {', '.join(EVERYTHING)}.")
+
+    def names(self, run: StoredRun) -> Names:
+        """What the run's files are called.
+
+        Raises
+        ------
+        BadRequest
+            If the pattern does not tell them apart.
+        """
+        only = len(self.what) == 1 and self.what != ("members",)
+        return Names(run.record.case, run.labels, self.style, self.pattern, only)
+
+
+def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[Path]:
+    """Write a run's results, each file whole or not at all; every path is told when it is written.
+
+    All names are looked at before the first file is written. `run.json` of the run goes beside, byte for byte. In the
+    BIDS style each image has a sidecar, and the folder a `dataset_description.json` unless it has one.
+
+    Parameters
+    ----------
+    run : StoredRun
+        The run.
+    folder : Path
+        Made where it is not there.
+    choice : ExportChoice
+        What, and how.
+
+    Raises
+    ------
+    BadRequest
+        If it is the folder of the run itself.
+    OutputExists
+        If a file is there already and overwriting was not asked for; nothing has been written then.
+    OutputFailed
+        If a place is full or cannot be written to.
+    """
+    folder = Path(folder)
+    if folder.resolve() == run.folder.resolve():
+        raise BadRequest(f"{folder} is where the run itself is kept: choose another folder.")
+    names = choice.names(run)
+    record = folder / names.record
+    if not choice.overwrite:
+        stems = [folder / name for what, number in _wanted(run, choice) for name in names.of(what, number=number)]
+        endings = (".nii.gz", ".json") if choice.style is Style.BIDS else (".nii.gz",)
+        refuse_existing([*(Path(f"{stem}{ending}") for stem in stems for ending in endings), record])
+    like = choice.like or run.grid
+    for what, number in _wanted(run, choice):
+        maps = _maps(run, choice.summary, what, number)
+        for name, array in zip(names.of(what, number=number), maps, strict=True):
+            path = folder / f"{name}.nii.gz"
+            make_folder(path.parent)
+            order: Literal[0, 1] = NEAREST if array.dtype == np.uint8 else LINEAR
+            write_nifti(path, regrid(array, run.grid, like, order=order), like, overwrite=choice.overwrite)
+            if choice.style is Style.BIDS:
+                sidecar = _sidecar(run, choice, what, number)
+                write_json(folder / f"{name}.json", sidecar, overwrite=choice.overwrite)
+            yield path
+    make_folder(record.parent)
+    atomic_write(record, lambda file: _copy(run.folder / "run.json", file), overwrite=choice.overwrite)
+    if choice.style is Style.BIDS:
+        _describe_dataset(folder)
+    yield record
+
+
+def count_files(run: StoredRun, choice: ExportChoice) -> int:
+    """How many paths `export_run` will tell."""
+    return len(_wanted(run, choice)) * len(run.labels) + 1
+
+
+def _wanted(run: StoredRun, choice: ExportChoice) -> list[tuple[str, int | None]]:
+    """Maps and members to write; the uncertainty of fewer than two members does not exist, nor each expected mask."""
+    there = {"mask": True, "mean": True, "uncertainty": len(run.members) > 1, "expected": run.expected is not None}
+    maps: list[tuple[str, int | None]] = [(what, None) for what, ok in there.items() if ok and what in choice.what]
+    return maps + ([("member", k) for k in run.members] if "members" in choice.what else [])
+
+
+def _maps(run: StoredRun, summary: Summary, what: str, number: int | None) -> npt.NDArray[Any]:
+    """(labels, X, Y, Z): uint8 for masks, float32 for maps."""
+    if number is not None:
+        return run.members[number].astype(np.uint8)
+    if what == "expected":
+        assert run.expected is not None  # it would not have been chosen
+        return run.expected.probability()
+    votes: npt.NDArray[np.uint16] = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
+    smoothed = run.smoothed(votes, smoothing_mm=summary.smoothing_mm)
+    count = len(run.members)
+    match what:
+        case "mask":
+            members = run.members.values()
+            mask = consensus_of(members, votes=votes, count=count, summary=summary, smoothed=smoothed)
+            return mask.astype(np.uint8)
+        case "mean":
+            return mean_of(smoothed, count)
+        case _:
+            return summary.uncertainty(smoothed, count)
+
+
+def _sidecar(run: StoredRun, choice: ExportChoice, what: str, number: int | None) -> dict[str, Any]:
+    summary = choice.summary
+    smoothed = {"SmoothingInMillimetres": run.smoothing_mm(summary)}
+    of_mask = {} if summary.rule is Rule.STAPLE else smoothed
+    more: dict[str, dict[str, Any]] = {
+        "mask": {"Rule": summary.rule.value, "Threshold": summary.threshold, **of_mask},
+        "mean": smoothed,
+        "uncertainty": {"Measure": summary.measure.value, "Units": summary.measure.unit or "1", **smoothed},
+        "member": {"Member": None if number is None else number + 1},
+    }
+    return {
+        "Description": f"{_TITLES[what]}, sampled by a diffusion model",
+        "Manual": False,
+        "Sources": [name for name in run.record.files.values() if name],
+        "SpatialReference": "orig" if choice.like is None else "another image, to which this one was resampled",
+        "Members": len(run.members),
+        **more.get(what, {}),
+    }
+
+
+def _describe_dataset(folder: Path) -> None:
+    """What makes the folder a BIDS derivative; files that are there already are somebody's, and stay."""
+    ours = version("napari-diffseg")
+    description = {
+        "Name": "Lesion segmentations by napari-diffseg",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "napari-diffseg", "Version": ours}],
+    }
+    ignored = b"*_uncertainty.*\n*_run.json\n*_report.html\n*_slice*.png\n"
+    with contextlib.suppress(OutputExists):
+        write_json(folder / "dataset_description.json", description)
+    with contextlib.suppress(OutputExists):
+        atomic_write(folder / ".bidsignore", lambda file: file.write(ignored))
+
+
+def refuse_existing(paths: list[Path]) -> None:
+    """Refuse to replace what is there.
+
+    Raises
+    ------
+    OutputExists
+        If any of the paths exists; the text names the first.
+    """
+    there = [path for path in paths if path.exists()]
+    if there:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise OutputExists(
+            f"{there[0].name}{more} exist in {there[0].parent}: choose another folder, or allow overwriting "
+            "(--overwrite)."
+        )
+
+
+def _copy(source: Path, out: BinaryIO) -> None:
+    with source.open("rb") as file:
+        shutil.copyfileobj(file, out)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises
+    ------
+    OutputFailed
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise OutputFailed(f"{folder} cannot be made: {err.strerror}: choose another place.") from err

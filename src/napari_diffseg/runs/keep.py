@@ -1,0 +1,101 @@
+"""A run whose results are on disk before anybody hears of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.events import Expected, Finished, Sampled, Started
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from napari_diffseg.ensemble.ensemble import Ensemble
+    from napari_diffseg.events import Gaze, SamplingEvent, Segmenter, SegmentRequest
+    from napari_diffseg.runs.run_folder import RunFolder
+
+
+def keep_run(
+    segmenter: Segmenter,
+    folder: RunFolder,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    gaze: Gaze | None = None,
+) -> Generator[SamplingEvent]:
+    """The events of `segmenter` for the folder's case and request, each passed on after its results are written.
+
+    When the iterator is closed early, or the run fails, the finished members stay, the maps of what there is are
+    written, and `run.json` says that the run was cut short.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The engine.
+    folder : RunFolder
+        Where results go; it names case and request.
+    overwrite : bool
+        Whether results that are there may be replaced; they are removed when the new run has started.
+    resume : bool
+        Whether members that are there are taken over, all of them, and only the others sampled; without results it
+        begins anew.
+    gaze : callable, optional
+        The slice that is looked at, for the segmenter.
+
+    Raises
+    ------
+    OutputExists, OutputFailed
+        If the folder holds results already, or cannot be written.
+    BadRequest
+        If all members to resume are there, or what is there was made with other settings.
+    DiffsegError
+        Whatever the engine raises.
+    """
+    folder.check(overwrite=overwrite or resume)
+    resume = resume and folder.has_results()
+    folder = folder.with_all_there() if resume else folder
+    request = _remaining(folder) if resume else folder.request
+    source = _nothing_left(segmenter, folder) if request is None else segmenter.segment(folder.case, request, gaze=gaze)
+    ensemble: Ensemble | None = None
+    finished: Finished | None = None
+    try:
+        for event in source:
+            match event:
+                case Started():
+                    ensemble = folder.resume(event) if resume else folder.begin(event)
+                case Expected():
+                    assert ensemble is not None  # Started comes first
+                    folder.keep_expected(event, ensemble)
+                case Sampled():
+                    assert ensemble is not None  # Started comes first
+                    ensemble.add(event.member, event.slices, event.mask)
+                    folder.keep(event, ensemble)
+                case Finished():
+                    assert ensemble is not None
+                    finished = event
+                    folder.finish(event, ensemble)
+            yield event
+    finally:
+        if finished is None and ensemble is not None:
+            folder.finish(None, ensemble)
+
+
+def _remaining(folder: RunFolder) -> SegmentRequest | None:
+    """The folder's request without the members that are on disk; None if only the maps are to be made, or anew."""
+    folder.check_same_run()
+    done = len(folder.finished_members())
+    request = folder.request
+    if done == request.members:
+        if not folder.is_complete():
+            return None
+        raise BadRequest(f"{folder.folder} has all {done} members already: ask for more members, or use --overwrite.")
+    return request.model_copy(update={"first_member": request.first_member + done, "members": request.members - done})
+
+
+def _nothing_left(segmenter: Segmenter, folder: RunFolder) -> Iterator[SamplingEvent]:
+    """The events of a run all of whose members are on disk, so that only its maps are made."""
+    started = next(iter(segmenter.segment(folder.case, folder.request)))
+    assert isinstance(started, Started)  # the protocol's first event
+    yield replace(started, evaluations=0)
+    yield Finished(started.run_id, started.members, seconds=0.0, batch_size=0)

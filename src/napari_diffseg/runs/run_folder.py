@@ -1,0 +1,381 @@
+"""The folder a run leaves: members as they finish, the maps at the end, and what is needed to make it all again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from itertools import count, takewhile
+from pathlib import Path
+from platform import python_version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_diffseg.ensemble.ensemble import Ensemble
+from napari_diffseg.errors import BadImage, BadRequest, OutputExists, OutputFailed
+from napari_diffseg.imaging.atomic import write_json
+from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.nifti import read_mask
+from napari_diffseg.imaging.save import write_nifti
+from napari_diffseg.runs.expected_file import read_expected
+from napari_diffseg.runs.identity import difference, identity_of
+from napari_diffseg.runs.parts import Part, parts_of, unclaimed
+from napari_diffseg.runs.result_names import MAPS, channel_tails
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from napari_diffseg.checkpoint import Checkpoint
+    from napari_diffseg.ensemble.expected import ExpectedMask
+    from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started
+    from napari_diffseg.imaging.case import Case
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+_PACKAGES = ("napari-diffseg", "torch", "numpy", "nibabel", "scipy")
+
+
+@dataclass(eq=False)
+class RunFolder:
+    """One case's results on disk; a member is written, whole, before anybody hears that it is finished.
+
+    ```
+    FOLDER/mask.nii.gz  mean.nii.gz  uncertainty.nii.gz  run.json  members/member-001.nii.gz ...
+    ```
+
+    With checkpoints that tell one, `expected.nii.gz` is the probability of each voxel after one evaluation. With
+    several mask channels each file has the channel in its name, as in `mask_tumour-core.nii.gz`. Member number k (from
+    0) is `member-{k + 1:03d}`. `run.json` says `running` from the first moment and `complete` at the very end, so a
+    run that was cut short is recognised and can be resumed.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when the first file is written.
+    case, checkpoint, request :
+        What the run is made of; they go into `run.json`.
+    """
+
+    folder: Path
+    case: Case
+    checkpoint: Checkpoint
+    request: SegmentRequest
+    _started: Started | None = field(default=None, init=False, repr=False)
+    _earlier: tuple[Part, ...] = field(default=(), init=False, repr=False)
+    _began: str = field(default="", init=False, repr=False)
+    _clock: float = field(default=0.0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.folder)
+
+    def check(self, *, overwrite: bool = False) -> None:
+        """Refuse early what would fail late: results that are there, a place that cannot be written.
+
+        Raises
+        ------
+        OutputExists
+            If the folder holds results and overwriting was not asked for.
+        OutputFailed
+            If the folder is a file, or its nearest existing parent cannot be written to.
+        BadRequest
+            If the case's own images lie in the folder.
+        """
+        self._check_apart()
+        if _exists(self.folder) and not self.folder.is_dir():
+            raise OutputFailed(f"{self.folder} is a file, not a folder: choose another place for the results.")
+        if not overwrite and (found := self._own_files()):
+            state = "an unfinished run" if self.status() == "running" else "results"
+            more = "--resume to finish it, or --overwrite" if state == "an unfinished run" else "--overwrite"
+            raise OutputExists(f"{self.folder} holds {state} ({found[0].name}): give another place, or {more}.")
+        _check_writable(self.folder)
+
+    def has_results(self) -> bool:
+        """Whether files of a run, finished or not, are here."""
+        return bool(self._own_files())
+
+    def is_complete(self) -> bool:
+        """Whether all members of this request are here, more perhaps, and the maps of what is here, smoothed as asked.
+
+        Raises
+        ------
+        BadRequest
+            If the run here was made with another checkpoint, other images or other settings.
+        """
+        if self.status() != "complete":
+            return False
+        self.check_same_run()
+        record = self._record() or {}
+        asked = self.checkpoint.recipe.smoothing_mm
+        by = _smoothed_by(has_expected=self._has_expected())
+        is_summed_up = record.get("smoothing_mm", 0.0) == asked and (not asked or record.get("smoothed_by") == by)
+        return is_summed_up and len(self.finished_members()) == self.request.members
+
+    def status(self) -> str | None:
+        """What `run.json` says of the run: 'running', 'complete', or None where there is no readable one."""
+        record = self._record()
+        return None if record is None else str(record.get("status"))
+
+    def begin(self, started: Started) -> Ensemble:
+        """Remove results of an earlier run, write `run.json` with the status 'running'; the ensemble, still empty."""
+        for old in self._own_files():
+            _remove(old)
+        ensemble = Ensemble.for_run(started)
+        self._open(started, ensemble, earlier=())
+        return ensemble
+
+    def resume(self, started: Started) -> Ensemble:
+        """Take up an unfinished or smaller run of the same settings; the ensemble holds its whole members.
+
+        Raises
+        ------
+        BadRequest
+            If the folder's run was made with another checkpoint, other images or other settings, or a member or the
+            expected mask in it is damaged.
+        """
+        self.check_same_run()
+        ensemble = Ensemble.for_run(started)
+        for k in self.finished_members():
+            ensemble.add(k, started.slices, self._read_member(k, started))
+        if self._has_expected():
+            ensemble.expected = self._read_expected(started)
+        self._open(started, ensemble, earlier=parts_of(self._record() or {}, ensemble.members))
+        return ensemble
+
+    def finished_members(self) -> tuple[int, ...]:
+        """Numbers of the members on disk from the request's first on, without a gap."""
+        return tuple(takewhile(self.holds_member, self.request.member_numbers))
+
+    def with_all_there(self) -> RunFolder:
+        """The same folder, for as many members as are here where the request asks for fewer."""
+        there = sum(1 for _ in takewhile(self.holds_member, count(self.request.first_member)))
+        if there <= self.request.members:
+            return self
+        return replace(self, request=self.request.model_copy(update={"members": there}))
+
+    def holds_member(self, number: int) -> bool:
+        """Whether the member, counted from 0, is on disk in every mask channel."""
+        return all(p.exists() for p in self._paths("members/member", number=number))
+
+    def keep(self, event: Sampled, ensemble: Ensemble) -> None:
+        """Write the event's member if `ensemble`, which has it already, holds it whole now."""
+        if ensemble.is_complete(event.member):
+            self._write("members/member", ensemble.member(event.member), number=event.member)
+
+    def keep_expected(self, event: Expected, ensemble: Ensemble) -> None:
+        """Let the ensemble know what is expected, and write it once it is complete; what an earlier part knew stays."""
+        ensemble.expect(event.slices, event.probability)
+        expected = ensemble.expected
+        if expected is not None and expected.is_complete and not self._has_expected():
+            self._write("expected", expected.probability())
+
+    def _has_expected(self) -> bool:
+        return all(p.exists() for p in self._paths("expected"))
+
+    def finish(self, finished: Finished | None, ensemble: Ensemble) -> None:
+        """Write the maps of the whole members and `run.json`, which stays 'running' without `finished`.
+
+        The uncertainty of fewer than two members does not exist and is not written.
+
+        Raises
+        ------
+        OutputFailed
+            If the place is full or cannot be written; files that are complete stay.
+        """
+        ensemble = ensemble.whole()
+        if ensemble.count:
+            self._write("mask", ensemble.consensus())
+            self._write("mean", ensemble.mean())
+        if ensemble.count >= 2:
+            self._write("uncertainty", ensemble.variance())
+        self._write_record("running" if finished is None else "complete", ensemble, finished)
+
+    def _open(self, started: Started, ensemble: Ensemble, *, earlier: tuple[Part, ...]) -> None:
+        self._started, self._clock, self._earlier = started, time.monotonic(), earlier
+        self._began = datetime.now(UTC).isoformat(timespec="seconds")
+        self._make_folder()
+        self._write_record("running", ensemble, None)
+
+    def _make_folder(self) -> None:
+        try:
+            (self.folder / "members").mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise OutputFailed(f"{self.folder} cannot be made: {err.strerror}: choose another place.") from err
+
+    def _paths(self, stem: str, *, number: int | None = None) -> list[Path]:
+        tail = "" if number is None else f"-{number + 1:03d}"
+        channels = channel_tails(self.checkpoint.recipe.labels)
+        return [self.folder / f"{stem}{channel}{tail}.nii.gz" for channel in channels]
+
+    def _own_files(self) -> list[Path]:
+        """Files of an earlier run here, `run.json` first; what people keep beside them is not among them."""
+        channels = dict.fromkeys((*channel_tails(self.checkpoint.recipe.labels), *channel_tails(self._old_labels())))
+        patterns = ["run.json", *(f"{stem}{c}.nii.gz" for stem in MAPS for c in channels)]
+        patterns += [f"members/member{c}-[0-9]*.nii.gz" for c in channels]
+        return [p for pattern in patterns for p in sorted(self.folder.glob(pattern))]
+
+    def _old_labels(self) -> list[str]:
+        """Mask channels of the run that is here, as far as its record says."""
+        recipe = (self._record() or {}).get("recipe")
+        labels = recipe.get("labels") if isinstance(recipe, dict) else None
+        return [str(label) for label in labels] if isinstance(labels, list) else []
+
+    def _check_apart(self) -> None:
+        """Beside the images, a result would be taken for the case's own mask, and might replace it."""
+        here = os.path.realpath(self.folder)
+        volumes = (*self.case.volumes.values(), self.case.reference)
+        for path in (v.path for v in volumes if v is not None and v.path is not None):
+            if os.path.realpath(path.parent) == here:
+                raise BadRequest(
+                    f"{self.folder} is the folder of the case's own images ({shown_name(path)}): "
+                    "choose another place for the results."
+                )
+
+    def _write(self, stem: str, maps: npt.NDArray[Any], *, number: int | None = None) -> None:
+        for path, array in zip(self._paths(stem, number=number), maps, strict=True):
+            write_nifti(path, array, self.case.grid_volume, overwrite=True)
+
+    def _read_member(self, number: int, started: Started) -> npt.NDArray[np.bool_]:
+        volumes = [_read_own(p, started.source_shape) for p in self._paths("members/member", number=number)]
+        slabs = [np.moveaxis(v, started.slice_axis, 0)[list(started.slices)] for v in volumes]
+        return np.stack(slabs)
+
+    def _read_expected(self, started: Started) -> ExpectedMask:
+        try:
+            return read_expected(self._paths("expected"), started)
+        except BadImage as err:
+            path = self._paths("expected")[0]
+            raise BadRequest(
+                f"{path} cannot be taken over ({err}) Delete it, and --resume goes on without it."
+            ) from err
+
+    def _record(self) -> dict[str, Any] | None:
+        try:
+            record = json.loads((self.folder / "run.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return record if isinstance(record, dict) else None
+
+    def check_same_run(self) -> None:
+        """Refuse to add to what is not there, or was made of something else.
+
+        Raises
+        ------
+        BadRequest
+            If the folder's run was made with another checkpoint, other images or other settings, or there is none.
+        """
+        record = self._record()
+        if record is None:
+            raise BadRequest(f"{self.folder} holds no readable run.json: nothing to resume there; use --overwrite.")
+        if other := difference(self._identity(), record):
+            raise BadRequest(f"{self.folder} was made with {other}: resume with the same, or use --overwrite.")
+
+    def _identity(self) -> dict[str, Any]:
+        return identity_of(self.case, self.checkpoint, self.request)
+
+    def _write_record(self, status: str, ensemble: Ensemble, finished: Finished | None) -> None:
+        assert self._started is not None  # begin() or resume() came first
+        s = self._started
+        parts = (*self._earlier, self._present_part(s, ensemble, finished))
+        record = {
+            "format": FORMAT,
+            "status": status,
+            "case": self.case.id,
+            **self._identity(),
+            "checkpoint": {
+                "file": shown_name(self.checkpoint.path),
+                "guesses": list(self.checkpoint.guesses),
+                "overrides": dict(self.checkpoint.overrides),
+            },
+            "files": {name: shown_name(v.path) if v.path else None for name, v in self.case.volumes.items()},
+            "resampled": {name: v.resampled_to for name, v in self.case.volumes.items() if v.resampled_to is not None},
+            "request": self.request.model_dump(mode="json"),
+            "members": list(ensemble.members),
+            "seeds": "noise of member k on source slice i: napari_diffseg.diffusion.noise.member_seed(seed, k, i)",
+            "slice_axis": s.slice_axis,
+            "slices": list(s.slices),
+            "slices_without_brain": sorted(set(s.slices) - set(s.sampled)),
+            "uncertainty": "unbiased variance of the binary members" + (", smoothed" if s.smoothing_mm else ""),
+            "smoothing_mm": s.smoothing_mm,
+            "smoothed_by": _smoothed_by(has_expected=self._has_expected()),
+            "device": s.device,
+            "precision": s.precision,
+            "sampler": s.sampler,
+            "timesteps": s.timesteps,
+            "batch_size": parts[-1].batch_size,
+            "warnings": list(s.warnings),
+            "versions": parts[-1].versions,
+            "began": parts[0].began,
+            "seconds": round(sum(part.seconds for part in parts), 3),
+            "parts": [part.model_dump(mode="json") for part in parts],
+        }
+        write_json(self.folder / "run.json", record, overwrite=True)
+
+    def _present_part(self, started: Started, ensemble: Ensemble, finished: Finished | None) -> Part:
+        return Part(
+            began=self._began,
+            seconds=round(time.monotonic() - self._clock, 3),
+            members=unclaimed(ensemble.members, self._earlier),
+            device=started.device,
+            precision=started.precision,
+            batch_size=finished.batch_size if finished is not None else None,
+            versions={"python": python_version(), **{name: _version(name) for name in _PACKAGES}},
+        )
+
+
+def _smoothed_by(*, has_expected: bool) -> str:
+    """What votes for a neighbourhood where votes are smoothed."""
+    return "what the run expected" if has_expected else "share of the members"
+
+
+def _check_writable(folder: Path) -> None:
+    """Make and remove a file in the folder, or in its nearest parent that exists."""
+    place = next(p for p in (folder, *folder.absolute().parents) if os.path.isdir(p))
+    probe = place / f".napari-diffseg-{time.monotonic_ns()}.part"
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as err:
+        raise OutputFailed(f"{place} cannot be written to: {err.strerror}: choose another place.") from err
+
+
+def _exists(folder: Path) -> bool:
+    try:
+        os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as err:
+        raise OutputFailed(f"{folder} cannot be used: {err.strerror}: choose another place.") from err
+    return True
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as err:
+        raise OutputFailed(f"{path} cannot be replaced: {err.strerror}: choose another place.") from err
+
+
+def _read_own(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
+    """A member that an earlier run wrote, (X, Y, Z)."""
+    try:
+        mask = read_mask(path).data
+    except BadImage as err:
+        raise BadRequest(f"{path} cannot be taken over ({err}) Delete it, and --resume samples it again.") from err
+    if mask.shape != shape:
+        raise BadRequest(
+            f"{path} is {mask.shape} voxels, but the case is {shape}: delete it, and --resume samples it again."
+        )
+    return mask.astype(np.bool_)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

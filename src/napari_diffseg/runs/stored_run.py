@@ -1,0 +1,301 @@
+"""A run read back from its folder: its record, its members, and the grid they lie on."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_diffseg.ensemble.ensemble import Ensemble
+from napari_diffseg.ensemble.smoothing import Smoothing
+from napari_diffseg.errors import BadCase, BadImage
+from napari_diffseg.events import Sampled, Started, make_request
+from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.nifti import read_mask
+from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM, describe_validation
+from napari_diffseg.runs.expected_file import read_expected
+from napari_diffseg.runs.result_names import channel_tails
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from napari_diffseg.ensemble.expected import ExpectedMask
+    from napari_diffseg.ensemble.smoothing import Votes
+    from napari_diffseg.ensemble.summary import Summary
+    from napari_diffseg.imaging.volume import Volume
+
+_LARGEST_RECORD = 16_000_000
+_NUMBERED = re.compile(r"-(\d{3,6})\.nii\.gz$")
+
+
+class _StoredRecipe(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    labels: tuple[str, ...] = Field(min_length=1, max_length=255)
+    modalities: tuple[str, ...] = ()
+
+
+class StoredRecord(BaseModel):
+    """What is needed of a `run.json` to show its run again; the rest of the file is left alone.
+
+    Attributes
+    ----------
+    status : str
+        'running' for a run that was cut short.
+    case : str
+        The case's name.
+    recipe : object with `labels` and `modalities`
+        Names of the mask channels, and of all images that the network takes.
+    slice_axis, slices, slices_without_brain :
+        What was sampled, in source indices.
+    request : dict
+        The settings as they were asked for.
+    inputs, files : dict
+        Digest and file name of each modality.
+    sampler, timesteps, device, precision :
+        How it was sampled.
+    checkpoint_digest : str
+        Of which network.
+    smoothing_mm : float
+        Over which votes were smoothed.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    format: Literal[1]
+    status: Literal["running", "complete"]
+    case: str
+    recipe: _StoredRecipe
+    slice_axis: Literal[0, 1, 2]
+    slices: tuple[int, ...] = Field(min_length=1)
+    slices_without_brain: tuple[int, ...] = ()
+    request: dict[str, Any] = {}
+    inputs: dict[str, str] = {}
+    files: dict[str, str | None] = {}
+    sampler: str = ""
+    timesteps: int = 1
+    device: str = ""
+    precision: str = ""
+    checkpoint_digest: str = ""
+    smoothing_mm: float = Field(0.0, ge=0, le=HIGHEST_SMOOTHING_MM)
+    began: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRun:
+    """A run that lies in a folder, as `RunFolder` wrote it.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it lies.
+    record : StoredRecord
+        Its `run.json`.
+    grid : Volume
+        A volume with the affine and header that its files have; its array is that of one member.
+    members : mapping of int to ndarray, (labels, X, Y, Z), bool
+        The whole members, by their number from 0, in the voxel order of the grid.
+    expected : ExpectedMask or None
+        What the run expected, where it had that of every slice.
+    notes : tuple of str
+        What could not be read, in sentences.
+    """
+
+    folder: Path
+    record: StoredRecord
+    grid: Volume
+    members: dict[int, npt.NDArray[np.bool_]]
+    expected: ExpectedMask | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the mask channels."""
+        return self.record.recipe.labels
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run came to its end."""
+        return self.record.status == "complete"
+
+    @cached_property
+    def started(self) -> Started:
+        """The event with which the run began, of the members that are there; nothing is left to evaluate."""
+        r = self.record
+        empty = set(r.slices_without_brain)
+        return Started(
+            run_id=f"stored {self.folder.name}",
+            case_id=r.case,
+            device=r.device,
+            precision=r.precision,
+            sampler=r.sampler,
+            timesteps=r.timesteps,
+            members=tuple(self.members),
+            slices=r.slices,
+            sampled=tuple(s for s in r.slices if s not in empty),
+            slice_axis=r.slice_axis,
+            source_shape=self.grid.shape,
+            labels=self.labels,
+            evaluations=0,
+            window=make_request({"window": r.request.get("window")}).window_in(self._plane),
+            spacing_mm=self.grid.spacing_mm,
+            smoothing_mm=r.smoothing_mm,
+        )
+
+    @property
+    def _plane(self) -> tuple[int, int]:
+        height, width = (n for axis, n in enumerate(self.grid.shape) if axis != self.record.slice_axis)
+        return height, width
+
+    @cached_property
+    def sampled(self) -> tuple[Sampled, ...]:
+        """One event a member, as the run told them, each with all slices."""
+        s = self.started
+        rows = list(s.slices)
+        return tuple(
+            Sampled(s.run_id, k, s.slices, np.moveaxis(member, s.slice_axis + 1, 1)[:, rows])
+            for k, member in self.members.items()
+        )
+
+    def ensemble(self) -> Ensemble:
+        """The ensemble of all members that are there."""
+        ensemble = Ensemble.for_run(self.started)
+        if self.expected is not None:
+            ensemble.expected = self.expected
+        for event in self.sampled:
+            ensemble.add(event.member, event.slices, event.mask)
+        return ensemble
+
+    def smoothing_mm(self, summary: Summary) -> float:
+        """The Gaussian over which votes are smoothed, in mm: what a summary asks for, or the run's own."""
+        return self.record.smoothing_mm if summary.smoothing_mm is None else summary.smoothing_mm
+
+    def smoothed(self, votes: Votes, *, smoothing_mm: float | None = None) -> Votes:
+        """Votes of all members, (labels, X, Y, Z), smoothed over so many mm; by default as the run's own maps are.
+
+        Parameters
+        ----------
+        votes : ndarray, (labels, X, Y, Z), int
+            Of each label, or (1, X, Y, Z) of any of them.
+        smoothing_mm : float, optional
+            Standard deviation of the Gaussian.
+        """
+        started, count = self.started, len(self.members)
+        smoothing = Smoothing.of_run(started, smoothing_mm)
+        return smoothing.on_volume(
+            votes, count, slice_axis=started.slice_axis, slices=started.slices, expected=self.expected
+        )
+
+
+def find_runs(folder: Path) -> tuple[Path, ...]:
+    """The folder itself, or, where it is none of a run, those in it that are: `predict` leaves one for each case.
+
+    Reading the folder says what is wrong where there is neither.
+    """
+    inside = () if (folder / "run.json").exists() else tuple(sorted(path.parent for path in folder.glob("*/run.json")))
+    return inside or (folder,)
+
+
+def read_run(folder: Path | str, *, check_stop: Callable[[], None] = lambda: None) -> StoredRun:
+    """Read a run's folder, finished or cut short; a member or expected mask that is damaged is left out and noted.
+
+    Parameters
+    ----------
+    folder : Path
+        As `napari-diffseg predict` and the panel leave it.
+    check_stop : callable
+        Called before each member is read; what it raises ends the reading.
+
+    Raises
+    ------
+    BadCase
+        If the folder holds no run, none that this version can read, or no whole member.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    grid: Volume | None = None
+    members: dict[int, npt.NDArray[np.bool_]] = {}
+    notes: list[str] = []
+    for number, paths in _member_files(folder, record.recipe.labels).items():
+        check_stop()
+        try:
+            volumes = [read_mask(p) for p in paths]
+            grid = grid or replace(volumes[0], path=None)
+            members[number] = _member(volumes, grid, paths[0])
+        except BadImage as err:
+            notes.append(f"Member {number + 1} is left out: {err}")
+    if grid is None or not members:
+        raise BadCase(" ".join([f"{folder} holds a run without a whole member: run it again.", *notes]))
+    if not 0 <= min(record.slices) <= max(record.slices) < grid.shape[record.slice_axis]:
+        raise BadCase(f"{folder}: run.json speaks of slices that its members do not have: choose another run.")
+    run = StoredRun(folder, record, grid, members)
+    check_stop()
+    try:
+        run = replace(run, expected=_expected(run))
+    except BadImage as err:
+        notes.append(f"The expected mask is left out, so smoothed maps follow the members alone: {err}")
+    return replace(run, notes=tuple(notes))
+
+
+def _expected(run: StoredRun) -> ExpectedMask | None:
+    paths = [run.folder / f"expected{tail}.nii.gz" for tail in channel_tails(run.labels)]
+    return read_expected(paths, run.started) if all(p.exists() for p in paths) else None
+
+
+def read_record(folder: Path) -> StoredRecord:
+    """The `run.json` of a folder.
+
+    Raises
+    ------
+    BadCase
+        If there is none, or it cannot be read, or is of another form.
+    """
+    path = Path(folder) / "run.json"
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_RECORD)
+        return StoredRecord.model_validate(json.loads(text))
+    except FileNotFoundError as err:
+        raise BadCase(f"{folder} holds no run.json, so no run: choose the folder that a run left.") from err
+    except OSError as err:
+        raise BadCase(f"{path} cannot be read: {err.strerror}: allow reading it, or choose another run.") from err
+    except ValidationError as err:
+        raise BadCase(
+            f"{path} is not the record of a run that this version reads ({describe_validation(err)}): "
+            "choose another run, or a newer version."
+        ) from err
+    except (ValueError, RecursionError) as err:
+        raise BadCase(f"{path} is damaged: choose another run.") from err
+
+
+def count_members(folder: Path, record: StoredRecord) -> int:
+    """How many members of a run have their files, by their names alone."""
+    return len(_member_files(folder, record.recipe.labels))
+
+
+def _member_files(folder: Path, labels: tuple[str, ...]) -> dict[int, list[Path]]:
+    """Files of each member that has one for every channel, by its number from 0, increasing."""
+    tails = channel_tails(labels)
+    found = {}
+    for first in sorted(folder.glob(f"members/member{tails[0]}-[0-9]*.nii.gz")):
+        match = _NUMBERED.search(first.name)
+        if match is None or match[1] == "000":
+            continue
+        paths = [folder / "members" / f"member{tail}-{match[1]}.nii.gz" for tail in tails]
+        if all(p.exists() for p in paths):
+            found[int(match[1]) - 1] = paths
+    return dict(sorted(found.items()))
+
+
+def _member(volumes: list[Volume], grid: Volume, path: Path) -> npt.NDArray[np.bool_]:
+    if any(v.shape != grid.shape for v in volumes):
+        raise BadImage(f"{shown_name(path)} has another shape than the members before it: delete it.")
+    return np.stack([v.data.astype(np.bool_) for v in volumes])

@@ -1,0 +1,43 @@
+"""A network made ready for sampling, in the way that suits its device and its size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_diffseg.networks.fast_unet import FastUNet
+from napari_diffseg.networks.graphed_unet import GraphedUNet
+from napari_diffseg.networks.unet import to_inference
+from napari_diffseg.segmenting.device.memory import shares_out_rows
+from napari_diffseg.segmenting.device.row_parallel import RowParallel
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_diffseg.networks.unet import UNet
+
+Prepared = FastUNet | GraphedUNet | RowParallel
+
+
+def prepare(network: UNet, size: tuple[int, int], *, device: torch.device, dtype: torch.dtype) -> Prepared:
+    """Bring a network to its device, and choose how its rows are evaluated there.
+
+    On a processor the threads share out the rows where a step has several, and each operation where a single row is
+    work enough. The choice does not depend on the batch, so a row's numbers do not either.
+
+    Parameters
+    ----------
+    network : UNet
+        Is changed as `to_inference` does, and must not change afterwards.
+    size : tuple of int
+        Rows and columns of a slice.
+    device : torch.device
+        Where it will be evaluated.
+    dtype : torch.dtype
+        float32 or bfloat16.
+    """
+    fast = FastUNet(to_inference(network, dtype).to(device))
+    if device.type == "cuda":
+        return GraphedUNet(fast)
+    if device.type == "cpu" and shares_out_rows(network.config, size):
+        return RowParallel(fast)
+    return fast

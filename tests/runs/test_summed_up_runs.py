@@ -1,0 +1,120 @@
+"""What the maps on disk are made of: a run's members, and what it expected, smoothed as its checkpoint says."""
+
+import json
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from kept_runs import keep, load, make_folder
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.runs.stored_run import read_run
+
+
+@pytest.fixture
+def smooth(tiny_checkpoint):
+    """The tiny checkpoint, with neighbourhoods that vote."""
+    return replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"smoothing_mm": 1.5}))
+
+
+def test_a_run_is_summed_up_as_its_checkpoint_says_and_read_back_alike(tiny_case, smooth, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, smooth), smooth)
+    mean, mask = (load(tmp_path / "run" / f"{what}.nii.gz") for what in ("mean", "mask"))
+    stored = read_run(tmp_path / "run")
+    np.testing.assert_array_equal(stored.ensemble().mean()[0], mean)
+    np.testing.assert_array_equal(mask, mean > 0.5)
+    alone = np.mean([member[0] for member in stored.members.values()], axis=0)
+    assert np.abs(mean - alone).max() > 0.05
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["smoothing_mm"] == 1.5
+
+
+def test_members_of_another_smoothing_are_the_same_and_can_be_added_to(tiny_case, tiny_checkpoint, smooth, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint)
+    keep(make_folder(tmp_path / "run", tiny_case, smooth), smooth, resume=True)
+    keep(make_folder(tmp_path / "whole", tiny_case, smooth), smooth)
+    for name in ("mask", "mean", "uncertainty", "members/member-001"):
+        np.testing.assert_array_equal(
+            load(tmp_path / "run" / f"{name}.nii.gz"), load(tmp_path / "whole" / f"{name}.nii.gz")
+        )
+
+
+def test_a_finished_run_is_summed_up_anew_where_another_smoothing_is_asked(
+    tiny_case, tiny_checkpoint, smooth, tmp_path
+):
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
+    folder = make_folder(tmp_path / "run", tiny_case, smooth)
+    assert make_folder(tmp_path / "run", tiny_case, tiny_checkpoint).is_complete()
+    assert not folder.is_complete()
+    keep(folder, smooth, resume=True)
+    assert folder.is_complete()
+    np.testing.assert_array_equal(
+        load(tmp_path / "run" / "mean.nii.gz"), read_run(tmp_path / "run").ensemble().mean()[0]
+    )
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["smoothing_mm"] == 1.5
+
+
+def test_the_expected_mask_is_there_before_a_member_is_and_the_same_whatever_the_resume(tiny_case, smooth, tmp_path):
+    keep(make_folder(tmp_path / "once", tiny_case, smooth), smooth)
+    whole = load(tmp_path / "once" / "expected.nii.gz")
+    cut = make_folder(tmp_path / "cut", tiny_case, smooth, members=1)
+    keep(cut, smooth, stop_after=2)  # started, first step, what it expects
+    assert not cut.finished_members()
+    np.testing.assert_allclose(load(tmp_path / "cut" / "expected.nii.gz"), whole, atol=1e-5)
+    before = (tmp_path / "once" / "expected.nii.gz").read_bytes()
+    keep(make_folder(tmp_path / "once", tiny_case, smooth, members=5), smooth, resume=True)
+    assert (tmp_path / "once" / "expected.nii.gz").read_bytes() == before
+    assert 0 < whole.max() <= 1
+    keep(make_folder(tmp_path / "five", tiny_case, smooth, members=5), smooth)
+    for name in ("mask", "mean", "uncertainty"):  # joined by what the first part expected
+        np.testing.assert_array_equal(
+            load(tmp_path / "once" / f"{name}.nii.gz"), load(tmp_path / "five" / f"{name}.nii.gz")
+        )
+
+
+def test_a_damaged_expected_mask_is_refused_until_it_is_deleted_and_then_done_without(tiny_case, smooth, tmp_path):
+    folder = tmp_path / "run"
+    keep(make_folder(folder, tiny_case, smooth, members=2), smooth)
+    (folder / "expected.nii.gz").write_bytes(b"broken")
+    more = make_folder(folder, tiny_case, smooth, members=3)
+    with pytest.raises(BadRequest, match=r"expected\.nii\.gz cannot be taken over .*Delete it"):
+        keep(more, smooth, resume=True)
+    (folder / "expected.nii.gz").unlink()
+    keep(more, smooth, resume=True)
+    assert not (folder / "expected.nii.gz").exists()  # the third member's would be another
+    assert json.loads((folder / "run.json").read_text())["smoothed_by"] == "share of the members"
+    stored = read_run(folder)
+    np.testing.assert_array_equal(stored.ensemble().mean()[0], load(folder / "mean.nii.gz"))
+
+
+def test_a_run_cut_short_before_all_is_expected_ends_as_one_in_one_go(tiny_case, smooth, tmp_path):
+    cut = make_folder(tmp_path / "cut", tiny_case, smooth, members=2, batch_size=1)
+    keep(cut, smooth, stop_after=3)
+    assert not (tmp_path / "cut" / "expected.nii.gz").exists()
+    keep(make_folder(tmp_path / "cut", tiny_case, smooth, members=2, batch_size=1), smooth, resume=True)
+    keep(make_folder(tmp_path / "whole", tiny_case, smooth, members=2, batch_size=1), smooth)
+    for name in ("expected", "mask", "mean", "uncertainty"):
+        np.testing.assert_array_equal(
+            load(tmp_path / "cut" / f"{name}.nii.gz"), load(tmp_path / "whole" / f"{name}.nii.gz")
+        )
+
+
+def test_maps_of_a_run_that_were_made_before_it_was_known_what_it_expects_are_made_anew(tiny_case, smooth, tmp_path):
+    folder = make_folder(tmp_path / "run", tiny_case, smooth)
+    keep(folder, smooth)
+    assert folder.is_complete()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record.pop("smoothed_by") == "what the run expected"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    assert not folder.is_complete()
+    keep(folder, smooth, resume=True)
+    assert folder.is_complete()
+
+
+def test_an_expected_mask_that_is_zero_throughout_is_taken_over(tiny_case, tiny_checkpoint, tmp_path):
+    folder = make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2)
+    keep(folder, tiny_checkpoint)
+    path = tmp_path / "run" / "expected.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros(nib.load(path).shape, np.float32), nib.load(path).affine), path)
+    keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=3), tiny_checkpoint, resume=True)
+    assert not read_run(tmp_path / "run").expected.probability().any()

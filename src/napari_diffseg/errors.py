@@ -4,9 +4,47 @@ None derives from `RuntimeError`: a napari generator worker drops those without 
 errors are `RuntimeError`s, so the two must never be confused.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What a user can change so that it works, for a front end to name in its own way.
+
+    Attributes
+    ----------
+    setting : str
+        Name of the setting as Python has it, such as `overwrite`, `channels` or `resample`.
+    value : str
+        A value that would do, such as `flair,t1`; empty where the setting is a switch, or the user chooses.
+    """
+
+    setting: str
+    value: str = ""
+
 
 class DiffsegError(Exception):
-    """Base of all errors that are meant to be read by a user; its text is complete without a traceback."""
+    """Base of all errors that are meant to be read by a user; its text is complete without a traceback.
+
+    The text says what is wrong, where, and what to do, and names neither options nor buttons: command line and panel
+    add theirs, from the remedies.
+
+    Parameters
+    ----------
+    text : str
+        One sentence or two.
+    *remedies : Remedy
+        Settings that would help, most likely first.
+    """
+
+    def __init__(self, text: str = "", *remedies: Remedy) -> None:
+        super().__init__(text, *remedies)  # all in `args`, so that it crosses a pickle
+        self.remedies = remedies
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class BadImage(DiffsegError):

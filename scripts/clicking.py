@@ -109,7 +109,7 @@ def newcomer(*, width: int, height: int) -> Iterator[tuple[Any, Any, Path]]:
     import napari
 
     from napari_diffseg.plugin.background.worker import end_all, launch
-    from napari_diffseg.plugin.panel.panel import panel, remembered
+    from napari_diffseg.plugin.panel import panel, remembered
     from napari_diffseg.plugin.session.session import Session
 
     with tempfile.TemporaryDirectory() as place:

@@ -8,8 +8,8 @@ from napari.utils import progress
 from qtpy.QtGui import QMovie
 from qtpy.QtWidgets import QApplication, QLabel, QWidget
 
+from napari_diffseg.plugin.panel import activity
 from napari_diffseg.plugin.panel.activity import Activity
-from napari_diffseg.plugin.panel.panel import activity
 from napari_diffseg.plugin.session.task import Phase
 from plugin_fakes import ready
 

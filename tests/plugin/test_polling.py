@@ -3,7 +3,7 @@
 import pytest
 from qtpy.QtCore import QTimer
 
-from napari_diffseg.plugin.panel.panel import polling
+from napari_diffseg.plugin.panel import polling
 from napari_diffseg.plugin.panel.polling import Polling
 
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from napari_diffseg.events import SegmentRequest, Started
+from napari_diffseg.segmenting.device import threads as threads_module
 from napari_diffseg.segmenting.device.choose_device import resolve_precision
-from napari_diffseg.segmenting.device.choose_device import threads as threads_module
 from napari_diffseg.segmenting.device.heap import freed_memory_kept
 from napari_diffseg.segmenting.device.threads import one_thread_each, resolve_threads, threads_used
 from napari_diffseg.segmenting.segmenter import LocalSegmenter

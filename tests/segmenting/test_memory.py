@@ -7,7 +7,7 @@ import torch
 
 from builders import PAPER_NETWORK
 from napari_diffseg.networks.config import UNetConfig
-from napari_diffseg.segmenting.device.choose_device import memory
+from napari_diffseg.segmenting.device import memory
 from napari_diffseg.segmenting.device.memory import ROWS_AT_A_TIME, choose_batch_size, flop_per_row
 
 SMALL = UNetConfig(

@@ -16,7 +16,7 @@ from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, S
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.segmenting import run as run_module
-from napari_diffseg.segmenting.device.choose_device import threads as threads_module
+from napari_diffseg.segmenting.device import threads as threads_module
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 

@@ -6,8 +6,8 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from napari_diffseg.evaluation.report import figures
 from napari_diffseg.evaluation.report.html import NO_DEVICE, bullets, definitions, number, table, whole_page
-from napari_diffseg.evaluation.report.report import figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

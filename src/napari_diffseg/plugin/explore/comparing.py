@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from napari_diffseg.plugin.background.job import Job
     from napari_diffseg.plugin.background.mailbox import Mailbox
+    from napari_diffseg.plugin.session.run_entry import RunEntry
     from napari_diffseg.plugin.session.session import Session
-    from napari_diffseg.plugin.session.session.run_entry import RunEntry
     from napari_diffseg.runs.stored_run import StoredRun
 
 

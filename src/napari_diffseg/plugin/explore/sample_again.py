@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_diffseg.plugin.layers.result_view import ResultView
+    from napari_diffseg.plugin.session.run_entry import RunEntry
     from napari_diffseg.plugin.session.session import Session
-    from napari_diffseg.plugin.session.session.run_entry import RunEntry
 
 
 def record_of(session: Session, view: ResultView) -> RunEntry | None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from napari_diffseg.plugin.layers.result_layers import ResultLayers
     from napari_diffseg.plugin.layers.result_view import ResultView
+    from napari_diffseg.plugin.session.run_entry import RunEntry
     from napari_diffseg.plugin.session.session import Session
-    from napari_diffseg.plugin.session.session.run_entry import RunEntry
     from napari_diffseg.plugin.widgets.what_if_box import WhatIfBox
     from napari_diffseg.segmenting.what_if import Change
 

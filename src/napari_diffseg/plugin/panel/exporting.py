@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.plugin.session.run_entry import RunEntry
     from napari_diffseg.plugin.session.session import Session
-    from napari_diffseg.plugin.session.session.run_entry import RunEntry
     from napari_diffseg.plugin.widgets.case_box import CaseBox
     from napari_diffseg.plugin.widgets.result_box import ResultBox
     from napari_diffseg.plugin.widgets.run_box import RunBox

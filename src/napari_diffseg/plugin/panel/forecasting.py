@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from napari_diffseg.events import SegmentRequest
     from napari_diffseg.plugin.background.mailbox import Timed
     from napari_diffseg.plugin.panel.remembered import Remembered
+    from napari_diffseg.plugin.session.run_plan import RunPlan
     from napari_diffseg.plugin.session.session import Session
-    from napari_diffseg.plugin.session.session.run_plan import RunPlan
     from napari_diffseg.plugin.widgets.settings_box import SettingsBox
 
 _EVERY = 4

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.background.mailbox import LayerReady
     from napari_diffseg.plugin.grid.frame import Frame
     from napari_diffseg.plugin.session.reopening import ReopenedRun
-    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.plugin.session.run_plan import RunPlan
 
 _MIN_WIDTH = 320
 

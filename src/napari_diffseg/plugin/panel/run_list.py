@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
+    from napari_diffseg.plugin.session.run_entry import RunEntry
     from napari_diffseg.plugin.session.session import Session
-    from napari_diffseg.plugin.session.session.run_entry import RunEntry
     from napari_diffseg.plugin.widgets.reference_box import Judged
     from napari_diffseg.plugin.widgets.runs_box import RunsBox
 

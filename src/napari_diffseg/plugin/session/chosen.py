@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer, Shapes
 
-    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.plugin.session.run_plan import RunPlan
     from napari_diffseg.recipe import Recipe
 
 _SEEDS: Final = 10**6

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_diffseg.imaging.case import Case
-    from napari_diffseg.plugin.session.session.run_entry import RunEntry
-    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.plugin.session.run_entry import RunEntry
+    from napari_diffseg.plugin.session.run_plan import RunPlan
 
 OUT: Final = "results"
 """Folder of the command's results, where it is run; they are the panel's, so its own folder must not be overwritten."""

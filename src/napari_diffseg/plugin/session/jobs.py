@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.background.job import Job
     from napari_diffseg.plugin.grid.layer_data import LayerData
     from napari_diffseg.plugin.session.engine import Engine
-    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.plugin.session.run_plan import RunPlan
     from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.runs.export import ExportChoice
 

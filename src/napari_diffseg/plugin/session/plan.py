@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from napari_diffseg.errors import BadCase, BadRequest, GridMismatch
 from napari_diffseg.events import make_request
 from napari_diffseg.plugin.grid.layer_volume import frame_of_layer
+from napari_diffseg.plugin.session.run_plan import RunPlan
 from napari_diffseg.plugin.session.scope import Scope, scoped
-from napari_diffseg.plugin.session.session.run_plan import RunPlan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from napari_diffseg.plugin.background.mailbox import Ending, StatusMessage
 from napari_diffseg.plugin.grid.frame import METADATA_KEY, Frame
 from napari_diffseg.plugin.session.jobs import bring
 from napari_diffseg.plugin.session.run_origin import content_digest, read_origin
-from napari_diffseg.plugin.session.session.run_plan import RunPlan
+from napari_diffseg.plugin.session.run_plan import RunPlan
 
 if TYPE_CHECKING:
     import threading

@@ -9,7 +9,7 @@ from napari_diffseg.plugin.background.mailbox import Ending
 
 if TYPE_CHECKING:
     from napari_diffseg.events import Started
-    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.plugin.session.run_plan import RunPlan
 
 _ENDINGS = {None: "; going on", Ending.DONE: "", Ending.CANCELLED: "; stopped", Ending.FAILED: "; failed"}
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 from psygnal import Signal
 
 from napari_diffseg.errors import BadRequest
-from napari_diffseg.plugin.session.session.run_entry import RunEntry
+from napari_diffseg.plugin.session.run_entry import RunEntry
 
 if TYPE_CHECKING:
     from napari_diffseg.events import Started
     from napari_diffseg.plugin.background.mailbox import Ending
     from napari_diffseg.plugin.session.reopening import ReopenedRun
-    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.plugin.session.run_plan import RunPlan
 
 
 class RunLog:

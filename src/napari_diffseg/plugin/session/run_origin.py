@@ -18,7 +18,7 @@ from napari_diffseg.errors import OutputFailed
 
 if TYPE_CHECKING:
     from napari_diffseg.imaging.volume import Volume
-    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.plugin.session.run_plan import RunPlan
 
 logger = logging.getLogger(__name__)
 

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.session.engine import Engine
     from napari_diffseg.plugin.session.jobs import LoadEngine
     from napari_diffseg.plugin.session.reopening import ReopenedRun
+    from napari_diffseg.plugin.session.run_entry import RunEntry
+    from napari_diffseg.plugin.session.run_plan import RunPlan
     from napari_diffseg.plugin.session.scope import Scope
-    from napari_diffseg.plugin.session.session.run_entry import RunEntry
-    from napari_diffseg.plugin.session.session.run_plan import RunPlan
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.runs.export import ExportChoice
@@ -234,7 +234,7 @@ class Session(SessionSignals):
         """
         reason, last = self.why_not_add(), self.runs.last
         if reason is not None or last is None:
-            raise BadRequest(reason)
+            raise BadRequest(reason or "Run first.")
         self._begin_run(extend_plan(last.plan, count, slice_axis=last.started.slice_axis, point=point))
 
     def rerun(self, record: RunEntry) -> None:

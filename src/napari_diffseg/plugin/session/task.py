@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.events import Started
     from napari_diffseg.plugin.background.job import Job
-    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.plugin.session.run_plan import RunPlan
 
 
 class Phase(Enum):

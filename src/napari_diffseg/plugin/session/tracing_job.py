@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.background.job import Job
     from napari_diffseg.plugin.background.mailbox import Mailbox
     from napari_diffseg.plugin.session.jobs import LoadEngine
-    from napari_diffseg.plugin.session.session.run_plan import RunPlan
+    from napari_diffseg.plugin.session.run_plan import RunPlan
     from napari_diffseg.segmenting.trajectory import Traced, Trajectory
 
 

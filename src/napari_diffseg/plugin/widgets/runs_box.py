@@ -20,7 +20,7 @@ from napari_diffseg.plugin.widgets.fold import Fold
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_diffseg.plugin.session.session.run_entry import RunEntry
+    from napari_diffseg.plugin.session.run_entry import RunEntry
 
 _COLUMNS = 3
 _LINES = 4

@@ -184,7 +184,8 @@ def channel_of(volume: Volume, recipe: Recipe, rim: Rim | None = None) -> Channe
 
 
 def _warnings(case: Case, grid: Grid, brain: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-    notes = [f"{name}: {note}" for name, volume in case.volumes.items() for note in volume.notes]
+    notes = list(case.notes)
+    notes += [f"{name}: {note}" for name, volume in case.volumes.items() for note in volume.notes]
     notes += shear_notes(case.grid_volume)
     if brain.all():
         notes.append(

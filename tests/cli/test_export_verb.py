@@ -38,6 +38,14 @@ def test_it_resamples_to_an_image(run, tmp_path):
     np.testing.assert_array_equal(mask.dataobj[::2], nib.load(run / "mask.nii.gz").dataobj)
 
 
+def test_an_image_of_nothing_but_0_is_a_grid_to_resample_to(run, tmp_path):
+    affine = nib.load(run / "mask.nii.gz").affine
+    nib.save(nib.Nifti1Image(np.zeros((6, 5, 4, 3), np.uint8), affine), tmp_path / "empty.nii.gz")
+    assert export(run, "--out", tmp_path / "out", "--like", tmp_path / "empty.nii.gz", "--what", "mask") == 0
+    mask = nib.load(tmp_path / "out" / "case_1_mask.nii.gz")
+    np.testing.assert_array_equal(mask.dataobj, nib.load(run / "mask.nii.gz").dataobj)
+
+
 def test_a_run_that_fails_is_named_and_the_others_are_written(run, tmp_path, capsys):
     assert export(tmp_path / "absent", run, "--out", tmp_path / "out") == 1
     assert "absent holds no run.json" in capsys.readouterr().err

@@ -180,8 +180,7 @@ def test_grids_that_differ_are_both_printed_with_what_to_do(folder):
         read_case(folder)
     assert str(caught.value) == (
         "Case case_7: flair is 8 x 3 x 2 voxels of 0.50 x 1.00 x 1.00 mm, LPS, but t1 is 4 x 3 x 2 voxels of "
-        "1.00 x 1.00 x 1.00 mm, LPS. The modalities of a case must share one grid: press 'Resample to' in the panel, "
-        "or pass --resample t1."
+        "1.00 x 1.00 x 1.00 mm, LPS. The modalities of a case must share one grid: resample them to t1."
     )
 
 
@@ -193,10 +192,37 @@ def test_the_same_shape_at_another_place_is_another_grid(folder):
         read_case(folder)
 
 
-def test_a_reference_on_another_grid_is_refused_too(folder):
-    write_image(folder / "case_7_seg.nii.gz", np.ones((9, 3, 2), np.uint8))
+MASKS_OF_NO_USE = {
+    "fractions": (np.linspace(0, 0.9, 24, dtype="f4").reshape(4, 3, 2), {}),
+    "colours": (ramp(dtype=np.uint8), {"datatype": 128, "bitpix": 24}),
+    "4-D": (np.ones((4, 3, 2, 3), np.uint8), {}),
+    "another shape": (np.ones((9, 3, 2), np.uint8), {}),
+    "another place": (np.ones((4, 3, 2), np.uint8), {"srow_x": [-1, 0, 0, 0.3]}),
+    "no orientation": (np.ones((4, 3, 2), np.uint8), {"srow_x": [0, 0, 0, 0]}),
+}
+
+
+@pytest.mark.parametrize("wrong", MASKS_OF_NO_USE)
+def test_a_mask_that_cannot_be_used_is_left_out_with_the_reason(folder, wrong):
+    data, fields = MASKS_OF_NO_USE[wrong]
+    write_image(folder / "case_7_seg.nii.gz", data, **fields)
+    case = read_case(folder)
+    assert (list(case.volumes), case.reference) == (list(FOUR), None)
+    [note] = case.notes
+    assert note.startswith("the mask beside the images is not used: case_7_seg.nii.gz")
+    assert pickle.loads(pickle.dumps(case)).notes == case.notes
+
+
+def test_a_damaged_mask_is_left_out_too(folder):
+    (folder / "case_7_seg.nii.gz").write_bytes(b"<html>")
+    assert "a web page" in read_case(folder).notes[0]
+
+
+def test_a_reference_on_another_grid_makes_no_case(folder):
+    case = read_case(folder)
+    other = Volume(np.ones((9, 3, 2), np.uint8), LPS, None, None, ())
     with pytest.raises(GridMismatch, match="the reference mask is 9 x 3 x 2"):
-        read_case(folder)
+        Case("case_7", case.volumes, other)
 
 
 def test_resampling_brings_all_to_the_grid_that_is_named(folder):

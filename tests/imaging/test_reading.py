@@ -11,7 +11,7 @@ from phantoms import LPS, OBLIQUE, nifti_bytes, ramp, write_image
 
 from napari_diffseg.errors import BadImage
 from napari_diffseg.imaging import memory_budget
-from napari_diffseg.imaging.nifti import count_channels, read_channels, read_mask, read_volume
+from napari_diffseg.imaging.nifti import count_channels, read_channels, read_grid, read_mask, read_volume
 from napari_diffseg.imaging.volume import describe_grid
 
 
@@ -222,3 +222,123 @@ def test_real_cases_are_read_as_nibabel_reads_them(cases_folder, case):
         np.testing.assert_array_equal(volume.data, np.asanyarray(expected.dataobj))
         np.testing.assert_array_equal(volume.affine, expected.affine)
         assert volume.notes == ()
+
+
+def scaled_mask(tmp_path, values, **fields):
+    """A mask of these values, repeated."""
+    data = np.resize(np.asarray(values), (4, 3, 2))
+    return data, read_mask(write_image(tmp_path / "a.nii", data, **fields))
+
+
+@pytest.mark.parametrize("values", [[0, 0.99999994], [0, 1.0004, 2, 3.9996], [0.0004, 1, 2], [-0.9995, 0, 4]])
+def test_a_mask_within_a_thousandth_of_whole_numbers_is_rounded_with_a_note(tmp_path, values):
+    data, mask = scaled_mask(tmp_path, np.array(values, "f4"))
+    np.testing.assert_array_equal(mask.data, np.rint(data))
+    assert mask.data.dtype.kind in "iu"
+    [note] = mask.notes
+    assert f"{(data != np.rint(data)).sum()} voxels were rounded" in note
+
+
+@pytest.mark.parametrize(
+    ("values", "fields"),
+    [
+        (np.array([0, 14.245], "f4"), {}),
+        (np.array([0, 0.5], "f4"), {}),
+        (np.array([0, 3e-5], "f4"), {}),
+        (np.array([0, 1], "u1"), {"scl_slope": 1 / 255}),
+        (np.array([0, 255], "u1"), {"scl_slope": 1.3 / 255}),
+        (np.array([0, 32767], "i2"), {"scl_slope": 0.7 / 32767}),
+    ],
+)
+def test_0_and_one_other_value_are_0_and_1_with_a_note(tmp_path, values, fields):
+    data, mask = scaled_mask(tmp_path, values, **fields)
+    np.testing.assert_array_equal(mask.data, data != 0)
+    [note] = mask.notes
+    assert "count as 0 and 1" in note
+
+
+@pytest.mark.parametrize("stored", [1, 255, 32767, 7])
+def test_a_mask_stored_with_the_slope_that_makes_it_1_is_a_mask(tmp_path, stored):
+    _, mask = scaled_mask(tmp_path, np.array([0, stored], "i4"), scl_slope=np.float32(1 / stored))
+    assert set(np.unique(mask.data)) == {0, 1}
+
+
+@pytest.mark.parametrize("values", [[0, 0.3, 0.7], [0, 0.0004, 0.0009], [-0.5, 0], [0.2, 0.8], [0, 1, 1.002]])
+def test_what_is_further_from_whole_numbers_is_no_mask(tmp_path, values):
+    with pytest.raises(BadImage, match="holds fractions and is no label mask"):
+        scaled_mask(tmp_path, np.array(values, "f4"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pixdim": {0: 0}},
+        {"pixdim": {0: 2}},
+        {"pixdim": {0: np.nan}},
+        {"quatern_b": np.sqrt(1.0000002)},
+        {"quatern_b": np.sqrt(1.0000005)},
+        {"quatern_b": np.sqrt(1 + 4e-7)},
+        {"quatern_b": 5},
+        {"quatern_b": np.nan},
+        {"qoffset_x": np.inf},
+        {"qoffset_x": 3e38},
+        {"pixdim": {1: np.nan}},
+        {"pixdim": {1: -1}},
+        {"pixdim": {2: 0}},
+    ],
+    ids=str,
+)
+def test_an_unused_qform_never_stands_in_the_way_of_a_good_sform(tmp_path, fields):
+    volume = read_volume(write_image(tmp_path / "a.nii", ramp(), OBLIQUE, qform_code=1, **fields))
+    np.testing.assert_array_equal(volume.affine, OBLIQUE.astype(np.float32))
+    assert any("orientation" in note for note in volume.notes)
+    written = nib.Nifti1Header(volume.header.binaryblock)
+    assert written["qform_code"] == 0 or np.isfinite(written.get_qform()).all()  # as results carry it
+
+
+def test_a_bad_sform_does_not_stand_in_the_way_of_a_good_qform(tmp_path):
+    model = nib.Nifti1Header()
+    model.set_qform(OBLIQUE, 1)
+    names = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
+    fields = {name: float(model[name]) for name in names} | {"pixdim": dict(enumerate(model["pixdim"][:4]))}
+    for row in ({0: np.nan}, [0, 0, 0, 0]):
+        path = write_image(tmp_path / "a.nii", ramp(), qform_code=1, srow_x=row, **fields)
+        volume = read_volume(path)
+        np.testing.assert_allclose(volume.affine, OBLIQUE, atol=1e-5)
+        assert "(sform) is damaged" in volume.notes[0]
+
+
+@pytest.mark.parametrize(("factor", "sign"), [(0, 1), (1, 1), (2, 1), (np.nan, 1), (-1, -1), (-3, -1)])
+def test_a_qforms_factor_counts_as_1_unless_it_is_negative(tmp_path, factor, sign):
+    fields = {"sform_code": 0, "qform_code": 1, "quatern_d": 1, "pixdim": {0: factor, 3: 2}}
+    volume = read_volume(write_image(tmp_path / "a.nii", ramp(), **fields))
+    np.testing.assert_allclose(volume.affine, np.diag([-1.0, -1.0, 2.0 * sign, 1.0]))
+    assert volume.header["pixdim"][0] == sign
+
+
+def test_a_quaternion_a_little_too_long_is_half_a_turn(tmp_path):
+    fields = {"sform_code": 0, "qform_code": 1, "quatern_d": np.sqrt(1.0000005)}
+    volume = read_volume(write_image(tmp_path / "a.nii", ramp(), **fields))
+    np.testing.assert_allclose(volume.affine, np.diag([-1.0, -1.0, 1.0, 1.0]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"datatype": 128, "bitpix": 24}, {"datatype": 77}, {"bitpix": 8}, {"scl_slope": np.inf}, {"vox_offset": 3}],
+    ids=str,
+)
+def test_a_grid_is_read_whatever_the_voxels_hold(tmp_path, wrong):
+    path = write_image(tmp_path / "a.nii.gz", ramp((4, 3, 2, 5)), OBLIQUE, **wrong)
+    grid = read_grid(path)
+    assert grid.shape == (4, 3, 2)
+    np.testing.assert_array_equal(grid.affine, OBLIQUE.astype(np.float32))
+
+
+def test_a_grid_needs_no_voxels_but_0_and_not_even_those(tmp_path):
+    path = write_image(tmp_path / "a.nii", np.zeros((4, 3, 2), np.uint8), OBLIQUE)
+    assert not read_grid(path).data.any()
+    path.write_bytes(path.read_bytes()[:352])
+    assert read_grid(path).shape == (4, 3, 2)
+    (tmp_path / "b.nii").write_bytes(b"no image")
+    with pytest.raises(BadImage, match="something else"):
+        read_grid(tmp_path / "b.nii")

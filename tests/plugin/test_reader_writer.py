@@ -12,7 +12,7 @@ from napari_diffseg.errors import BadCase, BadImage, OutputExists
 from napari_diffseg.imaging.demo_case import demo_case_folder
 from napari_diffseg.plugin.files.reader import get_reader, layer_name, read_layers
 from napari_diffseg.plugin.files.writer import write_image, write_labels
-from napari_diffseg.plugin.grid.frame import with_member_axis
+from napari_diffseg.plugin.grid.frame import METADATA_KEY, with_member_axis
 from napari_diffseg.plugin.samples import open_sample
 from plugin_fakes import LPS, MODALITIES, SHAPE, write_images
 
@@ -166,10 +166,46 @@ def test_a_damaged_file_that_is_named_like_labels_is_refused_in_a_sentence(tmp_p
         read_layers(str(tmp_path / "aseg.nii.gz"))
 
 
-def test_a_reference_that_holds_fractions_is_refused(tmp_path):
-    nib.save(nib.Nifti1Image(np.full(SHAPE, 0.5, np.float32), LPS), tmp_path / "case_1_seg.nii.gz")
-    with pytest.raises(BadImage, match="holds fractions"):
-        read_layers(str(tmp_path / "case_1_seg.nii.gz"))
+PROMISES = (
+    "case_1_seg",
+    "sub-01_label-et_probseg",
+    "lesion_probability",
+    "pat_seg_softmax",
+    "case_mask",
+    "p_seg-lst_prob",
+)
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_a_name_that_promises_a_mask_and_does_not_keep_it_opens_as_an_image(tmp_path, name):
+    data = np.random.default_rng(0).random(SHAPE).astype(np.float32)
+    nib.save(nib.Nifti1Image(data, LPS), tmp_path / f"{name}.nii.gz")
+    [(shown, _, kind)] = read_layers(str(tmp_path / f"{name}.nii.gz"))
+    assert kind == "image"
+    np.testing.assert_array_equal(shown, data.transpose(2, 1, 0))
+
+
+def test_an_image_of_one_value_can_be_looked_at(tmp_path):
+    nib.save(nib.Nifti1Image(np.full(SHAPE, 0.5, np.float32), LPS), tmp_path / "case_1_mean.nii.gz")
+    [(shown, _, kind)] = read_layers(str(tmp_path / "case_1_mean.nii.gz"))
+    assert (kind, shown.min()) == ("image", 0.5)
+
+
+def test_a_folder_opens_although_its_mask_cannot_be_read_and_the_first_image_says_so(case_folder):
+    (case_folder / "case_1_seg.nii.gz").write_bytes(b"<html>")
+    layers = read_layers(str(case_folder))
+    assert [kind for *_, kind in layers] == ["image"] * 4
+    assert (
+        "a mask beside it is left out: case_1_seg.nii.gz is no image"
+        in layers[0][1]["metadata"][METADATA_KEY].volume.notes[0]
+    )
+
+
+def test_a_soft_mask_in_a_folder_opens_hidden_behind_the_last_image(case_folder):
+    nib.save(nib.Nifti1Image(np.random.default_rng(0).random(SHAPE), LPS), case_folder / "case_1_seg.nii.gz")
+    layers = read_layers(str(case_folder))
+    assert [kind for *_, kind in layers] == ["image"] * 5
+    assert [a.get("visible", True) for _, a, _ in layers] == [False, False, False, True, False]
 
 
 def test_a_file_with_channels_becomes_a_layer_for_each(tmp_path):
@@ -205,7 +241,7 @@ def test_a_damaged_file_is_refused_in_a_sentence(tmp_path):
 
 
 def test_the_sample_is_the_shipped_case(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_diffseg.plugin.samples.files", lambda _: tmp_path)
+    monkeypatch.setattr("napari_diffseg.imaging.demo_case.files", lambda _: tmp_path)
     with pytest.raises(BadCase, match="missing from this installation"):
         demo_case_folder()
     write_images(tmp_path / "data" / "demo_case", case_id="demo")

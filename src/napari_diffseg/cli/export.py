@@ -69,7 +69,7 @@ def export(
     """
     from napari_diffseg.ensemble.summary import MAJORITY, Measure, Rule, Summary
     from napari_diffseg.extras import check_extra
-    from napari_diffseg.imaging.nifti import read_volume
+    from napari_diffseg.imaging.nifti import read_grid, read_volume
     from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.runs.export import EVERYTHING, ExportChoice
     from napari_diffseg.runs.export_names import Style
@@ -91,7 +91,7 @@ def export(
         style=Style(names),
         pattern=pattern,
         summary=Summary(rule, MAJORITY if threshold is None else threshold, Measure(measure), smoothing_mm),
-        like=None if like is None else read_volume(like),
+        like=None if like is None else read_grid(like),
         overwrite=overwrite,
     )
     if image is not None and not (report or pictures):

@@ -43,7 +43,7 @@ def parse_analyze(head: bytes, bad: Callable[[str], BadImage]) -> Layout:
     Raises
     ------
     BadImage
-        If sizes, type or scaling are impossible.
+        If sizes are impossible; for the voxels, see `Layout.refusal`.
     """
     as_nifti = bytearray(head[:LENGTH])
     for place in _NOT_NIFTIS:

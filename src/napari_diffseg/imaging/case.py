@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from napari_diffseg.errors import BadCase, GridMismatch, Remedy
+from napari_diffseg.errors import BadCase, BadImage, GridMismatch, Remedy
 from napari_diffseg.imaging.naming import (
     MODALITIES,
     OTHER,
@@ -49,6 +49,8 @@ class Case:
         By modality, at least one.
     reference : Volume or None
         A mask drawn by people, on the same grid.
+    notes : tuple of str
+        What a user should know about the case, such as why a mask that lies beside its images is not used.
 
     Raises
     ------
@@ -61,6 +63,7 @@ class Case:
     id: str
     volumes: Mapping[str, Volume]
     reference: Volume | None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.volumes:
@@ -78,8 +81,8 @@ class Case:
                 )
         object.__setattr__(self, "volumes", MappingProxyType(dict(self.volumes)))
 
-    def __reduce__(self) -> tuple[type[Case], tuple[str, dict[str, Volume], Volume | None]]:
-        return Case, (self.id, dict(self.volumes), self.reference)
+    def __reduce__(self) -> tuple[type[Case], tuple[str, dict[str, Volume], Volume | None, tuple[str, ...]]]:
+        return Case, (self.id, dict(self.volumes), self.reference, self.notes)
 
     @property
     def grid_volume(self) -> Volume:
@@ -129,11 +132,12 @@ def read_case(
     Returns
     -------
     Case
+        Without reference, and with a note that says why, where the mask beside the images cannot be used.
 
     Raises
     ------
     BadImage
-        If a file cannot be read.
+        If an image cannot be read.
     BadCase
         If a modality is missing, given twice or not recognised, or the files are of several cases.
     GridMismatch
@@ -145,13 +149,39 @@ def read_case(
     else:
         paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(p) for p in source]
         case = _from_paths(each_pair_once(paths), wanted, channels)
-    name, volumes, reference = case
+    name, volumes, mask = case
     if resample_to is not None:
-        volumes, reference = _resampled(name, volumes, reference, resample_to)
-    return Case(name, volumes, reference)
+        volumes, mask = _resampled(name, volumes, mask, resample_to)
+    mask = mask.on_grid_of(next(iter(volumes.values())))
+    return Case(name, volumes, mask.volume, mask.notes)
 
 
-_Parts = tuple[str, dict[str, Volume], Volume | None]
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    """The mask beside a case's images, and why it is not used where it cannot be: most jobs do without."""
+
+    volume: Volume | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        try:
+            return cls(read_mask(path))
+        except BadImage as err:
+            return cls(notes=(f"the mask beside the images is not used: {err}",))
+
+    def on_grid_of(self, grid: Volume) -> _Mask:
+        if self.volume is None or same_grid(grid, self.volume):
+            return self
+        name = "it" if self.volume.path is None else shown_name(self.volume.path)
+        note = (
+            f"the mask beside the images is not used: {name} is {describe_grid(self.volume)}, the images are "
+            f"{describe_grid(grid)}{_where(grid, self.volume)}; masks and images must share one grid"
+        )
+        return _Mask(notes=(*self.notes, note))
+
+
+_Parts = tuple[str, dict[str, Volume], _Mask]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +249,7 @@ def _from_files(files: Mapping[str, Path], wanted: _Wanted) -> _Parts:
     images = {m: p for m, p in files.items() if m != REFERENCE}
     case_id = wanted.case_id or (case_id_of(list(images.values() or files.values())) if files else "without files")
     volumes = {m: read_volume(images[m]) for m in wanted.among(case_id, images)}
-    reference = read_mask(files[REFERENCE]) if REFERENCE in files else None
-    return case_id, volumes, reference
+    return case_id, volumes, _Mask.read(files[REFERENCE]) if REFERENCE in files else _Mask()
 
 
 def _from_channels(paths: list[Path], wanted: _Wanted, channels: Sequence[str] | None) -> _Parts:
@@ -243,18 +272,18 @@ def _from_channels(paths: list[Path], wanted: _Wanted, channels: Sequence[str] |
     case_id = wanted.case_id or case_id_of([path])
     names = wanted.among(case_id, read)
     volumes = read_channels(path, only=[named.index(m) for m in names])
-    return case_id, dict(zip(names, volumes, strict=True)), None
+    return case_id, dict(zip(names, volumes, strict=True)), _Mask()
 
 
 def _resampled(
-    case_id: str, volumes: Mapping[str, Volume], reference: Volume | None, target: str
-) -> tuple[dict[str, Volume], Volume | None]:
+    case_id: str, volumes: Mapping[str, Volume], mask: _Mask, target: str
+) -> tuple[dict[str, Volume], _Mask]:
     target = modality_named(target, tuple(volumes))
     if target not in volumes:
         raise BadCase(f"Case {case_id}: there is no {target} to resample to: choose among {', '.join(volumes)}.")
     grid = volumes[target]
     moved = {m: resample_image(v, grid, target) for m, v in volumes.items()}
-    return moved, None if reference is None else resample_mask(reference, grid, target)
+    return moved, mask if mask.volume is None else _Mask(resample_mask(mask.volume, grid, target))
 
 
 def _where(a: Volume, b: Volume) -> str:

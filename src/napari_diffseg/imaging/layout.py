@@ -45,6 +45,8 @@ class Layout:
         What is doubtful about the orientation.
     tail_bytes : int
         Most bytes that may follow the voxels.
+    refusal : BadImage or None
+        Why the voxels cannot be used, where the grid can; what else is said of them then counts for nothing.
     """
 
     header: SpatialHeader
@@ -57,6 +59,7 @@ class Layout:
     affine: npt.NDArray[np.float64]
     notes: tuple[str, ...]
     tail_bytes: int
+    refusal: BadImage | None = None
 
     @property
     def channels(self) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 
     from napari_diffseg.imaging.layout import Layout
 
+logger = logging.getLogger(__name__)
+
 _HEADER_BYTES = 540
 _LENGTHS = (LENGTH.to_bytes(4, "little"), LENGTH.to_bytes(4, "big"))
 _PAIR_TAIL_BYTES = 1 << 20
+_WHOLE = 1e-3
 
 
 def read_volume(path: Path | str, *, channel: int | None = None) -> Volume:
@@ -75,6 +79,9 @@ def read_map(path: Path | str) -> Volume:
 def read_mask(path: Path | str) -> Volume:
     """Read a label mask: whole numbers, which may be 0 throughout.
 
+    Values within 1e-3 of whole numbers, as a scaled file may hold, are rounded; 0 and one other value, as 0.5 or
+    14.245, are 0 and 1. A note says so.
+
     Returns
     -------
     Volume
@@ -83,23 +90,38 @@ def read_mask(path: Path | str) -> Volume:
     Raises
     ------
     BadImage
-        As `read_volume`; also if a value is not a whole number.
+        As `read_volume`; also if the values are no labels.
     """
     stored = _read(Path(path))
     volume = stored.volume(stored.index(None), constant=True)
     if volume.data.dtype.kind in "iu":
         return volume
-    whole = np.rint(volume.data)
-    if not np.array_equal(whole, volume.data):
-        raise stored.bad("holds fractions and is no label mask: give one of whole numbers")
+    whole, notes = _whole_numbers(volume.data, stored)
+    for note in notes:  # of a truth or a training case nobody sees the volume's notes
+        logger.warning("%s: %s.", shown_name(stored.path), note)
     low, high = float(whole.min()), float(whole.max())
     kind = next((k for k in ("u1", "i2", "i4") if np.iinfo(k).min <= low and high <= np.iinfo(k).max), None)
     if kind is None:
         raise stored.bad(f"holds values from {low:g} to {high:g} and is no label mask: give one of labels")
-    return Volume(whole.astype(kind), volume.affine, volume.header, volume.path, volume.notes, volume.file_digest)
+    return replace(volume, data=whole.astype(kind), notes=(*volume.notes, *notes))
 
 
-def read_channels(path: Path | str, *, only: Sequence[int] | None = None) -> list[Volume]:
+def _whole_numbers(values: npt.NDArray[np.float32], stored: _Stored) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
+    """The labels that values mean, and a note where they are not whole numbers to the last bit."""
+    whole = np.rint(values)
+    off = np.abs(values - whole)
+    if not off.any():
+        return whole, ()
+    marked = values[values != 0]
+    if marked.min() == marked.max() > 0 and (off.max() > _WHOLE or not whole.any()):
+        return (values != 0).astype(np.float32), (f"holds 0 and {marked[0]:g} alone, which count as 0 and 1",)
+    if off.max() > _WHOLE or not whole.any():
+        raise stored.bad("holds fractions and is no label mask: give one of whole numbers")
+    count = int(np.count_nonzero(off))
+    return whole, (f"{count} voxels were rounded to whole numbers, from which they differ by {off.max():.1g} at most",)
+
+
+def read_channels(path: Path | str, *, only: Sequence[int] | None = None, constant: bool = False) -> list[Volume]:
     """Read the volumes of a 4-D file, in their order; a 3-D file is one.
 
     Parameters
@@ -108,6 +130,8 @@ def read_channels(path: Path | str, *, only: Sequence[int] | None = None) -> lis
         As for `read_volume`.
     only : sequence of int, optional
         Channels wanted, from 0, in the order wanted; the others may then be empty.
+    constant : bool
+        Whether one may be of one value throughout, as where it is only looked at.
 
     Raises
     ------
@@ -116,7 +140,27 @@ def read_channels(path: Path | str, *, only: Sequence[int] | None = None) -> lis
     """
     stored = _read(Path(path))
     wanted = range(stored.layout.channels) if only is None else only
-    return [stored.volume(stored.index(k)) for k in wanted]
+    return [stored.volume(stored.index(k), constant=constant) for k in wanted]
+
+
+def read_grid(path: Path | str) -> Volume:
+    """The grid of a file from its header alone, whatever its voxels hold; of a 4-D file, that of each volume.
+
+    Returns
+    -------
+    Volume
+        0 in every voxel, which takes no memory.
+
+    Raises
+    ------
+    BadImage
+        If the file has no header that could be read.
+    """
+    path = header_of(Path(path))
+    with SourceFile(path) as file:
+        layout = _layout(file)
+    data = np.broadcast_to(np.uint8(0), layout.shape[:3])
+    return _placed(Volume(data, layout.affine, layout.header, path, layout.notes))
 
 
 def count_channels(path: Path | str) -> int:
@@ -163,10 +207,7 @@ class _Stored:
             raise self.bad(f"is {data.flat[0]:g} in every voxel: there is nothing to segment in it, give another image")
         notes = self.notes if not repaired else (*self.notes, f"{repaired} voxels were not finite and are 0 now")
         digest = self.digest if self.layout.channels == 1 else f"{self.digest}:{channel}"
-        affine = self.layout.affine
-        if is_original_slice(self.path.name, data.shape, affine):
-            affine, notes = ROWS_TO_POSTERIOR, (*notes, NOTE)
-        return Volume(data, affine, self.layout.header, self.path, notes, digest)
+        return _placed(Volume(data, self.layout.affine, self.layout.header, self.path, notes, digest))
 
     def _scaled(self, stored: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
         slope, inter = self.layout.slope, self.layout.inter
@@ -182,6 +223,13 @@ class _Stored:
         if count:
             data[~finite] = 0
         return data, count
+
+
+def _placed(volume: Volume) -> Volume:
+    """The volume where it lies; the original authors' slices do not say so themselves."""
+    if volume.path is None or not is_original_slice(volume.path.name, volume.shape, volume.affine):
+        return volume
+    return replace(volume, affine=ROWS_TO_POSTERIOR, notes=(*volume.notes, NOTE))
 
 
 def _read(given: Path) -> _Stored:
@@ -213,6 +261,8 @@ def _layout(file: SourceFile) -> Layout:
 
 
 def _read_voxels(file: SourceFile, layout: Layout, path: Path) -> _Stored:
+    if layout.refusal is not None:
+        raise layout.refusal
     _check_size(file, layout)
     file.skip(layout.offset)
     buffer = file.read_array(layout.nbytes)

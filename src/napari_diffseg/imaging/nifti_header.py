@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
-from nibabel.spatialimages import HeaderDataError
+from nibabel.quaternions import quat2mat
 
+from napari_diffseg.errors import BadImage
 from napari_diffseg.imaging.layout import Layout, checked_affine, checked_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from napari_diffseg.errors import BadImage
 
 _DTYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
@@ -30,6 +30,7 @@ _MAGICS_1 = {b"n+1\0": True, b"ni1\0": False}
 _MAGICS_2 = {b"n+2\0": True, b"ni2\0": False}
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 _SAME_FORM_VOXELS = 0.05
+_LONGEST_QUATERNION = 1 + 1e-3
 _TAIL_BYTES = 4096
 
 
@@ -51,7 +52,8 @@ def parse_nifti(head: bytes, bad: Callable[[str], BadImage]) -> Layout:
     Raises
     ------
     BadImage
-        If sizes, type, scaling or orientation are impossible.
+        If sizes or orientation are impossible; where only type, scaling or place of the voxels are, the layout holds it
+        as its `refusal`.
     """
     first = head[344:348] in _MAGICS_1
     length = 348 if first else 540
@@ -63,20 +65,26 @@ def parse_nifti(head: bytes, bad: Callable[[str], BadImage]) -> Layout:
     if not 1 <= count <= 7:
         raise bad(f"claims {count} dimensions: export it again")
     shape = checked_shape([int(n) for n in header["dim"][1 : count + 1]], bad)
-    slope, inter = _scaling(float(header["scl_slope"]), float(header["scl_inter"]), bad)
     affine, notes = _affine(header, shape, bad)
-    return Layout(
+    layout = Layout(
         header=header,
         shape=shape,
-        dtype=_dtype(int(header["datatype"]), int(header["bitpix"]), order, bad),
-        offset=_offset(float(header["vox_offset"]), length + 4 if is_single else 0, bad),
+        dtype=np.dtype("u1"),
+        offset=0,
         is_single=is_single,
-        slope=slope,
-        inter=inter,
+        slope=1.0,
+        inter=0.0,
         affine=affine,
         notes=notes,
         tail_bytes=_TAIL_BYTES,
     )
+    try:
+        slope, inter = _scaling(float(header["scl_slope"]), float(header["scl_inter"]), bad)
+        dtype = _dtype(int(header["datatype"]), int(header["bitpix"]), order, bad)
+        offset = _offset(float(header["vox_offset"]), length + 4 if is_single else 0, bad)
+    except BadImage as err:
+        return replace(layout, refusal=err)
+    return replace(layout, dtype=dtype, offset=offset, slope=slope, inter=inter)
 
 
 def _byte_order(head: bytes, length: int, bad: Callable[[str], BadImage]) -> str:
@@ -116,35 +124,72 @@ def _scaling(slope: float, inter: float, bad: Callable[[str], BadImage]) -> tupl
 def _affine(
     header: Any, shape: tuple[int, ...], bad: Callable[[str], BadImage]
 ) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
-    """The affine that the header means, in mm, and what is doubtful about it."""
+    """The affine that the header means, in mm, and what is doubtful about it.
+
+    Of two orientations the sform is used, and one that cannot be used does not stand in the way of the other; what is
+    written on this grid then does without it.
+    """
     if header["dim"][0] == 2 and header["pixdim"][3] == 0:
         header["pixdim"][3] = 1  # a slice of which no thickness is stated
     unit = int(header["xyzt_units"]) & 7
     to_mm = np.array([_MM_PER_UNIT.get(unit, 1.0)] * 3 + [1.0])[:, None]
     notes = ["its header states lengths in another unit than mm"] if unit in _MM_PER_UNIT else []
-    sform = int(header["sform_code"]) > 0
-    quaternion = to_mm * _quaternion_form(header, bad) if int(header["qform_code"]) > 0 else None
-    if sform:
-        affine = checked_affine(to_mm * header.get_sform(), bad)
-        if quaternion is not None and not _farthest(affine, quaternion, shape) <= _SAME_FORM_VOXELS:  # NaN differs
-            notes.append("its header states two orientations (qform and sform); the sform is used")
-    elif quaternion is not None:
-        affine = checked_affine(quaternion, bad)
-    else:
+    forms, refusals = _usable_forms(header, to_mm, bad)
+    if refusals and not forms:
+        raise next(iter(refusals.values()))
+    if not forms:
         affine = checked_affine(to_mm * _base_form(header, bad), bad)
-        notes.append("left/right unknown: its header states no orientation")
+        return affine, (*notes, "left/right unknown: its header states no orientation")
+    for name in refusals:
+        [other] = forms
+        notes.append(f"one of the orientations in its header ({name}) is damaged; the other one ({other}) is used")
+        header[f"{name}_code"] = 0
+    affine = next(iter(forms.values()))
+    if len(forms) == 2 and not _farthest(affine, forms["qform"], shape) <= _SAME_FORM_VOXELS:  # NaN differs
+        notes.append("its header states two orientations (qform and sform); the sform is used")
     return affine, tuple(notes)
 
 
+def _usable_forms(
+    header: Any, to_mm: npt.NDArray[np.float64], bad: Callable[[str], BadImage]
+) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, BadImage]]:
+    """The orientations that a header states, in mm, the sform first; and why one that it states cannot be used."""
+    ways: dict[str, Callable[[], npt.NDArray[np.float64]]] = {
+        "sform": lambda: checked_affine(to_mm * header.get_sform(), bad),
+        "qform": lambda: checked_affine(to_mm * _quaternion_form(header, bad), bad),
+    }
+    forms, refusals = {}, {}
+    for name, form in ways.items():
+        if int(header[f"{name}_code"]) > 0:
+            try:
+                forms[name] = form()
+            except BadImage as err:
+                refusals[name] = err
+    return forms, refusals
+
+
 def _quaternion_form(header: Any, bad: Callable[[str], BadImage]) -> npt.NDArray[np.float64]:
+    """The affine of the qform, as the standard's own code computes it: any factor that is not negative counts as 1."""
     fields = [header[name] for name in ("quatern_b", "quatern_c", "quatern_d")]
     offsets = [header[name] for name in ("qoffset_x", "qoffset_y", "qoffset_z")]
-    if not np.isfinite([*fields, *offsets, *header["pixdim"][:4]]).all():
+    sizes = np.array(header["pixdim"][1:4], dtype=np.float64)
+    if not np.isfinite([*fields, *offsets, *sizes]).all():
         raise bad("has an orientation (qform) that is not a number: repair its header")
-    try:
-        return np.asarray(header.get_qform(), dtype=np.float64)
-    except (ValueError, HeaderDataError) as err:
-        raise bad("has a damaged orientation (qform): repair its header") from err
+    vector = np.array(fields, dtype=np.float64)
+    length = float(np.linalg.norm(vector))
+    if (sizes < 0).any() or length > _LONGEST_QUATERNION:
+        raise bad("has a damaged orientation (qform): repair its header")
+    if length > 1:  # by rounding: half a turn, whose first component is 0
+        vector /= length
+        header["quatern_b"], header["quatern_c"], header["quatern_d"] = vector
+    whole = np.array([math.sqrt(max(0.0, 1 - float(vector @ vector))), *vector])
+    if header["pixdim"][0] not in (-1, 1):
+        header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
+    sizes[2] *= float(header["pixdim"][0])
+    affine = np.eye(4)
+    affine[:3, :3] = np.asarray(quat2mat(whole)) * sizes  # type: ignore[no-untyped-call]
+    affine[:3, 3] = offsets
+    return affine
 
 
 def _base_form(header: Any, bad: Callable[[str], BadImage]) -> npt.NDArray[np.float64]:

@@ -125,7 +125,8 @@ class FolderSource:
         if case.reference is not None and self.data.reader_pattern is None:
             return ()
         wanted = self.data.reader_pattern or f"{case.id}_seg.nii.gz"
-        raise BadCase(f"Case {case.id}: there is no mask {wanted} to learn from: add it, or take the case away.")
+        why = "".join(f" ({note})" for note in case.notes)
+        raise BadCase(f"Case {case.id}: there is no mask {wanted} to learn from{why}: add it, or take the case away.")
 
     def _chosen(self, case_id: str, count: int) -> tuple[int, ...]:
         text = self.data.slices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from napari_diffseg.imaging.pairs import each_pair_once, other_half
 from napari_diffseg.plugin.files.run_layers import looks_like_run, run_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari_diffseg.imaging.volume import Volume
     from napari_diffseg.plugin.grid.layer_data import LayerData
@@ -90,26 +91,63 @@ def read_layers(path: Paths) -> list[LayerData]:
     for p in paths:
         if p not in runs:
             files += find_case_files(p).values() if p.is_dir() else [p]
-    layers = [layer for file in files for layer in _read_file(file)]
+    layers = _read_files(files)
     images = [attributes for _, attributes, kind in layers if kind == "image"]
-    for attributes in images[:-1]:
-        attributes["visible"] = False
-    for _, attributes, kind in layers:
-        if kind == "labels" and images:  # a reference would lie over the image, and over what is to be found
+    promised = [_promises_labels(_volume_of(one).path) for one in images]
+    shown = max(range(len(images)), key=lambda n: (not promised[n], n), default=None)
+    for _, attributes, _ in layers:
+        if shown is not None and attributes is not images[shown]:  # a reference would lie over what is to be found
             attributes["visible"] = False
     return [*layers, *(layer for run in runs for layer in run_layers(run))]
+
+
+def _read_files(files: Sequence[Path]) -> list[LayerData]:
+    """The layers of files; a mask that cannot be read is left out beside images, the first of which then says so."""
+    layers: list[LayerData] = []
+    refusals: list[BadImage] = []
+    for file in files:
+        try:
+            layers += _read_file(file)
+        except BadImage as err:
+            if not _promises_labels(file):
+                raise
+            refusals.append(err)
+    if refusals and not layers:
+        raise refusals[0]
+    for refusal in refusals:
+        _note(layers[0], f"a mask beside it is left out: {refusal}")
+    return layers
+
+
+def _note(layer: LayerData, note: str) -> None:
+    """Put a note to those of a layer's volume."""
+    from napari_diffseg.plugin.grid.frame import METADATA_KEY
+
+    volume = _volume_of(layer[1])
+    frame = layer[1]["metadata"][METADATA_KEY]
+    layer[1]["metadata"][METADATA_KEY] = replace(frame, volume=replace(volume, notes=(*volume.notes, note)))
+
+
+def _volume_of(attributes: dict[str, Any]) -> Volume:
+    from napari_diffseg.plugin.grid.frame import METADATA_KEY, Frame
+
+    frame: Frame = attributes["metadata"][METADATA_KEY]
+    return frame.volume
+
+
+def _promises_labels(path: Path | None) -> bool:
+    """Whether a file's name says that it holds labels; what it does hold may be something else."""
+    return path is not None and (modality_of(path.name) == REFERENCE or _LABELS.search(path.name) is not None)
 
 
 def _read_file(path: Path) -> list[LayerData]:
     from napari_diffseg.imaging.nifti import read_channels, read_mask
 
     name = layer_name(path)
-    if modality_of(path.name) == REFERENCE:
-        return [labels_layer(read_mask(path), name)]
-    if _LABELS.search(path.name):
-        with suppress(BadImage):  # a name like aparc_thickness is no promise; what is damaged is refused below
+    if _promises_labels(path):
+        with suppress(BadImage):  # probabilities, thickness: an image; what is damaged is refused below
             return [labels_layer(read_mask(path), name)]
-    volumes = read_channels(path)
+    volumes = read_channels(path, constant=True)
     if len(volumes) == 1:
         return [image_layer(volumes[0], name)]
     return [image_layer(volume, f"{name} channel {n}") for n, volume in enumerate(volumes, start=1)]

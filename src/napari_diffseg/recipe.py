@@ -75,7 +75,7 @@ class Recipe(BaseModel):
         0.0,
         ge=0,
         le=HIGHEST_RIM_MM,
-        description="Outermost part of the brain, in mm within each slice, that the network is not shown; 0: none.",
+        description="Not shown to the network: the brain's outermost voxel and so many mm more; 0: all is shown.",
     )
     trained_on: str = Field("", max_length=2000, description="Training data and procedure, for people.")
     licence: str = Field("", max_length=200, description="Licence of the weights.")

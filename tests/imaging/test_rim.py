@@ -17,9 +17,9 @@ def brain():
 
 @pytest.mark.parametrize(
     ("width_mm", "spacing_mm", "cut"),
-    [(2, (1, 1, 1), 2), (2, (2, 2, 1), 1), (2, (3, 3, 3), 1), (2, (1.0005, 1.0005, 5), 2), (1, (1, 1, 1), 1)],
+    [(1, (1, 1, 1), 2), (2, (2, 2, 1), 2), (1, (2, 2, 2), 1), (1, (1.0004, 1, 5), 2), (0, (1, 1, 1), 1)],
 )
-def test_it_is_so_wide_within_each_slice_and_one_voxel_at_least(brain, width_mm, spacing_mm, cut):
+def test_it_is_one_voxel_and_so_many_mm_within_each_slice(brain, width_mm, spacing_mm, cut):
     rim = Rim.of(brain, width_mm=width_mm, spacing_mm=spacing_mm, slice_axis=2)
     expected = np.zeros_like(brain)
     expected[2 + cut : 12 - cut, 2 + cut : 10 - cut, 1:4] = True
@@ -28,20 +28,20 @@ def test_it_is_so_wide_within_each_slice_and_one_voxel_at_least(brain, width_mm,
 
 
 def test_any_axis_may_be_that_of_the_slices(brain):
-    rim = Rim.of(brain, width_mm=2, spacing_mm=(1, 1, 1), slice_axis=2)
-    turned = Rim.of(brain.transpose(2, 0, 1), width_mm=2, spacing_mm=(1, 1, 1), slice_axis=0)
+    rim = Rim.of(brain, width_mm=1, spacing_mm=(1, 1, 1), slice_axis=2)
+    turned = Rim.of(brain.transpose(2, 0, 1), width_mm=1, spacing_mm=(1, 1, 1), slice_axis=0)
     np.testing.assert_array_equal(turned.shown, rim.shown.transpose(2, 0, 1))
 
 
 def test_the_border_of_the_image_is_no_rim(brain):
-    assert Rim.of(np.ones_like(brain), width_mm=2, spacing_mm=(1, 1, 1), slice_axis=2).shown.all()
-    cut = Rim.of(brain[2:], width_mm=2, spacing_mm=(1, 1, 1), slice_axis=2)
+    assert Rim.of(np.ones_like(brain), width_mm=1, spacing_mm=(1, 1, 1), slice_axis=2).shown.all()
+    cut = Rim.of(brain[2:], width_mm=1, spacing_mm=(1, 1, 1), slice_axis=2)
     assert cut.shown[0, 5, 1]
     assert not cut.shown[9, 5, 1]
 
 
 def test_a_rim_is_as_the_nearest_voxel_that_was_shown(brain):
-    rim = Rim.of(brain, width_mm=2, spacing_mm=(1, 1, 1), slice_axis=2)
+    rim = Rim.of(brain, width_mm=1, spacing_mm=(1, 1, 1), slice_axis=2)
     planes = np.zeros((2, 14, 12), np.float32)
     planes[:, 4:7, 4:6] = 1
     planes[:, 7:10, 4:8] = 0.25
@@ -56,6 +56,6 @@ def test_a_rim_is_as_the_nearest_voxel_that_was_shown(brain):
 def test_a_slice_that_is_all_rim_is_left_as_it_is():
     brain = np.zeros((6, 6, 1), np.bool_)
     brain[2:4, 2:4] = True
-    rim = Rim.of(brain, width_mm=2, spacing_mm=(1, 1, 1), slice_axis=2)
+    rim = Rim.of(brain, width_mm=1, spacing_mm=(1, 1, 1), slice_axis=2)
     assert not rim.shown.any()
     np.testing.assert_array_equal(rim.carry_on(np.ones((1, 6, 6), np.float32), [0]), 1)

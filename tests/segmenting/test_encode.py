@@ -79,7 +79,7 @@ def round_case(tiny_case):
 
 
 def test_the_rim_that_is_not_shown_has_no_part_in_anything(tiny_checkpoint, round_case):
-    recipe = tiny_checkpoint.recipe.model_copy(update={"rim_mm": 2.5})
+    recipe = tiny_checkpoint.recipe.model_copy(update={"rim_mm": 1.5})
     bright, dim = (encode(round_case(rim), recipe) for rim in (900.0, 3.0))
     np.testing.assert_array_equal(bright.image, dim.image)
     assert bright.image.any()
@@ -93,7 +93,7 @@ def test_a_slice_that_is_all_rim_is_not_sampled(tiny_checkpoint, round_case):
     for volume in case.volumes.values():
         volume.data[..., 0] = 0
         volume.data[6:8, 5:7, 0] = 50
-    seen = encode(case, tiny_checkpoint.recipe.model_copy(update={"rim_mm": 2.0}))
+    seen = encode(case, tiny_checkpoint.recipe.model_copy(update={"rim_mm": 1.0}))
     assert 0 not in seen.sampled
     assert 0 in encode(case, tiny_checkpoint.recipe).sampled
 

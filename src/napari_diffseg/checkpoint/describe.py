@@ -82,7 +82,10 @@ def _input_rows(recipe: Recipe) -> list[tuple[str, str]]:
         ("spacing", "the image's own" if recipe.spacing_mm is None else f"{recipe.spacing_mm:g} mm"),
         ("directions", f"rows towards {rows}, columns towards {columns}, slices towards {slices}"),
         ("normalisation", f"{recipe.normalisation}{percentile}"),
-        ("rim", f"the outermost {recipe.rim_mm:g} mm of the brain are not shown" if recipe.rim_mm else "shown"),
+        (
+            "rim",
+            f"the brain's outermost voxel and {recipe.rim_mm:g} mm more are not shown" if recipe.rim_mm else "shown",
+        ),
         ("mask", f"{recipe.mask_low:g} background, {recipe.mask_high:g} lesion, threshold {recipe.threshold:g}"),
     ]
 

@@ -49,8 +49,8 @@ class Rim:
         brain : ndarray, (X, Y, Z), bool
             Holes within a slice, such as fluid of intensity 0, have no rim; nor has the border of the image.
         width_mm : float
-            Voxels whose middle lies so near to the middle of one outside, within the slice, are rim. The outermost
-            voxel always is.
+            The rim is the outermost voxel, which is part background, and so much more of the slice, from the middle
+            of that voxel to those of others.
         spacing_mm : sequence of float
             Size of a voxel along the three axes.
         slice_axis : int
@@ -59,7 +59,7 @@ class Rim:
         shown = np.zeros_like(brain)
         planes, seen = np.moveaxis(brain, slice_axis, 0), np.moveaxis(shown, slice_axis, 0)
         sampling = [s for axis, s in enumerate(spacing_mm) if axis != slice_axis]
-        width = max(width_mm, *sampling) + _TOLERANCE_MM
+        width = max(sampling) + width_mm + _TOLERANCE_MM
         for plane, inner in zip(planes, seen, strict=True):
             _without_rim(plane, inner, width=width, sampling=sampling)
         return cls(brain, shown, slice_axis)

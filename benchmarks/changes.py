@@ -54,6 +54,13 @@ class Scene:
         """Images and maps moved alike."""
         return Scene({m: move(a) for m, a in self.images.items()}, {m: move(a) for m, a in self.maps.items()}, affine)
 
+    def trimmed(self, margin: int) -> Scene:
+        """The box around the brain and so many voxels more."""
+        hit = [np.flatnonzero(self.brain.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+        box = tuple(slice(max(0, int(h[0]) - margin), int(h[-1]) + margin + 1) for h in hit)
+        first = np.array([s.start for s in box], float)
+        return self.moved(lambda a: np.ascontiguousarray(a[box]), _stepped(self.affine, np.ones(3), first=first))
+
     def kept(self, where: Bool) -> Scene:
         """Images that are 0 but here."""
         return replace(self, images={m: np.where(where, a, np.float32(0)) for m, a in self.images.items()})

@@ -96,3 +96,9 @@ def test_what_is_lost_is_counted(scene):
         "largest_loss_in": "a",
         "agreement": 0.0,
     }
+
+
+def test_a_trimmed_scene_has_its_lesion_where_it_was(scene):
+    small = scene.trimmed(1)
+    assert small.brain.shape == (18, 14, 15)
+    np.testing.assert_allclose(middle_mm(small), middle_mm(scene))

@@ -70,7 +70,7 @@ def put_into_package(trained: Path, out: Path) -> None:
         loaded.state,
         recipe=loaded.recipe.model_copy(update=SHIPPED),
         config=loaded.config,
-        card=dict(loaded.card) | {"rim": "all of the brain was shown in training; rim_mm was set afterwards"},
+        card=dict(loaded.card) | {"rim in training": "all of the brain was shown; rim_mm was set afterwards"},
         guesses=loaded.guesses,
         dtype="own",
         overwrite=True,

@@ -17,7 +17,7 @@ from napari_diffseg.diffusion.ddpm import sample_ddpm
 from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.dpmpp import sample_dpmpp
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
-from napari_diffseg.diffusion.schedule import SamplerName, Schedule, make_schedule, respaced_timesteps
+from napari_diffseg.diffusion.schedule import Schedule, make_schedule, respaced_timesteps
 from napari_diffseg.ensemble.smoothing import Smoothing
 from napari_diffseg.segmenting.mirroring import Mirroring
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from held_out import HeldOut
 
     from napari_diffseg.diffusion.noise import NoiseSource
+    from napari_diffseg.diffusion.samplers import SamplerName
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.segmenting.device.prepare import Prepared
 

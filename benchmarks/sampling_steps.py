@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sampling import Model
 
-    from napari_diffseg.diffusion.schedule import SamplerName
+    from napari_diffseg.diffusion.samplers import SamplerName
 
 STEPS = (1, 2, 5, 10, 15, 20, 50, 250, 1000)
 SAMPLERS: tuple[SamplerName, ...] = ("ddim", "ddpm", "dpmpp")

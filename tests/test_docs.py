@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LARGEST_BYTES = 300_000
 PANEL_BYTES = 1_500_000
 
@@ -37,9 +37,11 @@ def test_the_panels_pictures_are_small_together():
 def test_the_panels_page_tells_of_every_part_of_the_panel_and_every_key():
     page = (ROOT / "docs" / "panel.md").read_text("utf-8")
     plugin = ROOT / "src" / "napari_diffseg" / "plugin"
-    titles = re.findall(r'_fold", "([^"]+)"', (plugin / "explore_box.py").read_text("utf-8"))
-    titles += re.findall(r'_fold",\n\s+"([^"]+)"', (plugin / "explore_box.py").read_text("utf-8"))
-    keys = re.findall(r'^            "([A-Z][\w-]*)": ', (plugin / "exploring.py").read_text("utf-8"), re.MULTILINE)
+    titles = re.findall(r'_fold", "([^"]+)"', (plugin / "widgets" / "explore_box.py").read_text("utf-8"))
+    titles += re.findall(r'_fold",\n\s+"([^"]+)"', (plugin / "widgets" / "explore_box.py").read_text("utf-8"))
+    keys = re.findall(
+        r'^            "([A-Z][\w-]*)": ', (plugin / "explore" / "exploring.py").read_text("utf-8"), re.MULTILINE
+    )
     assert len(titles) == 7
     assert len(keys) == 3
     for title in titles:

@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""What the README and the pages about the command line and Python show works as it stands there."""
 
 import re
 from pathlib import Path
@@ -6,25 +6,40 @@ from pathlib import Path
 import nibabel as nib
 
 from builders import write_case, write_tiny_checkpoint
+from napari_diffseg import demo_case_folder
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+COMMAND_LINE = (ROOT / "docs" / "command_line.md").read_text("utf-8")
 
 
-def test_the_python_lines_segment_a_case_and_save_it(tmp_path, monkeypatch):
-    code = re.search(r"```python\n(.+?)```", README, re.DOTALL).group(1)
+def run_first_python_of(page, folder, monkeypatch):
+    code = re.search(r"```python\n(.+?)```", (ROOT / page).read_text("utf-8"), re.DOTALL).group(1)
+    monkeypatch.chdir(folder)
+    exec(compile(code, page, "exec"), {})
+
+
+def test_the_readmes_python_lines_segment_the_shipped_case(tmp_path, monkeypatch):
+    run_first_python_of("README.md", tmp_path, monkeypatch)
+    source = nib.load(next(demo_case_folder().glob("*_flair.nii.gz")))
+    mask = nib.load(tmp_path / "mask.nii.gz")
+    assert mask.shape == source.shape
+    assert mask.get_fdata().sum() > 0
+    assert nib.load(tmp_path / "variance.nii.gz").shape == source.shape
+
+
+def test_the_python_pages_lines_segment_a_case_and_save_it(tmp_path, monkeypatch):
     write_case(tmp_path / "case_006")
     write_tiny_checkpoint(tmp_path / "model.safetensors")
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    run_first_python_of("docs/python.md", tmp_path, monkeypatch)
     assert nib.load("mask.nii.gz").shape == nib.load("uncertainty.nii.gz").shape == (14, 12, 5)
 
 
-def test_every_verb_and_every_option_that_it_names_exists(capsys):
+def test_every_verb_and_every_option_that_the_page_names_exists(capsys):
     from napari_diffseg.cli import main
 
     for verb in ("predict", "export", "info", "convert", "evaluate", "phantom", "demo"):
         assert main([verb, "--help"]) == 0
         text = capsys.readouterr().out
-        line = re.search(rf"napari-diffseg {verb} .*?(?=\nnapari-diffseg|\n```|`)", README, re.DOTALL)
+        line = re.search(rf"napari-diffseg {verb} .*?(?=\nnapari-diffseg|\n```|`)", COMMAND_LINE, re.DOTALL)
         for option in re.findall(r"--[a-z-]+", line.group(0) if line else ""):
             assert option in text, f"{verb} {option}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_diffseg.errors import DiffsegError
     from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
     from napari_diffseg.imaging.case import read_case
+    from napari_diffseg.imaging.demo_case import demo_case_folder
     from napari_diffseg.imaging.save import write_nifti
     from napari_diffseg.runs.keep import keep_run
     from napari_diffseg.runs.run_folder import RunFolder
@@ -33,6 +34,7 @@ _HOME = {
     "SegmentRequest": "events",
     "Started": "events",
     "Stepped": "events",
+    "demo_case_folder": "imaging.demo_case",
     "keep_run": "runs.keep",
     "load_checkpoint": "checkpoint",
     "read_case": "imaging.case",
@@ -51,6 +53,7 @@ __all__ = [
     "SegmentRequest",
     "Started",
     "Stepped",
+    "demo_case_folder",
     "keep_run",
     "load_checkpoint",
     "read_case",

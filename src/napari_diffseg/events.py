@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from napari_diffseg.diffusion.schedule import SamplerName
+from napari_diffseg.diffusion.samplers import SamplerName
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.recipe import describe_validation
 

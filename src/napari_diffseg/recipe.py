@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_diffseg.diffusion.schedule import PredictionName, SamplerName, ScheduleName, VarianceName
+from napari_diffseg.diffusion.samplers import SamplerName
+from napari_diffseg.diffusion.schedule import PredictionName, ScheduleName, VarianceName
 from napari_diffseg.errors import BadRecipe
 from napari_diffseg.imaging.modes import CentreName, NormalisationName
 from napari_diffseg.regions import LabelValue, Region, problem_with

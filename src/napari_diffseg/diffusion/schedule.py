@@ -19,7 +19,6 @@ Int64Array = npt.NDArray[np.int64]
 ScheduleName = Literal["linear", "cosine"]
 PredictionName = Literal["epsilon", "x0", "v"]
 VarianceName = Literal["learned_range", "fixed_large", "fixed_small"]
-SamplerName = Literal["ddpm", "ddim", "dpmpp"]
 
 _MAX_TOTAL = 100_000
 

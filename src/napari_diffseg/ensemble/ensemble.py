@@ -11,11 +11,13 @@ import numpy.typing as npt
 from napari_diffseg.ensemble.expected import ExpectedMask
 from napari_diffseg.ensemble.smoothing import NO_SMOOTHING, Smoothing, share_of
 from napari_diffseg.ensemble.whole_members import WholeMembers
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.events import Expected, Sampled, Started
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from napari_diffseg.events import Started
+    from napari_diffseg.events import SamplingEvent
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -79,6 +81,37 @@ class Ensemble:
         """An empty ensemble for the run that `started` announces, smoothed as its checkpoint says."""
         s = started
         return cls(s.labels, s.source_shape, s.slice_axis, s.slices, s.sampled, Smoothing.of_run(s), ExpectedMask(s))
+
+    @classmethod
+    def from_events(cls, events: Iterable[SamplingEvent]) -> Ensemble:
+        """The ensemble of a run's events, taken to their end.
+
+        Parameters
+        ----------
+        events : iterable of SamplingEvent
+            As `LocalSegmenter.segment` yields them, `Started` first.
+
+        Raises
+        ------
+        DiffsegError
+            Whatever stops the run.
+        BadRequest
+            If nothing announces a run before its first result.
+        """
+        ensemble: Ensemble | None = None
+        for event in events:
+            if isinstance(event, Started):
+                ensemble = cls.for_run(event)
+            elif isinstance(event, Expected | Sampled):
+                if ensemble is None:
+                    raise BadRequest("These events have no beginning: take them all, from the first one.")
+                if isinstance(event, Expected):
+                    ensemble.expect(event.slices, event.probability)
+                else:
+                    ensemble.add(event.member, event.slices, event.mask)
+        if ensemble is None:
+            raise BadRequest("There are no events: nothing was sampled.")
+        return ensemble
 
     def add(self, member: int, slices: Sequence[int], mask: Bool) -> None:
         """Add a member on some slices; slices that it has already are left as they are.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_diffseg.diffusion.schedule import SamplerName
+    from napari_diffseg.diffusion.samplers import SamplerName
     from napari_diffseg.events import SegmentRequest
 
 

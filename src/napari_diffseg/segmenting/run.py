@@ -12,11 +12,9 @@ import numpy as np
 import torch
 
 from napari_diffseg.decode import decode_masks, decode_probability
-from napari_diffseg.diffusion.ddim import sample_ddim
-from napari_diffseg.diffusion.ddpm import sample_ddpm
 from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
-from napari_diffseg.diffusion.dpmpp import sample_dpmpp
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
+from napari_diffseg.diffusion.samplers import sample
 from napari_diffseg.ensemble.window import confine
 from napari_diffseg.errors import RunFailed
 from napari_diffseg.events import Expected, Sampled, Stepped
@@ -31,7 +29,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_diffseg.diffusion.schedule import SamplerName, Schedule
+    from napari_diffseg.diffusion.samplers import SamplerName
+    from napari_diffseg.diffusion.schedule import Schedule
     from napari_diffseg.diffusion.step import Step
     from napari_diffseg.encode import Conditioning
     from napari_diffseg.events import Gaze, Preview, SegmentRequest, Window
@@ -175,7 +174,7 @@ def chain(run: Run, batch: Batch) -> Iterator[Step]:
     )
     seeds = [member_seed(run.request.seed, row.member, row.slice_index) for row in batch]
     noise = SeededNoise(seeds, (len(run.recipe.labels), *image.shape[-2:]), run.device)
-    steps = _sampler(run, denoiser, noise)
+    steps = sample(run.sampler, denoiser, run.schedule, noise, eta=run.request.eta)
     while True:
         with torch.inference_mode():
             step = next(steps, None)
@@ -183,16 +182,6 @@ def chain(run: Run, batch: Batch) -> Iterator[Step]:
                 return
             seen = replace(step, x=mirroring(step.x), x0=mirroring(step.x0))
         yield seen
-
-
-def _sampler(run: Run, denoiser: ConditionedDenoiser, noise: SeededNoise) -> Iterator[Step]:
-    match run.sampler:
-        case "ddpm":
-            return sample_ddpm(denoiser, run.schedule, noise)
-        case "ddim":
-            return sample_ddim(denoiser, run.schedule, noise, eta=run.request.eta)
-        case "dpmpp":
-            return sample_dpmpp(denoiser, run.schedule, noise)
 
 
 def _expected(run: Run, batch: Batch, first: Step) -> Iterator[Expected]:

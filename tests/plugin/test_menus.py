@@ -51,7 +51,7 @@ def test_the_sample_menu_has_the_shipped_case_and_those_that_are_drawn(registere
 
 
 def test_the_manifest_offers_reader_writers_sample_and_panel(registered, viewer, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_diffseg.plugin.samples.files", lambda _: tmp_path)
+    monkeypatch.setattr("napari_diffseg.imaging.demo_case.files", lambda _: tmp_path)
     write_images(tmp_path / "data" / "demo_case", case_id="demo")
     viewer.open_sample("napari-diffseg", "demo_case")
     assert [layer.name for layer in viewer.layers] == [f"demo {m}" for m in MODALITIES]

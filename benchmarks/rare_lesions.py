@@ -25,7 +25,8 @@ from napari_diffseg.diffusion.dpmpp import sample_dpmpp
 from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
 
 if TYPE_CHECKING:
-    from napari_diffseg.diffusion.schedule import SamplerName, Schedule, ScheduleName
+    from napari_diffseg.diffusion.samplers import SamplerName
+    from napari_diffseg.diffusion.schedule import Schedule, ScheduleName
 
 SHARES = (0.02, 0.1, 0.3)
 STEPS = (3, 5, 10, 20, 50, 1000)

@@ -4,12 +4,14 @@ import errno
 import json
 import os
 import stat
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from napari_diffseg.errors import OutputExists, OutputFailed
 from napari_diffseg.imaging import atomic
-from napari_diffseg.imaging.atomic import atomic_write, write_json
+from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
 
 
 def new(file):
@@ -38,7 +40,7 @@ def test_a_new_file_holds_what_was_written_and_nothing_lies_beside_it(tmp_path):
 
 
 def test_what_is_there_is_replaced_only_when_asked(target):
-    with pytest.raises(OutputExists, match=r"mask.nii.gz exists in .*: choose another name, or allow .*--overwrite"):
+    with pytest.raises(OutputExists, match=r"mask.nii.gz exists in .*: choose another name, or allow overwriting"):
         atomic_write(target, new)
     assert target.read_bytes() == b"old"
     atomic_write(target, new, overwrite=True)
@@ -82,6 +84,24 @@ def test_a_disk_that_fills_up_at_any_call_leaves_the_old_file(target, monkeypatc
         atomic_write(target, new, overwrite=True, size=3_000_000)
     assert target.read_bytes() == b"old"
     assert names(target.parent) == [target.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="the system does not count files")
+def test_a_disk_without_inodes_is_told_as_such_and_not_by_its_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic.os, "statvfs", lambda _: SimpleNamespace(f_files=1000, f_favail=0))
+    monkeypatch.setattr(atomic.os, "open", no_space)
+    with pytest.raises(OutputFailed, match=r"^a could not be written .* no inodes left.*: delete files"):
+        atomic_write(tmp_path / "a", new, size=2200)
+    monkeypatch.setattr(Path, "mkdir", no_space)
+    with pytest.raises(OutputFailed, match=r"b.c cannot be made: .* no inodes left"):
+        make_folder(tmp_path / "b" / "c")
+    monkeypatch.setattr(
+        atomic.os,
+        "statvfs",
+        lambda _: SimpleNamespace(f_files=0, f_favail=0, f_bavail=9, f_blocks=9, f_bfree=9, f_frsize=9),
+    )  # btrfs has no number
+    with pytest.raises(OutputFailed, match=r"^Disk full: a .* need 2\.2 kB, have"):
+        atomic_write(tmp_path / "a", new, size=2200)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -10,7 +10,6 @@ import pytest
 from phantoms import LPS, OBLIQUE, nifti_bytes, ramp, write_image
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging import memory_budget
 from napari_diffseg.imaging.nifti import count_channels, read_channels, read_grid, read_mask, read_volume
 from napari_diffseg.imaging.volume import describe_grid
 
@@ -203,15 +202,6 @@ def test_a_mask_of_anything_but_labels_is_refused(tmp_path, value, text):
     data = np.array([0, 1, value], "f4").reshape(3, 1, 1)
     with pytest.raises(BadImage, match=text):
         read_mask(write_image(tmp_path / "a.nii", data))
-
-
-def test_the_budget_is_half_of_what_is_free_in_the_machine_or_in_the_container(tmp_path, monkeypatch):
-    (tmp_path / "max").write_text("5000")
-    (tmp_path / "used").write_text("3000")
-    monkeypatch.setattr(memory_budget, "_GROUPS", ((str(tmp_path / "max"), str(tmp_path / "used")),))
-    assert memory_budget.memory_budget() == 1000
-    (tmp_path / "max").write_text("max\n")
-    assert memory_budget.memory_budget() > 1_000_000
 
 
 @pytest.mark.cases

@@ -7,9 +7,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, NoReturn
 
-import psutil
-
 from napari_diffseg.errors import BadCheckpoint
+from napari_diffseg.imaging.memory_budget import free_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +84,7 @@ def _checked_size(status: os.stat_result) -> int:
         raise BadCheckpoint("it is not a regular file: choose a .safetensors or .pt file.")
     if status.st_size == 0:
         raise BadCheckpoint("it is empty: download or copy it again.")
-    available = psutil.virtual_memory().available
+    available = free_memory()
     if status.st_size * _NEEDED > available:
         raise BadCheckpoint(
             f"it needs {status.st_size * _NEEDED / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are free: "

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from napari_diffseg.errors import OutputExists, OutputFailed
+from napari_diffseg.errors import OutputExists, OutputFailed, Remedy
 from napari_diffseg.imaging.naming import shown_name
 
 if TYPE_CHECKING:
@@ -74,6 +74,20 @@ def atomic_write(
         if temporary is not None:
             _remove(temporary)
     _sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises
+    ------
+    OutputFailed
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise OutputFailed(f"{folder} cannot be made: {reason_of(err, folder)}: choose another place.") from err
 
 
 def write_json(path: Path, obj: Any, *, overwrite: bool = False) -> None:
@@ -149,7 +163,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _exists(path: Path) -> OutputExists:
     return OutputExists(
-        f"{shown_name(path)} exists in {path.parent}: choose another name, or allow overwriting (--overwrite)."
+        f"{shown_name(path)} exists in {path.parent}: choose another name, or allow overwriting.", Remedy("overwrite")
     )
 
 
@@ -157,6 +171,8 @@ def _failed(path: Path, err: OSError, size: int | None) -> OutputFailed:
     where = f"{shown_name(path)} could not be written to {path.parent}"
     need = "" if size is None else f" need {_megabytes(size)}"
     match err.errno:
+        case errno.ENOSPC if _is_out_of_files(path.parent):
+            return OutputFailed(f"{where}: {reason_of(err, path.parent)}: delete files, or choose another place.")
         case errno.ENOSPC:
             have = f"{',' if need else ''} have {_free(path.parent)}"
             return OutputFailed(f"Disk full: {where}:{need}{have}: make room, or choose another place.")
@@ -168,6 +184,23 @@ def _failed(path: Path, err: OSError, size: int | None) -> OutputFailed:
     if isinstance(err, FileNotFoundError):
         return OutputFailed(f"{where}: there is no such folder: make it, or choose another place.")
     return OutputFailed(f"{where}: {err.strerror or err}: choose another place or name.")
+
+
+def reason_of(err: OSError, folder: Path) -> str:
+    """Why nothing could be written in a folder, in words; a disk without inodes is not called full."""
+    if err.errno == errno.ENOSPC and _is_out_of_files(folder):
+        return "the disk can hold no more files (it has no inodes left), whatever room there is"
+    return err.strerror or str(err)
+
+
+def _is_out_of_files(folder: Path) -> bool:
+    """Whether a disk counts its files and has no place for one more."""
+    there = next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), folder)
+    try:
+        disk = os.statvfs(there)
+    except (OSError, AttributeError):  # Windows does not count
+        return False
+    return disk.f_files > 0 and disk.f_favail == 0
 
 
 def _free(folder: Path) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.extras import check_extra
-from napari_diffseg.imaging.atomic import atomic_write
+from napari_diffseg.imaging.atomic import atomic_write, make_folder
 from napari_diffseg.reporting.sheet import make_sheet
-from napari_diffseg.runs.export import export_run, make_folder, refuse_existing
+from napari_diffseg.runs.export import export_run, refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

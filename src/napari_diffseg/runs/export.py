@@ -13,8 +13,8 @@ import numpy as np
 
 from napari_diffseg.ensemble.consensus import consensus_of
 from napari_diffseg.ensemble.summary import Rule, Summary, mean_of
-from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
-from napari_diffseg.imaging.atomic import atomic_write, write_json
+from napari_diffseg.errors import BadRequest, OutputExists
+from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
 from napari_diffseg.imaging.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.runs.export_names import DEFAULT_PATTERN, Names, Style
@@ -227,17 +227,3 @@ def refuse_existing(paths: list[Path]) -> None:
 def _copy(source: Path, out: BinaryIO) -> None:
     with source.open("rb") as file:
         shutil.copyfileobj(file, out)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
-
-    Raises
-    ------
-    OutputFailed
-        If it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise OutputFailed(f"{folder} cannot be made: {err.strerror}: choose another place.") from err

@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.errors import BadImage, BadRequest, OutputExists, OutputFailed
-from napari_diffseg.imaging.atomic import write_json
+from napari_diffseg.imaging.atomic import make_folder, write_json
 from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.save import write_nifti
@@ -198,14 +198,8 @@ class RunFolder:
     def _open(self, started: Started, ensemble: Ensemble, *, earlier: tuple[Part, ...]) -> None:
         self._started, self._clock, self._earlier = started, time.monotonic(), earlier
         self._began = datetime.now(UTC).isoformat(timespec="seconds")
-        self._make_folder()
+        make_folder(self.folder / "members")
         self._write_record("running", ensemble, None)
-
-    def _make_folder(self) -> None:
-        try:
-            (self.folder / "members").mkdir(parents=True, exist_ok=True)
-        except OSError as err:
-            raise OutputFailed(f"{self.folder} cannot be made: {err.strerror}: choose another place.") from err
 
     def _paths(self, stem: str, *, number: int | None = None) -> list[Path]:
         tail = "" if number is None else f"-{number + 1:03d}"

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.errors import BadCase, BadRequest, OutputFailed
-from napari_diffseg.imaging.atomic import write_json
+from napari_diffseg.imaging.atomic import reason_of, write_json
 from napari_diffseg.training.reading import read_slices
 from napari_diffseg.training.split import Split
 
@@ -86,7 +86,9 @@ def build_pool(
         write_json(partial / _DESCRIPTION, described)
         partial.rename(folder)
     except OSError as err:
-        raise OutputFailed(f"The slices could not be written to {folder}: {err.strerror}: make room there.") from err
+        raise OutputFailed(
+            f"The slices could not be written to {folder}: {reason_of(err, folder)}: make room there."
+        ) from err
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

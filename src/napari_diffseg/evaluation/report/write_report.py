@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
-from napari_diffseg.errors import OutputExists, OutputFailed
+from napari_diffseg.errors import OutputExists
 from napari_diffseg.evaluation.report.report import columns
-from napari_diffseg.imaging.atomic import atomic_write, write_json
+from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,10 +38,7 @@ def check_output(folder: Path, *, overwrite: bool = False) -> None:
     there = [name for name in FILES if os.path.lexists(folder / name)]
     if there and not overwrite:
         raise OutputExists(f"{folder} holds {', '.join(there)}: give another folder, or --overwrite.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise OutputFailed(f"{folder} cannot be made: {err.strerror}: choose another place.") from err
+    make_folder(folder)
 
 
 def write_report(report: Report, snapshots: Sequence[Snapshot], folder: Path, *, overwrite: bool = False) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import psutil
 import torch
+
+from napari_diffseg.imaging.memory_budget import free_memory
 
 if TYPE_CHECKING:
     from napari_diffseg.networks.config import UNetConfig
@@ -94,4 +95,4 @@ def free_bytes(device: torch.device) -> int:
     """Memory that is free on the device, or on the host for a device that shares it."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return free_memory()

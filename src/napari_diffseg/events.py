@@ -7,7 +7,7 @@ Everything here is numpy on the host and picklable: the napari panel, the comman
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -267,7 +267,6 @@ class Finished:
     members: tuple[int, ...]
     seconds: float
     batch_size: int
-    notes: tuple[str, ...] = field(default=())
 
 
 SamplingEvent = Started | Stepped | Expected | Sampled | Finished

@@ -1,5 +1,7 @@
 """What the command line says of words that it does not understand."""
 
+import re
+
 import pytest
 
 from napari_diffseg.cli import main
@@ -23,3 +25,10 @@ RUN = ["predict", "x", "--checkpoint", "demo", "--out", "o"]
 def test_a_sentence_ends_once_and_names_the_help_of_its_verb(words, said, capsys):
     assert main(words) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["predict", "export", "train", "evaluate", "info", "convert", "phantom", "demo"])
+def test_no_option_only_repeats_a_default(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    options = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
+    assert not {o for o in options if o.startswith(("--no-", "--empty-"))} - {"--no-window"}

@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
 from napari_diffseg.cli.signals import Terminated, sigterm_interrupts
@@ -25,6 +25,7 @@ app = App(
     help="Brain-lesion segmentation with its uncertainty, by a conditioned diffusion ensemble.",
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=()),  # no option that only repeats a default
 )
 app.command("napari_diffseg.cli.demo:demo", help="Segment the shipped case with the shipped checkpoint, in napari.")
 app.command("napari_diffseg.cli.predict:predict", help="Segment cases and write masks, members and uncertainty.")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from napari_diffseg.cli.overrides import RecipeOptions, RecipeOverrides
 
@@ -15,7 +12,7 @@ def convert(
     checkpoint: Path,
     out: Path,
     *,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: bool = False,
     overrides: RecipeOptions = RecipeOverrides(),
 ) -> int:
     """Write a state dict as a .safetensors checkpoint that carries its recipe; the weights stay bit for bit.

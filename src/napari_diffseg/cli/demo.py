@@ -9,16 +9,13 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from napari_diffseg.errors import BadRequest, RunFailed
 
 _SCREEN = "-screen 0 1600x1000x24"
 
 
-def demo(*, out: Path = Path("demo"), no_window: Annotated[bool, Parameter(negative="")] = False) -> int:
+def demo(*, out: Path = Path("demo"), no_window: bool = False) -> int:
     """Segment the shipped case with the shipped checkpoint in napari.
 
     Without a display, or with --no-window, the same is done on a virtual screen, and pictures of it are left beside

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from napari_diffseg.errors import BadRequest
-
-Flag = Annotated[bool, Parameter(negative="")]
 
 
 def evaluate(
@@ -18,14 +13,14 @@ def evaluate(
     *,
     truth: Path,
     out: Path,
-    also: Annotated[list[Path] | None, Parameter(negative="")] = None,
+    also: list[Path] | None = None,
     images: Path | None = None,
     reader_pattern: str | None = None,
     labels: str | None = None,
     prediction_labels: str | None = None,
     channel: str | None = None,
     bins: int = 10,
-    overwrite: Flag = False,
+    overwrite: bool = False,
 ) -> int:
     """Measure predictions against the masks that people drew; writes report.json, report.csv and report.html.
 

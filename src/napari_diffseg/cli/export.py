@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Literal
 
 from napari_diffseg.cli.wording import worded
 from napari_diffseg.errors import BadRequest, DiffsegError
@@ -14,8 +12,6 @@ from napari_diffseg.errors import BadRequest, DiffsegError
 if TYPE_CHECKING:
     from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.runs.export import ExportChoice
-
-Flag = Annotated[bool, Parameter(negative="")]
 
 
 def export(
@@ -26,13 +22,13 @@ def export(
     pattern: str = "{case}_{what}",
     like: Path | None = None,
     threshold: float | None = None,
-    staple: Flag = False,
+    staple: bool = False,
     measure: Literal["variance", "entropy", "disagreement"] = "variance",
     smoothing_mm: float | None = None,
-    report: Flag = False,
-    pictures: Flag = False,
+    report: bool = False,
+    pictures: bool = False,
     image: Path | None = None,
-    overwrite: Flag = False,
+    overwrite: bool = False,
 ) -> int:
     """Write results of finished or interrupted runs under names of your choice, or as a BIDS derivative.
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import sys
 from json import dumps
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from napari_diffseg.cli.overrides import RecipeOptions, RecipeOverrides
 
@@ -14,7 +11,7 @@ from napari_diffseg.cli.overrides import RecipeOptions, RecipeOverrides
 def info(
     checkpoint: str,
     *,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: bool = False,
     overrides: RecipeOptions = RecipeOverrides(),
 ) -> int:
     """Say what a checkpoint is: architecture, parameters, recipe, what was guessed, digest.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
+from typing import Literal
 
 
 def phantom(
@@ -18,7 +16,7 @@ def phantom(
     spacing_mm: float = 1.0,
     randomise: float = 0.25,
     artefacts: float = 0.5,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: bool = False,
 ) -> int:
     """Write a synthetic case in BraTS layout, with the masks of readers who disagree in a known way.
 

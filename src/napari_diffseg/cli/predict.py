@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from napari_diffseg.imaging.case_files import CaseFiles
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
-Flag = Annotated[bool, Parameter(negative="")]
-
 _SHOWN = 10
 
 
@@ -35,8 +33,8 @@ def predict(
     resample: str | None = None,
     image: list[str] | None = None,
     name: str | None = None,
-    overwrite: Flag = False,
-    resume: Flag = False,
+    overwrite: bool = False,
+    resume: bool = False,
     overrides: OverrideOptions = Overrides(),
 ) -> int:
     """Segment cases and write mask, mean, uncertainty, members and run.json, on the source's voxels.

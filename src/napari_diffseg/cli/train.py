@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.errors import BadRequest
 
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
     from napari_diffseg.training.config import TrainingConfig
     from napari_diffseg.training.run import Outcome
     from napari_diffseg.training.source import CaseSource
-
-Flag = Annotated[bool, Parameter(negative="")]
 
 PHANTOMS = "phantoms"
 """The word for --data that means synthetic brains."""
@@ -29,7 +25,7 @@ def train(
     preset: str | None = None,
     config: Path | None = None,
     start_from: str | None = None,
-    resume: Flag = False,
+    resume: bool = False,
     steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,

@@ -27,8 +27,7 @@ def describe_finish(finished: Finished, total: int) -> str:
     """What was sampled in what time; `total` members are there now."""
     count = len(finished.members)
     in_all = f", {total} in all" if total != count else ""
-    text = f"{count} member{'s' if count > 1 else ''} in {finished.seconds:.0f} s{in_all}."
-    return " ".join([text, *finished.notes])
+    return f"{count} member{'s' if count > 1 else ''} in {finished.seconds:.0f} s{in_all}."
 
 
 def describe_seconds(seconds: float) -> str:

@@ -31,7 +31,7 @@ from napari_diffseg.evaluation.metrics.region import brain_of_images
 from napari_diffseg.events import Expected, Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.atomic import write_json
 from napari_diffseg.imaging.case import read_case
-from napari_diffseg.imaging.naming import find_case_files
+from napari_diffseg.imaging.case_files import find_case_files
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 

@@ -29,7 +29,7 @@ from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.evaluation.metrics.overlap import dice
 from napari_diffseg.events import Expected, Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.case import Case, read_case
-from napari_diffseg.imaging.naming import find_case_files
+from napari_diffseg.imaging.case_files import find_case_files
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.segmenting.segmenter import LocalSegmenter

@@ -29,7 +29,7 @@ from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
 from napari_diffseg.encode import encode
 from napari_diffseg.evaluation.metrics.overlap import dice
 from napari_diffseg.imaging.case import read_case
-from napari_diffseg.imaging.naming import find_case_files
+from napari_diffseg.imaging.case_files import find_case_files
 from napari_diffseg.networks.unet import to_inference
 from napari_diffseg.segmenting.device.choose_device import resolve_device
 from napari_diffseg.segmenting.device.heap import freed_memory_kept

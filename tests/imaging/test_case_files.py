@@ -61,7 +61,6 @@ def test_a_flat_folder_of_several_cases_is_told_apart_by_how_names_begin(tmp_pat
 @pytest.mark.parametrize(
     "files",
     [
-        ("T1_MPRAGE.nii.gz", "T1_MPRAGE_post.nii.gz", "T2_TSE.nii.gz", "T2_FLAIR.nii.gz"),
         ("a_t1.nii.gz", "b_t2.nii.gz"),
         ("a_t1.nii.gz", "b_t1.nii.gz"),
         ("t1.nii.gz", "t2.nii.gz", "b_t1.nii.gz", "b_t2.nii.gz"),
@@ -84,7 +83,7 @@ def test_folders_of_one_image_each_are_one_case_as_brats_had_it_until_2016(tmp_p
         make(patient / name, f"{name}.nii.gz")
     (case,) = find_case_sources(patient)
     assert list(case.source) == list(FOUR)
-    assert case.name == "VSD.Brain.XX.O.MR"
+    assert case.name == "brats_2013_pat0001_1"
     make(tmp_path / "x" / "1", "a_t1.nii.gz")
     make(tmp_path / "x" / "2", "b_t2.nii.gz")
     with pytest.raises(BadCase, match="The folders in x hold one image each"):
@@ -95,19 +94,26 @@ def test_a_folder_without_cases_is_left_to_be_refused_when_it_is_read(tmp_path):
     assert [case.source for case in find_case_sources(tmp_path)] == [tmp_path]
 
 
-def test_a_folder_too_far_up_is_refused_with_those_nearer_to_the_images(tmp_path):
+def test_cases_are_found_at_any_depth_and_what_is_passed_over_is_told(tmp_path, caplog):
     make_case(tmp_path / "HGG" / "p1", "p1")
-    make(tmp_path / "imagesTs", "A_0000.nii.gz")
+    make_case(tmp_path / "LGG" / "site" / "p2", "p2")
+    make(tmp_path / "scans", "A_0000.nii.gz")
     make(tmp_path / "notes", "a.txt")
-    with pytest.raises(BadCase, match=r"nearer to the images \(HGG, imagesTs\)"):
-        find_case_sources(tmp_path)
+    assert names(tmp_path) == ["p1", "p2"]
+    assert "scans is passed over, as no name there states a modality" in caplog.text
+
+
+def test_a_folder_whose_images_say_nothing_at_any_depth_is_refused_with_where_they_lie(tmp_path):
+    make(tmp_path / "all" / "scans", "A.nii.gz")
+    with pytest.raises(BadCase, match="holds no case: in scans there are images, and no name says"):
+        find_case_sources(tmp_path / "all")
 
 
 def test_an_image_of_a_flat_folder_that_is_no_modality_by_its_name_is_told_where_one_is_missing(tmp_path, caplog):
     make_case(make_case(tmp_path, "a"), "b", FOUR[:3])
     make(tmp_path, "b_dark.nii.gz")
     find_case_sources(tmp_path)
-    assert "there is no flair, and b_dark.nii.gz is left out" in caplog.text
+    assert "there is no flair, and b_dark.nii.gz is not used, whose name" in caplog.text
 
 
 def test_cases_of_one_name_take_those_of_the_folders_that_tell_them_apart(tmp_path):
@@ -141,7 +147,7 @@ def test_a_folder_given_as_two_dots_lends_its_own_name(tmp_path, monkeypatch):
         (["a.nii"], None, "give MODALITY=FILE"),
         (["t1="], None, "give MODALITY=FILE"),
         (["adc=a.nii"], None, "one of t1, t1ce, t2, flair, seg"),
-        (["t1=a.nii", "T1w=b.nii"], None, "names t1 twice"),
+        (["t1=a.nii", "T1w=b.nii"], None, "t1 is named twice"),
         (["t1=a.nii"], "../x", "without separators"),
         (["t1=a.nii"], "..", "without separators"),
     ],
@@ -185,7 +191,7 @@ def test_channels_of_nnunet_are_what_the_user_says_before_all(tmp_path):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ({}, r"holds a file for each channel .* no dataset.json .* \(--channels"),
+        ({}, r"holds a file for each channel .* no dataset.json .*: name them in the order"),
         ({"channels": ["t1", "t2"]}, "holds channels up to 0003, counted from 0000, but 2 are named"),
         ({"channels": ["t1", "T1w", "t2", "flair"]}, r"named .t1, t1, t2, flair.: name each once"),
         ({"channels": ["t1", "tlce", "t2", "flair"], "modalities": FOUR}, r"did you mean t1ce\?"),

@@ -1,7 +1,8 @@
 import pytest
 
+from napari_diffseg.imaging.case_files import find_case_files
 from napari_diffseg.imaging.mask_names import is_brain_mask_name
-from napari_diffseg.imaging.naming import find_case_files, modality_of
+from napari_diffseg.imaging.naming import modality_of
 
 
 @pytest.mark.parametrize(

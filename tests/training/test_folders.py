@@ -79,7 +79,7 @@ def test_4d_files_have_their_masks_in_the_folder_of_labels(tmp_path):
     labelled = source(tmp_path, channels=("flair", "t1")).read("BRATS_001")
     assert labelled.case.volumes["t1"].data.max() == 9
     assert labelled.readers.sum() == 4
-    with pytest.raises(BadCase, match="--channels"):
+    with pytest.raises(BadCase, match="does not say what they are"):
         source(tmp_path).read("BRATS_001")
 
 

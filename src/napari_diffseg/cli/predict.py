@@ -33,6 +33,7 @@ def predict(
     resample: str | None = None,
     image: list[str] | None = None,
     name: str | None = None,
+    pick: list[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     overrides: OverrideOptions = Overrides(),
@@ -54,7 +55,10 @@ def predict(
     image
         One image of one more case, as MODALITY=FILE, such as t1=MPRAGE.nii.gz; once for each of its images.
     name
-        What the case of --image is called; by default as the folder of its first image.
+        What the case of --image is called; by default subject and session of BIDS, or the folder of its first image.
+    pick
+        Which of several images of one modality to take: a pattern of file names, such as '*_bias*', or an entity of
+        BIDS, such as acq-3d; may be given several times.
     overwrite
         Replace results that are there.
     resume
@@ -76,11 +80,12 @@ def predict(
     segmenter = LocalSegmenter(loaded, preview_interval_s=None)
     names = [c.strip() for c in channels.split(",")] if channels else None
     named = [case_of_images(image, modalities=loaded.recipe.modalities, name=name)] if image else []
-    found, failed = _find(cases, named, loaded, names)
+    picked = tuple(pick or ())
+    found, failed = _find(cases, named, loaded, names, picked)
     seen = set[str]()
     for one in found:
         try:
-            case = _read(one, loaded, names, resample)
+            case = _read(one, loaded, names, resample, picked)
             _check_new(case, seen)
             _segment(case, segmenter, loaded, request, out / case.id, overwrite=overwrite, resume=resume)
         except BadRequest:
@@ -93,7 +98,11 @@ def predict(
 
 
 def _find(
-    paths: Sequence[Path], named: Sequence[CaseFiles], checkpoint: Checkpoint, channels: list[str] | None
+    paths: Sequence[Path],
+    named: Sequence[CaseFiles],
+    checkpoint: Checkpoint,
+    channels: list[str] | None,
+    pick: Sequence[str],
 ) -> tuple[list[CaseFiles], int]:
     """The cases that paths hold, and others, each with a name of its own where that can be; how many paths failed."""
     from napari_diffseg.imaging.case_files import find_case_sources, told_apart
@@ -102,7 +111,7 @@ def _find(
     failed = 0
     for path in paths:
         try:
-            here = find_case_sources(path, modalities=checkpoint.recipe.modalities, channels=channels)
+            here = find_case_sources(path, modalities=checkpoint.recipe.modalities, channels=channels, pick=pick)
         except DiffsegError:
             failed += _report(path)
         except OSError as err:
@@ -123,18 +132,21 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def _read(case: CaseFiles, checkpoint: Checkpoint, channels: list[str] | None, resample: str | None) -> Case:
+def _read(
+    case: CaseFiles, checkpoint: Checkpoint, channels: list[str] | None, resample: str | None, pick: Sequence[str]
+) -> Case:
     from napari_diffseg.imaging.case import read_case
 
     recipe = checkpoint.recipe
     try:
         return read_case(
-            case.source,
+            case.readable(),
             modalities=recipe.modalities,
             may_miss=recipe.may_miss,
             channels=channels,
             resample_to=resample,
             case_id=case.name,
+            pick=pick,
         )
     except OSError as err:
         raise BadCase(f"It cannot be looked at: {err.strerror}: allow reading it, or choose another.") from err

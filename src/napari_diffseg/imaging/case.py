@@ -9,19 +9,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from napari_diffseg.errors import BadCase, BadImage, GridMismatch, Remedy
+from napari_diffseg.imaging.case_files import find_case_files, warn_of_unread
+from napari_diffseg.imaging.dataset_json import channels_said_for
+from napari_diffseg.imaging.grouping import group_images
 from napari_diffseg.imaging.naming import (
     MODALITIES,
     OTHER,
     REFERENCE,
-    by_modality,
     case_id_of,
-    case_stem,
-    find_case_files,
     modalities_named,
     modality_named,
-    modality_of,
     shown_name,
-    warn_of_unread,
 )
 from napari_diffseg.imaging.nifti import count_channels, read_channels, read_mask, read_volume
 from napari_diffseg.imaging.pairs import each_pair_once
@@ -108,6 +106,7 @@ def read_case(
     channels: Sequence[str] | None = None,
     resample_to: str | None = None,
     case_id: str | None = None,
+    pick: Sequence[str] = (),
 ) -> Case:
     """Read the images of one patient.
 
@@ -121,13 +120,16 @@ def read_case(
     may_miss : bool
         Whether some of those wanted may be missing, as long as one is there.
     channels : sequence of str, optional
-        What the channels of one file are, in its order; needed for a 4-D file, whose channels no name states. In any
-        spelling; "other" for those that are not to be read.
+        What the channels of one file are, in its order; needed for a 4-D file, whose channels no name states, unless a
+        `dataset.json` does. In any spelling; "other" for those that are not to be read.
     resample_to : str, optional
         Modality whose grid the others are brought to, by linear interpolation, when grids differ; the reference mask
         takes the nearest label.
     case_id : str, optional
         What the case is called; what the names of its files have in common by default.
+    pick : sequence of str
+        Which of several images of one modality to take: patterns of names, such as `*_bias*`, or entities of BIDS,
+        such as `acq-3d`.
 
     Returns
     -------
@@ -143,7 +145,7 @@ def read_case(
     GridMismatch
         If grids differ and `resample_to` is not given.
     """
-    wanted = _Wanted(None if modalities is None else tuple(modalities), may_miss, case_id)
+    wanted = _Wanted(None if modalities is None else tuple(modalities), may_miss, case_id, tuple(pick))
     if isinstance(source, Mapping):
         case = _from_files({m: Path(p) for m, p in source.items()}, wanted)
     else:
@@ -186,11 +188,12 @@ _Parts = tuple[str, dict[str, Volume], _Mask]
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """The modalities to read, in order (none: all that are given), whether some may be missing, and the case's name."""
+    """What to read of a case: see `read_case`. Without modalities all that are given."""
 
     modalities: tuple[str, ...] | None
     may_miss: bool
     case_id: str | None
+    pick: tuple[str, ...]
 
     def among(self, case_id: str, given: Mapping[str, Any] | Sequence[str]) -> list[str]:
         """Those to read of what is given, at least one."""
@@ -211,20 +214,32 @@ def _from_paths(paths: list[Path], wanted: _Wanted, channels: Sequence[str] | No
     if len(paths) == 1 and _is_folder(paths[0]):
         if channels is not None:
             raise BadCase(f"Channels are named, but {shown_name(paths[0])} is a folder: name its 4-D file.")
-        files = find_case_files(paths[0])
+        files = find_case_files(paths[0], wanted.modalities, pick=wanted.pick)
         warn_of_unread(paths[0], [m for m in wanted.modalities or () if m not in files])
         return _from_files(files, wanted)
     if channels is not None or (len(paths) == 1 and count_channels(paths[0]) > 1):
         return _from_channels(paths, wanted, channels)
-    stated = [(p, modality_of(p.name)) for p in paths]
-    unknown = [shown_name(p) for p, m in stated if m is None]
-    if unknown:
+    return _from_files(_by_names(paths, wanted), wanted)
+
+
+def _by_names(paths: list[Path], wanted: _Wanted) -> dict[str, Path]:
+    """Files of one case by what their names state."""
+    groups = group_images(paths)
+    unclear = [path for group in groups for path in group.unclear] if groups else paths
+    if unclear:
+        names = ", ".join(map(shown_name, unclear[:5]))
         raise BadCase(
-            f"{', '.join(unknown[:5])}: the name states no modality: rename to, say, patient_flair.nii.gz, "
-            "or say which modality it is (--channels flair)."
+            f"{names}: the name states no modality, or not clearly: rename to, say, patient_flair.nii.gz, "
+            "or say which modality it is.",
+            Remedy("channels", "flair"),
         )
-    _check_one_case([p for p, m in stated if m != REFERENCE])
-    return _from_files(by_modality((p, m) for p, m in stated if m is not None), wanted)
+    if len(groups) > 1:
+        raise BadCase(
+            f"The files are of {len(groups)} cases ({', '.join(group.name for group in groups[:5])}): give the files "
+            "of one, or name the modality of each.",
+            Remedy("image", "t1=FILE"),
+        )
+    return groups[0].files(wanted.modalities, wanted.pick)
 
 
 def _is_folder(path: Path) -> bool:
@@ -234,15 +249,6 @@ def _is_folder(path: Path) -> bool:
         raise BadCase(
             f"{shown_name(path)} cannot be looked at: {err.strerror}: name a folder or file of yours."
         ) from err
-
-
-def _check_one_case(paths: list[Path]) -> None:
-    stems = sorted({case_stem(p.name) for p in paths})
-    if len(stems) > 1:
-        raise BadCase(
-            f"The files are of {len(stems)} cases ({', '.join(stems[:5])}): give the files of one, "
-            "or name the modality of each."
-        )
 
 
 def _from_files(files: Mapping[str, Path], wanted: _Wanted) -> _Parts:
@@ -257,10 +263,11 @@ def _from_channels(paths: list[Path], wanted: _Wanted, channels: Sequence[str] |
     if others:
         raise BadCase(f"Channels are named, but {len(paths)} files are given: channels belong to one 4-D file.")
     count = count_channels(path)
+    channels = channels if channels is not None else channels_said_for(path)
     if channels is None:
         raise BadCase(
-            f"{shown_name(path)} has {count} channels and does not say what they are: name them in the file's order "
-            f"(--channels {','.join(MODALITIES[:count])}, if that is the order)."
+            f"{shown_name(path)} has {count} channels and does not say what they are: name them in the file's order.",
+            Remedy("channels", ",".join(MODALITIES[:count])),
         )
     named = modalities_named(channels, wanted.modalities or ())
     read = [name for name in named if name != OTHER]

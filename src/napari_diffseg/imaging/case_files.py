@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_diffseg.errors import BadCase, BadRequest
+from napari_diffseg.errors import BadCase, BadRequest, Remedy
+from napari_diffseg.imaging.bids import session_of
+from napari_diffseg.imaging.dataset_json import channels_said_for
+from napari_diffseg.imaging.grouping import Group, group_images
+from napari_diffseg.imaging.listing import folders_in, images_in, other_images_below, other_images_in
 from napari_diffseg.imaging.naming import (
     MODALITIES,
     REFERENCE,
-    by_modality,
     case_id_of,
-    case_stem,
-    find_case_files,
-    images_in,
-    looks_like_case,
+    file_stem,
+    folder_case_name,
+    is_image_name,
     modality_named,
     modality_of,
     printable,
+    read_name,
     shown_name,
-    warn_of_unread,
 )
 from napari_diffseg.imaging.nnunet import nnunet_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+logger = logging.getLogger(__name__)
+
+_SCANNED = 1000
+_NAMED = 5
+_DEEPEST = 6
+_NOT_SEARCHED = re.compile(
+    r"derivatives|sourcedata|code|labels(?:tr|ts|val)?|masks?|ground_?truth|segmentations?", re.I
+)
+"""Folders in which no images to segment are looked for, unless they are named."""
+_OTHER_DATA = re.compile(r"dwi|func|perf|fmap|swi|meg|eeg|pet|beh|asl|dti|bold|members", re.IGNORECASE)
+"""Folders of images that nobody expects to be taken, by the names that BIDS has for them."""
+_TRAINED_ON, _TESTED = "imagesTr", "imagesTs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +59,108 @@ class CaseFiles:
         A folder or a file, or files by modality; as `read_case` takes it.
     folder : Path
         That its files lie in.
+    refused : BadCase or None
+        Why it cannot be read, where that is known already.
     """
 
     name: str
     source: Path | Mapping[str, Path]
     folder: Path
+    refused: BadCase | None = None
 
     @property
     def shown(self) -> Path:
         """What to call it in a message: the path that is its own, else its folder."""
         return self.source if isinstance(self.source, Path) else self.folder
 
+    def readable(self) -> Path | Mapping[str, Path]:
+        """Its source.
+
+        Raises
+        ------
+        BadCase
+            If it is known that it cannot be read.
+        """
+        if self.refused is not None:
+            raise self.refused
+        return self.source
+
+
+def find_case_files(
+    folder: Path, modalities: Sequence[str] | None = None, *, pick: Sequence[str] = ()
+) -> dict[str, Path]:
+    """The images of the one case in a folder, by modality; "seg" is the reference mask, where there is one.
+
+    Images whose names state no modality are left out; so is a mask of several.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the case.
+    modalities : sequence of str, optional
+        Those that are looked for; several images may be one of the others.
+    pick : sequence of str
+        Which of several images to take, see `Group.files`.
+
+    Raises
+    ------
+    BadCase
+        If the folder cannot be read, holds no image with a modality in its name, or several cases, or several images
+        for one modality that is looked for.
+    """
+    folder = Path(folder)
+    images = images_in(folder)
+    groups = _grouped(folder, images, MODALITIES)
+    if not groups:
+        raise _no_images(folder, images)
+    if len(groups) > 1:
+        raise BadCase(
+            f"Folder {shown_name(folder)} holds {len(groups)} cases ({_listed([group.name for group in groups])}): "
+            "give each a folder of its own, or name the files of one by their modality.",
+            Remedy("image", "t1=FILE"),
+        )
+    return groups[0].files(modalities, pick)
+
+
+def warn_of_unread(folder: Path, missing: Sequence[str]) -> None:
+    """Name the images of a folder that are in no use, where a modality is missing: it may be among them."""
+    if not missing:
+        return
+    unclear = [shown_name(p) for p in images_in(folder) if read_name(p.name).modality is None]
+    there = f"Folder {shown_name(folder)}: there is no {', '.join(missing)}, and"
+    for names, why in (
+        (unclear, "whose name does not clearly say what it is"),
+        (other_images_in(folder), "which is of a format that is not read here: convert it to NIfTI"),
+    ):
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            logger.warning("%s %s%s is not used, %s.", there, ", ".join(names[:_NAMED]), more, why)
+
+
+def looks_like_case(path: Path) -> bool:
+    """Whether a folder holds an image with a modality in its name; looks at a thousand entries, opens none."""
+    try:
+        with os.scandir(path) as entries:
+            return any(
+                is_image_name(e.name) and modality_of(e.name) in MODALITIES
+                for _, e in zip(range(_SCANNED), entries, strict=False)
+            )
+    except OSError:
+        return False
+
 
 def find_case_sources(
-    path: Path, *, modalities: Sequence[str] = MODALITIES, channels: Sequence[str] | None = None
+    path: Path,
+    *,
+    modalities: Sequence[str] = MODALITIES,
+    channels: Sequence[str] | None = None,
+    pick: Sequence[str] = (),
 ) -> list[CaseFiles]:
     """The cases that are meant by a path.
 
     A file is one. A folder holds the files of one case, those of several, told apart by how their names begin, a file
-    for each channel as nnU-Net has it, or, where channels are named, 4-D files; else each folder in it is looked at.
+    for each channel as nnU-Net has it, or, where channels are named or `dataset.json` says them, 4-D files; or a folder
+    for each modality; else the folders in it are searched, such as those of a BIDS data set.
 
     Parameters
     ----------
@@ -71,6 +170,8 @@ def find_case_sources(
         Those that are looked for.
     channels : sequence of str, optional
         What channels are, in their order.
+    pick : sequence of str
+        Which of several images of one modality to take, see `Group.files`.
 
     Returns
     -------
@@ -84,18 +185,22 @@ def find_case_sources(
     """
     if not path.is_dir():
         return [CaseFiles(case_id_of([path]), path, path.parent)]
-    if here := _cases_in(path, modalities, channels):
+    search = _Search(tuple(modalities), channels, tuple(pick))
+    if here := search.in_folder(path):
         return here
-    folders = [folder for folder in _folders_in(path) if looks_like_case(folder)]
-    below = [case for folder in folders for case in _cases_below(folder, modalities, channels)]
-    if len(below) > 1 and len(modalities) > 1 and all(len(_images(folder)) == 1 for folder in folders):
-        return [_of_one_case(path, folders)]
-    if not below and not images_in(path) and (further := [f for f in _folders_in(path) if _leads_to_images(f)]):
-        raise BadCase(
-            f"Folder {shown_name(path)} holds no image, and no case folder with t1, t1ce, t2 or flair in its files' "
-            f"names: name one that is nearer to the images ({', '.join(shown_name(f) for f in further[:5])})."
-        )
-    return below or [CaseFiles(printable(_tidied(path).name), path, path)]
+    passed: list[Path] = []
+    below = list(search.below(path, passed))
+    if passed and not images_in(path):
+        names = ", ".join(str(p.relative_to(path)) for p in passed[:_NAMED])
+        more = f" and {len(passed) - _NAMED} more" if len(passed) > _NAMED else ""
+        if not below:
+            raise BadCase(
+                f"Folder {shown_name(path)} holds no case: in {names}{more} there are images, and no name says which "
+                "is t1, t1ce, t2 or flair: rename the files, or say what each of them is.",
+                Remedy("image", "t1=FILE"),
+            )
+        logger.warning("Folder %s: %s%s is passed over, as no name there states a modality.", path.name, names, more)
+    return below or [CaseFiles(folder_case_name(path), path, path)]
 
 
 def case_of_images(
@@ -110,7 +215,7 @@ def case_of_images(
     modalities : sequence of str
         Those that are looked for.
     name : str, optional
-        Of the case; that of the first file's folder by default.
+        Of the case; by default that of BIDS, subject and session, else that of the first file's folder.
 
     Raises
     ------
@@ -123,108 +228,192 @@ def case_of_images(
         said, equals, path = word.partition("=")
         modality = modality_named(said, known)
         if not equals or not path or modality not in known:
-            raise BadRequest(f"--image {word}: give MODALITY=FILE, the modality one of {', '.join(known)}.")
+            raise BadRequest(f"Image {word}: give MODALITY=FILE, the modality one of {', '.join(known)}.")
         if modality in files:
-            raise BadRequest(f"--image names {modality} twice ({files[modality]} and {path}): leave one.")
+            raise BadRequest(f"Image {modality} is named twice ({files[modality]} and {path}): leave one.")
         files[modality] = Path(path)
-    folder = next(iter(files.values())).parent
-    called = printable(name if name is not None else _tidied(folder).name) or "case"
-    if Path(called).name != called or called == "..":
-        raise BadRequest(f"--name {called} can be no folder's name: give one without separators.")
-    return CaseFiles(called, files, folder)
+    first = next(iter(files.values()))
+    called = name if name is not None else session_of(file_stem(first.name)) or folder_case_name(first.parent)
+    if Path(called).name != called or printable(called) != called:
+        raise BadRequest(
+            f"The case's name {called!r} can be no folder's name: give one without separators, and "
+            "without blanks or dots at its begin.",
+            Remedy("name"),
+        )
+    return CaseFiles(called, files, first.parent)
 
 
 def told_apart(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
-    """The cases, those that share a name by the nearest folders that tell them apart, where there are such."""
+    """The cases, those that share a name by the nearest folders that tell them apart, where there are such.
+
+    The folder's name is enough, unless another case has it: then it stands before the case's own.
+    """
     alike: dict[str, list[CaseFiles]] = defaultdict(list)
     for case in cases:
         alike[case.name].append(case)
-    names = {id(case): name for group in alike.values() for case, name in zip(group, _own_names(group), strict=True)}
+    taken = {name for name, group in alike.items() if len(group) == 1}
+    names: dict[int, str] = {}
+    for name, group in alike.items():
+        own = _own_names(group)
+        if len(group) > 1 and (taken & set(own)):
+            own = [f"{folder}_{name}" for folder in own]
+        taken |= set(own)
+        names.update((id(case), called) for case, called in zip(group, own, strict=True))
     return [replace(case, name=names[id(case)]) for case in cases]
 
 
-def _tidied(path: Path) -> Path:
-    """The absolute path, in which a folder given as `..` has its name."""
-    return Path(os.path.abspath(path))
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What is looked for, and how several images of one modality are chosen from."""
 
+    modalities: tuple[str, ...]
+    channels: Sequence[str] | None
+    pick: tuple[str, ...]
 
-def _folders_in(path: Path) -> list[Path]:
-    try:
-        return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    except OSError:
+    def in_folder(self, folder: Path) -> list[CaseFiles]:
+        """The cases whose files lie in a folder itself, or in one folder for each modality."""
+        if cases := nnunet_cases(folder, modalities=self.modalities, channels=self.channels):
+            return [CaseFiles(printable(name), files, folder) for name, files in cases.items()]
+        images = images_in(folder)
+        groups = _grouped(folder, images, self.modalities)
+        if not groups and images and (self.channels is not None or channels_said_for(images[0]) is not None):
+            return [CaseFiles(case_id_of([p]), p, folder) for p in images if modality_of(p.name) is None]
+        if len(groups) == 1:
+            return [
+                CaseFiles(printable(groups[0].name) if groups[0].name else folder_case_name(folder), folder, folder)
+            ]
+        if groups:
+            return self._of_groups(folder, groups)
+        return self._by_folders(folder) if not images else []
+
+    def _of_groups(self, folder: Path, groups: Sequence[Group]) -> list[CaseFiles]:
+        cases = [self._of_group(folder, group) for group in groups]
+        given = [case.source for case in cases if not isinstance(case.source, Path)]
+        warn_of_unread(folder, [m for m in self.modalities if not all(m in files for files in given)])
+        return cases
+
+    def _of_group(self, folder: Path, group: Group) -> CaseFiles:
+        name = printable(group.name)
+        try:
+            return CaseFiles(name, group.files(self.modalities, self.pick), folder)
+        except BadCase as err:
+            return CaseFiles(name, {}, folder, refused=err)
+
+    def _by_folders(self, folder: Path) -> list[CaseFiles]:
+        """Cases of which each modality has a folder: by the names of these folders, or of the one image in each."""
+        by_name = [(child, m) for child in folders_in(folder) if (m := read_name(child.name).modality) in MODALITIES]
+        inside = [(child, str(m), images_in(child)) for child, m in by_name]
+        inside = [(child, m, images) for child, m, images in inside if images]
+        if len({m for _, m, _ in inside}) > 1:
+            return self._of_modality_folders(folder, inside)
+        children = [child for child in folders_in(folder) if looks_like_case(child)]
+        if len(children) < 2 or len(self.modalities) < 2:
+            return []
+        stated = [[(p, m) for p in images_in(child) if (m := modality_of(p.name)) in MODALITIES] for child in children]
+        if all(len(images) == 1 for images in stated):
+            return [_of_one_case(folder, children, [image for images in stated for image in images])]
         return []
 
+    def _of_modality_folders(self, folder: Path, inside: Sequence[tuple[Path, str, list[Path]]]) -> list[CaseFiles]:
+        """T1/, FLAIR/ ... of one case, with an image each, or of several, with images of the same names."""
+        groups: dict[str, Group] = defaultdict(lambda: Group(""))
+        alone = all(len(images) == 1 for _, _, images in inside)
+        for _, modality, images in inside:
+            for path in images:
+                said = read_name(path.name)
+                if said.modality in (None, modality):
+                    key = "" if alone else said.case or file_stem(path.name)
+                    groups[key].name = key
+                    groups[key].images.setdefault(modality, []).append(path)
+        if alone and "" in groups:
+            groups[""].name = folder_case_name(folder)
+        return [self._of_group(folder, group) for group in groups.values()]
 
-def _leads_to_images(folder: Path) -> bool:
-    """Whether there are images in a folder, or cases in those in it."""
+    def below(self, path: Path, passed: list[Path], depth: int = 1) -> Iterator[CaseFiles]:
+        """The cases in the folders in a folder; one that is unclear is refused when it is read, and costs no other.
+
+        Folders with images that are no case are added to `passed`.
+        """
+        folders = [f for f in folders_in(path) if not _NOT_SEARCHED.fullmatch(f.name) and not _is_run(f)]
+        if {_TRAINED_ON, _TESTED} <= {f.name for f in folders}:
+            raise BadCase(
+                f"Folder {shown_name(path)} holds {_TRAINED_ON} and {_TESTED}: name the one whose cases are meant."
+            )
+        for folder in folders:
+            try:
+                found = self.in_folder(folder)
+            except BadCase as err:
+                found = [CaseFiles(folder_case_name(folder), folder, folder, refused=err)]
+            if found:
+                yield from found
+                continue
+            if _has_images(folder) and not _OTHER_DATA.fullmatch(folder.name):
+                passed.append(folder)
+            if depth < _DEEPEST:
+                yield from self.below(folder, passed, depth + 1)
+
+
+def _grouped(folder: Path, images: Sequence[Path], modalities: Sequence[str]) -> list[Group]:
     try:
-        return bool(images_in(folder)) or any(map(looks_like_case, _folders_in(folder)))
+        return group_images(images, modalities)
+    except BadCase as err:
+        raise BadCase(f"Folder {shown_name(folder)} holds {err}", *err.remedies) from err
+
+
+def _no_images(folder: Path, images: Sequence[Path]) -> BadCase:
+    """What a folder holds, in which no image states its modality."""
+    if not images and (foreign := other_images_below(folder)):
+        return BadCase(
+            f"Folder {shown_name(folder)} holds no NIfTI images, but {', '.join(map(shown_name, foreign[:_NAMED]))}: "
+            "convert them to NIfTI (.nii.gz), each with its modality in its name."
+        )
+    if not images:
+        return BadCase(f"Folder {shown_name(folder)} holds no images at all: name the folder of a case, or of several.")
+    return BadCase(
+        f"Folder {shown_name(folder)} holds no image with t1, t1ce, t2 or flair in its name, but "
+        f"{', '.join(map(shown_name, images[:_NAMED]))}: rename the files, or say what each of them is.",
+        Remedy("image", "t1=FILE"),
+        Remedy("channels"),
+    )
+
+
+def _has_images(folder: Path) -> bool:
+    try:
+        return bool(images_in(folder))
     except BadCase:
         return False
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder holds results."""
+    return (folder / "run.json").is_file()
+
+
+def _listed(stems: Sequence[str]) -> str:
+    return ", ".join(stem or "one without a name" for stem in stems[:_NAMED])
 
 
 def _own_names(group: Sequence[CaseFiles]) -> list[str]:
     same = [case.name for case in group]
     if len(group) == 1:
         return same
-    folders = [(folder := _tidied(case.folder), *folder.parents) for case in group]
+    folders = [(folder := Path(os.path.abspath(case.folder)), *folder.parents) for case in group]
     for level in zip(*folders, strict=False):
         names = [printable(folder.name) for folder in level]
-        if all(names) and len(set(names)) == len(names):
+        if all(folder.name for folder in level) and len(set(names)) == len(names):
             return names
     return same
 
 
-def _images(folder: Path) -> list[tuple[Path, str]]:
-    """The images in a folder whose names state a modality."""
-    return [(p, m) for p in images_in(folder) if (m := modality_of(p.name)) in MODALITIES]
-
-
-def _cases_in(folder: Path, modalities: Sequence[str], channels: Sequence[str] | None) -> list[CaseFiles]:
-    if cases := nnunet_cases(folder, modalities=modalities, channels=channels):
-        return [CaseFiles(printable(name), files, folder) for name, files in cases.items()]
-    images = _images(folder)
-    if not images and channels is not None:
-        return [CaseFiles(case_id_of([p]), p, folder) for p in images_in(folder) if modality_of(p.name) is None]
-    groups: dict[str, set[str]] = defaultdict(set)
-    for path, modality in images:
-        groups[case_stem(path.name)].add(modality)
-    if len(groups) <= 1:
-        return [CaseFiles(case_id_of([p for p, _ in images]), folder, folder)] if images else []
-    if not _are_cases(groups, modalities):
-        find_case_files(folder)  # says why it is not one case
-    stated = [(p, m) for p in images_in(folder) if (m := modality_of(p.name)) is not None]
-    by_stem = {stem: by_modality(one for one in stated if case_stem(one[0].name) == stem) for stem in groups}
-    warn_of_unread(folder, [m for m in modalities if not all(m in files for files in by_stem.values())])
-    return [CaseFiles(printable(stem), files, folder) for stem, files in by_stem.items()]
-
-
-def _cases_below(folder: Path, modalities: Sequence[str], channels: Sequence[str] | None) -> list[CaseFiles]:
-    """The cases of one folder among others; one that is unclear is refused when it is read, and costs no other."""
-    try:
-        return _cases_in(folder, modalities, channels)
-    except BadCase:
-        return [CaseFiles(printable(folder.name), folder, folder)]
-
-
-def _are_cases(groups: Mapping[str, set[str]], modalities: Sequence[str]) -> bool:
-    """Whether files with different beginnings are of different cases, rather than sequences of one.
-
-    Of `T1_MPRAGE` and `T2_TSE` they are not: cases have a name, each two have a modality in common, and one of several
-    modalities has several images.
-    """
-    if "" in groups or not all(one & other for one, other in combinations(groups.values(), 2)):
-        return False
-    return len(modalities) == 1 or all(len(group) > 1 for group in groups.values())
-
-
-def _of_one_case(path: Path, folders: Sequence[Path]) -> CaseFiles:
+def _of_one_case(path: Path, folders: Sequence[Path], stated: Sequence[tuple[Path, str]]) -> CaseFiles:
     """Folders of one image each: those of one case, as BraTS had it until 2016."""
-    stated = [image for folder in folders for image in _images(folder)]
-    stems = {case_stem(p.name) for p, _ in stated}
-    if len(stems) > 1:
+    stems = {read_name(p.name).before for p, _ in stated}
+    modalities = [m for _, m in stated]
+    if len(stems) > 1 or len(set(modalities)) < len(modalities):
         raise BadCase(
             f"The folders in {shown_name(path)} hold one image each ({', '.join(shown_name(f) for f in folders[:5])}): "
             "put the images of a case into one folder, or name the folders one by one."
         )
-    return CaseFiles(printable(stems.pop() or _tidied(path).name), by_modality(stated), path)
+    stem = stems.pop()
+    files = {m: p for wanted in MODALITIES for p, m in stated if m == wanted}
+    return CaseFiles(printable(stem) if stem else folder_case_name(path), files, path)

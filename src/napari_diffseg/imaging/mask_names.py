@@ -30,8 +30,9 @@ _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _ONE_OF: Final = {
     "lesion": re.compile(rf"(?:{_LESION})(?:{_MASK})?(?:\d{{0,2}})"),
     "brain": re.compile(rf"(?:{_BRAIN})(?:{_MASK})?"),
-    "mask": re.compile(_MASK),
+    "mask": re.compile(rf"(?:manual|expert|consensus|hand)?(?:{_MASK})\d{{0,2}}"),
 }
+_ENDS_IN_MASK: Final = re.compile(rf"(?:{_MASK})\d{{0,2}}$")
 _BETWEEN: Final = re.compile(
     r"3?d?c?t[12](?:w|n|c|ce|gd|f|wi)?(?:gd|ce|c|km)?|3?d?fl(?:a|air)|mri?|of|the|whole|full|only|reg|registered|final"
     r"|native|nat|n4|auto|automated|automatic|manual|approx|ed|er|eroded|dilated|dil|filled|soft|hard|prob|res|desc|space"
@@ -61,7 +62,7 @@ def is_brain_mask_name(name: str) -> bool:
 def kinds_of(word: str) -> frozenset[str]:
     """Which of "lesion", "brain" and "mask" a word in small letters means; "lesionmask" means two of them."""
     found = {kind for kind, known in _ONE_OF.items() if known.fullmatch(word)}
-    if found & {"lesion", "brain"} and re.search(rf"(?:{_MASK})$", word):
+    if found & {"lesion", "brain"} and _ENDS_IN_MASK.search(word):
         found.add("mask")
     return frozenset(found)
 

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import re
-from itertools import chain, islice, takewhile
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.imaging.mask_names import is_brain_mask_name
+from napari_diffseg.imaging.bids import entities_of, session_of, without_entities
+from napari_diffseg.imaging.mask_names import is_brain_mask_name, kinds_of, words_of
 from napari_diffseg.imaging.pairs import is_voxels_name
+from napari_diffseg.imaging.sequence_words import (
+    BARE,
+    CONTRAST,
+    CONTRAST_BEFORE,
+    NOT_WEIGHTED,
+    NOT_WEIGHTED_BEFORE,
+    PROCESSING,
+    SAID_CONTRAST,
+    SAID_OTHER,
+    T2_STAR,
+    TIME_BEFORE,
+    WITHOUT,
+    image_in_space,
+    is_processing_before,
+    stated_by,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-logger = logging.getLogger(__name__)
+    from collections.abc import Iterable, Mapping, Sequence
 
 MODALITIES: Final = ("t1", "t1ce", "t2", "flair")
 """The canonical modalities, in the order in which the original authors stack them."""
@@ -29,32 +45,36 @@ OTHER: Final = "other"
 """What a user calls a channel that is not to be read."""
 
 _SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".hdr.gz")
-_FOREIGN = (".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".mnc")
 _VOXEL_SUFFIXES = (".img", ".img.gz")
-_CONTRAST = "ce|c|gd|gad|gado|contrast"
-_STATED = re.compile(
-    rf"""(?<![a-z0-9])(?:
-      (?P<seg>(?<!brain[^a-z0-9])(?:seg|segmentation|mask|groundtruth|gtv|consensus
-        | (?:labels?|lesions?|roi|gt|truth|ot)(?!.*[^a-z0-9](?:t1|t2|fla))))
-    | (?P<beside>(?<=_)(?:space|desc|res)-[a-z0-9]+(?=_|$)
-        | (?:in|on|onto|to)[^a-z0-9]?(?:t2[^a-z0-9]?flair | t1w?[^a-z0-9](?:{_CONTRAST}|post) | (?:t1|t2|fla)[a-z0-9]*))
-    | (?P<unclear>t1w?[^a-z0-9]?(?:fla|flair))
-    | (?P<t1ce>t1(?:{_CONTRAST}|post) | t1w?[^a-z0-9](?:{_CONTRAST}|post(?:[^a-z0-9]?contrast|$)))
-    | (?P<flair>fla|flair|t2f|t2[^a-z0-9]?flair)
-    | (?P<t1>t1[nw]?(?![^a-z0-9]post))
-    | (?P<t2>t2w?)
-    | (?P<agent>(?:^|(?<=_))ce-[a-z0-9]+(?=_))
-    )(?![a-z0-9])""",
-    re.IGNORECASE | re.VERBOSE,
-)
-"""The words of a name that say what it is. `beside` is the space an image lies in, not what it shows; `unclear` is a
-T1-weighted FLAIR, or the FLAIR of a case whose name ends in t1."""
+
+FOREIGN_SUFFIXES: Final = (".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".ima", ".mnc", ".mif", ".mif.gz")
+"""Of images that are not read here."""
 
 _VSD = re.compile(r"(VSD\..*)\.\d+")
 """Names of BraTS 2012 to 2016, which end in another number for each image."""
 
-_SCANNED = 1000
-_NAMED = 5
+_TRIMMED = "_-. "
+_WORD = re.compile(r"[A-Za-z0-9+*]+")
+
+_IDENTIFIES = re.compile(
+    r"(?:19|20)\d{6}|[a-z]*0\d+$|(?:ses|session|visit|tp|timepoint|scan|month|week|day|year|baseline|bl|followup|fu)\d*$"
+)
+"""Words after a modality that tell one case from another: dates, numbers with a 0 in front, visits."""
+
+_MASK_ALONE = re.compile(
+    r"(?:manual|expert|hand)?(?:seg|segs|segm|segment|segmentations?|masks?|msk|groundtruth|gtv|consensus)"
+)
+_MASK_UNLESS_IMAGE = re.compile(
+    r"labels?|lesions?|tumou?rs?|rois?|gt|truth|ot|otmulticlass|annot|annotations?|contours?|delineations?|gold|goldstandard|wmh"
+)
+"""Words of a mask that may also belong to the name of a case, as in `lesion_7_flair`."""
+
+_NO_MASK = re.compile(
+    r"prob|probs|probseg|probabilit(?:y|ies)|probmap|softmax|pmap|uncertainty|logits?|entropy|variance|heatmap|sdf"
+    r"|distance|pve\w*|dseg"
+)
+_MACHINE = re.compile(r"auto|automated|automatic|approx|pred|preds|predicted|prediction|algo\d*|ai|nnunet|unet|cnn")
+_BESIDE_MASK = re.compile(r"final|standard|corrected|edited|binary|bin|manual|expert|whole|reader|rater|v\d")
 
 
 def is_image_name(name: str) -> bool:
@@ -75,13 +95,42 @@ def shown_name(path: Path | str) -> str:
     return "".join(c if c.isprintable() else "?" for c in Path(path).name) or str(path)
 
 
+@dataclass(frozen=True, slots=True)
+class ImageName:
+    """What the name of one file says by itself; `case_files` reads the names of a folder together.
+
+    Attributes
+    ----------
+    modality : str or None
+        One of `MODALITIES`, "seg" for a mask that people drew, None where it is not clear.
+    case : str
+        The rest: what stands before the modality, and what stands after it and says nothing about the image.
+    before : str
+        Only what stands before; empty where the name begins with the modality.
+    after : tuple of str
+        Words after the modality that say nothing about the image: a date, the number of a series, a patient.
+    last_word : tuple of (str, str) or None
+        Another reading, for names such as `P1_T2_FLAIR`: the modality of the last word alone, and what stands before.
+    manner : tuple of str
+        Words after the modality that say how the image was made or processed.
+    """
+
+    modality: str | None
+    case: str
+    before: str
+    after: tuple[str, ...] = ()
+    last_word: tuple[str, str] | None = None
+    manner: tuple[str, ...] = ()
+
+
 def modality_of(filename: str) -> str | None:
     """The modality that a file's name states.
 
     Whole words are compared, whatever separates them: `t1` is not found in `out12`. The spellings of every BraTS
-    year, the contrast agent of BIDS (`ce-gd_T1w`) and the original authors' slices are known. Of several modalities the
-    last decides, as those before it may be the case's own name; the space that an image lies in (`space-T1w`,
-    `in_t1`) is none. Channel numbers, as in `_0000`, say nothing and are not guessed.
+    year, of scanners (`t1_mprage_sag_KM`, `t2_tirm_tra_dark-fluid`), of BIDS and of the original authors' slices are
+    known. One word does not decide: a map (`T1_map`), another contrast (`T2_star`, `t2_swi`) or a mask of the brain is
+    none. Of several modalities the last decides, as those before it may be the case's own name; the space that an
+    image lies in (`space-T1w`, `in_t1`) is none. Channel numbers, as in `_0000`, say nothing and are not guessed.
 
     Parameters
     ----------
@@ -91,19 +140,42 @@ def modality_of(filename: str) -> str | None:
     Returns
     -------
     str or None
-        One of `MODALITIES`, or "seg" for a reference mask; None where the name states none, or is that of a mask of
-        the brain.
+        One of `MODALITIES`, or "seg" for a reference mask; None where the name states none, is not clear, or is that
+        of a mask of the brain.
     """
-    words = list(_STATED.finditer(file_stem(filename)))
-    kinds = {word.lastgroup for word in words}
-    if is_brain_mask_name(file_stem(filename)):
-        return None
-    if REFERENCE in kinds:
-        return REFERENCE
-    last = _deciding(words)
-    if last is None or last.lastgroup == "unclear":
-        return None
-    return "t1ce" if last.lastgroup == "t1" and "agent" in kinds else last.lastgroup
+    return read_name(filename).modality
+
+
+def case_stem(filename: str) -> str:
+    """What a file's name calls its case: the name without the words that say what the image is; may be empty.
+
+    In BIDS that is the subject and session. A modality before the one that decides belongs to the case's name, as in
+    `t2_shift_t1`. Where a name begins with the modality, as in `T1_N4_bet`, it says nothing of the case.
+    """
+    return read_name(filename).case
+
+
+@lru_cache(maxsize=16384)
+def read_name(filename: str) -> ImageName:
+    """What a file's name says: its modality, and what it calls its case.
+
+    Parameters
+    ----------
+    filename : str
+        Name or path; folders in it are ignored.
+    """
+    stem = file_stem(filename)
+    if numbered := _VSD.fullmatch(stem):
+        stem = numbered[1]
+    plain = without_entities(stem)
+    words = [_Word(found[0].lower(), *found.span()) for found in _WORD.finditer(plain)]
+    if (mask := _mask_word(stem, words)) is not None:
+        return _read_mask(stem, plain, words, mask)
+    statements = _statements(words)
+    if not statements:
+        rest = session_of(plain) or plain.strip(_TRIMMED)
+        return ImageName(None, rest, rest)
+    return _read_image(plain, words, statements, entities_of(stem))
 
 
 def modality_named(word: str, among: Sequence[str] = MODALITIES) -> str:
@@ -156,162 +228,280 @@ def modalities_named(words: Iterable[str], wanted: Sequence[str] = ()) -> list[s
     return names
 
 
-def case_id_of(files: Sequence[Path]) -> str:
-    """What the names of one case's images have in common: their stem without the modality.
+def is_machine_made(filename: str) -> bool:
+    """Whether the name of a mask says that a program made it, as in `p1_automated_segm`."""
+    return any(_MACHINE.fullmatch(word) for word in words_of(file_stem(filename)))
 
-    Files that are named by modality alone (`t1.nii.gz`) take the name of their folder; stems that differ, what they
-    begin with. What cannot be printed becomes `_`: folders of results take this name.
+
+def case_id_of(files: Sequence[Path]) -> str:
+    """The name of a case: what the names of its files call it; else what their folder is called.
+
+    In BIDS that is the subject and session. Stems that differ have in common what they begin with. A folder such as
+    `anat` or `nifti` has no name of a case, and that of a visit (`ses-2`, `baseline`) takes the one above before it.
+    What cannot be printed becomes `_`: folders of results take this name.
     """
     stems = {case_stem(path.name) for path in files}
     stem = stems.pop() if len(stems) == 1 else _common_start(stems)
+    return printable(stem) if stem else folder_case_name(files[0].parent)
+
+
+_NO_CASE = re.compile(
+    r"anat|nii|nifti\w*|images?|imgs?|mris?|mr|raw|data|scans?|brains?|pre?proc\w*|processed|skull_?strip\w*"
+    r"|stripped|reg|registered|coreg\w*|native|mni\w*|derivatives|final|input|inputs|original|segmentations?|masks?",
+    re.IGNORECASE,
+)
+_VISIT = re.compile(
+    r"(?:ses|session|visit|tp|time_?point|t|scan|study|exam|month|m|week|w|day|d|year|y|fu|follow_?up)[-_ ]?\d+"
+    r"|ses-\w+|baseline|bl|follow_?up|pre|post|pre_?op|post_?op|(?:19|20)\d{2}[-_.]?[01]\d[-_.]?[0-3]\d|\d{1,2}",
+    re.IGNORECASE,
+)
+
+
+def folder_case_name(folder: Path) -> str:
+    """What a case is called by the folder of its images."""
     # of a folder given as `..` only its absolute path, tidied, has the name
-    name = stem or os.path.basename(os.path.dirname(os.path.abspath(files[0]))) or "case"
+    path = Path(os.path.abspath(folder))
+    named = next((p for p in (path, *path.parents) if p.name and not _NO_CASE.fullmatch(p.name)), path)
+    name = named.name
+    while _VISIT.fullmatch(named.name) and named.parent.name:
+        named = named.parent
+        name = f"{named.name}_{name}"
     return printable(name)
 
 
 def printable(name: str) -> str:
-    """A name for folders of results: what cannot be printed is `_`."""
-    return "".join(c if c.isprintable() else "_" for c in name)
-
-
-def case_stem(filename: str) -> str:
-    """A file's name without suffix and without the words that state its modality; may be empty.
-
-    A modality before the one that decides belongs to the case's name, as in `t2_shift_t1`.
-    """
-    stem = file_stem(filename)
-    if numbered := _VSD.fullmatch(stem):
-        stem = numbered[1]
-    words = list(_STATED.finditer(stem))
-    masks = [word.span() for word in words if word.lastgroup == REFERENCE]
-    last = None if masks else _deciding(words)
-    for word in reversed(words):
-        shows = word is last or any(word.start() - 1 == end or word.end() + 1 == start for start, end in masks)
-        if shows or word.lastgroup in (REFERENCE, "agent", "beside"):
-            stem = f"{stem[: word.start()]}\0{stem[word.end() :]}"
-    return re.sub("[^A-Za-z0-9]?\0", "", stem).strip("_-. ")
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The images that lie in a folder, by name.
-
-    Raises
-    ------
-    BadCase
-        If the folder cannot be read.
-    """
-    try:
-        return sorted(p for p in folder.iterdir() if is_image_name(p.name) and not p.is_dir())
-    except OSError as err:
-        raise BadCase(f"Folder {shown_name(folder)} cannot be read: {err.strerror}: choose another.") from err
-
-
-def find_case_files(folder: Path) -> dict[str, Path]:
-    """The images of the one case in a folder, by modality; "seg" is the reference mask.
-
-    Images whose names state no modality are left out.
-
-    Raises
-    ------
-    BadCase
-        If the folder cannot be read, holds no image with a modality in its name, or several cases, or two files for
-        one modality.
-    """
-    folder = Path(folder)
-    images = images_in(folder)
-    stated = [(p, m) for p in images if (m := modality_of(p.name)) is not None]
-    if not any(m != REFERENCE for _, m in stated):
-        if foreign := _foreign_images(folder):
-            raise BadCase(
-                f"Folder {shown_name(folder)} holds no NIfTI images, but {', '.join(foreign[:5])}: convert them to "
-                "NIfTI (.nii.gz), each with its modality in its name."
-            )
-        names = ", ".join(shown_name(p) for p in images[:5]) or "no images at all"
-        raise BadCase(
-            f"Folder {shown_name(folder)} holds no image with t1, t1ce, t2 or flair in its name, but {names}: "
-            "rename the files, or name the modality of each (--image t1=FILE), or of channels (--channels)."
-        )
-    cases = sorted({case_stem(p.name) for p, m in stated if m != REFERENCE})
-    if len(cases) > 1:
-        raise BadCase(
-            f"Folder {shown_name(folder)} holds {len(cases)} cases ({_listed(cases)}): "
-            "give each a folder of its own, or name the files of one (--image t1=FILE)."
-        )
-    return by_modality(stated)
-
-
-def warn_of_unread(folder: Path, missing: Sequence[str]) -> None:
-    """Name the images of a folder that are in no use, where a modality is missing: it may be among them."""
-    unread = [shown_name(p) for p in images_in(folder) if modality_of(p.name) is None]
-    if missing and unread:
-        more = f" and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
-        logger.warning(
-            "Folder %s: there is no %s, and %s%s is left out, as the name states no modality.",
-            shown_name(folder),
-            ", ".join(missing),
-            ", ".join(unread[:_NAMED]),
-            more,
-        )
-
-
-def by_modality(stated: Iterable[tuple[Path, str]]) -> dict[str, Path]:
-    """Files by modality, canonical ones first.
-
-    Raises
-    ------
-    BadCase
-        If two files state one modality.
-    """
-    files: dict[str, Path] = {}
-    for path, modality in stated:
-        if modality in files:
-            raise BadCase(
-                f"{shown_name(files[modality])} and {shown_name(path)} both say {modality}: "
-                "a case has one image of each modality; remove one, or name the files to use."
-            )
-        files[modality] = path
-    order = (*MODALITIES, REFERENCE)
-    return {m: files[m] for m in order if m in files}
-
-
-def looks_like_case(path: Path) -> bool:
-    """Whether a folder holds an image with a modality in its name; looks at a thousand entries, opens none."""
-    try:
-        with os.scandir(path) as entries:
-            return any(
-                is_image_name(e.name) and modality_of(e.name) in MODALITIES
-                for _, e in zip(range(_SCANNED), entries, strict=False)
-            )
-    except OSError:
-        return False
-
-
-def _listed(stems: Sequence[str]) -> str:
-    return ", ".join(stem or "one without a name" for stem in stems[:_NAMED])
-
-
-def _foreign_images(folder: Path) -> list[str]:
-    """Images of other formats in a folder that holds none of ours, or in the folders in it."""
-    entries = islice(chain(folder.glob("*"), folder.glob("*/*")), _SCANNED)
-    return sorted(shown_name(p) for p in entries if p.name.lower().endswith(_FOREIGN))
-
-
-def _deciding(words: Sequence[re.Match[str]]) -> re.Match[str] | None:
-    return next((word for word in reversed(words) if word.lastgroup in (*MODALITIES, "unclear")), None)
-
-
-def _canonical(word: str) -> str:
-    stated = _STATED.fullmatch(word)
-    return stated.lastgroup if stated and stated.lastgroup in MODALITIES else word.casefold()
-
-
-def _common_start(stems: Iterable[str]) -> str:
-    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*stems, strict=False))
-    return "".join(letters[0] for letters in same).strip("_-. ")
+    """A name for folders of results: what cannot be printed is `_`, and it neither hides nor leaves their folder."""
+    name = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in name).strip()
+    dots = len(name) - len(name.lstrip("."))
+    return "_" * dots + name[dots:] or "case"
 
 
 def file_stem(filename: str) -> str:
     """A file's name without the suffix of an image."""
     name = Path(filename).name
-    suffix = next((s for s in (*_SUFFIXES, *_VOXEL_SUFFIXES) if name.lower().endswith(s)), "")
+    suffix = next((s for s in (*_SUFFIXES, *_VOXEL_SUFFIXES, *FOREIGN_SUFFIXES) if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """A word of a name, in small letters, and where it stands."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """What some words together state: those from `first` to `last`."""
+
+    kind: str
+    first: int
+    last: int
+
+
+def _statements(words: Sequence[_Word]) -> list[_Statement]:
+    """The modalities that a name mentions, in their order; kind "space" for one that an image was brought to."""
+    found: list[_Statement] = []
+    i = 0
+    while i < len(words):
+        kind = stated_by(words[i].text) or image_in_space(words[i].text)
+        if kind is None:
+            i += 1
+            continue
+        last = i
+        if (flair := _flair_after(words, i)) is not None and kind in ("t1", "t2"):
+            kind, last = ("flair" if kind == "t2" else "unclear"), flair
+        first = i
+        if i and words[i - 1].text in ("in", "on", "onto", "to", "into"):
+            first, kind = i - 1, "space"
+            while last + 1 < len(words) and CONTRAST.fullmatch(words[last + 1].text):
+                last += 1
+        found.append(_Statement(kind, first, last))
+        i = last + 1
+    return found
+
+
+def _flair_after(words: Sequence[_Word], at: int) -> int | None:
+    """The last word of a FLAIR that follows a "T1" or "T2", with words for how it was acquired between them."""
+    for i in range(at + 1, len(words)):
+        text, following = words[i].text, words[i + 1].text if i + 1 < len(words) else ""
+        if (text, following) in (("dark", "fluid"), ("da", "fl")):
+            return i + 1
+        if text == "dafl" or stated_by(text) == "flair":
+            return i
+        if not PROCESSING.fullmatch(text) and text != "tirm":
+            break
+    return None
+
+
+def _read_image(
+    plain: str, words: Sequence[_Word], statements: Sequence[_Statement], said: Mapping[str, str]
+) -> ImageName:
+    shown = [one for one in statements if one.kind != "space"]
+    if not shown:
+        rest = session_of(plain) or _without(plain, words, [(one.first, one.last) for one in statements])
+        return ImageName(None, rest, rest)
+    deciding = shown[-1]
+    in_space = {i for one in statements if one.kind == "space" for i in range(one.first, one.last + 1)}
+    after = [words[i] for i in range(deciding.last + 1, len(words)) if i not in in_space]
+    first, before_words = _widened(words, deciding.first)
+    modality = _modality(deciding.kind, [w.text for w in after], before_words, said)
+    if _may_be_time(words, shown):
+        modality = None
+    kept = [w for w in after if not (PROCESSING.fullmatch(w.text) or CONTRAST.fullmatch(w.text))]
+    before, whole = (plain[: words[i].start].strip(_TRIMMED) for i in (first, deciding.first))
+    rest = "".join(plain[max(w.start - 1, 0) : w.end] for w in _identifying(kept)) if before else ""
+    manner = tuple(w.text for w in after if PROCESSING.fullmatch(w.text) and w not in kept)
+    is_plain = modality is not None and before == whole and deciding.last == deciding.first
+    last_word = None if is_plain else _last_word(plain, words, deciding)
+    return ImageName(modality, (before + rest).strip(_TRIMMED), before, tuple(w.text for w in kept), last_word, manner)
+
+
+def _identifying(words: Sequence[_Word]) -> list[_Word]:
+    """Of the words after a modality those that tell cases apart: a date, a visit, a number with a 0 in front, the rest.
+
+    Other numbers are those of series, which differ between the images of one case.
+    """
+    first = next((i for i, word in enumerate(words) if _IDENTIFIES.match(word.text)), len(words))
+    return [word for word in words[first:] if _IDENTIFIES.match(word.text) or not word.text.isdigit()]
+
+
+def _may_be_time(words: Sequence[_Word], shown: Sequence[_Statement]) -> bool:
+    """Whether the last modality may as well be a time point, as in `FLAIR_P1_T2`: only a bare T1 or T2 can."""
+    last = shown[-1]
+    if last.first != last.last or not BARE.fullmatch(words[last.first].text):
+        return False
+    return any(one.first != one.last or not BARE.fullmatch(words[one.first].text) for one in shown[:-1])
+
+
+def _last_word(plain: str, words: Sequence[_Word], deciding: _Statement) -> tuple[str, str] | None:
+    """The modality of the last word of a statement alone, all before it being the case's name."""
+    word = words[deciding.last]
+    kind = stated_by(word.text)
+    before = plain[: word.start].strip(_TRIMMED)
+    return (kind, before) if kind in MODALITIES and before else None
+
+
+def _widened(words: Sequence[_Word], first: int) -> tuple[int, list[str]]:
+    """Where the words that belong to a modality begin, and those before it."""
+    start = first
+    while start and _belongs(words[start - 1].text):
+        start -= 1
+    return start, [word.text for word in words[start:first]]
+
+
+def _belongs(text: str) -> bool:
+    return bool(is_processing_before(text) and not TIME_BEFORE.fullmatch(text)) or bool(
+        CONTRAST_BEFORE.fullmatch(text) or NOT_WEIGHTED_BEFORE.fullmatch(text)
+    )
+
+
+def _modality(kind: str, after: Sequence[str], before: Sequence[str], said: Mapping[str, str]) -> str | None:
+    """What an image shows, by the word that states it and those around."""
+    if kind == "unclear" or any(NOT_WEIGHTED_BEFORE.fullmatch(word) for word in before):
+        return None
+    if any(NOT_WEIGHTED.fullmatch(word) for word in after if not (kind == "flair" and word == "tirm")):
+        return None
+    if kind == "t2" and any(T2_STAR.fullmatch(word) for word in after):
+        return None
+    values = [said[key].lower() for key in ("acq", "desc", "rec") if key in said]
+    if any(SAID_OTHER.fullmatch(value) for value in values) or said.get("part", "mag").lower() != "mag":
+        return None
+    if kind not in ("t1", "t1ce"):
+        return kind
+    given = "ce" in said or any(SAID_CONTRAST.fullmatch(value) for value in values)
+    given = given or any(CONTRAST_BEFORE.fullmatch(word) for word in before)
+    return _with_contrast(kind, after, given)
+
+
+def _with_contrast(kind: str, after: Sequence[str], given: bool) -> str | None:
+    """t1 or t1ce; None where words contradict each other, or "post" may mean a treatment."""
+    without = False
+    for i, word in enumerate(after):
+        following = after[i + 1] if i + 1 < len(after) else ""
+        if WITHOUT.fullmatch(word) and following != "space":
+            without = True
+        elif not CONTRAST.fullmatch(word) or (word != "post" and i and WITHOUT.fullmatch(after[i - 1])):
+            continue
+        elif word == "post" and following and not (CONTRAST.fullmatch(following) or PROCESSING.fullmatch(following)):
+            if kind == "t1":
+                return None
+        else:
+            given = True
+    if kind == "t1ce":
+        return None if without else kind
+    if given and without:
+        return None
+    return "t1ce" if given else kind
+
+
+def _mask_word(stem: str, words: Sequence[_Word]) -> int | None:
+    """Which word says that a name is that of a mask, of whatever; None where none does."""
+    texts = [word.text for word in words]
+    certain = [i for i, text in enumerate(texts) if _is_certain(text)]
+    if certain:
+        return certain[-1]
+    if _NO_MASK.search(stem.lower()) and any(_NO_MASK.fullmatch(text) for text in texts):
+        return next(i for i, text in enumerate(texts) if _NO_MASK.fullmatch(text)) if not _statements(words) else None
+    shown = [one.last for one in _statements(words) if one.kind != "space"]
+    last = max(shown, default=-1)
+    likely = [i for i, text in enumerate(texts) if i > last and _MASK_UNLESS_IMAGE.fullmatch(text.rstrip("0123456789"))]
+    named = len(texts) > 1 and any(c.isdigit() for c in texts[1])
+    return next((i for i in reversed(likely) if i or not named), None)
+
+
+def _is_certain(text: str) -> bool:
+    kinds = kinds_of(text)
+    return bool(_MASK_ALONE.fullmatch(text.rstrip("0123456789")) or ("mask" in kinds and kinds - {"mask"}))
+
+
+def _read_mask(stem: str, plain: str, words: Sequence[_Word], at: int) -> ImageName:
+    first = last = at
+    while first and (_is_of_mask(words[first - 1].text) or _is_agent(words, first - 1)):
+        first -= 1
+    if first == 0 and last + 1 < len(words) and all(word.text.isdigit() for word in words[last + 1 :]):
+        first = 1 if "mask" not in kinds_of(words[0].text) and last else 0  # tumour_mask_01 is case tumour_01
+    while last + 1 < len(words) and _is_of_mask(words[last + 1].text):
+        last += 1
+    rest = session_of(plain) or _without(plain, words, [(first, last)])
+    is_other = is_brain_mask_name(stem) or any(_NO_MASK.fullmatch(word.text) for word in words)
+    before = plain[: words[at].start].strip(_TRIMMED)
+    modality = None if is_other else REFERENCE
+    last_word = (REFERENCE, before) if modality and before and before != rest else None
+    return ImageName(modality, rest, rest, last_word=last_word)
+
+
+def _is_of_mask(text: str) -> bool:
+    return bool(
+        kinds_of(text)
+        or is_processing_before(text)
+        or _MACHINE.fullmatch(text)
+        or _BESIDE_MASK.fullmatch(text)
+        or _NO_MASK.fullmatch(text)
+        or stated_by(text)
+    )
+
+
+def _is_agent(words: Sequence[_Word], at: int) -> bool:
+    """Whether a word is the contrast agent of the image before it, as in `t1_gd_seg`, and no patient's initials."""
+    return at > 0 and bool(CONTRAST.fullmatch(words[at].text)) and stated_by(words[at - 1].text) is not None
+
+
+def _without(plain: str, words: Sequence[_Word], cut: Iterable[tuple[int, int]]) -> str:
+    """A name without some of its words, each with the sign before it."""
+    for first, last in reversed(list(cut)):
+        start = words[first].start
+        plain = plain[: max(start - 1, 0) if start else 0] + plain[words[last].end :]
+    return plain.strip(_TRIMMED)
+
+
+def _canonical(word: str) -> str:
+    said = read_name(word)
+    return said.modality if said.modality in MODALITIES and not said.case else word.casefold()
+
+
+def _common_start(stems: Iterable[str]) -> str:
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*stems, strict=False))
+    return "".join(letters[0] for letters in same).strip(_TRIMMED)

@@ -15,16 +15,8 @@ from napari_diffseg.errors import BadCase
 from napari_diffseg.evaluation.cases.truth import READER_PATTERN, find_truth, read_truth
 from napari_diffseg.events import parse_slices
 from napari_diffseg.imaging.case import Case, read_case
-from napari_diffseg.imaging.naming import (
-    REFERENCE,
-    case_id_of,
-    case_stem,
-    find_case_files,
-    is_image_name,
-    looks_like_case,
-    modality_of,
-    shown_name,
-)
+from napari_diffseg.imaging.case_files import find_case_files, looks_like_case
+from napari_diffseg.imaging.naming import REFERENCE, case_id_of, case_stem, is_image_name, modality_of, shown_name
 from napari_diffseg.imaging.nnunet import nnunet_cases
 from napari_diffseg.training.source import LabelledCase, Slices, encode_slices
 from napari_diffseg.training.split import Split, split_cases

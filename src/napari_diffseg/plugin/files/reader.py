@@ -9,14 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.naming import (
-    REFERENCE,
-    case_stem,
-    find_case_files,
-    looks_like_case,
-    may_be_given,
-    modality_of,
-)
+from napari_diffseg.imaging.case_files import find_case_files, looks_like_case
+from napari_diffseg.imaging.naming import REFERENCE, may_be_given, modality_of, read_name
 from napari_diffseg.imaging.pairs import each_pair_once, other_half
 from napari_diffseg.plugin.files.run_layers import looks_like_run, run_layers
 
@@ -154,10 +148,9 @@ def _read_file(path: Path) -> list[LayerData]:
 
 
 def layer_name(path: Path) -> str:
-    """`case_006_T1gd.nii.gz` as `case_006 t1ce`: the case, then the modality in its usual spelling."""
-    modality = modality_of(path.name)
-    stem = case_stem(path.name)
-    return f"{stem} {modality}".strip() if modality else stem or path.name
+    """`case_006_T1gd_bet.nii.gz` as `case_006 t1ce bet`: case, modality in its usual spelling, how it was processed."""
+    said = read_name(path.name)
+    return " ".join([said.case, said.modality, *said.manner]).strip() if said.modality else said.case or path.name
 
 
 def image_layer(volume: Volume, name: str) -> LayerData:

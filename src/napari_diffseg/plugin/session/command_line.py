@@ -83,7 +83,7 @@ def _resample_words(case: Case) -> list[str]:
 
 def _holds(folder: Path, files: dict[str, Path], left_out: tuple[str, ...]) -> bool:
     """Whether these files, and none of what is left out, are what is found there."""
-    from napari_diffseg.imaging.naming import find_case_files
+    from napari_diffseg.imaging.case_files import find_case_files
 
     try:
         found = find_case_files(folder)

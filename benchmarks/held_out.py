@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_diffseg.imaging.grid import Grid
     from napari_diffseg.imaging.rim import Rim
     from napari_diffseg.recipe import Recipe
-    from napari_diffseg.synthesis.settings import PhantomKind
+    from napari_diffseg.synthesis.settings import PhantomFamily, PhantomKind
 
 Bool = npt.NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -93,6 +93,7 @@ def held_out(
     randomise: float | None = None,
     readers: int = READERS,
     ambiguity: float | None = None,
+    family: PhantomFamily = "grown",
 ) -> Iterator[HeldOut]:
     """`count` phantoms of the kinds and contrasts that a training draws, each with every `every`-th slice.
 
@@ -113,9 +114,11 @@ def held_out(
         Drawn of each.
     ambiguity : float, optional
         Over how wide a boundary readers of all differ; by default drawn for each.
+    family : {"grown", "mixture"}
+        How they are drawn.
     """
     for n in range(count):
-        settings = replace(_settings(n, first + n, readers=readers), ambiguity=ambiguity)
+        settings = replace(_settings(n, first + n, readers=readers), ambiguity=ambiguity, family=family)
         if randomise is not None:
             settings = replace(settings, randomise=randomise)
         yield _held_out(make_phantom(settings), recipe, every)

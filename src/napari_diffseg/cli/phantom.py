@@ -11,6 +11,7 @@ def phantom(
     *,
     out: Path,
     kind: Literal["glioma", "lowgrade", "ms", "healthy"] = "glioma",
+    family: Literal["grown", "mixture"] = "grown",
     seed: int = 0,
     readers: int = 5,
     spacing_mm: float = 1.0,
@@ -26,6 +27,9 @@ def phantom(
         Folder for cases; this one gets a folder of its own in it.
     kind
         What is wrong with the patient.
+    family
+        grown: lesions grow into tissue as a scanner shows it. mixture: drawn by another idea, to find out whether a
+        network knows the first alone.
     seed
         Same seed and settings, same case.
     readers
@@ -45,6 +49,7 @@ def phantom(
 
     settings = PhantomSettings(
         kind=kind,
+        family=family,
         seed=seed,
         shape=head_shape(spacing_mm),
         spacing_mm=(spacing_mm, spacing_mm, spacing_mm),
@@ -52,7 +57,8 @@ def phantom(
         randomise=randomise,
         artefacts=artefacts,
     )
-    case_id = f"phantom_{kind}_{seed:04d}"
+    drawn = "" if family == "grown" else f"{family}_"
+    case_id = f"phantom_{drawn}{kind}_{seed:04d}"
     write_case(make_phantom(settings), out / case_id, case_id=case_id, overwrite=overwrite)
     sys.stdout.write(f"{out / case_id}\n")
     return 0

@@ -110,14 +110,14 @@ def grow_lesions(
     cost = _oedema_cost(rng, anatomy, seeds[0], spacing_mm=spacing_mm)
     if kind == "ms":
         rough = 0.25 * smooth_field(rng, anatomy.shape, length_mm=4, spacing_mm=spacing_mm)
-        whole = _confine(reach * np.exp(rough) * np.sqrt(cost), anatomy, core=far)
+        whole = confine(reach * np.exp(rough) * np.sqrt(cost), anatomy, core=far)
         return Lesions(whole - 1, far, far, np.zeros_like(far))
     radii = np.minimum.reduce([d / np.float32(s.radius_mm) for d, s in zip(distances, seeds, strict=True)])
     core = _irregular(rng, radii, spacing_mm=spacing_mm)
     rough = 0.18 * smooth_field(rng, anatomy.shape, length_mm=14, spacing_mm=spacing_mm)
     rough += 0.08 * smooth_field(rng, anatomy.shape, length_mm=5, spacing_mm=spacing_mm)
     whole = np.minimum(reach * cost * np.exp(rough), core)
-    boundary = _confine(whole, anatomy, core=core) - 1
+    boundary = confine(whole, anatomy, core=core) - 1
     rim = _draw_rim(rng, kind, radius_mm=seeds[0].radius_mm)
     necrosis, enhancing = _inside(rng, core, rim=rim, spacing_mm=spacing_mm)
     if rim.threshold is not None:
@@ -150,7 +150,7 @@ def _oedema_cost(
     return crossed
 
 
-def _confine(whole: Float32Array, anatomy: Anatomy, *, core: Float32Array) -> Float32Array:
+def confine(whole: Float32Array, anatomy: Anatomy, *, core: Float32Array) -> Float32Array:
     """Keep lesions in the brain, and oedema out of the ventricles."""
     dry = np.where(anatomy.ventricles & (core > 1), np.maximum(whole, np.float32(1.8)), whole)
     return np.where(anatomy.brain, np.minimum(dry, 1 + FAR), 1 + FAR)

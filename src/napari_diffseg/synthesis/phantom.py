@@ -13,6 +13,7 @@ from napari_diffseg.synthesis.anatomy import make_anatomy
 from napari_diffseg.synthesis.contrast import draw_contrasts
 from napari_diffseg.synthesis.grid import draw_pose, place_grid
 from napari_diffseg.synthesis.lesions import grow_lesions, region_levels
+from napari_diffseg.synthesis.mixture import advect_lesions, draw_mixture, mixture_image
 from napari_diffseg.synthesis.readers import draw_label_maps, reader_probability
 from napari_diffseg.synthesis.seeds import draw_seeds
 from napari_diffseg.synthesis.settings import MODALITIES, ModalityName, PhantomKind, PhantomSettings, ReaderModel
@@ -81,18 +82,27 @@ def make_phantom(settings: PhantomSettings) -> Phantom:
     is_tumour = settings.kind in ("glioma", "lowgrade")
     anatomy = make_anatomy(tissue, grid, pose=pose, tumour=seeds[0] if is_tumour else None)
     spacing = settings.spacing_mm
-    lesions = grow_lesions(growth, seeds, anatomy=anatomy, kind=settings.kind, spacing_mm=spacing)
-    fractions = mix_tissues(mixing, anatomy, lesions=lesions, model=model, kind=settings.kind, spacing_mm=spacing)
+    grow = advect_lesions if settings.family == "mixture" else grow_lesions
+    lesions = grow(growth, seeds, anatomy=anatomy, kind=settings.kind, spacing_mm=spacing)
     scan = prepare_scan(scanning[0], anatomy, spacing_mm=spacing, artefacts=settings.artefacts)
     # What the stripping took away no reader can mark.
     boundary = np.where(scan.kept, lesions.boundary, np.float32(np.inf))
     levels = region_levels(lesions, boundary, median=model.median)
-    means = draw_contrasts(contrast, settings)
-    return Phantom(
-        volumes={
-            m: grid.embed(acquire(rng, fractions, means=means[m], modality=m, scan=scan))
+    if settings.family == "mixture":
+        mixture = draw_mixture(mixing, anatomy, lesions=lesions, model=model, spacing_mm=spacing)
+        images = {
+            m: mixture_image(rng, mixture, modality=m, scan=scan)
             for m, rng in zip(MODALITIES, scanning[1:], strict=True)
-        },
+        }
+    else:
+        fractions = mix_tissues(mixing, anatomy, lesions=lesions, model=model, kind=settings.kind, spacing_mm=spacing)
+        means = draw_contrasts(contrast, settings)
+        images = {
+            m: acquire(rng, fractions, means=means[m], modality=m, scan=scan)
+            for m, rng in zip(MODALITIES, scanning[1:], strict=True)
+        }
+    return Phantom(
+        volumes={m: grid.embed(image) for m, image in images.items()},
         seg=grid.embed(_reference(lesions, boundary, model=model)),
         reader_labels=grid.embed(draw_label_maps(reading, levels, model=model, count=settings.readers)),
         probability=grid.embed(reader_probability(boundary, model)),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 PhantomKind = Literal["glioma", "lowgrade", "ms", "healthy"]
+PhantomFamily = Literal["grown", "mixture"]
 ModalityName = Literal["t1", "t1ce", "t2", "flair"]
 MODALITIES: tuple[ModalityName, ...] = get_args(ModalityName)
 
@@ -101,6 +102,10 @@ class PhantomSettings:
     ----------
     kind : {"glioma", "lowgrade", "ms", "healthy"}
         What is wrong with the patient.
+    family : {"grown", "mixture"}
+        How it is drawn. grown: lesions grow along white matter into tissue of plausible contrasts, as a scanner shows
+        it. mixture: lesions are carried along by a random flow, tissue is a mixture of Gaussians; to find out
+        whether a network has learned the other family alone. `randomise` is without effect there.
     seed : int
         At least 0.
     shape : tuple of int
@@ -135,6 +140,7 @@ class PhantomSettings:
     """
 
     kind: PhantomKind = "glioma"
+    family: PhantomFamily = "grown"
     seed: int = 0
     shape: tuple[int, int, int] = (240, 240, 155)
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -150,6 +156,8 @@ class PhantomSettings:
         shares = (self.randomise, self.artefacts, self.empty_fraction)
         checks = {
             f"kind {self.kind!r} is not one of {', '.join(get_args(PhantomKind))}": self.kind in get_args(PhantomKind),
+            f"family {self.family!r} is not one of {', '.join(get_args(PhantomFamily))}": self.family
+            in get_args(PhantomFamily),
             f"seed {self.seed} is below 0": self.seed >= 0,
             f"shape {self.shape} is not three sizes of at least 8, 8 and 1": len(self.shape) == 3
             and min(self.shape[:2]) >= 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import uuid
 from contextlib import contextmanager
@@ -147,6 +148,7 @@ class LocalSegmenter:
     def unload(self) -> None:
         """Free the network's memory on the device; the next run loads it again."""
         self._loaded = self._rows = None
+        gc.collect()  # a recording and its memory go with the last reference, which a cycle may hold
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

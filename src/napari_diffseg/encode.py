@@ -53,6 +53,8 @@ class Conditioning:
         What the user should know, such as a field of view that the model does not cover.
     rim : Rim or None
         The rim of the brain, which is 0 in the network's input; None where the network is shown all.
+    value_range : (float, float)
+        What 0 and 1 become once normalised, outside of the source too.
     """
 
     channels: tuple[Channel | None, ...]
@@ -61,6 +63,7 @@ class Conditioning:
     sampled: tuple[int, ...]
     warnings: tuple[str, ...]
     rim: Rim | None = None
+    value_range: tuple[float, float] = (0.0, 1.0)
     _known: dict[int, torch.Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -85,6 +88,9 @@ class Conditioning:
         for c, channel in enumerate(self.channels):
             if channel is not None:
                 planes[:, c] = self.grid.to_model(channel.data, slices=new, scale=channel.scale, within=self._shown)
+        low, high = self.value_range
+        if (low, high) != (0.0, 1.0):
+            planes = planes * np.float32(high - low) + np.float32(low)
         fresh = torch.from_numpy(planes)
         self._known.update(zip(new, fresh, strict=True))
         return torch.stack([self._known[s] for s in slices]) if slices else fresh
@@ -128,6 +134,7 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
         spacing_mm=recipe.spacing_mm,
         brain=brain,
         centre=recipe.centre,
+        fit=recipe.fit,
     )
     chosen = tuple(range(grid.n_slices) if choose is None else choose(grid.n_slices))
     across = tuple(axis for axis in range(3) if axis != grid.slice_axis)
@@ -136,7 +143,7 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
     sampled = tuple(s for s in chosen if holds_brain[s])
     channels = tuple(channel_of(present[m], recipe, rim) if m in present else None for m in recipe.modalities)
     notes = (*_left_out(missing), *_warnings(case, grid, brain))
-    return Conditioning(channels, grid, chosen, sampled, notes, rim)
+    return Conditioning(channels, grid, chosen, sampled, notes, rim, recipe.value_range)
 
 
 def _rim(brain: npt.NDArray[np.bool_], case: Case, recipe: Recipe, *, slice_axis: int) -> Rim | None:
@@ -179,7 +186,9 @@ def channel_of(volume: Volume, recipe: Recipe, rim: Rim | None = None) -> Channe
         If it has no contrast to normalise.
     """
     within = None if rim is None else rim.shown
-    scale = scale_of(volume.data, recipe.normalisation, percentile=recipe.percentile, within=within)
+    scale = scale_of(
+        volume.data, recipe.normalisation, percentile=recipe.percentile, of=recipe.percentile_of, within=within
+    )
     return Channel(volume.data, scale)
 
 

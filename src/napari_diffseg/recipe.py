@@ -9,14 +9,23 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_diffseg.diffusion.samplers import SamplerName
-from napari_diffseg.diffusion.schedule import PredictionName, ScheduleName, VarianceName
+from napari_diffseg.diffusion.schedule import (
+    PredictionName,
+    Schedule,
+    ScheduleName,
+    SpacingName,
+    VarianceName,
+    make_schedule,
+    respaced_timesteps,
+)
 from napari_diffseg.errors import BadRecipe
-from napari_diffseg.imaging.modes import CentreName, NormalisationName
+from napari_diffseg.imaging.modes import CentreName, FitName, NormalisationName, PercentileOfName
 from napari_diffseg.regions import LabelValue, Region, problem_with
 
 Modality = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_+-]+$")]
 LabelName = Annotated[str, Field(min_length=1, max_length=64)]
 AxisCode = Literal["L", "R", "A", "P", "S", "I"]
+ChannelOrderName = Literal["images_first", "mask_first"]
 
 HIGHEST_SMOOTHING_MM: Final = 5.0
 HIGHEST_RIM_MM: Final = 10.0
@@ -49,16 +58,46 @@ class Recipe(BaseModel):
     spacing_mm: Annotated[float, Field(gt=0.05, lt=20)] | None = Field(
         None, description="In-plane pixel size in mm; none: the volume's own, without resampling."
     )
+    fit: FitName = Field(
+        "crop",
+        description="How a slice becomes `size`: cut or padded ('crop'), or resized ('stretch').",
+    )
     centre: CentreName = Field("image", description="What the crop to `size` is centred on.")
     normalisation: NormalisationName = Field("percentile", description="How intensities are brought to scale.")
     percentile: float = Field(99.5, gt=50, le=100, description="Upper percentile of the brain, for 'percentile'.")
+    percentile_of: PercentileOfName = Field(
+        "brain", description="Of which voxels the percentile is: those that are not 0 ('brain'), or all ('image')."
+    )
+    value_range: tuple[float, float] = Field(
+        (0.0, 1.0), description="What 0 and 1 become after normalisation, the background with them; -1,1 for 2x - 1."
+    )
+    channel_order: ChannelOrderName = Field(
+        "images_first", description="Whether the network takes the images before the noisy mask, or after it."
+    )
     mask_low: float = Field(0.0, ge=-10, le=10, description="The network's value for background.")
     mask_high: float = Field(1.0, ge=-10, le=10, description="The network's value for lesion.")
     schedule: ScheduleName = Field("linear", description="Noise schedule.")
     train_timesteps: int = Field(1000, ge=1, le=10_000, description="Timesteps T the network was trained with.")
+    beta_range: tuple[float, float] | None = Field(
+        None, description="First and last beta; none: 0.0001 and 0.02, which 'linear' scales by 1000 / T."
+    )
+    betas: tuple[float, ...] | None = Field(
+        None, max_length=10_000, description="All T betas, for an 'explicit' schedule."
+    )
+    zero_terminal_snr: bool = Field(
+        False, description="Whether the betas are rescaled so that the last timestep is pure noise (arXiv:2305.08891)."
+    )
+    timestep_spacing: SpacingName = Field(
+        "linspace", description="Which timesteps a shortened chain visits, as diffusers names it."
+    )
+    timestep_offset: int = Field(0, ge=0, le=1000, description="Added to the timesteps of the spacing 'leading'.")
     prediction: PredictionName = Field("epsilon", description="What the network predicts.")
     variance: VarianceName = Field("learned_range", description="Variance of the ancestral step.")
     clip: tuple[float, float] | None = Field((-1.0, 1.0), description="Range the predicted x_0 is clipped to.")
+    epsilon_after_clip: bool = Field(
+        True,
+        description="Whether DDIM works the noise out again from the clipped x_0, or goes on with the one predicted.",
+    )
     rescale_timesteps: bool = Field(False, description="Whether the network is told t * 1000 / T instead of t.")
     sampler: SamplerName = Field("ddpm", description="Sampler used unless another is asked for.")
     timesteps: int = Field(1000, ge=1, le=10_000, description="Steps used unless others are asked for.")
@@ -99,7 +138,30 @@ class Recipe(BaseModel):
             raise ValueError(f"timesteps {self.timesteps} exceed the {self.train_timesteps} of training")
         if self.clip is not None and not (self.clip[0] <= self.mask_low and self.mask_high <= self.clip[1]):
             raise ValueError(f"clip {self.clip} cuts the mask's values {self.mask_low} and {self.mask_high}")
+        self._check_image()
+        self._check_schedule()
         return self
+
+    def _check_image(self) -> None:
+        if self.value_range[0] >= self.value_range[1]:
+            raise ValueError(f"value_range {self.value_range} must rise")
+        if self.fit == "stretch" and self.spacing_mm is not None:
+            raise ValueError(f"fit 'stretch' leaves no spacing of its own, but spacing_mm is {self.spacing_mm:g}")
+        if self.fit == "stretch" and self.centre == "brain":
+            raise ValueError("fit 'stretch' shows the whole slice, so centre cannot be 'brain'")
+
+    def _check_schedule(self) -> None:
+        if (self.schedule == "explicit") != (self.betas is not None):
+            raise ValueError("betas belong to schedule 'explicit', and it needs them")
+        if self.betas is not None and len(self.betas) != self.train_timesteps:
+            raise ValueError(f"betas are {len(self.betas)}, but train_timesteps is {self.train_timesteps}")
+        if self.beta_range is not None:
+            if self.schedule in ("cosine", "explicit"):
+                raise ValueError(f"beta_range has no meaning for schedule {self.schedule!r}")
+            if not 0 < self.beta_range[0] < self.beta_range[1] < 1:
+                raise ValueError(f"beta_range {self.beta_range} must rise between 0 and 1")
+        if self.zero_terminal_snr and self.prediction == "epsilon":
+            raise ValueError("zero_terminal_snr leaves no mask to find at the last timestep from prediction 'epsilon'")
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -126,6 +188,27 @@ class Recipe(BaseModel):
     def out_channels(self) -> int:
         """Channels the network gives: one a mask channel, twice that where it learns the variance."""
         return len(self.labels) * (2 if self.variance == "learned_range" else 1)
+
+    def noise_schedule(self, timesteps: int | None = None) -> Schedule:
+        """The noise schedule, whole, or shortened to so many of its timesteps.
+
+        Raises
+        ------
+        ScheduleError
+            If it cannot be, or has fewer timesteps.
+        """
+        total = self.train_timesteps
+        kept = None
+        if timesteps is not None and timesteps != total:
+            kept = respaced_timesteps(total, timesteps, spacing=self.timestep_spacing, offset=self.timestep_offset)
+        return make_schedule(
+            self.schedule,
+            total,
+            timesteps=kept,
+            beta_range=self.beta_range,
+            betas=self.betas,
+            zero_terminal_snr=self.zero_terminal_snr,
+        )
 
     def decode_values(self, x0: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Predicted x_0 as lesion evidence, 0 at `mask_low` and 1 at `mask_high`, clipped to [0, 1], float32."""

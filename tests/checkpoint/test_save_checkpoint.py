@@ -136,7 +136,11 @@ def test_a_converted_file_says_what_it_was_made_of(tmp_path, save_state):
     source = save_state()
     written = convert_checkpoint(source, tmp_path / "model.safetensors")
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    assert written.card == {"converted from": f"{source.name}, sha256 {digest}"}
+    assert written.card == {
+        "converted from": f"{source.name}, sha256 {digest}",
+        "family": "guided-diffusion (the authors' code)",
+    }
+    assert written.family == "guided-diffusion (the authors' code)"
 
 
 def test_a_source_is_never_converted_onto_itself(save_state):
@@ -158,7 +162,7 @@ def test_a_description_has_everything_a_reader_must_check(tmp_path, state, recip
     assert rows["size"].startswith("16 x 16 pixels")
     assert rows["spacing"] == "1.5 mm"
     assert rows["directions"] == "rows towards posterior, columns towards left, slices towards superior"
-    assert rows["normalisation"] == "percentile, upper percentile 99.5"
+    assert rows["normalisation"] == "percentile, upper percentile 99.5 of the brain"
     assert rows["mask"] == "-1 background, 1 lesion, threshold 0"
     assert rows["schedule"] == "cosine, 8 timesteps"
     assert rows["prediction"] == "x0, mask clipped to -1 to 1"

@@ -77,7 +77,7 @@ def test_the_missing_tensor_is_named(name):
         ({"label_emb.weight": (10, 128)}, "trained with classes"),
         ({"input_blocks.0.0.weight": (32, 5, 3, 3, 3)}, "4 dimensions were expected"),
         ({"time_embed.0.weight": (128, 0)}, "time_embed.0.weight has the shape"),
-        ({"input_blocks.1.0.in_layers.2.weight": (33, 32, 3, 3)}, "not a multiple of 32"),
+        ({"input_blocks.1.0.in_layers.2.weight": (33, 32, 3, 3)}, "has a multiple of 32"),
         ({"input_blocks.9999.0.bias": (1,)}, "10000 input blocks"),
         ({"input_blocks.9.0.bias": (1,)}, "10 input blocks do not make levels of 3"),
         ({"out.2.weight": (10**9, 32, 3, 3)}, "out_channels is 1000000000"),

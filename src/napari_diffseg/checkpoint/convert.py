@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from napari_diffseg.checkpoint.load import load_checkpoint
+from napari_diffseg.checkpoint.load import FAMILY, load_checkpoint
 from napari_diffseg.checkpoint.save import save_checkpoint
 from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
 from napari_diffseg.imaging.naming import shown_name
@@ -58,7 +58,7 @@ def convert_checkpoint(
         name = shown_name(target.stem)
         raise BadRequest(f"{shown_name(target)}: what is written is safetensors: call it {name}{SUFFIX}.")
     loaded = load_checkpoint(source, **overrides)
-    card = {**loaded.card, "converted from": f"{shown_name(source)}, sha256 {loaded.digest}"}
+    card = {**loaded.card, FAMILY: loaded.family, "converted from": f"{shown_name(source)}, sha256 {loaded.digest}"}
     save_checkpoint(
         target,
         loaded.state,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_diffseg.checkpoint.load import FAMILY
+
 if TYPE_CHECKING:
     from napari_diffseg.checkpoint.model import Checkpoint
     from napari_diffseg.networks.config import UNetConfig
     from napari_diffseg.recipe import Recipe
 
 _NOT_STATED = "not stated"
-_GUESSED_BEFORE = "percentile = 99.5 ("
+_GUESSED_BEFORE = "percentile = 99.5 (fits the original"
 _PERCENTILE_NOTE = (
     "its percentile was guessed as 99.5 when it was converted, and stays so; the original's example data fit 99, with "
     "which images are 5 to 14 % brighter: convert the weights again, or state percentile 99, to use that"
 )
+_COUNTED = {"brain": "the brain", "image": "all voxels"}
 _DIRECTIONS = {
     "L": "left",
     "R": "right",
@@ -32,6 +35,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     """
     recipe, dtypes, card = checkpoint.recipe, _dtypes(checkpoint), dict(checkpoint.card)
     rows = [
+        ("family", checkpoint.family),
         ("kind", f"{checkpoint.kind}, {' and '.join(dtypes)}"),
         ("title", recipe.title or _NOT_STATED),
         ("parameters", f"{checkpoint.parameters / 1e6:.2f} M in {len(checkpoint.state)} tensors"),
@@ -43,7 +47,11 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("digest", checkpoint.digest[:12]),
         ("licence", recipe.licence or card.pop("licence", _NOT_STATED)),
         ("trained on", recipe.trained_on or _NOT_STATED),
-        *((name, value) for name, value in card.items() if (name, value) != ("licence", recipe.licence)),
+        *(
+            (name, value)
+            for name, value in card.items()
+            if (name, value) != ("licence", recipe.licence) and name != FAMILY
+        ),
         *(("guessed", guess) for guess in checkpoint.guesses),
         *(("note", _PERCENTILE_NOTE) for guess in checkpoint.guesses if guess.startswith(_GUESSED_BEFORE)),
     ]
@@ -53,6 +61,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
 def as_values(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a checkpoint is, for programs: plain values that JSON can hold."""
     return {
+        "family": checkpoint.family,
         "kind": checkpoint.kind,
         "sha256": checkpoint.digest,
         "parameters": checkpoint.parameters,
@@ -73,15 +82,22 @@ def _input_rows(recipe: Recipe) -> list[tuple[str, str]]:
     rows, columns, slices = (_DIRECTIONS[code] for code in recipe.axis_codes)
     masks = [f"noisy mask of {label}" for label in recipe.labels]
     channels = [f"channel {i} = {name}" for i, name in enumerate((*recipe.modalities, *masks), start=1)]
-    percentile = f", upper percentile {recipe.percentile:g}" if recipe.normalisation == "percentile" else ""
+    if recipe.channel_order == "mask_first":
+        parts = (*masks, *recipe.modalities)
+        channels = [f"channel {i} = {name}" for i, name in enumerate(parts, start=1)]
+    percentile = ""
+    if recipe.normalisation == "percentile":
+        percentile = f", upper percentile {recipe.percentile:g} of {_COUNTED[recipe.percentile_of]}"
+    scaled = f", then 0 to 1 becomes {recipe.value_range[0]:g} to {recipe.value_range[1]:g}"
+    placed = f"about the centre of the {recipe.centre}" if recipe.fit == "crop" else "to which a slice is stretched"
     return [
         ("input", ", ".join(channels)),
         ("missing images", "any but one may be left out" if recipe.may_miss else "none may be left out"),
         ("labels", ", ".join(recipe.labels)),
-        ("size", f"{recipe.size[0]} x {recipe.size[1]} pixels about the centre of the {recipe.centre}"),
+        ("size", f"{recipe.size[0]} x {recipe.size[1]} pixels {placed}"),
         ("spacing", "the image's own" if recipe.spacing_mm is None else f"{recipe.spacing_mm:g} mm"),
         ("directions", f"rows towards {rows}, columns towards {columns}, slices towards {slices}"),
-        ("normalisation", f"{recipe.normalisation}{percentile}"),
+        ("normalisation", f"{recipe.normalisation}{percentile}{scaled if recipe.value_range != (0, 1) else ''}"),
         (
             "rim",
             f"the brain's outermost voxel and {recipe.rim_mm:g} mm more are not shown" if recipe.rim_mm else "shown",
@@ -94,11 +110,21 @@ def _diffusion_rows(recipe: Recipe) -> list[tuple[str, str]]:
     rescaled = ", timesteps rescaled to 1000" if recipe.rescale_timesteps else ""
     clip = "not clipped" if recipe.clip is None else f"clipped to {recipe.clip[0]:g} to {recipe.clip[1]:g}"
     return [
-        ("schedule", f"{recipe.schedule}, {recipe.train_timesteps} timesteps{rescaled}"),
+        ("schedule", f"{recipe.schedule}{_betas(recipe)}, {recipe.train_timesteps} timesteps{rescaled}"),
         ("prediction", f"{recipe.prediction}, mask {clip}"),
         ("variance", recipe.variance),
-        ("sampler", f"{recipe.sampler}, {recipe.timesteps} steps unless others are asked for"),
+        ("sampler", f"{recipe.sampler}, {recipe.timesteps} steps unless others are asked for{_spacing(recipe)}"),
     ]
+
+
+def _betas(recipe: Recipe) -> str:
+    betas = "" if recipe.beta_range is None else f" from {recipe.beta_range[0]:g} to {recipe.beta_range[1]:g}"
+    return betas + (", rescaled to end in pure noise" if recipe.zero_terminal_snr else "")
+
+
+def _spacing(recipe: Recipe) -> str:
+    offset = f" with offset {recipe.timestep_offset}" if recipe.timestep_offset else ""
+    return "" if recipe.timestep_spacing == "linspace" else f", spaced {recipe.timestep_spacing}{offset}"
 
 
 def _attention(config: UNetConfig) -> str:

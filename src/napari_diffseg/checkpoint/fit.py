@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_diffseg.checkpoint.weights import shown, shown_some
-from napari_diffseg.errors import BadCheckpoint, BadRecipe
+from napari_diffseg.errors import BadCheckpoint, BadRecipe, Remedy
 from napari_diffseg.networks.unet import UNet
 
 if TYPE_CHECKING:
@@ -79,15 +79,20 @@ def check_recipe(recipe: Recipe, config: UNetConfig) -> None:
     if recipe.in_channels != config.in_channels:
         raise BadRecipe(
             f"Recipe: {len(recipe.modalities)} modalities and {len(recipe.labels)} labels make {recipe.in_channels} "
-            f"channels, but the network takes {config.in_channels}: name others with --modalities or --labels."
+            f"channels, but the network takes {config.in_channels}: correct the recipe's modalities or labels.",
+            Remedy("modalities"),
+            Remedy("labels"),
         )
     if recipe.out_channels != config.out_channels:
         raise BadRecipe(
             f"Recipe: {len(recipe.labels)} labels with variance {recipe.variance} make {recipe.out_channels} channels, "
-            f"but the network gives {config.out_channels}: name others with --labels or --variance."
+            f"but the network gives {config.out_channels}: correct the recipe's labels or variance.",
+            Remedy("labels"),
+            Remedy("variance"),
         )
     if any(length % config.size_multiple for length in recipe.size):
         raise BadRecipe(
             f"Recipe: size {recipe.size[0]} x {recipe.size[1]} must be multiples of {config.size_multiple} for this "
-            "network: give another with --size."
+            "network: correct the recipe's size.",
+            Remedy("size"),
         )

@@ -27,7 +27,7 @@ class Metadata(BaseModel):
 
     format: Literal[1] = FORMAT
     recipe: Recipe
-    config: dict[_Name, bool | _Number | float | list[_Number] | None] = Field(
+    config: dict[_Name, bool | _Number | float | list[_Number | float] | None] = Field(
         max_length=32, description="The network, as `UNetConfig.to_dict` gives it."
     )
     card: dict[_Name, _Line] = Field(default_factory=dict, max_length=64)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
 
 
+_STEM = "input_blocks.0.0.weight"
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A trained network and its recipe, verified: the weights fit the network, and all of them are finite.
@@ -35,6 +38,8 @@ class Checkpoint:
         SHA-256 of the file, hexadecimal.
     kind : str
         "diffseg safetensors" where the recipe came with the weights, otherwise "state dict".
+    family : str
+        Whose code the weights are of, such as "MONAI DiffusionModelUNet".
     guesses : tuple of str
         One readable line for everything that the file does not say and nobody else said either; a setting's line
         begins with "name = ".
@@ -50,6 +55,7 @@ class Checkpoint:
     state: Mapping[str, torch.Tensor]
     digest: str
     kind: str
+    family: str = "napari-diffseg"
     guesses: tuple[str, ...] = ()
     card: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -62,10 +68,14 @@ class Checkpoint:
     def network(self) -> UNet:
         """A new network with these weights: float32, on the CPU, in evaluation mode, asking for no gradients.
 
-        The weights are copies: whatever is done to the network, the checkpoint stays as it is.
+        It takes the images first, whatever the recipe's channel order: the first convolution is changed to. The weights
+        are copies: whatever is done to the network, the checkpoint stays as it is.
         """
         with torch.device("meta"):
             network = UNet(self.config)
         own = {name: tensor.to(torch.float32, copy=True) for name, tensor in self.state.items()}
+        if self.recipe.channel_order == "mask_first":
+            masks = len(self.recipe.labels)
+            own[_STEM] = torch.cat([own[_STEM][:, masks:], own[_STEM][:, :masks]], dim=1)
         network.load_state_dict(own, strict=True, assign=True)
         return network.eval().requires_grad_(False)

@@ -1,22 +1,28 @@
-"""Where in a saved object the state dict is: at the top, or under a name that training code uses."""
+"""Where in a saved object the state dict is: at the top, or under names that training code uses."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from napari_diffseg.checkpoint.families import is_bookkeeping
 from napari_diffseg.checkpoint.strict_pickle import StoredTensor
 from napari_diffseg.checkpoint.weights import MAX_TENSORS, shown, shown_some
 from napari_diffseg.errors import BadCheckpoint
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _EMA_NESTS = ("ema", "ema_state_dict", "state_dict_ema", "model_ema", "ema_model", "average_model", "average")
-_NESTS = ("state_dict", "model_state_dict", "model", "network", "net", "unet", "params")
-_PREFIXES = ("module.", "_orig_mod.", "model.")
+_NESTS = ("state_dict", "model_state_dict", "model", "network", "net", "unet", "params", "module", "network_weights")
+_NO_NETWORK = ("optimizer", "optim", "scheduler", "scaler", "engine", "trainer", "criterion", "loss")
+"""Beginnings of names under which training code keeps other things than a network."""
+_DEEPEST = 3
 
 
 def find_state_dict(saved: object) -> tuple[dict[str, StoredTensor], tuple[str, ...]]:
-    """The state dict in what was saved.
+    """The state dict in what was saved, without what wrappers count in it.
 
-    The average of the weights (EMA) is preferred to the weights. Prefixes that wrappers add to all names are removed.
+    The average of the weights (EMA) is preferred to the weights.
 
     Parameters
     ----------
@@ -28,7 +34,7 @@ def find_state_dict(saved: object) -> tuple[dict[str, StoredTensor], tuple[str, 
     state : dict of str to StoredTensor
         At least one.
     notes : tuple of str
-        What was chosen or removed, for people.
+        What was chosen, for people.
 
     Raises
     ------
@@ -41,51 +47,52 @@ def find_state_dict(saved: object) -> tuple[dict[str, StoredTensor], tuple[str, 
         )
     if "param_groups" in saved:
         raise BadCheckpoint("it is an optimizer's state, not a network's: choose the `ema...` file beside it.")
-    nest = next((name for name in (*_EMA_NESTS, *_NESTS) if _is_state_dict(saved.get(name))), None)
-    if nest is None:
-        return _without_prefixes(_tensors(saved), ())
-    others = shown_some(sorted(repr(shown(str(name))) for name in saved if name != nest))
-    kind = "the average of the weights (EMA)" if nest in _EMA_NESTS else "the weights"
-    note = f"weights are {kind} under {nest!r}" + (f"; the file also holds {others}" if others else "")
-    return _without_prefixes(_tensors(saved[nest]), (note,))
-
-
-def strip_prefixes(names: list[str]) -> tuple[list[str], str]:
-    """The names without the wrappers' prefixes that all of them share, in the same order, and what was removed."""
-    removed = ""
-    while prefix := next((p for p in _PREFIXES if names and all(name.startswith(p) for name in names)), ""):
-        names = [name.removeprefix(prefix) for name in names]
-        removed += prefix
-    return names, removed
-
-
-def prefix_note(removed: str) -> str:
-    """What to tell people of a removed prefix."""
-    return f"the prefix {removed!r} was removed from all names"
-
-
-def _is_state_dict(value: object) -> bool:
-    return isinstance(value, dict) and bool(value) and all(isinstance(v, StoredTensor) for v in value.values())
-
-
-def _tensors(saved: dict[Any, Any]) -> dict[str, StoredTensor]:
     if not saved:
         raise BadCheckpoint("it is an empty dict: choose a file with weights.")
-    if len(saved) > MAX_TENSORS:
-        raise BadCheckpoint(f"it holds {len(saved)} tensors, where {MAX_TENSORS} are the most: it is no U-Net.")
+    found = sorted(_state_dicts(saved, ()), key=_rank)
+    if not found:
+        raise _without_state_dict(saved)
+    path, state = found[0]
+    if len(state) > MAX_TENSORS:
+        raise BadCheckpoint(f"it holds {len(state)} tensors, where {MAX_TENSORS} are the most: it is no U-Net.")
+    return state, _notes(path, saved)
+
+
+def _state_dicts(
+    saved: dict[Any, Any], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], dict[str, StoredTensor]]]:
+    """Every dict of nothing but named tensors, and where it is."""
+    counted = {k: v for k, v in saved.items() if not (isinstance(k, str) and is_bookkeeping(k))}
+    if counted and all(isinstance(k, str) and isinstance(v, StoredTensor) for k, v in counted.items()):
+        yield path, counted
+        return
+    if len(path) == _DEEPEST or "param_groups" in saved:
+        return
+    for name, value in saved.items():
+        if isinstance(name, str) and isinstance(value, dict) and not name.lower().startswith(_NO_NETWORK):
+            yield from _state_dicts(value, (*path, name))
+
+
+def _rank(found: tuple[tuple[str, ...], dict[str, StoredTensor]]) -> tuple[int, int, int]:
+    """The average first, then names that are known, then the most tensors."""
+    path, state = found
+    known = (*_EMA_NESTS, *_NESTS)
+    place = min((known.index(name) for name in path if name in known), default=len(known))
+    return place, len(path), -len(state)
+
+
+def _notes(path: tuple[str, ...], saved: dict[Any, Any]) -> tuple[str, ...]:
+    if not path:
+        return ()
+    others = shown_some(sorted(repr(shown(str(name))) for name in saved if name != path[0]))
+    kind = "the average of the weights (EMA)" if set(path) & set(_EMA_NESTS) else "the weights"
+    where = shown(".".join(path))
+    return (f"weights are {kind} under {where!r}" + (f"; the file also holds {others}" if others else ""),)
+
+
+def _without_state_dict(saved: dict[Any, Any]) -> BadCheckpoint:
     strange = [str(name) for name, v in saved.items() if not (isinstance(v, StoredTensor) and isinstance(name, str))]
-    if strange:
-        raise BadCheckpoint(
-            f"it holds things that are not named tensors ({shown_some(strange)}), and no state dict under "
-            f"{_NESTS[0]!r}, {_NESTS[2]!r} or {_EMA_NESTS[0]!r}: save model.state_dict() alone."
-        )
-    return saved
-
-
-def _without_prefixes(
-    state: dict[str, StoredTensor], notes: tuple[str, ...]
-) -> tuple[dict[str, StoredTensor], tuple[str, ...]]:
-    names, removed = strip_prefixes(list(state))
-    if not removed:
-        return state, notes
-    return dict(zip(names, state.values(), strict=True)), (*notes, prefix_note(removed))
+    return BadCheckpoint(
+        f"it holds things that are not named tensors ({shown_some(strange or map(str, saved))}), and no state dict "
+        f"under {_NESTS[0]!r}, {_NESTS[2]!r} or {_EMA_NESTS[0]!r}: save model.state_dict() alone."
+    )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from napari_diffseg.checkpoint.nesting import prefix_note, strip_prefixes
+from napari_diffseg.checkpoint.families import is_bookkeeping
 from napari_diffseg.checkpoint.weights import MAX_TENSORS, WeightsFile, shown
 from napari_diffseg.errors import BadCheckpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import torch
 
@@ -50,15 +50,12 @@ def open_safetensors(data: bytes) -> WeightsFile:
         raise BadCheckpoint("it holds no tensors: choose a file with weights.")
     if len(header) > MAX_TENSORS:
         raise BadCheckpoint(f"it holds {len(header)} tensors, where {MAX_TENSORS} are the most: it is no U-Net.")
-    names, removed = strip_prefixes(list(header))
-    entries = dict(zip(names, header.values(), strict=True))
-    originals = dict(zip(names, header, strict=True))
+    entries = {name: entry for name, entry in header.items() if not is_bookkeeping(name)}
     return WeightsFile(
         shapes={name: _shape(name, entry) for name, entry in entries.items()},
         dtypes={name: _dtype(name, entry) for name, entry in entries.items()},
-        read=lambda: _read(data, originals),
+        read=lambda names: _read(data, names),
         metadata=_own_metadata(metadata),
-        notes=(prefix_note(removed),) if removed else (),
     )
 
 
@@ -123,9 +120,9 @@ def _own_metadata(metadata: Any) -> str | None:
     return own
 
 
-def _read(data: bytes, originals: Mapping[str, str]) -> dict[str, torch.Tensor]:
+def _read(data: bytes, names: Collection[str]) -> dict[str, torch.Tensor]:
     try:
         tensors = load(data)
     except SafetensorError as err:
         raise BadCheckpoint("it is damaged or cut short: download or copy it again.") from err
-    return {name: tensors[original] for name, original in originals.items()}
+    return {name: tensors[name] for name in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from typing import TYPE_CHECKING, NoReturn
@@ -50,11 +49,6 @@ def read_source(path: Path) -> bytes:
     if len(data) != size:
         raise BadCheckpoint(f"it became shorter while it was read ({len(data)} of {size} bytes): try again.")
     return data
-
-
-def digest_of(data: bytes) -> str:
-    """SHA-256 of the bytes, in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def refuse_other_format(data: bytes) -> NoReturn:

@@ -75,7 +75,7 @@ def open_torch_zip(data: bytes) -> WeightsFile:
     return WeightsFile(
         shapes={name: tensor.shape for name, tensor in state.items()},
         dtypes={name: tensor.dtype for name, tensor in state.items()},
-        read=lambda: _read_tensors(archive, root, state),
+        read=lambda names: _read_tensors(archive, root, {name: state[name] for name in names}),
         notes=notes,
     )
 

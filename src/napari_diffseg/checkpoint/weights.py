@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """The kinds of numbers that weights may be stored in."""
@@ -28,7 +28,7 @@ class WeightsFile:
     dtypes : mapping of str to str
         Of every tensor, e.g. "float16".
     read : callable
-        Reads and verifies all of them; each owns its memory, is contiguous, and is on the CPU.
+        Reads and verifies those that are named; each owns its memory, is contiguous, and is on the CPU.
     metadata : str or None
         Our own metadata, as the file has it.
     notes : tuple of str
@@ -37,7 +37,7 @@ class WeightsFile:
 
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, str]
-    read: Callable[[], dict[str, torch.Tensor]]
+    read: Callable[[Collection[str]], dict[str, torch.Tensor]]
     metadata: str | None = None
     notes: tuple[str, ...] = ()
 

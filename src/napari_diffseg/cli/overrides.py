@@ -17,6 +17,8 @@ _NETWORK: dict[str, str] = {
     "num_heads": "Attention heads of the network.",
     "num_head_channels": "Channels of an attention head, instead of their number.",
     "new_attention_order": "true: queries, keys and values are split before the heads.",
+    "norm_groups": "Groups of the network's normalisations.",
+    "norm_eps": "What the network's normalisations add to the variance.",
 }
 
 _OF_A_RUN = ("sampler", "timesteps")

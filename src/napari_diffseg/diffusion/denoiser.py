@@ -40,7 +40,8 @@ class Denoised:
     x0 : Tensor, (B, M, H, W), float32
         The clean mask expected.
     epsilon : Tensor, (B, M, H, W), float32
-        The noise that turns this x0 into x_t; they always fit each other.
+        The noise that turns this x0 into x_t; they fit each other unless x0 was clipped and the denoiser keeps the
+        noise that was predicted.
     log_variance : Tensor, (B, M, H, W), or float, or None
         Log variance of an ancestral step; None where the denoiser has no opinion.
     """
@@ -79,6 +80,9 @@ class ConditionedDenoiser:
         Range that the predicted x_0 is clipped to.
     rescale_timesteps : bool
         Whether the network is told t * 1000 / T rather than t.
+    epsilon_after_clip : bool
+        Whether the noise is worked out again from the clipped x_0, as guided-diffusion does. diffusers and MONAI go on
+        with the one predicted.
 
     References
     ----------
@@ -96,6 +100,7 @@ class ConditionedDenoiser:
         variance: VarianceName,
         clip: tuple[float, float] | None = (-1.0, 1.0),
         rescale_timesteps: bool = False,
+        epsilon_after_clip: bool = True,
     ) -> None:
         self._predict: Predict
         if isinstance(network, ConditionableNetwork):
@@ -106,6 +111,7 @@ class ConditionedDenoiser:
         self._prediction = prediction
         self._variance = variance
         self._clip = clip
+        self._epsilon_after_clip = epsilon_after_clip
         self._time_scale = 1000 / schedule.total if rescale_timesteps else 1.0
 
     def __call__(self, x_t: torch.Tensor, index: int) -> Denoised:
@@ -121,9 +127,10 @@ class ConditionedDenoiser:
             kept = float(self._schedule.alphas_cumprod[index])
             signal, noise = math.sqrt(kept), math.sqrt(1 - kept)
             x0 = clean_mask(predicted, x_t, signal=signal, noise=noise, kind=self._prediction)
+            epsilon = None if self._epsilon_after_clip else (x_t - signal * x0) / noise
             if self._clip is not None:
                 x0 = x0.clamp(*self._clip)
-            return Denoised(x0, (x_t - signal * x0) / noise, log_variance)
+            return Denoised(x0, (x_t - signal * x0) / noise if epsilon is None else epsilon, log_variance)
 
     def _evaluate(self, x_t: torch.Tensor, index: int) -> tuple[torch.Tensor, torch.Tensor | float]:
         """The prediction (B, M, H, W), float32, and the log variance."""

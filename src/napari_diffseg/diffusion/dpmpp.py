@@ -68,4 +68,6 @@ def sample_dpmpp(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource) -> 
 def _half_log_snr(schedule: Schedule, index: int) -> float:
     """Lambda of the paper: the logarithm of signal over noise."""
     kept = float(schedule.alphas_cumprod[index])
+    if kept <= 0:
+        return -math.inf  # pure noise: the step from it is infinitely long, and is not extrapolated from
     return 0.5 * math.log(kept / (1 - kept))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_diffseg.imaging.intensity import Scale
-    from napari_diffseg.imaging.modes import CentreName
+    from napari_diffseg.imaging.modes import CentreName, FitName
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,7 @@ class Grid:
         spacing_mm: float | None = None,
         brain: npt.NDArray[np.bool_] | None = None,
         centre: CentreName = "image",
+        fit: FitName = "crop",
     ) -> Self:
         """The grid that shows a volume as the model expects it.
 
@@ -74,6 +75,9 @@ class Grid:
             Where the brain is; for `centre="brain"`.
         centre : {"image", "brain"}
             What the middle of the model's pixels shows: the middle of the volume, or of the brain's bounding box.
+        fit : {"crop", "stretch"}
+            "stretch": the whole slice fills the model's pixels, edge to edge, whatever its shape; spacing and centre
+            have no say then.
 
         Raises
         ------
@@ -91,6 +95,8 @@ class Grid:
             own_mm = float(np.linalg.norm(affine[:3, axis]))
             box = _extent(brain, axis) if centre == "brain" and brain is not None else (0, n - 1)
             step = 1.0 if spacing_mm is None else spacing_mm / own_mm
+            if fit == "stretch":
+                step, box = n / count, (0, n - 1)
             maps.append(AxisMap.centred(n, count, step=step, between=box, flip=flip))
         source_shape = (int(shape[0]), int(shape[1]), int(shape[2]))
         return cls(source_shape, axes[0], axes[1], axes[2], maps[0], maps[1])

@@ -13,7 +13,7 @@ from napari_diffseg.errors import BadImage
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_diffseg.imaging.modes import NormalisationName
+    from napari_diffseg.imaging.modes import NormalisationName, PercentileOfName
     from napari_diffseg.imaging.volume import Volume
 
     Scale = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
@@ -25,6 +25,7 @@ def scale_of(
     mode: NormalisationName,
     *,
     percentile: float,
+    of: PercentileOfName = "brain",
     within: npt.NDArray[np.bool_] | None = None,
 ) -> Scale:
     """How to normalise a whole volume of one modality, so that parts of it can be normalised when they are wanted.
@@ -41,6 +42,8 @@ def scale_of(
         as they are.
     percentile : float
         For "percentile", in (0, 100].
+    of : {"brain", "image"}
+        Of which voxels the percentile is: those that are not 0, or all.
     within : ndarray of the shape of `array`, bool, optional
         The part of the brain that counts; all of it by default.
 
@@ -60,7 +63,7 @@ def scale_of(
     if mode == "none":
         return _as_they_are
     if mode == "percentile":
-        return _by_percentile(values, percentile)
+        return _by_percentile(values[values != 0] if of == "brain" else values, percentile)
     if mode == "zscore":
         return _by_zscore(values)
     return _by_minmax(values)
@@ -91,9 +94,8 @@ def _by_minmax(values: npt.NDArray[np.float32]) -> Scale:
     return scale
 
 
-def _by_percentile(values: npt.NDArray[np.float32], percentile: float) -> Scale:
-    brain = values[values != 0]
-    high = float(np.percentile(brain, percentile)) if brain.size else 0.0
+def _by_percentile(counted: npt.NDArray[np.float32], percentile: float) -> Scale:
+    high = float(np.percentile(counted, percentile)) if counted.size else 0.0
     if high <= 0:
         raise BadImage(
             f"An image's {percentile:g}th percentile is {high:g}: it needs positive intensities; "

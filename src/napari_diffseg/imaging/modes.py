@@ -4,3 +4,5 @@ from typing import Literal
 
 NormalisationName = Literal["percentile", "zscore", "minmax", "none"]
 CentreName = Literal["image", "brain"]
+FitName = Literal["crop", "stretch"]
+PercentileOfName = Literal["brain", "image"]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from napari_diffseg.networks.layers import GroupNorm32, zeroed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class AttentionBlock(nn.Module):
@@ -22,17 +27,21 @@ class AttentionBlock(nn.Module):
         Which of the family's two layouts the 3 * channels outputs of `qkv` have: (q, k, v) of all heads one after
         another (new), or one head's q, k and v next to each other (legacy). Names and shapes of the weights are the
         same, so a checkpoint does not tell.
+    norm : callable
+        Makes the normalisation of so many channels.
 
     References
     ----------
     Ho et al. 2020, arXiv:2006.11239, appendix B; Vaswani et al. 2017, arXiv:1706.03762.
     """
 
-    def __init__(self, channels: int, heads: int, *, new_order: bool) -> None:
+    def __init__(
+        self, channels: int, heads: int, *, new_order: bool, norm: Callable[[int], GroupNorm32] = GroupNorm32
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.new_order = new_order
-        self.norm = GroupNorm32(channels)
+        self.norm = norm(channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = zeroed(nn.Conv1d(channels, channels, 1))
 

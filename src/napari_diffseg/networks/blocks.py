@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from napari_diffseg.networks.layers import GroupNorm32, zeroed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Downsample(nn.Module):
@@ -57,7 +62,7 @@ class ResBlock(nn.Module):
     Parameters
     ----------
     in_channels, out_channels : int
-        Multiples of 32.
+        Multiples of the normalisation's groups.
     embedding : int
         Length of the time embedding.
     film : bool
@@ -66,6 +71,8 @@ class ResBlock(nn.Module):
         Probability, in training only.
     resample : Module, optional
         A change of resolution without weights, done in both branches.
+    norm : callable
+        Makes the normalisation of so many channels.
 
     References
     ----------
@@ -81,15 +88,14 @@ class ResBlock(nn.Module):
         film: bool,
         dropout: float,
         resample: nn.Module | None = None,
+        norm: Callable[[int], GroupNorm32] = GroupNorm32,
     ) -> None:
         super().__init__()
         self.film = film
-        self.in_layers = nn.Sequential(
-            GroupNorm32(in_channels), nn.SiLU(), nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        )
+        self.in_layers = nn.Sequential(norm(in_channels), nn.SiLU(), nn.Conv2d(in_channels, out_channels, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, out_channels * (2 if film else 1)))
         self.out_layers = nn.Sequential(
-            GroupNorm32(out_channels),
+            norm(out_channels),
             nn.SiLU(),
             nn.Dropout(dropout),
             zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1)),

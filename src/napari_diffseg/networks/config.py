@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NORM_GROUPS = 32
-"""Groups of every normalisation, so every channel count is a multiple of it."""
+"""Groups of every normalisation, unless a network says otherwise."""
+NORM_EPS = 1e-5
+"""What every normalisation adds to the variance, unless a network says otherwise."""
 
 _MAX_CHANNELS = 4096
 _MAX_LEVELS = 8
@@ -33,7 +35,7 @@ class UNetConfig:
     attention_factors : tuple of int
         Downsampling factors with self-attention, as in the original's `attention_ds`: 16 is image size / 16. The
         middle always has it.
-    channel_mult : tuple of int
+    channel_mult : tuple of int or float
         Channels of each level over `model_channels`, full resolution first.
     num_heads : int
         Attention heads, unless `num_head_channels` is given.
@@ -49,6 +51,16 @@ class UNetConfig:
         Whether resolution changes hold a convolution; without effect where `resblock_updown`.
     dropout : float
         Probability, in training only.
+    norm_groups : int
+        Groups of every normalisation; every channel count is a multiple of it.
+    norm_eps : float
+        What every normalisation adds to the variance.
+    time_freq_shift : float
+        The lowest frequency of the time embedding is 10000 ** (-(half - 1) / (half - shift)) of the highest, where half
+        of its length are cosines.
+    anchor : bool
+        Whether a second network, which sees the images alone, adds its features to the first convolution's
+        (`anchor.AnchorNet`).
 
     Raises
     ------
@@ -61,7 +73,7 @@ class UNetConfig:
     out_channels: int
     num_res_blocks: int
     attention_factors: tuple[int, ...]
-    channel_mult: tuple[int, ...]
+    channel_mult: tuple[int | float, ...]
     num_heads: int = 1
     num_head_channels: int | None = None
     new_attention_order: bool = False
@@ -69,6 +81,10 @@ class UNetConfig:
     resblock_updown: bool = False
     conv_resample: bool = True
     dropout: float = 0.0
+    norm_groups: int = NORM_GROUPS
+    norm_eps: float = NORM_EPS
+    time_freq_shift: float = 0.0
+    anchor: bool = False
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -88,7 +104,7 @@ class UNetConfig:
     @property
     def level_channels(self) -> tuple[int, ...]:
         """Channels of each level, full resolution first."""
-        return tuple(self.model_channels * m for m in self.channel_mult)
+        return tuple(int(self.model_channels * m) for m in self.channel_mult)
 
     def heads(self, channels: int) -> int:
         """Attention heads where there are `channels` channels."""
@@ -123,26 +139,29 @@ class UNetConfig:
         _check_int("num_heads", self.num_heads, 256)
         if self.num_head_channels is not None:
             _check_int("num_head_channels", self.num_head_channels, _MAX_CHANNELS)
-        _check_ints("channel_mult", self.channel_mult, 64)
+        _check_int("norm_groups", self.norm_groups, _MAX_CHANNELS)
+        _check_multipliers(self.channel_mult)
         _check_ints("attention_factors", self.attention_factors, 1 << _MAX_LEVELS)
-        for name in ("new_attention_order", "scale_shift_norm", "resblock_updown", "conv_resample"):
+        for name in ("new_attention_order", "scale_shift_norm", "resblock_updown", "conv_resample", "anchor"):
             if not isinstance(getattr(self, name), bool):
                 raise BadRecipe(f"Network: {name} is {getattr(self, name)!r}: give true or false.")
-        number = isinstance(self.dropout, (int, float)) and not isinstance(self.dropout, bool)
-        if not (number and 0 <= self.dropout < 1):
-            raise BadRecipe(f"Network: dropout is {self.dropout!r}: give a number from 0 to below 1.")
+        _check_number("dropout", self.dropout, below=1)
+        _check_number("norm_eps", self.norm_eps, below=0.1)
+        _check_number("time_freq_shift", self.time_freq_shift, below=2)
 
     def _check_channels(self) -> None:
         if not 1 <= self.levels <= _MAX_LEVELS:
             raise BadRecipe(f"Network: channel_mult has {self.levels} levels: give 1 to {_MAX_LEVELS}.")
         if self.model_channels % 2:
             raise BadRecipe(f"Network: model_channels is {self.model_channels}: give an even number.")
-        bad = [c for c in self.level_channels if c % NORM_GROUPS or c > _MAX_CHANNELS]
+        bad = [c for c in self.level_channels if c < 1 or c % self.norm_groups or c > _MAX_CHANNELS]
         if bad:
             raise BadRecipe(
                 f"Network: model_channels times channel_mult gives {bad[0]} channels: choose them so that every level "
-                f"has a multiple of {NORM_GROUPS}, at most {_MAX_CHANNELS}."
+                f"has a multiple of {self.norm_groups}, at most {_MAX_CHANNELS}."
             )
+        if self.time_freq_shift >= self.model_channels // 2:
+            raise BadRecipe(f"Network: time_freq_shift {self.time_freq_shift:g} needs more than two model_channels.")
         # Two 3 x 3 convolutions a residual block: less than there will be, and enough to stop a hostile file.
         weights = sum((2 * self.num_res_blocks + 1) * 18 * c * c for c in self.level_channels)
         if weights > _MAX_PARAMETERS:
@@ -170,6 +189,20 @@ class UNetConfig:
 def _check_int(name: str, value: object, largest: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= largest:
         raise BadRecipe(f"Network: {name} is {value!r}: give a whole number from 1 to {largest}.")
+
+
+def _check_number(name: str, value: object, *, below: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < below:
+        raise BadRecipe(f"Network: {name} is {value!r}: give a number from 0 to below {below:g}.")
+
+
+def _check_multipliers(value: object) -> None:
+    if not isinstance(value, tuple):
+        raise BadRecipe(f"Network: channel_mult is {value!r}: give a list of numbers.")
+    for part in value:
+        if isinstance(part, float) and 0 < part <= 64:
+            continue
+        _check_int("an entry of channel_mult", part, 64)
 
 
 def _check_ints(name: str, value: object, largest: int) -> None:

@@ -54,12 +54,13 @@ class FastResBlock:
     def __call__(self, x: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
         """From x (B, in, H, W), channels-last, to (B, out, H', W')."""
         first, second = self._first, self._second
-        h = self._block.resample(norm_silu(x, first.weight, first.bias, eps=first.eps))
+        h = self._block.resample(norm_silu(x, first.weight, first.bias, eps=first.eps, groups=first.num_groups))
         if self._block.film:
             weight, bias = told.chunk(2)
-            h = norm_silu(self._conv_in(h), weight, bias, eps=second.eps)
+            h = norm_silu(self._conv_in(h), weight, bias, eps=second.eps, groups=second.num_groups)
         else:
-            h = norm_silu(self._conv_in(h, told.to(h.dtype)), second.weight, second.bias, eps=second.eps)
+            h = self._conv_in(h, told.to(h.dtype))
+            h = norm_silu(h, second.weight, second.bias, eps=second.eps, groups=second.num_groups)
         kept = self._block.resample(x)
         if self._skip is not None:
             return self._conv_out.add_to(self._skip(kept), h)

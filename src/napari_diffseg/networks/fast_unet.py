@@ -98,7 +98,8 @@ class FastUNet:
         h = _through(self._middle, h, told)
         for layers in self._up:
             h = _through(layers, torch.cat([h, skips.pop()], dim=1), told)
-        return self._head(norm_silu(h.float(), self._norm.weight, self._norm.bias, eps=self._norm.eps))
+        norm = self._norm
+        return self._head(norm_silu(h.float(), norm.weight, norm.bias, eps=norm.eps, groups=norm.num_groups))
 
 
 def _fast_layers(layers: nn.Module) -> list[Layer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -114,14 +115,22 @@ def _plan(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, bool, bool]:
     return blocks, per_level, resblock_updown, conv_resample
 
 
-def _channel_mult(shapes: Mapping[str, tuple[int, ...]], block: int, model_channels: int) -> int:
+def _channel_mult(shapes: Mapping[str, tuple[int, ...]], block: int, model_channels: int) -> int | float:
     name = f"input_blocks.{block}.0.in_layers.2.weight"
     if name not in shapes:
         raise _not_this_family(f"{name} is missing")
-    factor, rest = divmod(shapes[name][0], model_channels)
-    if rest:
-        raise _not_this_family(f"{name} has {shapes[name][0]} channels, not a multiple of {model_channels}")
-    return factor
+    return channel_multiplier(shapes[name][0], model_channels)
+
+
+def channel_multiplier(channels: int, model_channels: int) -> int | float:
+    """What `model_channels` is multiplied with, and rounded down, to give a level's channels; whole where it can be."""
+    factor, rest = divmod(channels, model_channels)
+    if not rest:
+        return factor
+    exact = channels / model_channels
+    if int(exact * model_channels) == channels:
+        return exact
+    return math.nextafter(exact, math.inf)
 
 
 def _not_this_family(reason: str) -> BadCheckpoint:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_diffseg.networks.config import NORM_GROUPS
+from napari_diffseg.networks.config import NORM_EPS, NORM_GROUPS
 
 
 class GroupNorm32(nn.GroupNorm):
@@ -17,11 +17,15 @@ class GroupNorm32(nn.GroupNorm):
     Parameters
     ----------
     channels : int
-        A multiple of 32.
+        A multiple of `groups`.
+    groups : int
+        Channels are normalised in so many groups; 32 gave the class its name.
+    eps : float
+        Added to the variance.
     """
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(NORM_GROUPS, channels)
+    def __init__(self, channels: int, *, groups: int = NORM_GROUPS, eps: float = NORM_EPS) -> None:
+        super().__init__(groups, channels, eps=eps)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """From (B, C, ...) to the same shape and dtype."""

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_diffseg.networks.unet import timestep_embedding
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,7 +27,7 @@ class TimeTable:
     """
 
     def __init__(self, network: UNet, blocks: Sequence[FastResBlock]) -> None:
-        self._embed, self._length = network.time_embed, network.config.model_channels
+        self._network = network
         self._device = next(network.parameters()).device
         self._blocks = tuple(blocks)
         self._sizes = [block.told_length for block in blocks]
@@ -41,7 +39,8 @@ class TimeTable:
         if timestep not in self._entries:
             if len(self._entries) >= _MOST_ENTRIES:
                 self._entries.clear()
-            emb = self._embed(timestep_embedding(torch.tensor([timestep], device=self._device), self._length))
+            sinusoids = self._network.embed_time(torch.tensor([timestep], device=self._device))
+            emb = self._network.time_embed(sinusoids)
             self._entries[timestep] = torch.cat([block.tell(emb) for block in self._blocks])
         return self._entries[timestep]
 

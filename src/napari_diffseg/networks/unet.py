@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,8 @@ from napari_diffseg.networks.blocks import Downsample, ResBlock, Upsample
 from napari_diffseg.networks.layers import GroupNorm32, zeroed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_diffseg.networks.config import UNetConfig
 
 _MAX_PERIOD = 10_000.0
@@ -51,7 +54,7 @@ class UNet(nn.Module):
         self.output_blocks = _way_up(config, skips)
         first = config.level_channels[0]
         self.out = nn.Sequential(
-            GroupNorm32(first), nn.SiLU(), zeroed(nn.Conv2d(first, config.out_channels, 3, padding=1))
+            _norm(config)(first), nn.SiLU(), zeroed(nn.Conv2d(first, config.out_channels, 3, padding=1))
         )
 
     def forward(self, x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
@@ -77,7 +80,7 @@ class UNet(nn.Module):
         self.check_channels(x.shape[1])
         self.check_size(x.shape[2], x.shape[3])
         inner = _dtype_of(self.middle_block)
-        emb = self.time_embed(timestep_embedding(timesteps, self.config.model_channels)).to(inner)
+        emb = self.time_embed(self.embed_time(timesteps)).to(inner)
         h = self.input_blocks[0](x, emb).to(inner)
         skips = [h]
         for block in self.input_blocks[1:]:
@@ -88,6 +91,10 @@ class UNet(nn.Module):
             h = block(torch.cat([h, skips.pop()], dim=1), emb)
         out: torch.Tensor = self.out(h.float())
         return out
+
+    def embed_time(self, timesteps: torch.Tensor) -> torch.Tensor:
+        """Timesteps (B,) as what `time_embed` takes, (B, model_channels), float32."""
+        return timestep_embedding(timesteps, self.config.model_channels, freq_shift=self.config.time_freq_shift)
 
     def check_channels(self, channels: int) -> None:
         """Raise BadRequest unless an input of so many channels, image and mask together, can be taken."""
@@ -116,7 +123,7 @@ class TimedLayers(nn.ModuleList):
         return x
 
 
-def timestep_embedding(timesteps: torch.Tensor, length: int) -> torch.Tensor:
+def timestep_embedding(timesteps: torch.Tensor, length: int, *, freq_shift: float = 0.0) -> torch.Tensor:
     """Cosines, then sines, of the timesteps at geometrically spaced frequencies.
 
     Parameters
@@ -125,6 +132,8 @@ def timestep_embedding(timesteps: torch.Tensor, length: int) -> torch.Tensor:
         May be fractional.
     length : int
         Even.
+    freq_shift : float
+        With 1 the longest period is 2 pi * 10000, and not a step before.
 
     Returns
     -------
@@ -136,7 +145,7 @@ def timestep_embedding(timesteps: torch.Tensor, length: int) -> torch.Tensor:
     Vaswani et al. 2017, arXiv:1706.03762, section 3.5.
     """
     half = length // 2
-    exponents = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
+    exponents = torch.arange(half, dtype=torch.float32, device=timesteps.device) / (half - freq_shift)
     angles = timesteps.float()[:, None] * torch.exp(-math.log(_MAX_PERIOD) * exponents)
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
@@ -217,11 +226,17 @@ def _res_block(config: UNetConfig, channels: int, wanted: int, *, resample: nn.M
         film=config.scale_shift_norm,
         dropout=config.dropout,
         resample=resample,
+        norm=_norm(config),
     )
 
 
+def _norm(config: UNetConfig) -> Callable[[int], GroupNorm32]:
+    return partial(GroupNorm32, groups=config.norm_groups, eps=config.norm_eps)
+
+
 def _attention(config: UNetConfig, channels: int) -> AttentionBlock:
-    return AttentionBlock(channels, config.heads(channels), new_order=config.new_attention_order)
+    heads = config.heads(channels)
+    return AttentionBlock(channels, heads, new_order=config.new_attention_order, norm=_norm(config))
 
 
 def _down(config: UNetConfig, channels: int) -> nn.Module:

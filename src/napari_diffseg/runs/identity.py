@@ -16,8 +16,24 @@ _FREE: Final = ("members", "device", "batch_size", "focus", "threads")
 """Settings that change nothing of a member."""
 _OF_SUMS: Final = ("smoothing_mm",)
 """What a recipe says of how members are summed up, which changes none of them."""
-_BEFORE: Final = {"mirror": False, "rim_mm": 0.0}
-"""What held of recipes before they had a word of it."""
+_BEFORE: Final[dict[str, dict[str, Any]]] = {
+    "recipe": {
+        "mirror": False,
+        "rim_mm": 0.0,
+        "fit": "crop",
+        "percentile_of": "brain",
+        "value_range": [0.0, 1.0],
+        "channel_order": "images_first",
+        "beta_range": None,
+        "betas": None,
+        "zero_terminal_snr": False,
+        "timestep_spacing": "linspace",
+        "timestep_offset": 0,
+        "epsilon_after_clip": True,
+    },
+    "network": {"norm_groups": 32, "norm_eps": 1e-5, "time_freq_shift": 0.0, "anchor": False},
+}
+"""What held of recipes and networks before they had a word of it."""
 _WORDS: Final = {
     "checkpoint_digest": "another checkpoint",
     "recipe": "another recipe",
@@ -64,8 +80,8 @@ def difference(mine: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     parts = []
     for key, value in mine.items():
         before = record.get(key)
-        if key == "recipe" and isinstance(before, dict):
-            before = _BEFORE | before
+        if key in _BEFORE and isinstance(before, dict):
+            before = _BEFORE[key] | before
         if before == value:
             continue
         parts.append(f"{_WORDS[key]} ({'; '.join(_differences(key, value, before))})")

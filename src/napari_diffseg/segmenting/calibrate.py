@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
-from napari_diffseg.diffusion.schedule import make_schedule
 
 if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
@@ -37,7 +36,7 @@ def seconds_an_evaluation(network: Prepared, recipe: Recipe, *, rows: int, devic
     float
         Of one slice, without what a sampler does between two evaluations.
     """
-    schedule = make_schedule(recipe.schedule, recipe.train_timesteps)
+    schedule = recipe.noise_schedule()
     with torch.inference_mode():
         denoiser = ConditionedDenoiser(
             network,

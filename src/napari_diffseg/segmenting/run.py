@@ -171,6 +171,7 @@ def chain(run: Run, batch: Batch) -> Iterator[Step]:
         variance=run.recipe.variance,
         clip=run.recipe.clip,
         rescale_timesteps=run.recipe.rescale_timesteps,
+        epsilon_after_clip=run.recipe.epsilon_after_clip,
     )
     seeds = [member_seed(run.request.seed, row.member, row.slice_index) for row in batch]
     noise = SeededNoise(seeds, (len(run.recipe.labels), *image.shape[-2:]), run.device)

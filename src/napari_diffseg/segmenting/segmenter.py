@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
 from napari_diffseg.encode import encode
 from napari_diffseg.ensemble.window import describe_scope
 from napari_diffseg.errors import BadRequest, DiffsegError, RunFailed
@@ -218,8 +217,7 @@ def _schedule(recipe: Recipe, timesteps: int | None) -> Schedule:
     total = recipe.train_timesteps
     if count > total:
         raise BadRequest(f"Timesteps {count} exceed the {total} that the checkpoint was trained with: ask for fewer.")
-    kept = None if count == total else respaced_timesteps(total, count)
-    return make_schedule(recipe.schedule, total, timesteps=kept)
+    return recipe.noise_schedule(count)
 
 
 def _started(run: Run, case: Case) -> Started:

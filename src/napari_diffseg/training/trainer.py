@@ -15,7 +15,6 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 from torch.utils.data import DataLoader
 
-from napari_diffseg.diffusion.schedule import make_schedule
 from napari_diffseg.errors import BadRequest, RunFailed
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
 from napari_diffseg.networks.unet import UNet
@@ -119,7 +118,7 @@ class Trainer:
         self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
         self.network: UNet = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=True)
         self.average = {name: p.detach().clone() for name, p in self.network.state_dict().items()}
-        self._loss = TrainingLoss(recipe, make_schedule(recipe.schedule, recipe.train_timesteps), self.config.loss)
+        self._loss = TrainingLoss(recipe, recipe.noise_schedule(), self.config.loss)
 
     def state(self) -> TrainingState:
         """All that a continued training needs."""

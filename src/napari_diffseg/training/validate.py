@@ -133,7 +133,7 @@ def _measured(
 def _slices(labelled: LabelledCase, recipe: Recipe, count: int | None) -> tuple[int, range]:
     """The slice axis, and `count` source slices about the middle of the lesion (of the volume, where there is none)."""
     case = labelled.case
-    grid = Grid.plan(case.shape, case.affine, axis_codes=recipe.axis_codes, size=recipe.size)
+    grid = Grid.plan(case.shape, case.affine, axis_codes=recipe.axis_codes, size=recipe.size, fit=recipe.fit)
     if count is None or count >= grid.n_slices:
         return grid.slice_axis, range(grid.n_slices)
     across = tuple(axis for axis in range(3) if axis != grid.slice_axis)

@@ -71,7 +71,7 @@ def choose_batch_size(
     by_work = _GPU_STEP_FLOP.get(device.type, on_cpu) / flop_per_row(config, size)
     if not on_gpu and shares_out_rows(config, size):
         by_work = threads * max(ROWS_AT_A_TIME, math.ceil(round(by_work) / threads))
-    row_bytes = config.model_channels * max(config.channel_mult[:1]) * size[0] * size[1]
+    row_bytes = config.level_channels[0] * size[0] * size[1]
     by_memory = 0.5 * free_bytes(device) / (row_bytes * _BYTES_PER_ACTIVATION * _LIVE_ACTIVATIONS)
     return int(max(1, min(by_work, by_memory, _MAX_ROWS)))
 

@@ -15,7 +15,7 @@ MODALITIES = ("t1", "t1ce", "t2", "flair")
 def test_bare_weights_and_the_papers_preset_are_cut_at_the_99th_percentile(save_state):
     checkpoint = load_checkpoint(save_state())
     assert checkpoint.recipe.percentile == PAPER.percentile == preset("paper").recipe.percentile == 99
-    assert dict(describe(checkpoint))["normalisation"] == "percentile, upper percentile 99"
+    assert dict(describe(checkpoint))["normalisation"] == "percentile, upper percentile 99 of the brain"
     [guess] = [line for line in checkpoint.guesses if line.startswith("percentile")]
     assert guess.startswith("percentile = 99 (")
     assert "99.5 before" in guess

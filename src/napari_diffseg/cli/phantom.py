@@ -17,6 +17,7 @@ def phantom(
     spacing_mm: float = 1.0,
     randomise: float = 0.25,
     artefacts: float = 0.5,
+    scalp: bool = False,
     overwrite: bool = False,
 ) -> int:
     """Write a synthetic case in BraTS layout, with the masks of readers who disagree in a known way.
@@ -40,6 +41,8 @@ def phantom(
         0: plausible contrasts; 1: any contrast.
     artefacts
         0: perfect images; 1: as the wild has them.
+    scalp
+        Leave skull, scalp and the noise of the air on.
     overwrite
         Replace files that are there.
     """
@@ -56,8 +59,9 @@ def phantom(
         readers=readers,
         randomise=randomise,
         artefacts=artefacts,
+        scalp=scalp,
     )
-    drawn = "" if family == "grown" else f"{family}_"
+    drawn = ("" if family == "grown" else f"{family}_") + ("scalp_" if scalp else "")
     case_id = f"phantom_{drawn}{kind}_{seed:04d}"
     write_case(make_phantom(settings), out / case_id, case_id=case_id, overwrite=overwrite)
     sys.stdout.write(f"{out / case_id}\n")

@@ -12,6 +12,7 @@ from napari_diffseg.synthesis.acquisition import acquire, prepare_scan
 from napari_diffseg.synthesis.anatomy import make_anatomy
 from napari_diffseg.synthesis.contrast import draw_contrasts
 from napari_diffseg.synthesis.grid import draw_pose, place_grid
+from napari_diffseg.synthesis.head import draw_head, put_head
 from napari_diffseg.synthesis.lesions import grow_lesions, region_levels
 from napari_diffseg.synthesis.mixture import advect_lesions, draw_mixture, mixture_image
 from napari_diffseg.synthesis.readers import draw_label_maps, reader_probability
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["MODALITIES", "ModalityName", "Phantom", "PhantomKind", "PhantomSettings", "ReaderModel", "make_phantom"]
 
 _AMBIGUITY = (0.25, 0.9)
+_WHITE = 0.7
+"""Share of white matter from which on a voxel tells how bright it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,8 +75,8 @@ def make_phantom(settings: PhantomSettings) -> Phantom:
     Patient, contrast, readers and each modality's scan have random streams of their own, so that changing the number
     of readers, or the artefacts, leaves the patient as it is.
     """
-    streams = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(settings.seed).spawn(12)]
-    head, place, tissue, growth, mixing, contrast, reading, *scanning = streams
+    streams = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(settings.seed).spawn(13)]
+    head, place, tissue, growth, mixing, contrast, reading, *scanning, around = streams
     seeds = draw_seeds(head, settings.kind, load_template())
     pose = draw_pose(head)
     ambiguity = float(head.uniform(*_AMBIGUITY)) if settings.ambiguity is None else settings.ambiguity
@@ -101,8 +104,13 @@ def make_phantom(settings: PhantomSettings) -> Phantom:
             m: acquire(rng, fractions, means=means[m], modality=m, scan=scan)
             for m, rng in zip(MODALITIES, scanning[1:], strict=True)
         }
+    volumes = {m: grid.embed(image) for m, image in images.items()}
+    if settings.scalp:
+        volumes = _with_scalp(
+            around, volumes, kept=grid.embed(scan.kept), white=grid.embed(anatomy.wm > _WHITE), spacing_mm=spacing
+        )
     return Phantom(
-        volumes={m: grid.embed(image) for m, image in images.items()},
+        volumes=volumes,
         seg=grid.embed(_reference(lesions, boundary, model=model)),
         reader_labels=grid.embed(draw_label_maps(reading, levels, model=model, count=settings.readers)),
         probability=grid.embed(reader_probability(boundary, model)),
@@ -110,6 +118,24 @@ def make_phantom(settings: PhantomSettings) -> Phantom:
         settings=settings,
         reader_model=model,
     )
+
+
+def _with_scalp(
+    rng: np.random.Generator,
+    volumes: dict[ModalityName, npt.NDArray[np.int16]],
+    *,
+    kept: npt.NDArray[np.bool_],
+    white: npt.NDArray[np.bool_],
+    spacing_mm: tuple[float, float, float],
+) -> dict[ModalityName, npt.NDArray[np.int16]]:
+    """The volumes with the head around the brain."""
+    head = draw_head(rng, kept, spacing_mm=spacing_mm)
+    out = {}
+    for modality, image in volumes.items():
+        level = image[white & (image > 0)] if (white & (image > 0)).any() else image[image > 0]
+        bright = float(np.median(level)) if level.size else 100.0
+        out[modality] = put_head(rng, image, head, modality=modality, white=bright, spacing_mm=spacing_mm)
+    return out
 
 
 def _reference(lesions: Lesions, boundary: Float32Array, *, model: ReaderModel) -> npt.NDArray[np.uint8]:

@@ -126,6 +126,8 @@ class PhantomSettings:
         Height in mm of a slab's centre in the BraTS volume, whose slices lie at 0..154 mm; none: drawn.
     ambiguity : float or None
         Factor on the reader model's width, above 0 and at most 2; none: drawn from 0.25..0.9, one a phantom.
+    scalp : bool
+        Whether skull, scalp and the noise of the air are left on, as in a scan whose skull was not stripped.
     reader_model : ReaderModel
         The readers before `ambiguity` scales them.
 
@@ -150,6 +152,7 @@ class PhantomSettings:
     empty_fraction: float = 0.1
     slice_z: float | None = None
     ambiguity: float | None = None
+    scalp: bool = False
     reader_model: ReaderModel = field(default_factory=ReaderModel)
 
     def __post_init__(self) -> None:

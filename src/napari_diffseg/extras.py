@@ -7,11 +7,12 @@ from typing import Final, Literal
 
 from napari_diffseg.errors import BadRequest
 
-ExtraName = Literal["consensus", "evaluation", "training"]
+ExtraName = Literal["consensus", "evaluation", "formats", "training"]
 
 LIBRARIES: Final[dict[ExtraName, tuple[str, ...]]] = {
     "consensus": ("SimpleITK",),
     "evaluation": ("medpy", "surface_distance", "matplotlib"),
+    "formats": ("SimpleITK",),
     "training": ("accelerate", "monai", "tensorboard", "tomli_w"),
 }
 """What is imported of each extra, by the names of `import`."""

@@ -27,8 +27,8 @@ class Layout:
 
     Attributes
     ----------
-    header : nibabel header
-        Without extensions, which are never parsed.
+    header : nibabel header or None
+        Without extensions, which are never parsed; None for formats that are not nibabel's.
     shape : tuple of int
         Three axes, or four with channels; trailing axes of one voxel are gone.
     dtype : numpy dtype
@@ -49,7 +49,7 @@ class Layout:
         Why the voxels cannot be used, where the grid can; what else is said of them then counts for nothing.
     """
 
-    header: SpatialHeader
+    header: SpatialHeader | None
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int

@@ -1,18 +1,21 @@
-"""Reads images: NIfTI (single files and pairs, compressed or not), Analyze pairs and FreeSurfer's .mgz."""
+"""Reads images: NIfTI, Analyze pairs, FreeSurfer's .mgz; through SimpleITK MetaImage, NRRD and DICOM series."""
 
 from __future__ import annotations
 
 import logging
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.errors import BadImage
 from napari_diffseg.imaging.analyze import LENGTH, is_analyze, parse_analyze
+from napari_diffseg.imaging.dicom import holds_dicom, is_dicom, read_series, series_layout
+from napari_diffseg.imaging.itk_image import is_itk, itk_layout, read_itk
 from napari_diffseg.imaging.memory_budget import memory_budget
 from napari_diffseg.imaging.mgh import is_mgh, parse_mgh
 from napari_diffseg.imaging.naming import shown_name
@@ -45,7 +48,8 @@ def read_volume(path: Path | str, *, channel: int | None = None) -> Volume:
     ----------
     path : Path
         NIfTI-1 or NIfTI-2, .nii or a pair by its .hdr or its .img, compressed or not; an Analyze pair; FreeSurfer
-        .mgz or .mgh.
+        .mgz or .mgh; with the extra `formats` MetaImage (.mha, .mhd), NRRD (.nrrd, .nhdr), and a series of DICOM files
+        by its folder or one of its files.
     channel : int, optional
         Which volume of a 4-D file, from 0; a 3-D file has channel 0 only.
 
@@ -157,8 +161,7 @@ def read_grid(path: Path | str) -> Volume:
         If the file has no header that could be read.
     """
     path = header_of(Path(path))
-    with SourceFile(path) as file:
-        layout = _layout(file)
+    layout = _layout_of(path)
     data = np.broadcast_to(np.uint8(0), layout.shape[:3])
     return _placed(Volume(data, layout.affine, layout.header, path, layout.notes))
 
@@ -171,8 +174,7 @@ def count_channels(path: Path | str) -> int:
     BadImage
         If the file has no header that could be read.
     """
-    with SourceFile(header_of(Path(path))) as file:
-        return _layout(file).channels
+    return _layout_of(header_of(Path(path))).channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,6 +236,10 @@ def _placed(volume: Volume) -> Volume:
 
 def _read(given: Path) -> _Stored:
     path = header_of(given)
+    if (kind := _itk_kind(path)) is not None:
+        read = read_series if kind == "dicom" else read_itk
+        image = read(path, partial(_check_memory, path))
+        return _Stored(path, image.layout, image.array, image.digest, image.layout.notes)
     with SourceFile(path) as file:
         layout = _layout(file)
         if layout.is_single:
@@ -241,6 +247,25 @@ def _read(given: Path) -> _Stored:
         file.finish(_PAIR_TAIL_BYTES)  # extensions
     with SourceFile(_voxels_of_pair(path)) as voxels:
         return _read_voxels(voxels, layout, path)
+
+
+def _layout_of(path: Path) -> Layout:
+    """What a file, or a series of DICOM files, claims to be."""
+    if (kind := _itk_kind(path)) is not None:
+        return series_layout(path) if kind == "dicom" else itk_layout(path)
+    with SourceFile(path) as file:
+        return _layout(file)
+
+
+def _itk_kind(path: Path) -> Literal["dicom", "itk"] | None:
+    """What SimpleITK is to read: a DICOM series, by its folder or one file, or a MetaImage or NRRD; else None."""
+    if path.is_dir():
+        return "dicom" if holds_dicom(path) else None
+    with SourceFile(path) as file:
+        head = file.peek(_HEADER_BYTES)
+        if file.is_compressed:
+            return None
+    return "dicom" if is_dicom(head) else "itk" if is_itk(head) else None
 
 
 def _layout(file: SourceFile) -> Layout:
@@ -280,12 +305,18 @@ def _check_size(file: SourceFile, layout: Layout) -> None:
             f"is cut short or its header is false, {claimed} voxels need {layout.nbytes} bytes and cannot be in a file "
             f"of {file.size}: copy or download it again"
         )
+    _check_memory(file.path, layout)
+
+
+def _check_memory(path: Path, layout: Layout) -> None:
+    if layout.refusal is not None:
+        raise layout.refusal
     need = layout.nbytes + 2 * 4 * math.prod(layout.shape)
     budget = memory_budget()
     if need > budget:
-        raise file.bad(
-            f"has {claimed} voxels, which need {need / 1e9:.1f} GB of memory, and {budget / 1e9:.1f} GB may be used: "
-            "crop it, or close other programs"
+        raise BadImage(
+            f"{shown_name(path)} has {' x '.join(map(str, layout.shape))} voxels, which need {need / 1e9:.1f} GB of "
+            f"memory, and {budget / 1e9:.1f} GB may be used: crop it, or close other programs."
         )
 
 
@@ -309,8 +340,8 @@ def _what_it_is(head: bytes) -> str:
         return "a web page, perhaps of a failed download"
     if start.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, whose content was not fetched"
-    if head[128:132] == b"DICM":
-        return "a DICOM file"
+    if is_dicom(head) or is_itk(head):
+        return "a DICOM file, MetaImage or NRRD that was compressed as a whole"
     if head[:4] in _LENGTHS:
         return "of the Analyze format, whose header ends in .hdr" if is_analyze(head) else "the start of one"
     return "something else"

@@ -168,16 +168,20 @@ def test_content_behind_the_declared_voxels_is_not_inflated(tmp_path):
         (b"<!DOCTYPE html><html><body>404</body></html>" * 20, "a web page"),
         (b"version https://git-lfs.github.com/spec/v1\n" * 20, "a Git LFS pointer"),
         (bytes(1000), "something else"),
-        (bytes(128) + b"DICM" + bytes(1000), "a DICOM file"),
         (gzip.compress(gzip.compress(nifti_bytes(NOISE))), "a file that was compressed twice"),
         (nifti_bytes(NOISE, magic=b""), "of the Analyze format"),
     ],
-    ids=["empty", "html", "lfs", "zeros", "dicom", "twice compressed", "analyze"],
+    ids=["empty", "html", "lfs", "zeros", "twice compressed", "analyze"],
 )
 def test_what_is_no_image_is_called_what_it_is(tmp_path, content, text):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(content)
     refused(path, f"is no image but {text}")
+
+
+def test_a_file_that_only_begins_as_dicom_is_damaged(tmp_path):
+    (tmp_path / "a.nii.gz").write_bytes(bytes(128) + b"DICM" + bytes(1000))
+    refused(tmp_path / "a.nii.gz", r"is a damaged DICOM file \([^:)]+\): copy it again")
 
 
 def test_a_folder_is_refused(tmp_path):

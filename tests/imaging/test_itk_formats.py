@@ -9,9 +9,10 @@ import SimpleITK as sitk
 from dicom_series import TILTED, write_series
 from phantoms import ORIENTATIONS, oriented
 
-from napari_diffseg.errors import BadImage
+from napari_diffseg.errors import BadCase, BadImage
 from napari_diffseg.imaging import nifti
 from napari_diffseg.imaging.case import read_case
+from napari_diffseg.imaging.case_files import case_of_images, find_case_sources
 from napari_diffseg.imaging.nifti import count_channels, read_channels, read_grid, read_mask, read_volume
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.imaging.volume import shear_notes
@@ -254,3 +255,51 @@ def test_images_of_all_formats_are_one_case(tmp_path):
     case = read_case(files)
     assert [int(v.data[0, 0, 0] - NOISE[0, 0, 0]) for v in case.volumes.values()] == [0, 1, 2, 3]
     np.testing.assert_array_equal(case.reference.data, NOISE > 2000)
+
+
+def test_a_folder_of_all_formats_is_a_case_and_so_are_folders_of_series(tmp_path):
+    for case in ("a", "b"):
+        written_to = tmp_path / case
+        written_to.mkdir()
+        written(written_to / f"{case}_t1.mha", NOISE)
+        written(written_to / f"{case}_t1ce.nrrd", NOISE)
+        write_series(written_to / f"{case}_t2", NOISE)
+        write_series(written_to / f"{case}_T2_FLAIR", NOISE)
+    cases = find_case_sources(tmp_path)
+    assert [one.name for one in cases] == ["a", "b"]
+    for one in cases:
+        assert list(read_case(one.source).volumes) == ["t1", "t1ce", "t2", "flair"]
+    [alone] = find_case_sources(tmp_path / "a" / "a_t2")
+    assert list(read_case(alone.source).volumes) == ["t2"]
+    assert list(read_case(tmp_path / "a" / "a_t2").volumes) == ["t2"]
+
+
+def test_folders_of_series_named_by_modality_alone_are_a_case_called_by_its_folder(tmp_path):
+    for modality in ("T1_MPRAGE", "T2_FLAIR"):
+        write_series(tmp_path / "patient7" / modality, NOISE)
+    [case] = find_case_sources(tmp_path)
+    assert (case.name, list(read_case(case.source).volumes)) == ("patient7", ["t1", "flair"])
+
+
+def test_a_series_whose_folder_does_not_say_what_it_is_is_refused_with_what_to_do(tmp_path):
+    write_series(tmp_path / "scan", NOISE)
+    with pytest.raises(BadCase, match=r"no image that is read, but IM000.dcm.*: put a DICOM series into a folder"):
+        read_case(tmp_path / "scan")
+    named = case_of_images([f"flair={tmp_path / 'scan'}"])
+    np.testing.assert_array_equal(read_case(named.source).volumes["flair"].data, NOISE)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer.*git lfs pull"),
+        (b"/annex/objects/MD5E-s1--0.nii.gz\n", "a pointer of git-annex.*datalad get"),
+    ],
+)
+def test_a_placeholder_is_named_as_what_it_is(tmp_path, content, text):
+    (tmp_path / "t1.nii.gz").write_bytes(content)
+    with pytest.raises(BadImage, match=text):
+        read_volume(tmp_path / "t1.nii.gz")
+    (tmp_path / "t2.nii.gz").symlink_to(".git/annex/objects/x/y/MD5E-s1--0.nii.gz")
+    with pytest.raises(BadImage, match="a link of git-annex, whose content was not fetched: fetch it with"):
+        read_volume(tmp_path / "t2.nii.gz")

@@ -234,7 +234,7 @@ def test_the_files_of_a_case_come_in_canonical_order_and_the_rest_is_left_out(tm
     [
         ((), "no images at all"),
         (("c_0000.nii.gz", "c_0001.nii.gz"), "but c_0000.nii.gz, c_0001.nii.gz: rename"),
-        (("c_T1.mha", "c_T2.MHA"), "holds no NIfTI images, but c_T1.mha, c_T2.MHA: convert them to NIfTI"),
+        (("c_T1.mif", "c_T2.MNC"), "holds no image that is read, but c_T1.mif, c_T2.MNC: .*convert other formats"),
         (("c_seg.nii.gz",), "but c_seg.nii.gz: rename"),
         (("a_t1.nii.gz", "b_t1.nii.gz", "b_t2.nii.gz"), "holds 2 cases \\(a, b\\)"),
         (("t1.nii.gz", "b_t1.nii.gz"), "holds 2 cases \\(one without a name, b\\)"),

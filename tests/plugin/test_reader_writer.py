@@ -6,6 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from dicom_series import write_series
 from napari.layers import Layer
 
 from napari_diffseg.errors import BadCase, BadImage, OutputExists
@@ -246,3 +248,35 @@ def test_the_sample_is_the_shipped_case(tmp_path, monkeypatch):
         demo_case_folder()
     write_images(tmp_path / "data" / "demo_case", case_id="demo")
     assert [a["name"] for _, a, _ in open_sample()] == [f"demo {m}" for m in MODALITIES]
+
+
+@pytest.fixture
+def case_of_formats(tmp_path):
+    """A case with an image of each format, all of the same voxels: 1 in t1, 2 in t1ce and so on more."""
+    data = np.random.default_rng(0).integers(1, 99, SHAPE).astype(np.int16)
+    folder = tmp_path / "case_1"
+    folder.mkdir()
+    nib.save(nib.Nifti1Image(data, LPS), folder / "t1.nii.gz")
+    for n, name in enumerate(("t1ce.mha", "t2.nrrd"), start=1):
+        sitk.WriteImage(sitk.GetImageFromArray(np.ascontiguousarray((data + n).T)), str(folder / name))
+    write_series(folder / "flair", data + 3, LPS)
+    return folder, data
+
+
+def test_a_folder_of_mixed_formats_is_one_layer_a_modality(case_of_formats):
+    folder, data = case_of_formats
+    assert get_reader(str(folder)) is read_layers
+    layers = read_layers(str(folder))
+    assert [a["name"] for _, a, _ in layers] == ["t1", "t1ce", "t2", "flair"]
+    for n, (shown, _, kind) in enumerate(layers):
+        assert kind == "image"
+        np.testing.assert_array_equal(shown, data.transpose(2, 1, 0) + n)
+
+
+def test_a_series_opens_by_its_folder_and_by_any_of_its_files_once(case_of_formats):
+    folder, data = case_of_formats
+    files = sorted(map(str, (folder / "flair").iterdir()))
+    for given in (str(folder / "flair"), files[2], files[:4]):
+        assert get_reader(given) is read_layers
+        [(shown, _, _)] = read_layers(given)
+        np.testing.assert_array_equal(shown, data.transpose(2, 1, 0) + 3)

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from napari_diffseg.errors import BadCase, BadRequest, Remedy
 from napari_diffseg.imaging.bids import session_of
 from napari_diffseg.imaging.dataset_json import channels_said_for
+from napari_diffseg.imaging.dicom_files import holds_dicom
 from napari_diffseg.imaging.grouping import Group, group_images
-from napari_diffseg.imaging.listing import folders_in, images_in, other_images_below, other_images_in
+from napari_diffseg.imaging.listing import folders_in, images_in, is_image_entry, other_images_below, other_images_in
 from napari_diffseg.imaging.naming import (
     MODALITIES,
     REFERENCE,
     case_id_of,
     file_stem,
     folder_case_name,
-    is_image_name,
     modality_named,
     modality_of,
     printable,
@@ -42,6 +42,7 @@ _NOT_SEARCHED = re.compile(
     r"derivatives|sourcedata|code|labels(?:tr|ts|val)?|masks?|ground_?truth|segmentations?", re.I
 )
 """Folders in which no images to segment are looked for, unless they are named."""
+_SERIES_IN_FOLDERS = "put a DICOM series into a folder that is called by its modality (t1, flair)"
 _OTHER_DATA = re.compile(r"dwi|func|perf|fmap|swi|meg|eeg|pet|beh|asl|dti|bold|members", re.IGNORECASE)
 """Folders of images that nobody expects to be taken, by the names that BIDS has for them."""
 _TRAINED_ON, _TESTED = "imagesTr", "imagesTs"
@@ -111,6 +112,8 @@ def find_case_files(
     folder = Path(folder)
     images = images_in(folder)
     groups = _grouped(folder, images, MODALITIES)
+    if not groups and (series := _series_by_modality(folder)):
+        return series
     if not groups:
         raise _no_images(folder, images)
     if len(groups) > 1:
@@ -130,7 +133,7 @@ def warn_of_unread(folder: Path, missing: Sequence[str]) -> None:
     there = f"Folder {shown_name(folder)}: there is no {', '.join(missing)}, and"
     for names, why in (
         (unclear, "whose name does not clearly say what it is"),
-        (other_images_in(folder), "which is of a format that is not read here: convert it to NIfTI"),
+        (other_images_in(folder), f"which is not read so: {_SERIES_IN_FOLDERS}, convert other formats to NIfTI"),
     ):
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -138,11 +141,11 @@ def warn_of_unread(folder: Path, missing: Sequence[str]) -> None:
 
 
 def looks_like_case(path: Path) -> bool:
-    """Whether a folder holds an image with a modality in its name; looks at a thousand entries, opens none."""
+    """Whether a folder holds an image with a modality in its name; looks at a thousand entries, opens no image."""
     try:
         with os.scandir(path) as entries:
             return any(
-                is_image_name(e.name) and modality_of(e.name) in MODALITIES
+                modality_of(e.name) in MODALITIES and is_image_entry(e)
                 for _, e in zip(range(_SCANNED), entries, strict=False)
             )
     except OSError:
@@ -284,6 +287,8 @@ class _Search:
             ]
         if groups:
             return self._of_groups(folder, groups)
+        if series := _series_by_modality(folder):
+            return [CaseFiles(folder_case_name(folder.parent), series, folder.parent)]
         return self._by_folders(folder) if not images else []
 
     def _of_groups(self, folder: Path, groups: Sequence[Group]) -> list[CaseFiles]:
@@ -353,6 +358,12 @@ class _Search:
                 yield from self.below(folder, passed, depth + 1)
 
 
+def _series_by_modality(folder: Path) -> dict[str, Path]:
+    """A folder that is one image: it is called by a modality and holds DICOM files. Empty where it is none."""
+    modality = modality_of(folder.name)
+    return {modality: folder} if modality in MODALITIES and holds_dicom(folder) else {}
+
+
 def _grouped(folder: Path, images: Sequence[Path], modalities: Sequence[str]) -> list[Group]:
     try:
         return group_images(images, modalities)
@@ -363,9 +374,11 @@ def _grouped(folder: Path, images: Sequence[Path], modalities: Sequence[str]) ->
 def _no_images(folder: Path, images: Sequence[Path]) -> BadCase:
     """What a folder holds, in which no image states its modality."""
     if not images and (foreign := other_images_below(folder)):
+        names = ", ".join(map(shown_name, foreign[:_NAMED]))
         return BadCase(
-            f"Folder {shown_name(folder)} holds no NIfTI images, but {', '.join(map(shown_name, foreign[:_NAMED]))}: "
-            "convert them to NIfTI (.nii.gz), each with its modality in its name."
+            f"Folder {shown_name(folder)} holds no image that is read, but {names}: "
+            f"{_SERIES_IN_FOLDERS}, or say what this one is; convert other formats to NIfTI (.nii.gz).",
+            Remedy("image", "t1=FOLDER"),
         )
     if not images:
         return BadCase(f"Folder {shown_name(folder)} holds no images at all: name the folder of a case, or of several.")

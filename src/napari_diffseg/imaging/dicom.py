@@ -5,15 +5,15 @@ SimpleITK's own reader of series straightens a sheared one, and gives one of whi
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.errors import BadImage
+from napari_diffseg.imaging.dicom_files import dicom_files_in
 from napari_diffseg.imaging.itk_image import TO_RAS, ItkImage, digest_of, executed, last_line, simpleitk
 from napari_diffseg.imaging.layout import Layout, checked_affine, checked_shape
 from napari_diffseg.imaging.naming import shown_name
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 Float = npt.NDArray[np.float64]
 
-_MAGIC: Final = b"DICM"
-_MAGIC_AT: Final = 128
-_INDEX: Final = "dicomdir"
-_LOOKED_AT: Final = 50
 _SHOWN: Final = 5
 _SAME: Final = 1e-3
 """By which directions and sizes of pixels of one series may differ."""
@@ -70,20 +66,6 @@ class _Slice:
         """Unit vector across the slice."""
         across = np.cross(self.axes[:, 0], self.axes[:, 1])
         return np.asarray(across / np.linalg.norm(across))
-
-
-def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins so is a DICOM file."""
-    return head[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
-
-
-def holds_dicom(folder: Path) -> bool:
-    """Whether DICOM files lie in a folder, by the first bytes of its first files, whatever they are called."""
-    try:
-        with os.scandir(folder) as entries:
-            return any(_is_dicom_file(entry) for entry in islice(entries, _LOOKED_AT))
-    except OSError:
-        return False
 
 
 def series_layout(path: Path) -> Layout:
@@ -130,25 +112,17 @@ def _plane(one: _Slice) -> npt.NDArray[Any]:
     return np.asarray(values.reshape(values.shape[-2:]).T)
 
 
-def _is_dicom_file(entry: os.DirEntry[str]) -> bool:
-    if entry.name.lower() == _INDEX or not entry.is_file():
-        return False
-    with open(entry.path, "rb") as file:
-        return is_dicom(file.read(_MAGIC_AT + len(_MAGIC)))
-
-
 def _series(path: Path) -> list[_Slice]:
     """The slices of the series that is meant, in any order."""
     folder = path if path.is_dir() else path.parent
     try:
-        with os.scandir(folder) as entries:
-            files = sorted(entry.name for entry in entries if _is_dicom_file(entry))
+        files = dicom_files_in(folder)
     except OSError as err:
         raise BadImage(f"{shown_name(path)} cannot be read, {err.strerror}: choose another folder.") from err
     sitk = simpleitk(shown_name(path))
     series: dict[str, list[_Slice]] = {}
-    for name in files:
-        one = _read_header(sitk, folder / name)
+    for file in files:
+        one = _read_header(sitk, file)
         series.setdefault(one.tag(_SERIES), []).append(one)
     if path.is_dir():
         return _only(series, path)

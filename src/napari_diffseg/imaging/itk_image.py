@@ -27,6 +27,7 @@ _NRRD = b"NRRD000"
 _NO_DIRECTION_META = re.compile(rb"^\s*(?:TransformMatrix|Rotation|Orientation)\s*=", re.MULTILINE)
 _DATA_FILE = re.compile(r"^(?:ElementDataFile\s*=|data ?file:)\s*(?P<name>\S.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 _PATIENT_SPACES = re.compile(r"(?:right|left)-(?:anterior|posterior)-superior|RAS|LPS|LAS", re.IGNORECASE)
+_ADDRESSED = re.compile(r"^.*\(0x[0-9a-f]+\):")
 _BITS = re.compile(r"(\d+)-bit")
 _HEADER_BYTES = 1 << 16
 
@@ -142,9 +143,9 @@ def digest_of(files: Sequence[Path]) -> str:
 
 
 def last_line(err: Exception) -> str:
-    """What a library says is wrong, without the path of its source."""
-    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-    return lines[-1][-120:] if lines else "no reason is given"
+    """What a library says is wrong, without the path of its source and the address of its object."""
+    lines = [_ADDRESSED.sub("", line).strip() for line in str(err).splitlines() if line.strip()]
+    return lines[-1][-120:].rstrip(".: ") if lines else "no reason is given"
 
 
 def _informed(path: Path) -> Any:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.imaging.naming import FOREIGN_SUFFIXES, is_image_name, shown_name
+from napari_diffseg.imaging.dicom_files import holds_dicom
+from napari_diffseg.imaging.naming import FOREIGN_SUFFIXES, MODALITIES, is_image_name, modality_of, shown_name
 from napari_diffseg.imaging.placeholders import what_it_is
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _SCANNED = 1000
 _PEEKED = 20
@@ -20,6 +18,8 @@ _PEEKED = 20
 def images_in(folder: Path) -> list[Path]:
     """The images that lie in a folder, by name; links to nothing among them, which are refused when they are read.
 
+    A folder of DICOM files whose name states a modality, such as `t1`, is an image, too.
+
     Raises
     ------
     BadCase
@@ -27,10 +27,17 @@ def images_in(folder: Path) -> list[Path]:
     """
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if is_image_name(entry.name) and not entry.is_dir())
+            names = sorted(entry.name for entry in entries if is_image_entry(entry))
     except OSError as err:
         raise BadCase(f"Folder {shown_name(folder)} cannot be read: {err.strerror}: choose another.") from err
     return [folder / name for name in names]
+
+
+def is_image_entry(entry: os.DirEntry[str]) -> bool:
+    """Whether what lies in a folder is an image: a file, or a series of DICOM files in a folder named by modality."""
+    if not entry.is_dir():
+        return is_image_name(entry.name)
+    return modality_of(entry.name) in MODALITIES and holds_dicom(Path(entry.path))
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -43,7 +50,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def other_images_in(folder: Path) -> list[str]:
-    """Names of what is no image that can be read, but seems to be one: other formats, DICOM without a suffix.
+    """Names of what is no image that can be read, but seems to be one: other formats, single DICOM files.
 
     Of files without a known suffix the first few are looked into.
     """

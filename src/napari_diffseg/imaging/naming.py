@@ -44,11 +44,12 @@ REFERENCE: Final = "seg"
 OTHER: Final = "other"
 """What a user calls a channel that is not to be read."""
 
-_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".hdr.gz")
+_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".hdr.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
+_OF_A_SERIES = (".dcm", ".ima")
 _VOXEL_SUFFIXES = (".img", ".img.gz")
 
-FOREIGN_SUFFIXES: Final = (".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".ima", ".mnc", ".mif", ".mif.gz")
-"""Of images that are not read here."""
+FOREIGN_SUFFIXES: Final = (*_OF_A_SERIES, ".mnc", ".mif", ".mif.gz")
+"""Of files that are no images by themselves, or are not read here."""
 
 _VSD = re.compile(r"(VSD\..*)\.\d+")
 """Names of BraTS 2012 to 2016, which end in another number for each image."""
@@ -78,7 +79,7 @@ _BESIDE_MASK = re.compile(r"final|standard|corrected|edited|binary|bin|manual|ex
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name may be an image: NIfTI (a pair by its .hdr) or FreeSurfer, and not hidden.
+    """Whether a file of this name may be an image: NIfTI (a pair by its .hdr), FreeSurfer, MetaImage, NRRD; not hidden.
 
     In a list of a folder's images a pair so counts once; `may_be_given` also knows it by its .img.
     """
@@ -86,8 +87,9 @@ def is_image_name(name: str) -> bool:
 
 
 def may_be_given(name: str) -> bool:
-    """Whether a file of this name may be given for an image: as `is_image_name`, or the .img of a pair."""
-    return is_image_name(name) or is_voxels_name(name)
+    """Whether a file of this name may be given for an image: as `is_image_name`, the .img of a pair, a DICOM file."""
+    is_slice = not name.startswith(".") and name.lower().endswith(_OF_A_SERIES)
+    return is_image_name(name) or is_voxels_name(name) or is_slice
 
 
 def shown_name(path: Path | str) -> str:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from napari_diffseg.errors import BadImage
 from napari_diffseg.imaging.analyze import LENGTH, is_analyze, parse_analyze
-from napari_diffseg.imaging.dicom import holds_dicom, is_dicom, read_series, series_layout
+from napari_diffseg.imaging.dicom import read_series, series_layout
+from napari_diffseg.imaging.dicom_files import holds_dicom, is_dicom
 from napari_diffseg.imaging.itk_image import is_itk, itk_layout, read_itk
 from napari_diffseg.imaging.memory_budget import memory_budget
 from napari_diffseg.imaging.mgh import is_mgh, parse_mgh
@@ -22,6 +23,7 @@ from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti_header import is_nifti, parse_nifti
 from napari_diffseg.imaging.original_slices import NOTE, ROWS_TO_POSTERIOR, is_original_slice
 from napari_diffseg.imaging.pairs import header_of, is_header_name, is_voxels_name, stem_of, voxels_of
+from napari_diffseg.imaging.placeholders import how_to_fetch, what_begins_so
 from napari_diffseg.imaging.source_file import GZIP_MAGIC, SourceFile
 from napari_diffseg.imaging.volume import Volume
 
@@ -282,6 +284,8 @@ def _layout(file: SourceFile) -> Layout:
             f"holds the voxels of a pair, but {shown_name(stem_of(file.path))}.hdr is not beside it: "
             "copy both files into one folder"
         )
+    if (what := what_begins_so(head)) is not None and not is_dicom(head):
+        raise file.bad(f"is no image but {what}: {how_to_fetch(what)}")
     raise file.bad(f"is no image but {_what_it_is(head)}: give a NIfTI (.nii, .nii.gz) or FreeSurfer (.mgz) file")
 
 
@@ -338,8 +342,6 @@ def _what_it_is(head: bytes) -> str:
         return "a file that was compressed twice"
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page, perhaps of a failed download"
-    if start.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, whose content was not fetched"
     if is_dicom(head) or is_itk(head):
         return "a DICOM file, MetaImage or NRRD that was compressed as a whole"
     if head[:4] in _LENGTHS:

@@ -6,11 +6,12 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
+from napari_diffseg.imaging.dicom_files import is_dicom
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 _ANNEX_LINK: Final = re.compile(r"(?:^|[/\\])(?:\.git[/\\])?annex[/\\]objects[/\\]")
-_DICOM_GROUPS: Final = (b"\x02\x00", b"\x08\x00")
 _PEEKED: Final = 132
 
 
@@ -60,10 +61,7 @@ def what_begins_so(start: bytes) -> str | None:
         return "a Git LFS pointer, whose content was not fetched"
     if _ANNEX_LINK.search(start[:80].decode("latin-1")):
         return "a pointer of git-annex, whose content was not fetched"
-    # without its preamble a DICOM file begins with an element of group 2 or 8, whose type has two capitals
-    if start[128:132] == b"DICM" or (start[:2] in _DICOM_GROUPS and start[4:6].isalpha() and start[4:6].isupper()):
-        return "a DICOM file"
-    return None
+    return "a DICOM file" if is_dicom(start) else None
 
 
 def how_to_fetch(what: str) -> str:

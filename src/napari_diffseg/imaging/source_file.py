@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from napari_diffseg.errors import BadImage
 from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.placeholders import annex_link, how_to_fetch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,6 +202,8 @@ def _open(path: Path) -> int:
             raise BadImage(f"{name} is a folder: choose an image file in it.")
         descriptor = os.open(path, flags)
     except FileNotFoundError as err:
+        if (link := annex_link(path)) is not None:
+            raise BadImage(f"{name} is {link}: {how_to_fetch(link)}.") from err
         what = "is a link to nothing" if path.is_symlink() else "does not exist"
         raise BadImage(f"{name} {what} (in {path.parent}): choose a file that is there.") from err
     except (OSError, ValueError) as err:

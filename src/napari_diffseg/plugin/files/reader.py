@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.errors import BadImage
 from napari_diffseg.imaging.case_files import find_case_files, looks_like_case
+from napari_diffseg.imaging.dicom_files import holds_dicom
 from napari_diffseg.imaging.naming import REFERENCE, may_be_given, modality_of, read_name
 from napari_diffseg.imaging.pairs import each_pair_once, other_half
 from napari_diffseg.plugin.files.run_layers import looks_like_run, run_layers
@@ -31,8 +32,8 @@ _LABELS = re.compile(r"(?<![a-z0-9])(?:dseg|aseg|aparc[a-z0-9]*)(?![a-z0-9])", r
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """The reader of these paths, or None at once where one of them is not ours.
 
-    Ours are NIfTI and FreeSurfer volumes by their name, and folders that hold the images of one case, or that a run
-    left.
+    Ours are images by their name, and folders that hold the images of one case or a series of DICOM files, or that a
+    run left.
     """
     paths = [Path(p) for p in _listed(path)]
     if not paths or not all(_is_ours(p) for p in paths):
@@ -45,7 +46,9 @@ def _listed(path: Paths) -> list[str]:
 
 
 def _is_ours(path: Path) -> bool:
-    return looks_like_run(path) or looks_like_case(path) if path.is_dir() else may_be_given(path.name)
+    if path.is_dir():
+        return looks_like_run(path) or looks_like_case(path) or holds_dicom(path)
+    return may_be_given(path.name)
 
 
 def read_unless_open(path: Paths) -> list[Any]:
@@ -82,9 +85,9 @@ def read_layers(path: Paths) -> list[LayerData]:
     paths = each_pair_once(Path(p) for p in _listed(path))
     runs = [p for p in paths if looks_like_run(p)]
     files: list[Path] = []
-    for p in paths:
+    for p in _each_series_once(paths):
         if p not in runs:
-            files += find_case_files(p).values() if p.is_dir() else [p]
+            files += find_case_files(p).values() if p.is_dir() and not holds_dicom(p) else [p]
     layers = _read_files(files)
     images = [attributes for _, attributes, kind in layers if kind == "image"]
     promised = [_promises_labels(_volume_of(one).path) for one in images]
@@ -93,6 +96,12 @@ def read_layers(path: Paths) -> list[LayerData]:
         if shown is not None and attributes is not images[shown]:  # a reference would lie over what is to be found
             attributes["visible"] = False
     return [*layers, *(layer for run in runs for layer in run_layers(run))]
+
+
+def _each_series_once(paths: Sequence[Path]) -> list[Path]:
+    """The paths in their order; of the DICOM files in one folder the first, which stands for its series."""
+    series = {path: path.parent for path in paths if path.suffix.lower() in (".dcm", ".ima")}
+    return [p for n, p in enumerate(paths) if p not in series or series[p] not in map(series.get, paths[:n])]
 
 
 def _read_files(files: Sequence[Path]) -> list[LayerData]:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.session.run_store import RunStore
 
 _LAST_ROW = 1000
-_FILTER = "Brain images (*.nii *.nii.gz *.mgz *.mgh *.hdr *.img *.hdr.gz *.img.gz)"
+_SUFFIXES = "nii nii.gz mgz mgh hdr img hdr.gz img.gz mha mhd nrrd nhdr dcm ima"
+_FILTER = f"Brain images ({' '.join(f'*.{suffix}' for suffix in _SUFFIXES.split())})"
 
 
 class CaseBox(QGroupBox):

@@ -9,6 +9,7 @@ from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.case import Case
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.recipe import Recipe
+from napari_diffseg.runs.record import RunRecord
 from napari_diffseg.runs.run_folder import RunFolder
 
 SHAPE, AXIS, SLICES = (6, 5, 4), 1, (1, 2, 3)
@@ -36,3 +37,10 @@ def write_run(folder: Path) -> Started:
         run.keep(Sampled("r", k, SLICES, mask_of(k)), ensemble)
     run.finish(Finished("r", started.members, 1.0, 1), ensemble)
     return started
+
+
+def make_record(**changes) -> RunRecord:
+    """What a finished run of one channel says of itself, but for the changes."""
+    recipe = {"labels": ["lesion"], "modalities": ["t1"]}
+    least = {"format": 1, "status": "complete", "case": "case_1", "recipe": recipe, "slice_axis": 2, "slices": [0]}
+    return RunRecord.model_validate(least | changes)

@@ -29,6 +29,8 @@ ChannelOrderName = Literal["images_first", "mask_first"]
 
 HIGHEST_SMOOTHING_MM: Final = 5.0
 HIGHEST_RIM_MM: Final = 10.0
+_TOLD: Final = 6
+"""Faults of a file that are told at once."""
 
 
 class Recipe(BaseModel):
@@ -247,9 +249,11 @@ def make_recipe(values: dict[str, object]) -> Recipe:
 
 
 def describe_validation(err: ValidationError) -> str:
-    """A pydantic error as one line: each field and what is wrong with it."""
+    """A pydantic error as one line: each field and what is wrong with it, the first few of many."""
+    errors = err.errors(include_url=False, include_context=False)
     parts = []
-    for e in err.errors(include_url=False, include_context=False):
+    for e in errors[:_TOLD]:
         where = ".".join(str(p) for p in e["loc"]) or "values"
         parts.append(f"{where}: {e['msg'].removeprefix('Value error, ')}")
-    return "; ".join(parts)
+    more = len(errors) - len(parts)
+    return "; ".join(parts) + (f"; and {more} more" if more else "")

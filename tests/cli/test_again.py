@@ -1,6 +1,5 @@
 """The command that a report's page names does what it says."""
 
-import json
 import shlex
 
 import nibabel as nib
@@ -9,6 +8,7 @@ import numpy as np
 from builders import write_case, write_tiny_checkpoint
 from napari_diffseg.cli import main
 from napari_diffseg.reporting.page import again
+from napari_diffseg.runs.record import read_record
 
 
 def test_the_command_on_a_reports_page_makes_the_masks_of_an_overridden_checkpoint_again(tmp_path, monkeypatch):
@@ -19,7 +19,7 @@ def test_the_command_on_a_reports_page_makes_the_masks_of_an_overridden_checkpoi
     assert main(["predict", str(case), *where, *said]) == 0
     monkeypatch.chdir(case)
     (case / checkpoint.name).symlink_to(checkpoint)
-    words = shlex.split(again(json.loads((tmp_path / "out" / "case_1" / "run.json").read_text())))
+    words = shlex.split(again(read_record(tmp_path / "out" / "case_1")))
     assert main(words[1:]) == 0
     for name in ("members/member-001", "members/member-002", "mean"):
         first, second = (

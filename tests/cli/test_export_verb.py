@@ -33,7 +33,7 @@ def test_it_resamples_to_an_image(run, tmp_path):
     affine = nib.load(run / "mask.nii.gz").affine @ np.diag([0.5, 1, 1, 1])
     nib.save(nib.Nifti1Image(np.arange(220, dtype=np.float32).reshape(11, 5, 4), affine), tmp_path / "fine.nii.gz")
     assert export(run, "--out", tmp_path / "out", "--like", tmp_path / "fine.nii.gz", "--names", "bids") == 0
-    mask = nib.load(tmp_path / "out/sub-case1/anat/sub-case1_desc-diffseg_dseg.nii.gz")
+    mask = nib.load(tmp_path / "out/sub-case1/anat/sub-case1_desc-diffseg_mask.nii.gz")
     assert mask.shape == (11, 5, 4)
     np.testing.assert_array_equal(mask.dataobj[::2], nib.load(run / "mask.nii.gz").dataobj)
 
@@ -86,11 +86,11 @@ def test_it_makes_the_mask_by_staple(run, tmp_path):
     pytest.importorskip("SimpleITK")
     assert export(run, "--out", tmp_path / "out", "--what", "mask,members", "--staple", "--names", "bids") == 0
     folder = tmp_path / "out/sub-case1/anat"
-    mask = np.asanyarray(nib.load(folder / "sub-case1_desc-diffseg_dseg.nii.gz").dataobj)
-    paths = sorted(folder.glob("*diffseg0*_dseg.nii.gz"))
+    mask = np.asanyarray(nib.load(folder / "sub-case1_desc-diffseg_mask.nii.gz").dataobj)
+    paths = sorted(folder.glob("*diffseg0*_mask.nii.gz"))
     members = [np.asanyarray(nib.load(path).dataobj).astype(bool)[None] for path in paths]
     np.testing.assert_array_equal(mask, staple(members, np.sum(members, axis=0, dtype=np.uint16))[0].mask)
-    assert json.loads((folder / "sub-case1_desc-diffseg_dseg.json").read_text())["Rule"] == "STAPLE"
+    assert json.loads((folder / "sub-case1_desc-diffseg_mask.json").read_text())["Rule"] == "STAPLE"
 
 
 def test_an_image_that_nothing_would_show_is_refused(run, tmp_path, capsys):

@@ -45,6 +45,9 @@ def write_prediction(folder: Path, members: list[np.ndarray], *, tail: str = "",
     for k, member in enumerate(members, start=1):
         write(folder / "members" / f"member{tail}-{k:03d}.nii.gz", member)
     whole = {
+        "format": 1,
+        "case": folder.name,
+        "recipe": {"labels": ["lesion"]},
         "status": "complete",
         "slice_axis": 2,
         "slices": list(range(SHAPE[2])),

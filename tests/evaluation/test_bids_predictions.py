@@ -11,7 +11,7 @@ from napari_diffseg.cli.evaluate import evaluate
 from napari_diffseg.errors import BadCase
 from napari_diffseg.evaluation.cases.find_predictions import find_predictions
 from napari_diffseg.imaging.nifti import read_mask
-from stored_runs import AFFINE, write_run
+from stored_runs import AFFINE, make_record, write_run
 
 EVERYTHING = "mask,mean,uncertainty,members"
 
@@ -51,7 +51,7 @@ def test_one_of_several_channels_is_named_and_has_its_own_maps(tmp_path):
     assert files.map("uncertainty", mask).name == f"{begin}_uncertainty.nii.gz"
     assert [path.name for path in files.members(mask)] == [f"{begin}002_dseg.nii.gz", f"{begin}010_dseg.nii.gz"]
     assert files.mask(case, "co-re") == mask
-    with pytest.raises(BadCase, match=r"core, whole.*--channel"):
+    with pytest.raises(BadCase, match=r"core, whole: name the channel"):
         files.mask(case, None)
 
 
@@ -59,7 +59,7 @@ def test_sessions_of_one_name_keep_those_of_bids(tmp_path):
     for session in ("1", "2"):
         anat = tmp_path / "sub-a" / f"ses-{session}" / "anat"
         write(anat / f"sub-a_ses-{session}_desc-diffseg_dseg.nii.gz", np.ones((4, 4, 4)))
-        (anat / f"sub-a_ses-{session}_desc-diffseg_run.json").write_text('{"case": "anne"}')
+        (anat / f"sub-a_ses-{session}_desc-diffseg_run.json").write_text(json.dumps(make_record(case="anne").as_json()))
     assert list(find_predictions(tmp_path)) == ["sub-a_ses-1", "sub-a_ses-2"]
 
 
@@ -67,7 +67,7 @@ def test_a_name_that_is_anothers_in_bids_hides_nobody(tmp_path):
     for subject, case in (("A", "sub-B"), ("B", "X"), ("C", "X")):
         anat = tmp_path / f"sub-{subject}" / "anat"
         write(anat / f"sub-{subject}_desc-diffseg_dseg.nii.gz", np.ones((4, 4, 4)))
-        (anat / f"sub-{subject}_desc-diffseg_run.json").write_text(json.dumps({"case": case}))
+        (anat / f"sub-{subject}_desc-diffseg_run.json").write_text(json.dumps(make_record(case=case).as_json()))
     assert list(find_predictions(tmp_path)) == ["sub-A", "sub-B", "sub-C"]
 
 
@@ -80,5 +80,5 @@ def test_a_label_without_a_plain_letter_is_a_channel_like_any_other(tmp_path):
     for label in ("", "core"):
         write(tmp_path / "sub-a" / "anat" / f"sub-a_label-{label}_desc-diffseg_dseg.nii.gz", np.ones((4, 4, 4)))
     [(case, files)] = find_predictions(tmp_path).items()
-    with pytest.raises(BadCase, match="--channel"):
+    with pytest.raises(BadCase, match="name the channel"):
         files.mask(case, None)

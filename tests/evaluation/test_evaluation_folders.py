@@ -11,12 +11,13 @@ from napari_diffseg.evaluation.cases.predicted import read_prediction
 from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
 from napari_diffseg.evaluation.cases.truth import cases_with_truth, find_truth, read_truth
 from napari_diffseg.evaluation.metrics.region import region_around
+from napari_diffseg.runs.layout import RunFiles
 
 
 @pytest.fixture
 def predicted(tmp_path):
     folder = write_prediction(tmp_path / "runs" / "a", [box(8), box(9), box(8)])
-    return read_prediction(PredictionFiles(folder), case_id="a")
+    return read_prediction(PredictionFiles(RunFiles(folder)), case_id="a")
 
 
 def test_a_run_is_read_back_as_it_was_written(predicted):
@@ -33,7 +34,7 @@ def test_volumes_on_a_sheared_grid_are_those_of_its_voxels_and_it_is_said(tmp_pa
     write_prediction(folder, [box(8)])
     for name in ("mask", "mean", "members/member-001"):
         write(folder / f"{name}.nii.gz", box(8), slanted)
-    found = read_prediction(PredictionFiles(folder), case_id="a")
+    found = read_prediction(PredictionFiles(RunFiles(folder)), case_id="a")
     truth = read_truth([write(tmp_path / "truth.nii.gz", box(8), slanted)], found.grid, case_id="a")
     scores = score_case(found, truth, region_around(box(8), found.grid.spacing_mm), bins=5)
     assert scores.overlap.volume_ml == pytest.approx(box(8).sum() * 2 / 1000)
@@ -44,13 +45,13 @@ def test_members_come_by_number_beyond_a_thousand(tmp_path):
     folder = write_prediction(tmp_path / "a", [box(8)])
     write(folder / "members" / "member-1000.nii.gz", box(2))
     write(folder / "members" / "member-999.nii.gz", box(4))
-    members = read_prediction(PredictionFiles(folder), case_id="a").members
+    members = read_prediction(PredictionFiles(RunFiles(folder)), case_id="a").members
     np.testing.assert_array_equal(members, [box(8), box(4), box(2)])
 
 
 def test_a_run_of_a_few_slices_counts_on_those_only(tmp_path):
     folder = write_prediction(tmp_path / "a", [box(8), box(8)], slices=[1, 2])
-    found = read_prediction(PredictionFiles(folder), case_id="a")
+    found = read_prediction(PredictionFiles(RunFiles(folder)), case_id="a")
     assert found.covered(found.mask).shape == (*SHAPE[:2], 2)
     assert found.covered(found.members).shape == (2, *SHAPE[:2], 2)
     assert "2 of 6 slices" in found.notes[0]
@@ -58,7 +59,9 @@ def test_a_run_of_a_few_slices_counts_on_those_only(tmp_path):
 
 def test_maps_that_are_zero_everywhere_are_read(tmp_path):
     nothing = np.zeros(SHAPE, bool)
-    found = read_prediction(PredictionFiles(write_prediction(tmp_path / "a", [nothing, nothing])), case_id="a")
+    found = read_prediction(
+        PredictionFiles(RunFiles(write_prediction(tmp_path / "a", [nothing, nothing]))), case_id="a"
+    )
     assert found.uncertainty is not None
     assert not found.uncertainty.any()
 
@@ -66,53 +69,53 @@ def test_maps_that_are_zero_everywhere_are_read(tmp_path):
 def test_one_of_several_masks_must_be_named(tmp_path):
     folder = write_prediction(tmp_path / "a", [box(8)], tail="_edema")
     write_prediction(folder, [box(3)], tail="_core")
-    with pytest.raises(BadCase, match=r"core, edema.*--channel"):
-        read_prediction(PredictionFiles(folder), case_id="a")
-    found = read_prediction(PredictionFiles(folder), case_id="a", channel="core")
+    with pytest.raises(BadCase, match=r"core, edema: name the channel"):
+        read_prediction(PredictionFiles(RunFiles(folder)), case_id="a")
+    found = read_prediction(PredictionFiles(RunFiles(folder)), case_id="a", channel="core")
     np.testing.assert_array_equal(found.mask, box(3))
     np.testing.assert_array_equal(found.members, [box(3)])
 
 
 def test_a_channel_of_a_run_of_one_mask_is_refused_as_there_is_none_to_name(tmp_path):
     folder = write_prediction(tmp_path / "a", [box(8)])
-    with pytest.raises(BadCase, match=r"one mask and no channel foo: leave out --channel"):
-        read_prediction(PredictionFiles(folder), case_id="a", channel="foo")
+    with pytest.raises(BadCase, match=r"one mask and no channel foo: name no channel"):
+        read_prediction(PredictionFiles(RunFiles(folder)), case_id="a", channel="foo")
 
 
 def test_a_channel_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     folder = write_prediction(tmp_path / "a", [box(8)])
     write(folder / "mask_corrected.nii.gz", box(3))
-    with pytest.raises(BadCase, match=r"no channel foo, but corrected: correct --channel"):
-        read_prediction(PredictionFiles(folder), case_id="a", channel="foo")
+    with pytest.raises(BadCase, match=r"no channel foo, but corrected: name one"):
+        read_prediction(PredictionFiles(RunFiles(folder)), case_id="a", channel="foo")
 
 
 def test_a_mask_corrected_by_hand_beside_the_results_is_not_taken_for_theirs(tmp_path):
     folder = write_prediction(tmp_path / "a", [box(8)])
     write(folder / "mask_corrected.nii.gz", box(3))
-    np.testing.assert_array_equal(read_prediction(PredictionFiles(folder), case_id="a").mask, box(8))
-    by_name = read_prediction(PredictionFiles(folder), case_id="a", channel="corrected")
+    np.testing.assert_array_equal(read_prediction(PredictionFiles(RunFiles(folder)), case_id="a").mask, box(8))
+    by_name = read_prediction(PredictionFiles(RunFiles(folder)), case_id="a", channel="corrected")
     np.testing.assert_array_equal(by_name.mask, box(3))
 
 
 def test_a_mask_corrected_by_hand_beside_one_named_channel_is_not_taken_for_its(tmp_path):
     folder = write_prediction(tmp_path / "a", [box(8)], tail="_core")
     write(folder / "mask_corrected.nii.gz", box(3))
-    np.testing.assert_array_equal(read_prediction(PredictionFiles(folder), case_id="a").mask, box(8))
+    np.testing.assert_array_equal(read_prediction(PredictionFiles(RunFiles(folder)), case_id="a").mask, box(8))
 
 
 def test_an_unfinished_run_is_said_to_be_one(tmp_path):
     folder = write_prediction(tmp_path / "a", [box(8)], status="running")
-    assert "not finished" in read_prediction(PredictionFiles(folder), case_id="a").notes[0]
+    assert "not finished" in read_prediction(PredictionFiles(RunFiles(folder)), case_id="a").notes[0]
     (folder / "mask.nii.gz").unlink()
-    with pytest.raises(BadCase, match="--resume"):
-        read_prediction(PredictionFiles(folder), case_id="a")
+    with pytest.raises(BadCase, match="go on with the run"):
+        read_prediction(PredictionFiles(RunFiles(folder)), case_id="a")
 
 
 def test_a_member_on_another_grid_is_refused(tmp_path):
     folder = write_prediction(tmp_path / "a", [box(8)])
     write(folder / "members" / "member-002.nii.gz", box(8, shape=(24, 20, 7)))
     with pytest.raises(GridMismatch, match=r"member-002.*24 x 20 x 7.*24 x 20 x 6"):
-        read_prediction(PredictionFiles(folder), case_id="a")
+        read_prediction(PredictionFiles(RunFiles(folder)), case_id="a")
 
 
 def test_a_folder_of_runs_one_run_and_neither(tmp_path):

@@ -13,6 +13,7 @@ from napari_diffseg.cli.evaluate import evaluate
 from napari_diffseg.errors import BadCase, BadRequest, OutputExists
 from napari_diffseg.evaluation.report.report import summarise
 from napari_diffseg.evaluation.report.snapshot import take_snapshot
+from napari_diffseg.runs.layout import RunFiles
 
 
 def write_folders(tmp_path):
@@ -217,7 +218,7 @@ def test_a_snapshot_has_the_patients_left_on_the_left_and_the_front_up(folders):
     from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
 
     folder = write_prediction(folders / "corner", [np.pad(np.ones((2, 3, 1), bool), ((0, 22), (0, 17), (2, 3)))])
-    predicted = read_prediction(PredictionFiles(folder), case_id="corner")
+    predicted = read_prediction(PredictionFiles(RunFiles(folder)), case_id="corner")
     # The file is LPS: its first voxel is the patient's right and front, so at the end of both axes here.
     found = take_snapshot(predicted, predicted.mask, dice=1.0, image=None)
     assert found.index == 2

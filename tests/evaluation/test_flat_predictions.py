@@ -66,7 +66,7 @@ def test_one_of_several_exported_channels_is_named(tmp_path, truth):
     for tail, start in (("_core", 12), ("_channel-2", 8)):
         export(write_prediction(tmp_path / "a", [box(start)], tail=tail), tmp_path / "masks", "a")
     assert dices(run(tmp_path / "masks", truth, channel="channel-2")) == {"a": 1}
-    with pytest.raises(BadCase, match=r"channel-2, core.*--channel"):
+    with pytest.raises(BadCase, match=r"channel-2, core: name the channel"):
         run(tmp_path / "masks", truth, overwrite=True)
 
 
@@ -108,7 +108,7 @@ def test_of_an_export_of_a_part_of_the_slices_only_they_are_measured(tmp_path, t
 def test_an_export_of_a_part_of_the_slices_to_another_grid_is_refused(tmp_path, truth, slices):
     folder = write_prediction(tmp_path / "a", [box(8)], slices=slices)
     export(folder, tmp_path / "masks", "a", request={"slices": "4:6"})
-    with pytest.raises(BadCase, match="without --like"):
+    with pytest.raises(BadCase, match="export it on the source's voxels"):
         run(tmp_path / "masks", truth)
 
 

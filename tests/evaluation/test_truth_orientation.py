@@ -14,6 +14,7 @@ from napari_diffseg.errors import BadCase
 from napari_diffseg.evaluation.cases.predicted import read_prediction
 from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
 from napari_diffseg.evaluation.cases.truth import read_truth
+from napari_diffseg.runs.layout import RunFiles
 
 OBLIQUE = from_matvec(nib.eulerangles.euler2mat(0.7, 0.5, -0.3) @ AFFINE[:3, :3], [5, -7, 11])
 
@@ -29,7 +30,7 @@ def predict(folder, affine):
     mask = box(8)
     mask[8, 6, 1:3] = False
     write(folder / "mask.nii.gz", mask, affine)
-    return read_prediction(PredictionFiles(folder), case_id="a"), mask
+    return read_prediction(PredictionFiles(RunFiles(folder)), case_id="a"), mask
 
 
 @pytest.mark.parametrize("affine", [AFFINE, OBLIQUE], ids=["straight", "oblique"])
@@ -45,7 +46,7 @@ def test_a_truth_of_other_directions_and_another_place_is_refused_with_a_way_out
     moved, affine = turned(box(8), AFFINE, "RAS")
     affine[0, 3] += 0.4
     write(tmp_path / "truth" / "a_seg.nii.gz", moved, affine)
-    with pytest.raises(BadCase, match=r"RAS.*LPS.*export .*--like"):
+    with pytest.raises(BadCase, match=r"RAS.*LPS.*export the run on the grid of the truth"):
         evaluate(tmp_path / "runs", truth=tmp_path / "truth", out=tmp_path / "out")
 
 

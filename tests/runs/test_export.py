@@ -12,8 +12,9 @@ from napari_diffseg.errors import BadImage, BadRequest, OutputExists, OutputFail
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.runs.expected_file import read_expected
 from napari_diffseg.runs.export import ExportChoice, count_files, export_run
-from napari_diffseg.runs.export_names import Names, Style
-from napari_diffseg.runs.stored_run import StoredRecord, StoredRun
+from napari_diffseg.runs.layout import Names, Style
+from napari_diffseg.runs.stored_run import StoredRun
+from stored_runs import make_record
 
 SHAPE = (6, 5, 4)
 AFFINE = np.array([[-2.0, 0, 0, 3], [0, -1, 0, 4], [0, 0, 3, 5], [0, 0, 0, 1]])
@@ -23,10 +24,7 @@ STACK = np.random.default_rng(0).random((4, 1, *SHAPE)) > 0.6
 def make_run(folder, *, case="case_1", labels=("lesion",), stack=STACK):
     folder.mkdir(parents=True)
     (folder / "run.json").write_text('{"any": "thing"}')
-    record = StoredRecord(
-        format=1, status="complete", case=case, recipe={"labels": labels}, slice_axis=2, slices=(0, 1, 2, 3),
-        files={"t1": "case_1_t1.nii.gz"},
-    )  # fmt: skip
+    record = make_record(case=case, recipe={"labels": labels}, slices=(0, 1, 2, 3), files={"t1": "case_1_t1.nii.gz"})
     grid = Volume(np.zeros(SHAPE, np.uint8), AFFINE, None, None, ())
     return StoredRun(folder, record, grid, dict(enumerate(stack)))
 
@@ -99,10 +97,10 @@ def test_as_a_bids_derivative(tmp_path):
     stem = "sub-07/ses-pre/anat/sub-07_ses-pre_desc-diffseg"
     assert names_in(out) == sorted(
         [".bidsignore", "dataset_description.json", f"{stem}_run.json"]
-        + [f"{stem}_{suffix}{end}" for suffix in ("dseg", "probseg") for end in (".json", ".nii.gz")]
+        + [f"{stem}_{suffix}{end}" for suffix in ("mask", "probseg") for end in (".json", ".nii.gz")]
     )
     assert json.loads((out / "dataset_description.json").read_text())["DatasetType"] == "derivative"
-    sidecar = json.loads((out / f"{stem}_dseg.json").read_text())
+    sidecar = json.loads((out / f"{stem}_mask.json").read_text())
     assert (sidecar["Manual"], sidecar["Rule"], sidecar["Members"]) == (False, "majority", 4)
     assert sidecar["Sources"] == ["case_1_t1.nii.gz"]
 
@@ -112,7 +110,7 @@ def test_a_second_case_keeps_the_description_of_the_dataset(run, tmp_path):
     (tmp_path / "out" / "dataset_description.json").write_text("{}")
     list(export_run(run, tmp_path / "out", ExportChoice(what=("mask",), style=Style.BIDS)))
     assert (tmp_path / "out" / "dataset_description.json").read_text() == "{}"
-    assert (tmp_path / "out/sub-case1/anat/sub-case1_desc-diffseg_dseg.nii.gz").exists()
+    assert (tmp_path / "out/sub-case1/anat/sub-case1_desc-diffseg_mask.nii.gz").exists()
 
 
 def test_nothing_is_written_when_one_file_is_there_already(run, tmp_path):
@@ -135,7 +133,7 @@ def test_two_channels_have_two_names(tmp_path):
         "case_1_run.json",
     ]
     bids = Names("x", run.labels, Style.BIDS).of("mask")
-    assert [p.name for p in bids] == ["sub-x_label-wholetumour_desc-diffseg_dseg", "sub-x_label-core_desc-diffseg_dseg"]
+    assert [p.name for p in bids] == ["sub-x_label-wholetumour_desc-diffseg_mask", "sub-x_label-core_desc-diffseg_mask"]
 
 
 def test_one_member_has_no_uncertainty(tmp_path):

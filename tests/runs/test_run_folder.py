@@ -16,6 +16,7 @@ from napari_diffseg.imaging import save
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.runs import run_folder as run_folder_module
 from napari_diffseg.runs.parts import parts_of
+from stored_runs import make_record
 
 
 def test_a_run_leaves_mask_mean_uncertainty_members_and_record(tiny_case, tiny_checkpoint, tmp_path):
@@ -301,7 +302,7 @@ def test_members_that_a_killed_part_left_are_its_own(tiny_case, tiny_checkpoint,
 @pytest.mark.parametrize("parts", [None, [], "?", [{"seconds": -1}], [{"members": "all"}]])
 def test_a_record_without_readable_parts_is_a_single_one(parts):
     record = {"began": "2026-01-01", "seconds": 3.0, "device": "cpu", "precision": "fp32", "members": [0, 1]}
-    (part,) = parts_of(record if parts is None else record | {"parts": parts}, [0, 1])
+    (part,) = parts_of(make_record(**record if parts is None else record | {"parts": parts}), [0, 1])
     assert part.members == (0, 1)
     if not parts:
         assert (part.began, part.seconds, part.device) == ("2026-01-01", 3.0, "cpu")

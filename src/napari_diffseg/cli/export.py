@@ -41,7 +41,7 @@ def export(
     what
         Of mask, mean, uncertainty, expected and members, with commas; a map that a run does not have is left out.
     names
-        pattern, or bids: sub-X/anat/sub-X_desc-diffseg_dseg.nii.gz with sidecars.
+        pattern, or bids: sub-X/anat/sub-X_desc-diffseg_mask.nii.gz with sidecars.
     pattern
         File names, with {what} and {case}; where one thing is written of a case, {case} is enough.
     like
@@ -68,7 +68,7 @@ def export(
     from napari_diffseg.imaging.nifti import read_grid, read_volume
     from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.runs.export import EVERYTHING, ExportChoice
-    from napari_diffseg.runs.export_names import Style
+    from napari_diffseg.runs.layout import Style
     from napari_diffseg.runs.stored_run import find_runs
 
     if not runs:

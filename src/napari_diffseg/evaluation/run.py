@@ -197,7 +197,9 @@ def _one(evaluation: Evaluation, case_id: str, files: PredictionFiles) -> tuple[
     except GridMismatch as err:
         if files.alone is not None:
             raise
-        raise GridMismatch(f"{err} Or bring the run to it: export RUN --like TRUTH --out DIR, evaluate DIR.") from err
+        raise GridMismatch(
+            f"{err} Or export the run on the grid of the truth, and evaluate that.", *err.remedies
+        ) from err
     region, image = _region(evaluation, predicted, truth)
     case = score_case(predicted, truth, region, bins=evaluation.bins)
     return case, take_snapshot(predicted, truth.majority, dice=case.overlap.dice, image=image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.evaluation.report.figures import data_address
 from napari_diffseg.evaluation.report.html import NO_DEVICE, bullets, definitions, number, table, whole_page
@@ -12,9 +12,10 @@ from napari_diffseg.reporting.pictures import convergence_figure, slice_picture,
 from napari_diffseg.runs.command_words import checkpoint_word, override_words, request_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from napari_diffseg.reporting.sheet import Sheet
+    from napari_diffseg.runs.record import RecordedRecipe, RunRecord
 
 _STYLE: Final = """
 pre { white-space: pre-wrap; background: #f4f4f4; padding: 0.5rem; }
@@ -22,7 +23,6 @@ img.slice { max-width: 100%; }
 dt { font-weight: bold; }
 @media print { figure { break-inside: avoid; } }
 """
-_OF_THE_RECIPE: Final = ("title", "modalities", "labels", "trained_on", "licence")
 
 
 def make_run_page(sheet: Sheet) -> str:
@@ -40,7 +40,7 @@ def make_run_page(sheet: Sheet) -> str:
     """
     record = sheet.record
     parts = [
-        f"<h1>Segmentation of {escape(str(record.get('case', '')))}</h1>",
+        f"<h1>Segmentation of {escape(record.case)}</h1>",
         NO_DEVICE,
         bullets("Notes", _notes(sheet)),
         "<h2>Volume</h2>",
@@ -55,35 +55,34 @@ def make_run_page(sheet: Sheet) -> str:
         f"<p>In a folder with {escape(_ingredients(record))}:</p>",
         f"<pre>{escape(again(record, smoothing_mm=sheet.smoothing_mm))}</pre>",
     ]
-    return whole_page(f"Segmentation of {record.get('case', '')}", parts, style=_STYLE)
+    return whole_page(f"Segmentation of {record.case}", parts, style=_STYLE)
 
 
-def again(record: Mapping[str, Any], *, smoothing_mm: float | None = None) -> str:
+def again(record: RunRecord, *, smoothing_mm: float | None = None) -> str:
     """The command that makes the same masks from a folder with the images, for a POSIX shell.
 
     Parameters
     ----------
-    record : mapping
-        A run's `run.json`.
+    record : RunRecord
+        What a run says of itself.
     smoothing_mm : float, optional
         How the masks are to be smoothed, where it is not as the run's own are.
     """
-    request: dict[str, Any] = dict(record.get("request", {}))
-    request |= {name: record[name] for name in ("sampler", "timesteps") if record.get(name)}
-    checkpoint = record.get("checkpoint", {})
-    word = checkpoint_word(str(checkpoint.get("file") or "CHECKPOINT"), str(record.get("checkpoint_digest", "")))
+    resolved = {"sampler": record.sampler or None, "timesteps": record.timesteps}
+    request = {**record.request, **{name: value for name, value in resolved.items() if value is not None}}
+    word = checkpoint_word(record.checkpoint.file or "CHECKPOINT", record.checkpoint_digest)
     words = ["napari-diffseg", "predict", ".", "--checkpoint", word, "--out", "results"]
     if reference := _reference(record):
         words += ["--resample", reference]
-    overrides = dict(checkpoint.get("overrides") or {})
-    if smoothing_mm is not None and smoothing_mm != record.get("smoothing_mm", 0.0):
+    overrides = dict(record.checkpoint.overrides)
+    if smoothing_mm is not None and smoothing_mm != record.smoothing_mm:
         overrides["smoothing_mm"] = smoothing_mm
     return shlex.join(words + request_words(request) + override_words(overrides))
 
 
 def _notes(sheet: Sheet) -> list[str]:
-    notes = [str(note) for note in sheet.record.get("warnings", [])]
-    if sheet.record.get("status") != "complete":
+    notes = list(sheet.record.warnings)
+    if sheet.record.status != "complete":
         notes.insert(0, "The run was stopped before its end: what is here is its whole members.")
     if len(sheet.findings.volumes.by_member) < 2:
         notes.append("One member has no uncertainty.")
@@ -135,31 +134,34 @@ def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:
         yield "smoothing", f"{sheet.smoothing_mm:g} mm"
     yield "uncertainty", sheet.summary.measure.value
     for name in ("sampler", "timesteps", "device", "precision", "began", "seconds"):
-        if record.get(name) not in (None, ""):
-            yield name, str(record[name])
-    request = record.get("request", {})
-    yield "seed", str(request.get("seed", ""))
-    yield "checkpoint", f"{record.get('checkpoint', {}).get('file', '')}, sha256 {record.get('checkpoint_digest', '')}"
-    recipe = record.get("recipe", {})
-    for name in _OF_THE_RECIPE:
-        value = recipe.get(name)
-        if value:
-            yield f"checkpoint's {name.replace('_', ' ')}", value if isinstance(value, str) else ", ".join(value)
-    for name, digest in record.get("inputs", {}).items():
-        yield f"image {name}", f"{record.get('files', {}).get(name) or 'no file'}, content sha256 {digest}"
-    yield "versions", ", ".join(f"{name} {value}" for name, value in record.get("versions", {}).items())
+        if (value := getattr(record, name)) not in (None, ""):
+            yield name, str(value)
+    yield "seed", str(record.request.get("seed", ""))
+    yield "checkpoint", f"{record.checkpoint.file}, sha256 {record.checkpoint_digest}"
+    yield from ((f"checkpoint's {name}", value) for name, value in _of_the_recipe(record.recipe) if value)
+    for name, digest in record.inputs.items():
+        yield f"image {name}", f"{record.files.get(name) or 'no file'}, content sha256 {digest}"
+    yield "versions", ", ".join(f"{name} {value}" for name, value in record.versions.items())
 
 
-def _reference(record: Mapping[str, Any]) -> str | None:
+def _of_the_recipe(recipe: RecordedRecipe) -> Iterator[tuple[str, str]]:
+    yield "title", recipe.title
+    yield "modalities", ", ".join(recipe.modalities)
+    yield "labels", ", ".join(recipe.labels)
+    yield "trained on", recipe.trained_on
+    yield "licence", recipe.licence
+
+
+def _reference(record: RunRecord) -> str | None:
     """The modality on whose grid the images were brought; None where none was, or the command cannot say on whose."""
-    references = set((record.get("resampled") or {}).values())
-    return str(*references) if len(references) == 1 and references <= record.get("files", {}).keys() else None
+    references = set(record.resampled.values())
+    return str(*references) if len(references) == 1 and references <= record.files.keys() else None
 
 
-def _ingredients(record: Mapping[str, Any]) -> str:
+def _ingredients(record: RunRecord) -> str:
     """The images of the run, and those that it was to do without: one that is there would be taken."""
-    files = ", ".join(str(name) for name in record.get("files", {}).values() if name) or "the images"
-    if (resampled := record.get("resampled")) and _reference(record) is None:
-        files += f" ({', '.join(resampled)} resampled as for this run)"
-    absent = [name for name in record.get("recipe", {}).get("modalities", ()) if name not in record.get("inputs", {})]
-    return f"{files}, and no {' or '.join(map(str, absent))}" if absent and record.get("inputs") else files
+    files = ", ".join(name for name in record.files.values() if name) or "the images"
+    if record.resampled and _reference(record) is None:
+        files += f" ({', '.join(record.resampled)} resampled as for this run)"
+    absent = [name for name in record.recipe.modalities if name not in record.inputs]
+    return f"{files}, and no {' or '.join(absent)}" if absent and record.inputs else files

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,11 +15,12 @@ from napari_diffseg.evaluation.report.upright import Upright, frame_of, unit_int
 from napari_diffseg.imaging.regrid import LINEAR, regrid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from napari_diffseg.ensemble.findings import Findings
     from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.runs.record import RunRecord
     from napari_diffseg.runs.stored_run import StoredRun
 
 Float = npt.NDArray[np.float32]
@@ -58,8 +58,8 @@ class Sheet:
 
     Attributes
     ----------
-    record : mapping
-        The run's `run.json`.
+    record : RunRecord
+        What the run says of itself.
     summary : Summary
         How members become a mask, and what the uncertainty is.
     smoothing_mm : float
@@ -74,7 +74,7 @@ class Sheet:
         Name of the image behind the masks; empty where there is none.
     """
 
-    record: Mapping[str, Any]
+    record: RunRecord
     summary: Summary
     smoothing_mm: float
     findings: Findings
@@ -163,7 +163,7 @@ def make_sheet(run: StoredRun, *, summary: Summary, image: Volume | None = None,
         upright=Upright(run.grid, axis),
     )
     return Sheet(
-        record=json.loads((run.folder / "run.json").read_text("utf-8")),
+        record=run.record,
         summary=summary,
         smoothing_mm=run.smoothing_mm(summary),
         findings=findings,

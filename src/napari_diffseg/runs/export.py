@@ -17,7 +17,7 @@ from napari_diffseg.errors import BadRequest, OutputExists
 from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
 from napari_diffseg.imaging.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
-from napari_diffseg.runs.export_names import DEFAULT_PATTERN, Names, Style
+from napari_diffseg.runs.layout import DEFAULT_PATTERN, Names, RunFiles, Style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +37,10 @@ _TITLES = {
     "expected": "Probability of a voxel after one evaluation",
     "member": "One member of the ensemble",
 }
+
+_IGNORED: Final = b"*_uncertainty.*\n*_run.json\n*.html\n*.png\n"
+"""What BIDS does not know of an export; bids-validator 3 takes no pattern with two stars that are not at its ends."""
+_IGNORED_BEFORE: Final = b"*_uncertainty.*\n*_run.json\n*_report.html\n*_slice*.png\n"
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
                 write_json(folder / f"{name}.json", sidecar, overwrite=choice.overwrite)
             yield path
     make_folder(record.parent)
-    atomic_write(record, lambda file: _copy(run.folder / "run.json", file), overwrite=choice.overwrite)
+    atomic_write(record, lambda file: _copy(RunFiles(run.folder).record, file), overwrite=choice.overwrite)
     if choice.style is Style.BIDS:
         _describe_dataset(folder)
     yield record
@@ -200,11 +204,12 @@ def _describe_dataset(folder: Path) -> None:
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "napari-diffseg", "Version": ours}],
     }
-    ignored = b"*_uncertainty.*\n*_run.json\n*_report.html\n*_slice*.png\n"
     with contextlib.suppress(OutputExists):
         write_json(folder / "dataset_description.json", description)
+    ignored = folder / ".bidsignore"
     with contextlib.suppress(OutputExists):
-        atomic_write(folder / ".bidsignore", lambda file: file.write(ignored))
+        is_old = ignored.is_file() and ignored.read_bytes() == _IGNORED_BEFORE
+        atomic_write(ignored, lambda file: file.write(_IGNORED), overwrite=is_old)
 
 
 def refuse_existing(paths: list[Path]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
+
+    from napari_diffseg.runs.record import RunRecord
 
 
 class Part(BaseModel):
@@ -40,18 +42,18 @@ class Part(BaseModel):
     versions: dict[str, str | None] = {}
 
 
-def parts_of(record: Mapping[str, Any], on_disk: Sequence[int]) -> tuple[Part, ...]:
+def parts_of(record: RunRecord, on_disk: Sequence[int]) -> tuple[Part, ...]:
     """The parts that a run on disk was made in.
 
     Parameters
     ----------
-    record : mapping
-        Its `run.json`. One that knows no parts, or whose parts cannot be read, is a single part.
+    record : RunRecord
+        What it says of itself. One that knows no parts is a single part.
     on_disk : sequence of int
         Numbers of the members whose files are there. Those that no part speaks for are the last one's, which was
         killed before it could write so; those that are gone are nobody's.
     """
-    parts = _read(record)
+    parts = record.parts or (_single(record),)
     known = {k for part in parts for k in part.members}
     unsaid = [k for k in on_disk if k not in known]
     there = [_with_members(part, [k for k in part.members if k in on_disk]) for part in parts]
@@ -65,14 +67,16 @@ def unclaimed(members: Iterable[int], parts: Iterable[Part]) -> tuple[int, ...]:
     return tuple(k for k in members if k not in claimed)
 
 
-def _read(record: Mapping[str, Any]) -> list[Part]:
-    listed = record.get("parts")
-    try:
-        if isinstance(listed, list) and listed:
-            return [Part.model_validate(entry) for entry in listed]
-        return [Part.model_validate(record)]
-    except ValidationError:
-        return [Part()]
+def _single(record: RunRecord) -> Part:
+    return Part(
+        began=record.began,
+        seconds=record.seconds,
+        members=record.members,
+        device=record.device,
+        precision=record.precision,
+        batch_size=record.batch_size,
+        versions=record.versions,
+    )
 
 
 def _with_members(part: Part, members: Sequence[int]) -> Part:

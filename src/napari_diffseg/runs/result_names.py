@@ -27,7 +27,10 @@ def channel_tails(labels: Sequence[str]) -> list[str]:
     if len(labels) <= 1:
         return [""] * len(labels)
     slugs = [_slug(label) for label in labels]
-    return [f"_{s}" if s and slugs.count(s) == 1 else f"_{s or 'channel'}-{n}" for n, s in enumerate(slugs, 1)]
+    tails = [f"_{s}" if s and slugs.count(s) == 1 else f"_{s or 'channel'}-{n}" for n, s in enumerate(slugs, 1)]
+    if len(set(tails)) < len(tails):  # a label is called as another one's name with its number
+        return [f"_{s or 'channel'}-channel-{n}" for n, s in enumerate(slugs, 1)]
+    return tails
 
 
 def _slug(label: str) -> str:

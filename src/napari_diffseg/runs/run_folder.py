@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -17,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_diffseg.ensemble.ensemble import Ensemble
-from napari_diffseg.errors import BadImage, BadRequest, OutputExists, OutputFailed
+from napari_diffseg.errors import BadCase, BadImage, BadRequest, OutputExists, OutputFailed
 from napari_diffseg.imaging.atomic import make_folder, write_json
 from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.runs.expected_file import read_expected
 from napari_diffseg.runs.identity import difference, identity_of
+from napari_diffseg.runs.layout import RECORD, RunFiles
 from napari_diffseg.runs.parts import Part, parts_of, unclaimed
+from napari_diffseg.runs.record import FORMAT, RunRecord, read_record
 from napari_diffseg.runs.result_names import MAPS, channel_tails
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
 _PACKAGES = ("napari-diffseg", "torch", "numpy", "nibabel", "scipy")
 
 
@@ -110,16 +110,15 @@ class RunFolder:
         if self.status() != "complete":
             return False
         self.check_same_run()
-        record = self._record() or {}
-        asked = self.checkpoint.recipe.smoothing_mm
+        record, asked = self.record(), self.checkpoint.recipe.smoothing_mm
         by = _smoothed_by(has_expected=self._has_expected())
-        is_summed_up = record.get("smoothing_mm", 0.0) == asked and (not asked or record.get("smoothed_by") == by)
+        is_summed_up = record.smoothing_mm == asked and (not asked or record.smoothed_by == by)
         return is_summed_up and len(self.finished_members()) == self.request.members
 
     def status(self) -> str | None:
         """What `run.json` says of the run: 'running', 'complete', or None where there is no readable one."""
         record = self._record()
-        return None if record is None else str(record.get("status"))
+        return None if record is None else record.status
 
     def begin(self, started: Started) -> Ensemble:
         """Remove results of an earlier run, write `run.json` with the status 'running'; the ensemble, still empty."""
@@ -144,7 +143,7 @@ class RunFolder:
             ensemble.add(k, started.slices, self._read_member(k, started))
         if self._has_expected():
             ensemble.expected = self._read_expected(started)
-        self._open(started, ensemble, earlier=parts_of(self._record() or {}, ensemble.members))
+        self._open(started, ensemble, earlier=parts_of(self.record(), ensemble.members))
         return ensemble
 
     def finished_members(self) -> tuple[int, ...]:
@@ -160,12 +159,12 @@ class RunFolder:
 
     def holds_member(self, number: int) -> bool:
         """Whether the member, counted from 0, is on disk in every mask channel."""
-        return all(p.exists() for p in self._paths("members/member", number=number))
+        return all(p.exists() for p in self._paths("member", number=number))
 
     def keep(self, event: Sampled, ensemble: Ensemble) -> None:
         """Write the event's member if `ensemble`, which has it already, holds it whole now."""
         if ensemble.is_complete(event.member):
-            self._write("members/member", ensemble.member(event.member), number=event.member)
+            self._write("member", ensemble.member(event.member), number=event.member)
 
     def keep_expected(self, event: Expected, ensemble: Ensemble) -> None:
         """Let the ensemble know what is expected, and write it once it is complete; what an earlier part knew stays."""
@@ -198,26 +197,25 @@ class RunFolder:
     def _open(self, started: Started, ensemble: Ensemble, *, earlier: tuple[Part, ...]) -> None:
         self._started, self._clock, self._earlier = started, time.monotonic(), earlier
         self._began = datetime.now(UTC).isoformat(timespec="seconds")
-        make_folder(self.folder / "members")
+        make_folder(self._files.member_folder)
         self._write_record("running", ensemble, None)
 
     def _paths(self, stem: str, *, number: int | None = None) -> list[Path]:
-        tail = "" if number is None else f"-{number + 1:03d}"
-        channels = channel_tails(self.checkpoint.recipe.labels)
-        return [self.folder / f"{stem}{channel}{tail}.nii.gz" for channel in channels]
+        tails = channel_tails(self.checkpoint.recipe.labels)
+        return [self._files.map(stem, tail) if number is None else self._files.member(number, tail) for tail in tails]
+
+    @property
+    def _files(self) -> RunFiles:
+        return RunFiles(self.folder)
 
     def _own_files(self) -> list[Path]:
         """Files of an earlier run here, `run.json` first; what people keep beside them is not among them."""
-        channels = dict.fromkeys((*channel_tails(self.checkpoint.recipe.labels), *channel_tails(self._old_labels())))
-        patterns = ["run.json", *(f"{stem}{c}.nii.gz" for stem in MAPS for c in channels)]
-        patterns += [f"members/member{c}-[0-9]*.nii.gz" for c in channels]
-        return [p for pattern in patterns for p in sorted(self.folder.glob(pattern))]
-
-    def _old_labels(self) -> list[str]:
-        """Mask channels of the run that is here, as far as its record says."""
-        recipe = (self._record() or {}).get("recipe")
-        labels = recipe.get("labels") if isinstance(recipe, dict) else None
-        return [str(label) for label in labels] if isinstance(labels, list) else []
+        files, record = self._files, self._record()
+        old = files.member_tails() if record is None else channel_tails(record.recipe.labels)
+        tails = dict.fromkeys((*channel_tails(self.checkpoint.recipe.labels), *old))
+        paths = [files.record, *(files.map(what, tail) for what in MAPS for tail in tails)]
+        paths += [path for tail in tails for path in files.members(tail).values()]
+        return [path for path in paths if os.path.lexists(path)]
 
     def _check_apart(self) -> None:
         """Beside the images, a result would be taken for the case's own mask, and might replace it."""
@@ -235,7 +233,7 @@ class RunFolder:
             write_nifti(path, array, self.case.grid_volume, overwrite=True)
 
     def _read_member(self, number: int, started: Started) -> npt.NDArray[np.bool_]:
-        volumes = [_read_own(p, started.source_shape) for p in self._paths("members/member", number=number)]
+        volumes = [_read_own(p, started.source_shape) for p in self._paths("member", number=number)]
         slabs = [np.moveaxis(v, started.slice_axis, 0)[list(started.slices)] for v in volumes]
         return np.stack(slabs)
 
@@ -248,12 +246,21 @@ class RunFolder:
                 f"{path} cannot be taken over ({err}) Delete it, and --resume goes on without it."
             ) from err
 
-    def _record(self) -> dict[str, Any] | None:
+    def record(self) -> RunRecord:
+        """What the run here says of itself.
+
+        Raises
+        ------
+        BadCase
+            If there is none that can be read.
+        """
+        return read_record(self.folder)
+
+    def _record(self) -> RunRecord | None:
         try:
-            record = json.loads((self.folder / "run.json").read_text("utf-8"))
-        except (OSError, ValueError):
+            return self.record()
+        except BadCase:
             return None
-        return record if isinstance(record, dict) else None
 
     def check_same_run(self) -> None:
         """Refuse to add to what is not there, or was made of something else.
@@ -265,8 +272,8 @@ class RunFolder:
         """
         record = self._record()
         if record is None:
-            raise BadRequest(f"{self.folder} holds no readable run.json: nothing to resume there; use --overwrite.")
-        if other := difference(self._identity(), record):
+            raise BadRequest(f"{self.folder} holds no readable {RECORD}: nothing to resume there; use --overwrite.")
+        if other := difference(self._identity(), record.as_json()):
             raise BadRequest(f"{self.folder} was made with {other}: resume with the same, or use --overwrite.")
 
     def _identity(self) -> dict[str, Any]:
@@ -276,7 +283,7 @@ class RunFolder:
         assert self._started is not None  # begin() or resume() came first
         s = self._started
         parts = (*self._earlier, self._present_part(s, ensemble, finished))
-        record = {
+        values = {
             "format": FORMAT,
             "status": status,
             "case": self.case.id,
@@ -308,7 +315,7 @@ class RunFolder:
             "seconds": round(sum(part.seconds for part in parts), 3),
             "parts": [part.model_dump(mode="json") for part in parts],
         }
-        write_json(self.folder / "run.json", record, overwrite=True)
+        write_json(self._files.record, RunRecord.model_validate(values).as_json(), overwrite=True)
 
     def _present_part(self, started: Started, ensemble: Ensemble, finished: Finished | None) -> Part:
         return Part(

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.ensemble.smoothing import Smoothing
-from napari_diffseg.errors import BadCase, BadImage
+from napari_diffseg.errors import BadCase, BadImage, BadRequest
 from napari_diffseg.events import Sampled, Started, make_request
 from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask
-from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM, describe_validation
 from napari_diffseg.runs.expected_file import read_expected
+from napari_diffseg.runs.layout import RECORD, RunFiles, whole_members
+from napari_diffseg.runs.record import read_record
 from napari_diffseg.runs.result_names import channel_tails
 
 if TYPE_CHECKING:
@@ -31,62 +29,7 @@ if TYPE_CHECKING:
     from napari_diffseg.ensemble.smoothing import Votes
     from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.imaging.volume import Volume
-
-_LARGEST_RECORD = 16_000_000
-_NUMBERED = re.compile(r"-(\d{3,6})\.nii\.gz$")
-
-
-class _StoredRecipe(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    labels: tuple[str, ...] = Field(min_length=1, max_length=255)
-    modalities: tuple[str, ...] = ()
-
-
-class StoredRecord(BaseModel):
-    """What is needed of a `run.json` to show its run again; the rest of the file is left alone.
-
-    Attributes
-    ----------
-    status : str
-        'running' for a run that was cut short.
-    case : str
-        The case's name.
-    recipe : object with `labels` and `modalities`
-        Names of the mask channels, and of all images that the network takes.
-    slice_axis, slices, slices_without_brain :
-        What was sampled, in source indices.
-    request : dict
-        The settings as they were asked for.
-    inputs, files : dict
-        Digest and file name of each modality.
-    sampler, timesteps, device, precision :
-        How it was sampled.
-    checkpoint_digest : str
-        Of which network.
-    smoothing_mm : float
-        Over which votes were smoothed.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    format: Literal[1]
-    status: Literal["running", "complete"]
-    case: str
-    recipe: _StoredRecipe
-    slice_axis: Literal[0, 1, 2]
-    slices: tuple[int, ...] = Field(min_length=1)
-    slices_without_brain: tuple[int, ...] = ()
-    request: dict[str, Any] = {}
-    inputs: dict[str, str] = {}
-    files: dict[str, str | None] = {}
-    sampler: str = ""
-    timesteps: int = 1
-    device: str = ""
-    precision: str = ""
-    checkpoint_digest: str = ""
-    smoothing_mm: float = Field(0.0, ge=0, le=HIGHEST_SMOOTHING_MM)
-    began: str = ""
+    from napari_diffseg.runs.record import RunRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +40,8 @@ class StoredRun:
     ----------
     folder : Path
         Where it lies.
-    record : StoredRecord
-        Its `run.json`.
+    record : RunRecord
+        What it says of itself.
     grid : Volume
         A volume with the affine and header that its files have; its array is that of one member.
     members : mapping of int to ndarray, (labels, X, Y, Z), bool
@@ -110,7 +53,7 @@ class StoredRun:
     """
 
     folder: Path
-    record: StoredRecord
+    record: RunRecord
     grid: Volume
     members: dict[int, npt.NDArray[np.bool_]]
     expected: ExpectedMask | None = None
@@ -137,7 +80,7 @@ class StoredRun:
             device=r.device,
             precision=r.precision,
             sampler=r.sampler,
-            timesteps=r.timesteps,
+            timesteps=r.timesteps or 1,
             members=tuple(self.members),
             slices=r.slices,
             sampled=tuple(s for s in r.slices if s not in empty),
@@ -200,7 +143,8 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
 
     Reading the folder says what is wrong where there is neither.
     """
-    inside = () if (folder / "run.json").exists() else tuple(sorted(path.parent for path in folder.glob("*/run.json")))
+    is_run = RunFiles(folder).record.exists()
+    inside = () if is_run else tuple(sorted(path.parent for path in folder.glob(f"*/{RECORD}")))
     return inside or (folder,)
 
 
@@ -224,7 +168,7 @@ def read_run(folder: Path | str, *, check_stop: Callable[[], None] = lambda: Non
     grid: Volume | None = None
     members: dict[int, npt.NDArray[np.bool_]] = {}
     notes: list[str] = []
-    for number, paths in _member_files(folder, record.recipe.labels).items():
+    for number, paths in whole_members(RunFiles(folder), record.recipe.labels).items():
         check_stop()
         try:
             volumes = [read_mask(p) for p in paths]
@@ -235,8 +179,9 @@ def read_run(folder: Path | str, *, check_stop: Callable[[], None] = lambda: Non
     if grid is None or not members:
         raise BadCase(" ".join([f"{folder} holds a run without a whole member: run it again.", *notes]))
     if not 0 <= min(record.slices) <= max(record.slices) < grid.shape[record.slice_axis]:
-        raise BadCase(f"{folder}: run.json speaks of slices that its members do not have: choose another run.")
+        raise BadCase(f"{folder}: {RECORD} speaks of slices that its members do not have: choose another run.")
     run = StoredRun(folder, record, grid, members)
+    _check_settings(run)
     check_stop()
     try:
         run = replace(run, expected=_expected(run))
@@ -245,54 +190,22 @@ def read_run(folder: Path | str, *, check_stop: Callable[[], None] = lambda: Non
     return replace(run, notes=tuple(notes))
 
 
+def _check_settings(run: StoredRun) -> None:
+    """Refuse now what would be refused in the middle of an export."""
+    try:
+        assert run.started  # worked out once, from the record
+    except BadRequest as err:
+        raise BadCase(f"{run.folder}: {RECORD} has settings that cannot be: {err}") from err
+
+
 def _expected(run: StoredRun) -> ExpectedMask | None:
-    paths = [run.folder / f"expected{tail}.nii.gz" for tail in channel_tails(run.labels)]
+    paths = [RunFiles(run.folder).map("expected", tail) for tail in channel_tails(run.labels)]
     return read_expected(paths, run.started) if all(p.exists() for p in paths) else None
 
 
-def read_record(folder: Path) -> StoredRecord:
-    """The `run.json` of a folder.
-
-    Raises
-    ------
-    BadCase
-        If there is none, or it cannot be read, or is of another form.
-    """
-    path = Path(folder) / "run.json"
-    try:
-        with path.open("rb") as file:
-            text = file.read(_LARGEST_RECORD)
-        return StoredRecord.model_validate(json.loads(text))
-    except FileNotFoundError as err:
-        raise BadCase(f"{folder} holds no run.json, so no run: choose the folder that a run left.") from err
-    except OSError as err:
-        raise BadCase(f"{path} cannot be read: {err.strerror}: allow reading it, or choose another run.") from err
-    except ValidationError as err:
-        raise BadCase(
-            f"{path} is not the record of a run that this version reads ({describe_validation(err)}): "
-            "choose another run, or a newer version."
-        ) from err
-    except (ValueError, RecursionError) as err:
-        raise BadCase(f"{path} is damaged: choose another run.") from err
-
-
-def count_members(folder: Path, record: StoredRecord) -> int:
+def count_members(folder: Path, record: RunRecord) -> int:
     """How many members of a run have their files, by their names alone."""
-    return len(_member_files(folder, record.recipe.labels))
-
-
-def _member_files(folder: Path, labels: tuple[str, ...]) -> dict[int, list[Path]]:
-    """Files of each member that has one for every channel, by its number from 0, increasing."""
-    tails = channel_tails(labels)
-    found = {}
-    for first in sorted(folder.glob(f"members/member{tails[0]}-[0-9]*.nii.gz")):
-        match = _NUMBERED.search(first.name)
-        if match is None or match[1] == "000":
-            continue
-        paths = [folder / "members" / f"member{tail}-{match[1]}.nii.gz" for tail in tails]
-        if all(p.exists() for p in paths):
-            found[int(match[1]) - 1] = paths
-    return dict(sorted(found.items()))
+    return len(whole_members(RunFiles(folder), record.recipe.labels))
 
 
 def _member(volumes: list[Volume], grid: Volume, path: Path) -> npt.NDArray[np.bool_]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
+from napari_diffseg.runs.layout import RECORD
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -138,7 +140,7 @@ class _Folder:
         if not there:
             return f"{self.folder.name} has not measured it"
         if (steps := _steps_of(there[0])) is None:
-            return f"{self.folder.name} has it without its steps in run.json"
+            return f"{self.folder.name} has it without its steps in {RECORD}"
         if (slices := _slices_of(there[0])) != self.slices[name]:
             return f"{self.folder.name} has it on {_span(slices)}, not on {_span(self.slices[name])}"
         return f"{self.folder.name} has it of {_words(steps)}, not of {_words(self.steps)}"
@@ -166,7 +168,7 @@ def _why_not(one: _Folder, kept: Sequence[_Folder]) -> str | None:
     if not one.folder.cases:
         return "none of its cases could be measured"
     if all(_steps_of(case) is None for case in one.folder.cases):
-        return "no run.json in it states sampler and steps"
+        return f"no {RECORD} in it states sampler and steps"
     if one.steps is None:
         first = next(case for case in one.folder.cases if _steps_of(case) is not None)
         own, usual = _span(_slices_of(first)), _span(one.slices[first.case])

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.evaluation.cases.prediction_files import BidsFiles, PredictionFiles
+from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
 from napari_diffseg.imaging.naming import REFERENCE, case_stem, is_image_name, modality_of, shown_name
+from napari_diffseg.runs.layout import ExportedName, RunFiles, find_bids_runs, parse_exported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-_ENDING = ".nii.gz"
-_EXPORTED = re.compile(
-    r"(?P<prefix>.+_)(?P<what>mask|mean|uncertainty|expected|member)(?P<tail>(?:_[^_]+)?(?:-\d+)?)\.nii\.gz"
-)
-_BIDS = re.compile(r"(?P<entities>sub-[^_]+(?:_ses-[^_]+)?)_(?:label-[^_]*_)?desc-diffseg_dseg\.nii\.gz")
 
 
 def find_predictions(folder: Path) -> dict[str, PredictionFiles]:
@@ -38,35 +32,39 @@ def find_predictions(folder: Path) -> dict[str, PredictionFiles]:
     except OSError as err:
         raise BadCase(f"Folder {shown_name(folder)} cannot be read: {err.strerror}: choose another.") from err
     if _is_case(folder):
-        return {folder.resolve().name: PredictionFiles(folder)}
-    found = {path.name: PredictionFiles(path) for path in inside if path.is_dir() and _is_case(path)}
+        return {folder.resolve().name: PredictionFiles(RunFiles(folder))}
+    found = {path.name: PredictionFiles(RunFiles(path)) for path in inside if path.is_dir() and _is_case(path)}
     found = found or _bids_cases(folder)
     found = found or _flat_cases(folder, [p for p in inside if is_image_name(p.name) and not p.is_dir()])
     if not found:
         raise BadCase(
             f"Folder {shown_name(folder)} holds no predictions (CASE/mask.nii.gz, CASE.nii.gz, "
-            "sub-CASE/anat/*_desc-diffseg_dseg.nii.gz): "
-            "give the folder that napari-diffseg predict wrote with --out, or one of masks."
+            "sub-CASE/anat/*_desc-diffseg_mask.nii.gz): "
+            "give the folder that runs were written to, or one of masks."
         )
     return found
 
 
 def _is_case(folder: Path) -> bool:
-    return (folder / "run.json").is_file() or any(folder.glob(f"mask*{_ENDING}"))
+    files = RunFiles(folder)
+    return files.record.is_file() or bool(files.masks())
 
 
 def _bids_cases(folder: Path) -> dict[str, PredictionFiles]:
     """Subjects, or their sessions, in a data set, or one of them; two of one name keep those that BIDS gave them."""
-    anat = ("", "anat/", "ses-*/anat/", "sub-*/anat/", "sub-*/ses-*/anat/")
-    masks = sorted(path for place in anat for path in folder.glob(f"{place}sub-*{_ENDING}"))
-    named = {
-        found["entities"]: BidsFiles(path.parent, prefix=f"{found['entities']}_")
-        for path in masks
-        if (found := _BIDS.fullmatch(path.name))
-    }
-    told = {entities: str(files.record().get("case") or entities) for entities, files in named.items()}
+    named = {entities: PredictionFiles(run) for entities, run in find_bids_runs(folder).items()}
+    told = {entities: _case_of(files) or entities for entities, files in named.items()}
     names = [*told.values(), *(entities for entities, case in told.items() if case != entities)]
     return {case if names.count(case) == 1 else entities: named[entities] for entities, case in told.items()}
+
+
+def _case_of(files: PredictionFiles) -> str:
+    """The case's name as its record states it; empty where none can be read."""
+    try:
+        record = files.record()
+    except BadCase:
+        return ""
+    return "" if record is None else record.case
 
 
 def _flat_cases(folder: Path, images: Sequence[Path]) -> dict[str, PredictionFiles]:
@@ -74,7 +72,7 @@ def _flat_cases(folder: Path, images: Sequence[Path]) -> dict[str, PredictionFil
     found: dict[str, PredictionFiles] = {}
     first: dict[str, Path] = {}
     for path, files in _flat_masks(folder, images):
-        case_id = case_stem(files.prefix or path.name) or path.name
+        case_id = case_stem(path.name if files.run is None else files.run.prefix) or path.name
         if found.setdefault(case_id, files) != files:
             both = f"{shown_name(first[case_id])} and {shown_name(path)}"
             raise BadCase(f"Case {case_id}: {both} could each be its mask: leave one.")
@@ -85,16 +83,16 @@ def _flat_cases(folder: Path, images: Sequence[Path]) -> dict[str, PredictionFil
 def _flat_masks(folder: Path, images: Sequence[Path]) -> Iterator[tuple[Path, PredictionFiles]]:
     names = {path.name for path in images}
     for path in images:
-        export = _EXPORTED.fullmatch(path.name)
-        if export is not None and export["what"] != "mask":
+        export = parse_exported(path.name)
+        if export is not None and export.what != "mask":
             continue
         if export is not None and _is_whole_name(export, folder, names):
-            yield path, PredictionFiles(folder, prefix=export["prefix"])
+            yield path, PredictionFiles(RunFiles(folder, export.prefix))
         elif modality_of(path.name) in (None, REFERENCE):
-            yield path, PredictionFiles(folder, alone=path)
+            yield path, PredictionFiles(alone=path)
 
 
-def _is_whole_name(export: re.Match[str], folder: Path, names: set[str]) -> bool:
+def _is_whole_name(export: ExportedName, folder: Path, names: set[str]) -> bool:
     """Whether what follows `mask` is a channel, as in case_mask_core, and no number of a case, as in tumour_mask_01."""
-    prefix, tail = export["prefix"], export["tail"]
-    return not tail or f"{prefix}mean{tail}{_ENDING}" in names or (folder / f"{prefix}run.json").is_file()
+    files = RunFiles(folder, export.prefix)
+    return not export.tail or files.map("mean", export.tail).name in names or files.record.is_file()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_diffseg.errors import BadImage, GridMismatch
+from napari_diffseg.errors import BadCase, BadImage, GridMismatch
 from napari_diffseg.evaluation.cases.coverage import Coverage, coverage_of_masks, coverage_of_run
 from napari_diffseg.evaluation.cases.labels import refuse_negative_labels
 from napari_diffseg.imaging.naming import shown_name
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
     from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.runs.record import RunRecord
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
@@ -53,7 +54,7 @@ class Predicted:
     notes : tuple of str
         What a reader of the report should know.
     sampler : str
-        As run.json states it; empty where it does not.
+        As the run's record states it; empty where it does not.
     timesteps : int or None
         Denoising steps of each member, likewise.
     """
@@ -87,7 +88,7 @@ def read_prediction(
     Parameters
     ----------
     files : PredictionFiles
-        Its mask and, where there are, mean, uncertainty and expected mask, members and run.json.
+        Its mask and, where there are, mean, uncertainty and expected mask, members and record.
     case_id : str
         Its name in the report.
     channel : str, optional
@@ -119,10 +120,10 @@ def read_prediction(
     )
     read = [_on_grid(read_mask(p), grid, case_id).data > 0 for p in files.members(path)]
     members = np.stack(read) if read else np.zeros((0, *grid.shape), np.bool_)
-    record = files.record()
+    record, damage = _record_of(files)
     covered = _coverage(files, record, seen=_seen(mask, mean, members), case_id=case_id)
-    stated = record.get("members")
-    unfinished = ("the run was not finished: these are the members it had",) if _is_running(record) else ()
+    is_running = record is not None and record.status == "running"
+    unfinished = ("the run was not finished: these are the members it had",) if is_running else ()
     return Predicted(
         case_id=case_id,
         grid=grid,
@@ -131,17 +132,21 @@ def read_prediction(
         uncertainty=uncertainty,
         expected=expected,
         members=members,
-        member_count=len(members) or (len(stated) if isinstance(stated, list) else 0),
+        member_count=len(members) or (0 if record is None else len(record.members)),
         slice_axis=covered.axis,
         slices=covered.slices,
-        notes=(*covered.notes, *unfinished),
-        sampler=str(record.get("sampler", "")),
-        timesteps=steps if isinstance(steps := record.get("timesteps"), int) and steps > 0 else None,
+        notes=(*damage, *covered.notes, *unfinished),
+        sampler="" if record is None else record.sampler,
+        timesteps=None if record is None else record.timesteps,
     )
 
 
-def _is_running(record: dict[str, Any]) -> bool:
-    return record.get("status") == "running"
+def _record_of(files: PredictionFiles) -> tuple[RunRecord | None, tuple[str, ...]]:
+    """What the run says of itself, and what to note where that cannot be read: voxels are measured all the same."""
+    try:
+        return files.record(), ()
+    except BadCase as err:
+        return None, (f"its slices and settings are not known: {err}",)
 
 
 def _seen(mask: Bool, mean: Float | None, members: Bool) -> Bool:
@@ -150,14 +155,14 @@ def _seen(mask: Bool, mean: Float | None, members: Bool) -> Bool:
     return seen if mean is None else np.asarray(seen | (mean > 0))
 
 
-def _coverage(files: PredictionFiles, record: dict[str, Any], *, seen: Bool, case_id: str) -> Coverage:
+def _coverage(files: PredictionFiles, record: RunRecord | None, *, seen: Bool, case_id: str) -> Coverage:
     if files.is_flat:
         return coverage_of_masks(record, seen.shape, seen=seen, case_id=case_id)
     return coverage_of_run(record, seen.shape)
 
 
-def _read_map(path: Path, grid: Volume, case_id: str) -> Float | None:
-    if not path.exists():
+def _read_map(path: Path | None, grid: Volume, case_id: str) -> Float | None:
+    if path is None or not path.exists():
         return None
     try:
         volume = read_volume(path)

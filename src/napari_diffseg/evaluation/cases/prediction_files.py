@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import glob
-import json
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from napari_diffseg.errors import BadCase
+from napari_diffseg.errors import BadCase, Remedy
+from napari_diffseg.runs.layout import ENDING, BidsRunFiles, RunFiles, bids_word
+from napari_diffseg.runs.record import read_record_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_ENDING = ".nii.gz"
-_LABEL = re.compile("_label-([^_]*)_")
+    from napari_diffseg.runs.record import RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +21,19 @@ class PredictionFiles:
 
     Attributes
     ----------
-    folder : Path
-        Where they lie.
-    prefix : str
-        What all their names begin with, as `export` writes them; nothing in a folder of the case's own.
+    run : RunFiles or None
+        By which names of our own they lie there; None for a mask under any other name.
     alone : Path or None
-        A mask under any name, to which nothing belongs.
+        That mask, to which nothing belongs.
     """
 
-    folder: Path
-    prefix: str = ""
+    run: RunFiles | None = None
     alone: Path | None = None
 
     @property
     def is_flat(self) -> bool:
         """Whether other cases may lie beside it."""
-        return bool(self.prefix) or self.alone is not None
+        return self.run is None or bool(self.run.prefix)
 
     def mask(self, case_id: str, channel: str | None) -> Path:
         """The one to measure; `channel` as it stands in the file's name.
@@ -49,91 +44,51 @@ class PredictionFiles:
             If there is none, or not this one, or there are several and none is named.
         """
         there = self._masks()
-        if channel is not None:
-            for path in there:
-                if self._tail(path) == f"_{channel}":
-                    return path
+        if channel is not None and (named := there.get(f"_{self._word(channel)}")) is not None:
+            return named
         if not there:
-            raise BadCase(f"Case {case_id}: its folder has no mask.nii.gz: finish the run with predict --resume.")
+            raise BadCase(
+                f"Case {case_id}: its folder has no mask{ENDING}: go on with the run, which writes it at its end.",
+                Remedy("resume"),
+            )
         # A run writes a mean beside each of its masks; without one, somebody put it there, such as a correction.
-        written = [path for path in there if self.map("mean", path).exists()]
-        candidates = [path for path in there if not self._tail(path)] or written or there
+        written = [path for path in there.values() if (mean := self.map("mean", path)) is not None and mean.exists()]
+        candidates = [there[""]] if "" in there else written or list(there.values())
         if channel is None and len(candidates) == 1:
             return candidates[0]
-        names = ", ".join(self._tail(path).removeprefix("_") for path in there if self._tail(path))
+        names = ", ".join(tail.removeprefix("_") for tail in there if tail)
+        remedy = Remedy("channel")
         if channel is None:
-            raise BadCase(f"Case {case_id}: its masks are of {names}: name the one to evaluate with --channel.")
+            raise BadCase(f"Case {case_id}: its masks are of {names}: name the channel to evaluate.", remedy)
         if not names:
-            raise BadCase(f"Case {case_id}: it has one mask and no channel {channel}: leave out --channel.")
-        raise BadCase(f"Case {case_id}: it has no channel {channel}, but {names}: correct --channel, or leave it out.")
+            raise BadCase(f"Case {case_id}: it has one mask and no channel {channel}: name no channel.", remedy)
+        raise BadCase(f"Case {case_id}: it has no channel {channel}, but {names}: name one of them, or none.", remedy)
 
-    def map(self, what: str, mask: Path) -> Path:
+    def map(self, what: str, mask: Path) -> Path | None:
         """Where the mean, uncertainty or expected mask is that belongs to a mask, if there is one."""
-        return self.folder / f"{self.prefix}{what}{self._tail(mask)}{_ENDING}"
+        return None if self.run is None else self.run.map_beside(what, mask)
 
     def members(self, mask: Path) -> list[Path]:
         """Members by number: of member-001 and member-1000 the first is first."""
-        if self.alone is not None:
-            return []
-        place = self.folder if self.prefix else self.folder / "members"
-        paths = place.glob(f"{glob.escape(f'{self.prefix}member{self._tail(mask)}')}-*{_ENDING}")
-        numbered = [(path.name.removesuffix(_ENDING).rpartition("-")[2], path) for path in paths]
-        return [p for _, p in sorted((int(number), p) for number, p in numbered if number.isdecimal())]
+        return [] if self.run is None else list(self.run.members_beside(mask).values())
 
-    def record(self) -> dict[str, Any]:
-        """What run.json says; empty where there is none that can be read."""
-        return {} if self.alone is not None else _read_record(self.folder / f"{self.prefix}run.json")
+    def record(self) -> RunRecord | None:
+        """What the run says of itself; None for a mask of any other origin.
 
-    def _masks(self) -> list[Path]:
-        if self.alone is not None:
-            return [self.alone]
-        return sorted(self.folder.glob(f"{glob.escape(self.prefix)}mask*{_ENDING}"))
+        Raises
+        ------
+        BadCase
+            If there is a record that cannot be read.
+        """
+        if self.run is None or not self.run.record.exists():
+            return None
+        return read_record_file(self.run.record)
 
-    def _tail(self, mask: Path) -> str:
-        """What names the channel in the names of a mask and of all that belongs to it."""
-        return "" if self.alone is not None else mask.name.removeprefix(f"{self.prefix}mask").removesuffix(_ENDING)
+    def _masks(self) -> dict[str, Path]:
+        if self.run is not None:
+            return self.run.masks()
+        return {} if self.alone is None else {"": self.alone}
 
-
-@dataclass(frozen=True, slots=True)
-class BidsFiles(PredictionFiles):
-    """A case that `export` wrote as a BIDS derivative: an `anat` folder, and names that begin with its entities."""
-
-    def mask(self, case_id: str, channel: str | None) -> Path:
-        """The one to measure; of `channel`, the letters and digits stand in the file's name."""
-        told = None if channel is None else "".join(c for c in channel if c.isascii() and c.isalnum())
-        return PredictionFiles.mask(self, case_id, told)
-
-    def map(self, what: str, mask: Path) -> Path:
-        """Where the mean, uncertainty or expected mask is that belongs to a mask, if there is one."""
-        desc = "diffsegExpected" if what == "expected" else "diffseg"
-        suffix = "uncertainty" if what == "uncertainty" else "probseg"
-        return mask.with_name(f"{self._begin(mask)}{desc}_{suffix}{_ENDING}")
-
-    def members(self, mask: Path) -> list[Path]:
-        """Members by number."""
-        name = re.compile(rf"{re.escape(self._begin(mask))}diffseg(\d+)_dseg{re.escape(_ENDING)}")
-        numbered = [(int(found[1]), path) for path in self.folder.iterdir() if (found := name.fullmatch(path.name))]
-        return [path for _, path in sorted(numbered)]
-
-    def record(self) -> dict[str, Any]:
-        """What run.json says; empty where there is none that can be read."""
-        return _read_record(self.folder / f"{self.prefix}desc-diffseg_run.json")
-
-    def _masks(self) -> list[Path]:
-        name = re.compile(rf"{re.escape(self.prefix)}(?:label-[^_]*_)?desc-diffseg_dseg{re.escape(_ENDING)}")
-        return sorted(path for path in self.folder.iterdir() if name.fullmatch(path.name))
-
-    def _tail(self, mask: Path) -> str:
-        found = _LABEL.search(mask.name)
-        return "" if found is None else f"_{found[1]}"
-
-    def _begin(self, mask: Path) -> str:
-        return mask.name.removesuffix(f"diffseg_dseg{_ENDING}")
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+    def _word(self, channel: str) -> str:
+        """A channel as it stands in file names; BIDS has no room for more than letters and digits."""
+        return bids_word(channel) if isinstance(self.run, BidsRunFiles) else channel

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_diffseg.runs.layout import RunFiles
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 
 def looks_like_run(folder: Path) -> bool:
     """Whether a folder has a run's record and members; opens no file."""
-    return (folder / "run.json").is_file() and (folder / "members").is_dir()
+    files = RunFiles(folder)
+    return files.record.is_file() and files.member_folder.is_dir()
 
 
 def run_layers(folder: Path) -> list[LayerData]:

@@ -122,7 +122,7 @@ def _reopened(run: StoredRun, origin: RunOrigin, found: Mapping[str, LayerData],
 def _request(run: StoredRun) -> SegmentRequest:
     """The settings of the run; of one that a newer version made, what can be told from its files."""
     try:
-        return make_request(run.record.request)
+        return make_request({**run.record.request})
     except DiffsegError:
         first = min(run.members)
         return SegmentRequest(members=max(run.members) + 1 - first, first_member=first)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.runs.layout import RECORD
 from napari_diffseg.runs.result_names import MAPS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from napari_diffseg.runs.stored_run import StoredRecord
+    from napari_diffseg.runs.record import RunRecord
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ KEEP_CHOICES: Final = (10, 50, 200, 0)
 
 _OURS = re.compile(r"\d{8}-\d{6}-\d{6}_")
 _SETTING = "keep.json"
-_FILES = ("members/member*.nii.gz", *(f"{stem}*.nii.gz" for stem in MAPS), ".origin.json", "run.json")
+_FILES = ("members/member*.nii.gz", *(f"{stem}*.nii.gz" for stem in MAPS), ".origin.json", RECORD)
 _YOUNG_S = 24 * 3600.0
 
 
@@ -147,7 +148,8 @@ class RunStore:
 
 
 def _kept(folder: Path) -> KeptRun | None:
-    from napari_diffseg.runs.stored_run import count_members, read_record
+    from napari_diffseg.runs.record import read_record
+    from napari_diffseg.runs.stored_run import count_members
 
     try:
         record = read_record(folder)
@@ -157,7 +159,7 @@ def _kept(folder: Path) -> KeptRun | None:
     return KeptRun(folder, record.case, _began(record), count_members(folder, record), record.status == "complete")
 
 
-def _began(record: StoredRecord) -> datetime | None:
+def _began(record: RunRecord) -> datetime | None:
     try:
         when = datetime.fromisoformat(record.began)
     except ValueError:

@@ -26,7 +26,7 @@ from napari_diffseg.errors import BadRequest
 from napari_diffseg.extras import has_extra
 from napari_diffseg.plugin.widgets.controls import breakable
 from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
-from napari_diffseg.runs.export_names import DEFAULT_PATTERN, Names, Style
+from napari_diffseg.runs.layout import DEFAULT_PATTERN, Names, Style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

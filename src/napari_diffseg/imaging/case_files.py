@@ -19,6 +19,7 @@ from napari_diffseg.imaging.listing import folders_in, images_in, is_image_entry
 from napari_diffseg.imaging.naming import (
     MODALITIES,
     REFERENCE,
+    RUN_RECORD,
     case_id_of,
     file_stem,
     folder_case_name,
@@ -399,7 +400,7 @@ def _has_images(folder: Path) -> bool:
 
 def _is_run(folder: Path) -> bool:
     """Whether a folder holds results."""
-    return (folder / "run.json").is_file()
+    return (folder / RUN_RECORD).is_file()
 
 
 def _listed(stems: Sequence[str]) -> str:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 MODALITIES: Final = ("t1", "t1ce", "t2", "flair")
 """The canonical modalities, in the order in which the original authors stack them."""
 
+RUN_RECORD: Final = "run.json"
+"""The record of a run: a folder that holds one holds results, and no images of a case."""
 REFERENCE: Final = "seg"
 """What `modality_of` calls a mask drawn by people."""
 

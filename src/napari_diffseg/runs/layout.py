@@ -15,12 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadRequest
+from napari_diffseg.imaging.naming import RUN_RECORD
 from napari_diffseg.runs.result_names import MAPS, channel_tails
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-RECORD: Final = "run.json"
+RECORD: Final = RUN_RECORD
 """The record of a run in its folder; in an export by a pattern the case's name stands before it."""
 MEMBERS: Final = "members"
 """The folder of the members in that of a run."""

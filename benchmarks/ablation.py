@@ -15,7 +15,6 @@ import argparse
 import json
 import shutil
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,7 +63,7 @@ def main() -> None:
         config = varied(change, seed=seed, steps=options.steps)
         began = time.monotonic()
         figures = _trained(config, options, name=f"{name}-{seed}")
-        row = {"variant": name, "seed": seed, **{k: round(v, 4) for k, v in asdict(figures).items()}}
+        row = {"variant": name, "seed": seed, **{k: round(v, 4) for k, v in figures.columns().items()}}
         print(row, f"{time.monotonic() - began:.0f} s", flush=True)
         rows[name, seed] = row
         done = [rows[name, seed] for name, seed, _ in trials if (name, seed) in rows]

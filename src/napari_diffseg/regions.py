@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from napari_diffseg.errors import BadRequest
+from napari_diffseg.errors import BadRequest, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -79,24 +79,35 @@ _LAST_YEARS = {2016: "brats2016", 2022: "brats2021", 2023: "brats2023", 2099: "b
 _FIRST_YEAR = 2012
 
 
-def regions_named(convention: str) -> tuple[Region, ...]:
+def convention_named(word: str) -> str:
+    """Which of `CONVENTIONS` a word means: its own name, or `brats` with any year since 2012.
+
+    Raises
+    ------
+    BadRequest
+        If it means none; the text names all.
+    """
+    name = word.strip().lower()
+    year = name.removeprefix("brats")
+    if name != year and year.isdecimal() and int(year) >= _FIRST_YEAR:
+        name = next((known for last, known in _LAST_YEARS.items() if int(year) <= last), name)
+    if name not in CONVENTIONS:
+        raise BadRequest(
+            f"There are no regions called {word}: choose brats with a year from {_FIRST_YEAR} on, such as "
+            f"{', '.join(CONVENTIONS)}, or define your own by labels and label_values of the recipe."
+        )
+    return name
+
+
+def regions_named(word: str) -> tuple[Region, ...]:
     """The regions of a data set, such as `brats2021` (of any year since 2012) or `decathlon`.
 
     Raises
     ------
     BadRequest
-        If there is no such convention; the text names all.
+        As `convention_named`.
     """
-    word = convention.strip().lower()
-    year = word.removeprefix("brats")
-    if word != year and year.isdecimal() and int(year) >= _FIRST_YEAR:
-        word = next((name for last, name in _LAST_YEARS.items() if int(year) <= last), word)
-    if word not in CONVENTIONS:
-        raise BadRequest(
-            f"There are no regions called {convention}: choose brats with a year from {_FIRST_YEAR} on, such as "
-            f"{', '.join(CONVENTIONS)}, or define your own."
-        )
-    return CONVENTIONS[word]
+    return CONVENTIONS[convention_named(word)]
 
 
 def brats_convention(values: Collection[int]) -> str | None:
@@ -121,7 +132,9 @@ def brats_convention(values: Collection[int]) -> str | None:
     if {3, 4} <= set(values):
         raise BadRequest(
             f"The label maps hold {occurring}, and 3 and 4 together mean different things: up to 2016 enhancing tumour "
-            "is 4, from 2024 on it is 3 and 4 is the resection cavity. Say which year: brats2016 or brats2024."
+            "is 4, from 2024 on it is 3 and 4 is the resection cavity. Say which year: brats2016 or brats2024.",
+            Remedy("regions", "brats2016"),
+            Remedy("regions", "brats2024"),
         )
     return "brats2021" if 4 in values else "brats2023" if 3 in values else None
 

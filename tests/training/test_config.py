@@ -58,7 +58,7 @@ def test_a_file_replaces_the_values_of_the_preset_that_it_names(tmp_path):
     [
         ("[optimiser]\nstep = 3\n", "optimiser.step:"),
         ("[optimiser]\nbatch_size = 10\naccumulate = 4\n", "must be a multiple of accumulate 4"),
-        ('[recipe]\nlabels = ["a", "b"]\n', "a training learns one mask"),
+        ('[recipe]\nlabels = ["a", "b"]\n', "nothing says what a is"),
         ("[validation]\ntimesteps = 2000\n", "exceed the 1000 of training"),
         ('[data]\nslices = "5"\n', "not a range A:B"),
         ('preset = "best"\n', "choose default, paper, tiny"),

@@ -17,9 +17,9 @@ def pool():
     images = np.zeros((6, 4, 32, 32), np.float16)
     images[:, :, 4:28, 6:26] = 0.4
     images[:5, :, 10:16, 8:14] = 0.9
-    masks = np.zeros((11, 32, 32), np.uint8)
-    masks[:10:2, 10:16, 8:14] = 1
-    masks[1:10:2, 11:15, 9:13] = 1
+    masks = np.zeros((11, 1, 32, 32), np.uint8)
+    masks[:10:2, :, 10:16, 8:14] = 1
+    masks[1:10:2, :, 11:15, 9:13] = 1
     return Pool(images, masks, np.array([0, 2, 4, 6, 8, 10, 11]))
 
 

@@ -35,6 +35,7 @@ def batch(*, t, low=0.0, seed=0):
         "mask": low + (1 - low) * square,
         "timestep": torch.tensor(t),
         "noise": torch.randn(n, 1, 8, 8, generator=g),
+        "known": torch.ones(n, 1),
     }
 
 
@@ -86,6 +87,7 @@ def test_the_golden_networks_answer_has_the_loss_that_its_numbers_give():
     mask = torch.zeros_like(x_t)
     noise = torch.from_numpy(GOLDEN["x_t"] / np.sqrt(1 - kept)).float()  # so that diffusing nothing gives x_t
     shown = {"image": torch.from_numpy(GOLDEN["image"]), "mask": mask, "timestep": t, "noise": noise}
+    shown["known"] = torch.ones(len(t), 1)
     loss = TrainingLoss(PAPER.recipe, LINEAR, PAPER.loss)(lambda x, told: out, shown)
     epsilon, v = GOLDEN["model_out"][:, :1].astype(np.float64), GOLDEN["model_out"][:, 1:].astype(np.float64)
     expected = ((epsilon - noise.numpy()) ** 2).mean() + numpy_bound(shown, epsilon, v, GOLDEN["linear_betas"]).mean()
@@ -110,7 +112,7 @@ def test_the_bound_of_the_true_posterior_is_zero():
     x_t = diffuse(shown["mask"], shown["timestep"], LINEAR, noise=shown["noise"])
     smallest = torch.full_like(x_t, -1.0)
     bound = variational_bound(shown["mask"], smallest, x_t, shown["mask"], shown["timestep"], LINEAR)
-    torch.testing.assert_close(bound, torch.zeros(3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(bound, torch.zeros(3, 1), atol=1e-6, rtol=0)
 
 
 def test_the_bins_of_all_256_values_share_the_whole_mass():
@@ -171,3 +173,16 @@ def test_dice_loss_is_zero_for_the_answer_and_near_one_for_its_opposite():
     target = (torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0)) > 0.5).float()
     assert soft_dice_loss(target, target).item() == pytest.approx(0.0, abs=1e-6)
     assert soft_dice_loss(1 - target, target).item() == pytest.approx(1.0, abs=1e-2)
+
+
+@pytest.mark.parametrize(("order", "first"), [("images_first", 0), ("mask_first", 1)])
+def test_the_network_sees_its_channels_in_the_recipes_order(order, first):
+    seen, shown = [], batch(t=[25], low=-1.0)
+
+    def network(x, t):
+        seen.append(x)
+        return torch.zeros(1, 1, 8, 8)
+
+    recipe = DEFAULT.recipe.model_copy(update={"channel_order": order})
+    TrainingLoss(recipe, make_schedule("cosine", 50), DEFAULT.loss)(network, shown)
+    torch.testing.assert_close(seen[0][:, first : first + 4], shown["image"])

@@ -6,8 +6,7 @@ from napari_diffseg.errors import BadCase
 from napari_diffseg.recipe import Recipe
 from napari_diffseg.training.config import DataSettings
 from napari_diffseg.training.folders import FolderSource, find_cases
-from napari_diffseg.training.reading import read_slices
-from napari_diffseg.training.split import Split
+from napari_diffseg.training.reading import Job, read_slices
 
 
 @pytest.fixture
@@ -20,8 +19,9 @@ def refusal(tmp_path, write_labelled):
         source = FolderSource(
             find_cases(tmp_path), Recipe(modalities=("t1", "flair"), size=(16, 16)), DataSettings(), seed=0
         )
+        jobs = [Job(name, name in train) for name in (*train, *held_out)]
         with pytest.raises(BadCase) as error:
-            list(read_slices(source, Split(train, held_out), workers=workers, told=lambda done, total: None))
+            list(read_slices(source, jobs, workers=workers, told=lambda done: None, total=len(jobs)))
         return str(error.value).splitlines()
 
     return read

@@ -217,7 +217,7 @@ def test_resuming_with_more_steps_is_another_training_that_starts_from_these_wei
     assert train(out, "--stop-after", 1) == 0
     assert train(out, "--resume", "--steps", 60) == 2
     assert "(optimiser.steps 60, before 6)" in (line := refusal(capsys))
-    assert f"another folder, with --start-from {out / 'last.safetensors'}" in line
+    assert f"(--start-from {out / 'last.safetensors'})" in line
 
 
 def test_resuming_on_other_cases_is_refused(train, cases, write_labelled, tmp_path, capsys):

@@ -11,7 +11,7 @@ from napari_diffseg.imaging.case import Case
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.training.config import ValidationSettings
 from napari_diffseg.training.source import LabelledCase
-from napari_diffseg.training.validate import _measured, _slices, summary, validate_case
+from napari_diffseg.training.validate import CaseFigures, _slices, measured, summary, validate_case
 
 
 def labelled(*, lesion=slice(6, 9), slices=20):
@@ -20,21 +20,21 @@ def labelled(*, lesion=slice(6, 9), slices=20):
         data = np.zeros((14, 12, slices), np.float32)
         data[2:12, 2:10] = 5
         volumes[name] = Volume(data, np.diag([-1.0, -1.0, 1.0, 1.0]), None, None, ())
-    readers = np.zeros((2, 14, 12, slices), np.bool_)
-    readers[:, 4:8, 4:8, lesion] = True
+    readers = np.zeros((2, 1, 14, 12, slices), np.bool_)
+    readers[:, :, 4:8, 4:8, lesion] = True
     return LabelledCase(Case("c", volumes, None), readers)
 
 
 def test_members_that_are_the_readers_are_perfect():
-    case = labelled()
-    figures = summary([_measured(case.readers, case.readers, np.ones(case.readers.shape[1:], np.bool_))])
+    readers = labelled().readers[:, 0]
+    figures = summary([CaseFigures((measured(readers, readers, np.ones(readers.shape[1:], np.bool_)),))])
     assert (figures.dice, figures.ece, figures.ged_squared) == (1.0, 0.0, 0.0)
 
 
 def test_members_that_see_nothing_have_the_figures_of_their_error():
     case = labelled()
-    brain = case.case.grid_volume.data > 0
-    figures = summary([_measured(np.zeros_like(case.readers), case.readers, brain)])
+    brain, readers = case.case.grid_volume.data > 0, case.readers[:, 0]
+    figures = summary([CaseFigures((measured(np.zeros_like(readers), readers, brain),))])
     assert figures.dice == 0
     assert figures.ece == pytest.approx(case.readers[0].sum() / brain.sum())
     assert figures.ged_squared == 2
@@ -64,4 +64,4 @@ def test_a_case_is_segmented_the_same_way_each_time(tmp_path):
     settings = ValidationSettings(members=2, slices=3)
     one, other = (validate_case(labelled(), checkpoint, settings, device="cpu") for _ in range(2))
     assert one == other
-    assert sum(one.curve.count) == 3 * 10 * 8  # the brain's voxels on three slices
+    assert sum(one.regions[0].curve.count) == 3 * 10 * 8  # the brain's voxels on three slices

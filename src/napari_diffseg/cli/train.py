@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_diffseg.errors import BadRequest
+from napari_diffseg.errors import BadRequest, DiffsegError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_diffseg.errors import Remedy
     from napari_diffseg.training.config import TrainingConfig
     from napari_diffseg.training.run import Outcome
     from napari_diffseg.training.source import CaseSource
+
+_OPTIONS = {
+    *("regions", "resume", "start_from", "recipe.modalities", "data.channels", "data.slices", "data.held_out"),
+    *("optimiser.steps", "optimiser.batch_size", "optimiser.learning_rate"),
+}
+"""Settings that are options of this verb; the others are set in a file."""
+
+_OF_DATA = {name: f"data.{name}" for name in ("channels", "resample", "reader_pattern")}
+"""Settings that the readers of files know by a shorter name."""
 
 PHANTOMS = "phantoms"
 """The word for --data that means synthetic brains."""
@@ -31,6 +44,7 @@ def train(
     learning_rate: float | None = None,
     seed: int | None = None,
     modalities: str | None = None,
+    regions: str | None = None,
     channels: str | None = None,
     slices: str | None = None,
     held_out: float | None = None,
@@ -67,6 +81,9 @@ def train(
         Of the weights, all draws, the split, and the first phantom.
     modalities
         What the network sees, in order, such as t1,flair.
+    regions
+        Several nested masks at once: brats (of the year that the masks' labels tell), brats2021 or another year,
+        decathlon. Others are defined in the settings.
     channels
         What the channels of 4-D files are, in order.
     slices
@@ -92,21 +109,41 @@ def train(
     recipe = {"modalities": _names(modalities)}
     optimiser = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     cases = {"channels": _names(channels), "slices": slices, "held_out": held_out, "phantoms": phantoms}
-    asked = {"seed": seed, "start_from": start_from, "recipe": recipe, "optimiser": optimiser, "data": cases}
-    settings = _settings(out, preset, config, _given(asked), resume=resume)
-    outcome = run_training(
-        out,
-        settings,
-        _source(data, settings),
-        device=device,
-        workers=workers,
-        resume=resume,
-        stop_after=stop_after,
-        tell=_say,
-    )
+    asked: dict[str, Any] = {"regions": regions, "seed": seed, "start_from": start_from}
+    asked |= {"recipe": recipe, "optimiser": optimiser, "data": cases}
+    with _options_named():
+        settings, source = _source(data, _settings(out, preset, config, _given(asked), resume=resume))
+        outcome = run_training(
+            out,
+            settings,
+            source,
+            device=device,
+            workers=workers,
+            resume=resume,
+            stop_after=stop_after,
+            tell=_say,
+        )
     if os.environ.get("RANK", "0") == "0":  # of the processes of a launcher, one speaks
         _report(outcome, out, settings.optimiser.steps)
     return 0 if outcome.stopped_by is None else 128 + outcome.stopped_by
+
+
+@contextmanager
+def _options_named() -> Iterator[None]:
+    """What goes wrong within says what helps in the words of this verb: an option, or a line of a settings file."""
+    try:
+        yield
+    except DiffsegError as err:
+        named = list(dict.fromkeys(map(_option, err.remedies)))
+        raise type(err)(f"{err} ({' or '.join(named)})" if named else str(err)) from err
+
+
+def _option(remedy: Remedy) -> str:
+    setting = _OF_DATA.get(remedy.setting, remedy.setting)
+    section, _, name = setting.rpartition(".")
+    if setting in _OPTIONS:
+        return f"--{name.replace('_', '-')} {remedy.value}".strip()
+    return f"[{section}] {name}{' = ' * bool(remedy.value)}{remedy.value} in a --config file"
 
 
 def _check_used(data: str, of_folders: dict[str, Any], of_phantoms: dict[str, Any]) -> None:
@@ -131,6 +168,7 @@ def _settings(
     out: Path, preset: str | None, config: Path | None, asked: dict[str, Any], *, resume: bool
 ) -> TrainingConfig:
     """The preset's (or, resuming, the run's), then the file's, then the options'."""
+    from napari_diffseg.training.config import ANY_BRATS
     from napari_diffseg.training.config_file import changed, read_config, read_values
     from napari_diffseg.training.presets import preset as named
 
@@ -139,18 +177,30 @@ def _settings(
     stored = out / "config.toml"
     base = read_config(stored) if resume and stored.exists() and name is None else named(str(name or "default"))
     merged = changed(base, values | {"preset": base.preset}, where=config.name if config is not None else "Settings")
+    if asked.get("regions") == ANY_BRATS and resume and stored.exists():
+        asked = asked | {"regions": read_config(stored).regions}  # their year was told when it began
     return changed(merged, asked, where="Options")
 
 
-def _source(data: str, settings: TrainingConfig) -> CaseSource:
+def _source(data: str, settings: TrainingConfig) -> tuple[TrainingConfig, CaseSource]:
+    """The cases, and the settings with what only the cases tell."""
+    from napari_diffseg.training.checks import settled
     from napari_diffseg.training.draw import PhantomSource
     from napari_diffseg.training.folders import FolderSource, find_cases
 
     if data == PHANTOMS:
-        counts = settings.data
-        return PhantomSource(settings.recipe, counts.phantoms, counts.held_out_phantoms, settings.seed)
-    cases = find_cases(Path(data), modalities=settings.recipe.modalities, channels=settings.data.channels)
-    return FolderSource(cases, settings.recipe, settings.data, settings.seed)
+        counts, seed = settings.data, settings.seed
+
+        def source_of(config: TrainingConfig) -> CaseSource:
+            return PhantomSource(config.recipe, counts.phantoms, counts.held_out_phantoms, seed)
+    else:
+        cases = find_cases(Path(data), modalities=settings.recipe.modalities, channels=settings.data.channels)
+
+        def source_of(config: TrainingConfig) -> CaseSource:
+            return FolderSource(cases, config.recipe, config.data, config.seed)
+
+    settings = settled(settings, source_of(settings), say=_say)
+    return settings, source_of(settings)
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -113,8 +113,10 @@ def _card(told: Provenance, step: int, figures: Figures | None) -> dict[str, str
     if figures is not None:
         v = config.validation
         where = "whole volumes" if v.slices is None else f"{v.slices} slices about each lesion"
+        of_each = ", ".join(f"{name} {of.dice:.3f}" for name, of in figures.regions.items())
         card["figures"] = (
-            f"Dice {figures.dice:.3f}, ECE {figures.ece:.4f}, GED^2 {figures.ged_squared:.3f} "
+            f"Dice {figures.dice:.3f}{f' ({of_each})' if of_each else ''}, ECE {figures.ece:.4f}, "
+            f"GED^2 {figures.ged_squared:.3f} "
             f"({min(v.cases, len(told.split.held_out))} held-out cases, {v.members} members, "
             f"{v.timesteps or config.recipe.timesteps} steps, {where})"
         )

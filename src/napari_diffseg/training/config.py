@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from napari_diffseg.events import parse_slices
 from napari_diffseg.networks.config import UNetConfig
-from napari_diffseg.recipe import Modality, Recipe
+from napari_diffseg.recipe import LabelName, Modality, Recipe
+from napari_diffseg.regions import CONVENTIONS, convention_named
 
 _FORMERLY = {"uniform": 1.0, "noisy": 0.2}
 """Values of `timesteps`, and of `noisiest`, which took its place."""
+
+ANY_BRATS: Final = "brats"
+"""The regions of BraTS, of a year that the labels of the data set tell."""
+
+_UNTIL_TOLD: Final = "brats2023"
+
+
+def _convention(word: str | None) -> str | None:
+    return word if word is None or word == ANY_BRATS else convention_named(word)
 
 
 def _checked_slices(text: str | None) -> str | None:
@@ -66,6 +76,18 @@ class DataSettings(_Section):
     lesion_labels: tuple[int, ...] | None = Field(
         None, min_length=1, description="Labels that count as lesion; none: all above 0; of folders."
     )
+    largest_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Largest share of the brain that a mask may fill; more is asked about; of folders.",
+    )
+    region_files: dict[LabelName, str] | None = Field(
+        None,
+        max_length=16,
+        description="Of regions that have files of their own: the names of their readers' masks by region, {case} the "
+        "case's name; a case without any is learned from without that region; of folders.",
+    )
     resample: Modality | None = Field(None, description="Modality whose grid the others are brought to; of folders.")
 
 
@@ -75,6 +97,11 @@ class LossSettings(_Section):
     dice_weight: float = Field(0.1, ge=0, le=10, description="Weight of soft Dice on the predicted mask.")
     variational_weight: float = Field(
         1.0, ge=0, le=1000, description="Weight of the variational bound that trains a learned variance."
+    )
+    region_weights: tuple[Annotated[float, Field(ge=0, le=1000)], ...] | None = Field(
+        None,
+        max_length=16,
+        description="Weight of each region's loss, in the order of recipe.labels; none: equal.",
     )
     noisiest: float = Field(
         0.2, gt=0, le=1, description="The part of the timesteps, from the noisiest on, of every second one; 1: evenly."
@@ -126,6 +153,11 @@ class TrainingConfig(_Section):
     """All settings of one training; equal settings and data give equal weights on one kind of device."""
 
     preset: str = Field("default", max_length=32, description="The preset that it started from.")
+    regions: Annotated[str | None, Field(max_length=64), AfterValidator(_convention)] = Field(
+        None,
+        description="Regions to learn at once, which the recipe's labels and label_values follow: "
+        f"{', '.join(CONVENTIONS)}; {ANY_BRATS}: of the year that the data tell. None: the recipe's own.",
+    )
     seed: int = Field(1000, ge=0, lt=2**31, description="Of weights, draws and split; the first phantom's.")
     start_from: str | None = Field(
         None, max_length=4096, description="Checkpoint whose weights the training begins with; none: drawn ones."
@@ -142,10 +174,27 @@ class TrainingConfig(_Section):
     augmentation: AugmentationSettings = AugmentationSettings()
     validation: ValidationSettings = ValidationSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_labels(cls, values: Any) -> Any:
+        """The recipe's labels, where other settings say what they are."""
+        if not isinstance(values, dict) or not isinstance(values.get("recipe"), (dict, Recipe)):
+            return values
+        given = values["recipe"]
+        recipe = given.model_dump() if isinstance(given, Recipe) else given
+        word, data = values.get("regions"), values.get("data")
+        if isinstance(word, str):
+            regions = CONVENTIONS[_UNTIL_TOLD if word == ANY_BRATS else convention_named(word)]
+            labels = {"labels": [r.name for r in regions], "label_values": [r.values for r in regions]}
+            return values | {"recipe": recipe | labels}
+        lesion = data.lesion_labels if isinstance(data, DataSettings) else (data or {}).get("lesion_labels")
+        if lesion and len(recipe.get("labels", ("lesion",))) == 1:
+            return values | {"recipe": recipe | {"label_values": [lesion]}}
+        return values
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if len(self.recipe.labels) != 1:
-            raise ValueError(f"recipe.labels {self.recipe.labels} must be one: a training learns one mask")
+        self._check_regions()
         if self.optimiser.batch_size % self.optimiser.accumulate:
             raise ValueError(
                 f"batch_size {self.optimiser.batch_size} must be a multiple of accumulate {self.optimiser.accumulate}"
@@ -155,3 +204,18 @@ class TrainingConfig(_Section):
                 f"validation.timesteps {self.validation.timesteps} exceed the {self.recipe.train_timesteps} of training"
             )
         return self
+
+    def _check_regions(self) -> None:
+        labels, files, weights = self.recipe.labels, self.data.region_files or {}, self.loss.region_weights
+        if strange := sorted(set(files) - set(labels)):
+            raise ValueError(f"data.region_files name {strange[0]}, which is none of recipe.labels {labels}")
+        undefined = [r.name for r in self.recipe.regions if not r.values and r.name not in files]
+        if len(labels) > 1 and undefined:
+            raise ValueError(
+                f"recipe.labels name {len(labels)} regions, but nothing says what {undefined[0]} is: give "
+                "recipe.label_values, the labels of the masks that each is made of, or regions = 'brats'"
+            )
+        if len(labels) > 1 and self.data.lesion_labels is not None:
+            raise ValueError("data.lesion_labels is for one region: of several recipe.label_values say it")
+        if weights is not None and (len(weights) != len(labels) or not any(weights)):
+            raise ValueError(f"loss.region_weights are {weights}: give one for each of {labels}, one at least above 0")

@@ -34,7 +34,7 @@ def read_values(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as err:
         raise BadRequest(f"{shown_name(path)} cannot be read: {err.strerror}: name a TOML file of settings.") from err
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise BadRequest(f"{shown_name(path)} is no TOML: {err}: correct it.") from err
 
 
@@ -68,7 +68,7 @@ def changed(base: TrainingConfig, values: Mapping[str, Any], *, where: str) -> T
         If a value is unknown, out of bounds, or contradicts another; each is named.
     """
     try:
-        return TrainingConfig.model_validate(_merged(base.model_dump(), values))
+        return TrainingConfig.model_validate(_titled(_merged(base.model_dump(), values), values))
     except ValidationError as err:
         raise BadRequest(f"{where}: {describe_validation(err)}.") from err
 
@@ -90,7 +90,18 @@ def write_config(path: Path, config: TrainingConfig) -> None:
 def first_difference(old: TrainingConfig, new: TrainingConfig) -> str | None:
     """The first setting that differs, in words such as "optimiser.steps 40, before 20"; None where all agree."""
     before, after = _flat(old.model_dump()), _flat(new.model_dump())
-    return next((f"{name} {after[name]}, before {before[name]}" for name in after if after[name] != before[name]), None)
+    for name in (*after, *before):
+        if after.get(name) != before.get(name):
+            return f"{name} {after.get(name)}, before {before.get(name)}"
+    return None
+
+
+def _titled(merged: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """With the regions for a title, where nobody gave one: that of a preset is about one mask."""
+    title = values.get("recipe", {}).get("title") if isinstance(values.get("recipe"), dict) else None
+    if not values.get("regions") or values["regions"] == _NONE or title is not None:
+        return merged
+    return _merged(merged, {"recipe": {"title": f"Regions of a tumour ({values['regions']})"}})
 
 
 def _merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.errors import BadRequest
 from napari_diffseg.imaging.case import Case
 from napari_diffseg.imaging.volume import Volume
+from napari_diffseg.regions import split_label_map
 from napari_diffseg.synthesis.phantom import Phantom, PhantomSettings, make_phantom
-from napari_diffseg.training.source import LabelledCase, Slices, encode_slices
+from napari_diffseg.training.source import LabelledCase, Marked, Slices, encode_slices
 from napari_diffseg.training.split import Split
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ _KINDS: tuple[PhantomKind, ...] = ("glioma", "glioma", "glioma", "lowgrade")
 _CONTRASTS = (0.15, 0.3, 0.5, 0.8)
 _SLICES = 10
 _EMPTY_SHARE = 0.2
+LABELS: Final = frozenset({1, 2, 4})
+"""Of a phantom's label maps: those of BraTS 2021."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +60,38 @@ class PhantomSource:
         """What the cases are, for the model card."""
         return f"{len(split.train)} synthetic brains (seeds from {self.seed} on), no patient data"
 
+    def check(self, case_id: str) -> None:
+        """Refuse labels that phantoms do not have.
+
+        Raises
+        ------
+        BadRequest
+            If there are such in the recipe.
+        """
+        if strange := sorted({v for r in self.recipe.regions for v in r.values} - LABELS):
+            raise BadRequest(
+                f"The recipe's labels are made of label {strange[0]}, but phantoms have the labels 1, 2 and 4: "
+                "choose the regions brats2021, or others that are made of these."
+            )
+
+    def marked(self, case_id: str) -> Marked:
+        """All that phantoms can have; not of every one each."""
+        return Marked(frozenset(LABELS), frozenset())
+
+    def stamp(self, case_id: str) -> str:
+        """Of a phantom nothing but its seed decides."""
+        return "phantom"
+
     def read(self, case_id: str) -> LabelledCase:
         """Draw a phantom."""
         phantom = make_phantom(_settings(int(case_id)))
-        return LabelledCase(phantom_case(phantom, case_id), phantom.readers.astype(np.bool_))
+        readers = [split_label_map(labels, self.recipe.regions) for labels in phantom.reader_labels]
+        return LabelledCase(phantom_case(phantom, case_id), np.stack(readers))
 
     def slices(self, case_id: str) -> Slices:
         """Draw a phantom and keep up to ten of its slices, one in five without lesion."""
         every = encode_slices(self.read(case_id), self.recipe)
-        chosen = _choose(np.asarray(every.masks.any(axis=(1, 2, 3))), np.random.default_rng(int(case_id)))
+        chosen = _choose(np.asarray(every.masks.any(axis=(1, 2, 3, 4))), np.random.default_rng(int(case_id)))
         return Slices(every.images[chosen], every.masks[chosen])
 
 

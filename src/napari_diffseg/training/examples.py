@@ -9,8 +9,10 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
+from napari_diffseg.regions import nest
 from napari_diffseg.training.augment import Augmentation
 from napari_diffseg.training.loss import Example, place_timestep
+from napari_diffseg.training.source import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +48,8 @@ class Examples(Dataset[Example]):
         row = self._row(rng)
         masks = self._pool.masks[self._pool.first[row] : self._pool.first[row + 1]]
         image = np.asarray(self._pool.images[row], np.float32)
-        mask = np.asarray(masks[rng.integers(len(masks))], np.float32)[None]
+        mask, known = draw_reader(masks, rng)
+        mask = nest(mask, recipe.regions)  # of different readers they may not be
         image, mask = self._changed(image, mask, seed=int(rng.integers(2**32)))
         encoded = recipe.mask_low + (recipe.mask_high - recipe.mask_low) * mask
         timestep = place_timestep(rng.random(), rng.random(), recipe.train_timesteps, noisiest=config.loss.noisiest)
@@ -55,6 +58,7 @@ class Examples(Dataset[Example]):
             "mask": torch.from_numpy(encoded.astype(np.float32)),
             "timestep": torch.tensor(timestep),
             "noise": torch.from_numpy(rng.standard_normal(mask.shape, np.float32)),
+            "known": torch.from_numpy(known),
         }
 
     def _row(self, rng: np.random.Generator) -> int:
@@ -75,6 +79,35 @@ class Examples(Dataset[Example]):
         if self._augmentation is None:  # made where it is used: in a worker, if there are any
             self._augmentation = Augmentation(kind=settings.kind, missing=settings.missing)
         return self._augmentation(image, mask, seed=seed)
+
+
+def draw_reader(
+    masks: npt.NDArray[np.uint8], rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The mask that one reader drew of a slice; of a region that this one did not draw, that of another.
+
+    Parameters
+    ----------
+    masks : ndarray, (R, M, H, W), uint8
+        As `Slices` has them of one slice.
+    rng : Generator
+        Draws the reader, each as likely as the others.
+
+    Returns
+    -------
+    mask : ndarray, (M, H, W), float32
+        0 and 1; 0 where nobody drew the region.
+    known : ndarray, (M,), float32
+        1 where somebody did.
+    """
+    drawn = masks[:, :, 0, 0] != UNKNOWN
+    reader = int(rng.integers(len(masks)))
+    mask = np.zeros(masks.shape[1:], np.float32)
+    for m, who in enumerate(drawn.T):
+        others = np.flatnonzero(who)
+        if others.size:
+            mask[m] = masks[reader if who[reader] else others[rng.integers(others.size)], m]
+    return mask, drawn.any(axis=0).astype(np.float32)
 
 
 class BatchNumbers:

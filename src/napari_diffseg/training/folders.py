@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,24 +12,47 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_diffseg.errors import BadCase
-from napari_diffseg.evaluation.cases.truth import READER_PATTERN, find_truth, read_truth
+from napari_diffseg.errors import BadCase, GridMismatch, Remedy
+from napari_diffseg.evaluation.cases.labels import refuse_negative_labels
+from napari_diffseg.evaluation.cases.truth import READER_PATTERN, find_truth, read_label_maps
+from napari_diffseg.evaluation.cases.turning import turned_like
 from napari_diffseg.events import parse_slices
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.imaging.case_files import find_case_files, looks_like_case
-from napari_diffseg.imaging.naming import REFERENCE, case_id_of, case_stem, is_image_name, modality_of, shown_name
+from napari_diffseg.imaging.dataset_json import channels_said_for
+from napari_diffseg.imaging.grid import Grid
+from napari_diffseg.imaging.intensity import brain_mask
+from napari_diffseg.imaging.naming import (
+    MODALITIES,
+    REFERENCE,
+    case_id_of,
+    case_stem,
+    is_image_name,
+    modality_of,
+    shown_name,
+)
+from napari_diffseg.imaging.nifti import count_channels, read_geometry, read_mask
 from napari_diffseg.imaging.nnunet import nnunet_cases
-from napari_diffseg.training.source import LabelledCase, Slices, encode_slices
+from napari_diffseg.imaging.volume import describe_grid, same_grid
+from napari_diffseg.regions import LARGEST_VALUE, Region, split_label_map
+from napari_diffseg.training.source import LabelledCase, Marked, Slices, encode_slices
 from napari_diffseg.training.split import Split, split_cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy.typing as npt
+
+    from napari_diffseg.imaging.volume import Volume
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.training.config import DataSettings
 
 _TESTED = "imagesTs"
 """A folder of images that are to be tested on, as a rule without masks."""
+
+_FEW_SLICES = 8
+_LARGEST_OF_FEW = 0.8
+"""Share of the brain that a lesion may fill in a slab or a single slice."""
 
 Place = Path | Mapping[str, Path]
 """Where a case lies: in a folder, in a 4-D file, or in files by modality."""
@@ -69,31 +93,75 @@ class FolderSource:
         """What the cases are, for the model card."""
         return f"{len(split.train)} cases of a folder, with masks that people drew"
 
+    def check(self, case_id: str) -> None:
+        """Look for the files of a case, and at their headers.
+
+        Raises
+        ------
+        BadCase
+            If a modality or the mask is missing, or the range of slices holds none of the case.
+        BadImage, GridMismatch
+            If a file is no image, or does not lie on the others' grid.
+        """
+        files = self._files(case_id)
+        if "" in files.images:
+            self._check_channels(files.images[""])
+        grids = {name: read_geometry(path) for name, path in files.images.items()}
+        (first, grid), *others = grids.items()
+        for name, volume in others if self.data.resample is None else ():
+            if not same_grid(grid, volume):
+                raise self._mismatch(case_id, name, volume, first, grid)
+        grid = grids.get(self.data.resample or first, grid)
+        for path in (*files.masks, *(p for paths in files.of_regions.values() for p in paths)):
+            mask = read_geometry(path)
+            if self.data.resample is None and not same_grid(turned_like(mask, grid), grid):
+                raise self._mismatch(case_id, f"the mask {shown_name(path)}", mask, first, grid)
+        plan = Grid.plan(grid.shape, grid.affine, axis_codes=self.recipe.axis_codes, size=self.recipe.size)
+        self._chosen(case_id, plan.n_slices)
+
+    def marked(self, case_id: str) -> Marked:
+        """Labels of the readers' masks, and the regions that have files of their own."""
+        files = self._files(case_id)
+        labels = frozenset[int]().union(*(_labels_in(read_mask(path).data) for path in files.masks))
+        return Marked(labels, frozenset(files.of_regions))
+
+    def stamp(self, case_id: str) -> str:
+        """Changes with the place, the size and the time of writing of any of the case's files."""
+        files = self._files(case_id)
+        every = (*files.images.values(), *files.masks, *(p for paths in files.of_regions.values() for p in paths))
+        told = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in every]
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
     def read(self, case_id: str) -> LabelledCase:
         """Read a case and all its readers' masks.
 
         Raises
         ------
         BadCase
-            If a modality or the mask is missing.
+            If a modality or the mask is missing, or a mask fills so much of the brain that it can hardly be of a
+            lesion.
         BadImage, GridMismatch
             If a file cannot be read, or does not lie on the others' grid.
         """
+        files, resample = self._files(case_id), self.data.resample
+        with_mask = {REFERENCE: files.masks[0]} if resample is not None and len(files.masks) == 1 else {}
         place = self.places[case_id]
+        is_4d = isinstance(place, Path) and place.is_file()
         case = read_case(
-            place,
+            place if is_4d else {**files.images, **with_mask},
             modalities=self.recipe.modalities,
-            channels=self.data.channels if isinstance(place, Path) and place.is_file() else None,
-            resample_to=self.data.resample,
+            channels=self.data.channels if is_4d else None,
+            resample_to=resample,
             case_id=case_id,
         )
-        files = self._masks(place, case)
-        if not files and case.reference is not None:
-            labels = self.data.lesion_labels
-            data = case.reference.data
-            return LabelledCase(case, (data > 0 if labels is None else np.isin(data, labels))[None])
-        truth = read_truth(files, case.grid_volume, case_id=case_id, labels=self.data.lesion_labels)
-        return LabelledCase(case, truth.readers)
+        if case.reference is not None:
+            refuse_negative_labels(case.reference, case_id=case_id)
+            maps = [case.reference.data]
+        else:
+            maps = read_label_maps(files.masks, case.grid_volume, case_id=case_id)
+        labelled = self._drawn(case, maps, files)
+        self._check_share(labelled)
+        return labelled
 
     def slices(self, case_id: str) -> Slices:
         """All slices with brain that the settings allow.
@@ -105,20 +173,113 @@ class FolderSource:
         """
         return encode_slices(self.read(case_id), self.recipe, choose=lambda count: self._chosen(case_id, count))
 
-    def _masks(self, place: Place, case: Case) -> tuple[Path, ...]:
-        """The readers' files; none where the case has read its one reference already."""
-        if not isinstance(place, Path):
-            place = next(iter(place.values()))
-        if place.is_file():
-            return find_truth(_labels_of(place.parent), case.id, reader_pattern=self.data.reader_pattern)
-        pattern = self.data.reader_pattern or READER_PATTERN
-        if readers := sorted(place.glob(pattern.replace("{case}", glob.escape(case.id)))):
-            return tuple(readers)
-        if case.reference is not None and self.data.reader_pattern is None:
-            return ()
-        wanted = self.data.reader_pattern or f"{case.id}_seg.nii.gz"
-        why = "".join(f" ({note})" for note in case.notes)
-        raise BadCase(f"Case {case.id}: there is no mask {wanted} to learn from{why}: add it, or take the case away.")
+    @property
+    def _regions(self) -> tuple[Region, ...]:
+        labels = self.data.lesion_labels
+        if labels is not None and len(self.recipe.labels) == 1:
+            return (Region(name=self.recipe.labels[0], values=labels),)
+        return self.recipe.regions
+
+    def _files(self, case_id: str) -> _Files:
+        """What there is of a case, by the names of its files."""
+        place = self.places[case_id]
+        folder = place if isinstance(place, Path) else next(iter(place.values())).parent
+        if isinstance(place, Path) and not place.is_file():
+            images, masks_in = dict(find_case_files(place, self.recipe.modalities)), place
+            reference = images.pop(REFERENCE, None)
+        else:
+            images = {"": place} if isinstance(place, Path) else dict(place)
+            masks_in = _labels_of(folder.parent if isinstance(place, Path) else folder)
+            reference = None
+        if "" not in images:
+            images = self._wanted(case_id, images)
+        of_regions = {
+            name: found
+            for name, pattern in (self.data.region_files or {}).items()
+            if (found := _fitting(masks_in, pattern, case_id))
+        }
+        masks: tuple[Path, ...] = ()
+        if len(self.data.region_files or {}) < len(self.recipe.labels):
+            masks = self._masks(case_id, masks_in, reference, is_case_folder=masks_in == place)
+        if not masks and not of_regions:
+            wanted = ", ".join((self.data.region_files or {}).values())
+            raise BadCase(f"Case {case_id}: there is no mask {wanted} to learn from: add it, or take the case away.")
+        return _Files(images, masks, of_regions)
+
+    def _check_channels(self, path: Path) -> None:
+        """Of a 4-D file."""
+        count, named = count_channels(path), self.data.channels or channels_said_for(path)
+        if named is None or len(named) != count:
+            said = f"{len(named)} are named ({', '.join(named)})" if named else "nothing says what they are"
+            raise BadCase(
+                f"{shown_name(path)} has {count} channels, but {said}: name each once, in the file's order.",
+                Remedy("data.channels", ",".join(MODALITIES[:count])),
+            )
+
+    def _wanted(self, case_id: str, images: Mapping[str, Path]) -> dict[str, Path]:
+        """Those of the recipe's modalities."""
+        wanted = self.recipe.modalities
+        if missing := [m for m in wanted if m not in images]:
+            raise BadCase(
+                f"Case {case_id}: no {', '.join(missing)} among its images ({', '.join(images)}): add what is "
+                "missing, take the case away, or train with other modalities."
+            )
+        return {m: images[m] for m in wanted}
+
+    def _masks(self, case_id: str, folder: Path, reference: Path | None, *, is_case_folder: bool) -> tuple[Path, ...]:
+        """The readers' label maps, or the one reference."""
+        pattern = self.data.reader_pattern
+        if not is_case_folder:
+            return find_truth(folder, case_id, reader_pattern=pattern)
+        if readers := _fitting(folder, pattern or READER_PATTERN, case_id):
+            return readers
+        if reference is not None and pattern is None:
+            return (reference,)
+        raise BadCase(
+            f"Case {case_id}: there is no mask {pattern or f'{case_id}_seg.nii.gz'} to learn from: add it, or take "
+            "the case away."
+        )
+
+    def _drawn(self, case: Case, maps: Sequence[npt.NDArray[np.integer]], files: _Files) -> LabelledCase:
+        """Every reader's regions: of label maps all but those that have files of their own."""
+        own = {name: read_label_maps(f, case.grid_volume, case_id=case.id) for name, f in files.of_regions.items()}
+        patterns = self.data.region_files or {}
+        readers = max(len(maps), *map(len, own.values())) if own else len(maps)
+        masks = np.zeros((readers, len(self._regions), *case.shape), np.bool_)
+        known = np.zeros(masks.shape[:2], np.bool_)
+        for m, region in enumerate(self._regions):
+            drawn = own.get(region.name, []) if region.name in patterns else maps
+            for r, labels in enumerate(drawn):
+                held = set(region.values) & _labels_in(labels) if region.name in patterns else ()
+                # a file of this region alone may have its label, or any
+                alone = Region(name=region.name, values=region.values if held else ())
+                masks[r, m] = split_label_map(labels, [alone if region.name in patterns else region])[0]
+                known[r, m] = True
+        return LabelledCase(case, masks, known)
+
+    def _check_share(self, labelled: LabelledCase) -> None:
+        """Ask about a mask that is rather one of the brain."""
+        case = labelled.case
+        brain = brain_mask(list(case.volumes.values()))
+        marked = np.asarray(labelled.readers.any(axis=1)) & brain
+        most = float(marked.sum(axis=(1, 2, 3)).max() / max(1, int(brain.sum())))
+        largest = self.data.largest_share
+        if min(case.shape) <= _FEW_SLICES:
+            largest = max(largest, _LARGEST_OF_FEW)
+        if most > largest:
+            raise BadCase(
+                f"Case {case.id}: its mask fills {most:.0%} of the brain, as a mask of the brain does and a lesion "
+                "hardly can: give the mask of the lesion, or, if it is right, allow a larger share.",
+                Remedy("data.largest_share", "1"),
+            )
+
+    def _mismatch(self, case_id: str, name: str, volume: Volume, first: str, grid: Volume) -> GridMismatch:
+        elsewhere = ", elsewhere in space" if describe_grid(volume) == describe_grid(grid) else ""
+        return GridMismatch(
+            f"Case {case_id}: {name} is {describe_grid(volume)}, but {first or 'the image'} is {describe_grid(grid)}"
+            f"{elsewhere}. The files of a case must share one grid: mend them, or have them resampled.",
+            Remedy("data.resample", first),
+        )
 
     def _chosen(self, case_id: str, count: int) -> tuple[int, ...]:
         text = self.data.slices
@@ -126,9 +287,31 @@ class FolderSource:
         if not chosen:
             raise BadCase(
                 f"Case {case_id}: slices {text} hold none of its {count} slices: give a range within 0:{count}, "
-                "or all, --slices :."
+                "or train on all.",
+                Remedy("data.slices", ":"),
             )
         return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Where a case lies: its images by modality (a 4-D file under no name), its readers' label maps, regions' files."""
+
+    images: Mapping[str, Path]
+    masks: tuple[Path, ...]
+    of_regions: Mapping[str, tuple[Path, ...]]
+
+
+def _fitting(folder: Path, pattern: str, case_id: str) -> tuple[Path, ...]:
+    return tuple(sorted(folder.glob(pattern.replace("{case}", glob.escape(case_id)))))
+
+
+def _labels_in(labels: npt.NDArray[np.integer]) -> frozenset[int]:
+    """Those above 0 that occur; quicker than by sorting."""
+    positive = labels[labels > 0]
+    if positive.size and positive.max() <= LARGEST_VALUE:
+        return frozenset(np.flatnonzero(np.bincount(positive)).tolist())
+    return frozenset(np.unique(positive).tolist())
 
 
 def find_cases(

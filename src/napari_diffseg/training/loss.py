@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypedDict, assert_never
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from napari_diffseg.diffusion.prediction import clean_mask, learned_log_variance
 from napari_diffseg.errors import BadRecipe
@@ -26,13 +25,15 @@ _BIN = 1 / 255
 class Example(TypedDict):
     """One slice, or (with a first axis B) a batch of them.
 
-    image (I, H, W) and mask (M, H, W) as the network sees them, timestep () int64, noise (M, H, W); float32.
+    image (I, H, W) and mask (M, H, W) as the network sees them, timestep () int64, noise (M, H, W); float32. known (M,)
+    is 1 for a region whose mask is known, 0 for one that nobody drew: of its mask nothing is learned.
     """
 
     image: torch.Tensor
     mask: torch.Tensor
     timestep: torch.Tensor
     noise: torch.Tensor
+    known: torch.Tensor
 
 
 def place_timestep(first: float, second: float, total: int, *, noisiest: float) -> int:
@@ -59,6 +60,9 @@ def diffuse(mask: torch.Tensor, t: torch.Tensor, schedule: Schedule, *, noise: t
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingLoss:
     """The loss of a batch: squared error of what is predicted, plus soft Dice, plus the variational bound.
+
+    Each is measured for every region by itself; the loss is their mean, weighted where the settings say so, over the
+    regions that are known. In x_t an unknown region is noise alone, of which the network can learn nothing.
 
     The squared error's optimum is the posterior mean. The bound is there where the recipe learns the variance, and
     trains nothing but the variance: the mean in it is held still.
@@ -92,30 +96,47 @@ class TrainingLoss:
         batch : Example
             With a first axis B.
         """
-        mask, noise, t = batch["mask"], batch["noise"], batch["timestep"]
+        mask, noise, t, known = batch["mask"], batch["noise"], batch["timestep"], batch["known"]
         x_t = diffuse(mask, t, self.schedule, noise=noise)
+        x_t = torch.where(known[:, :, None, None] > 0, x_t, noise)
         told = t.float() * (1000 / self.schedule.total if self.recipe.rescale_timesteps else 1.0)
-        out = network(torch.cat([batch["image"], x_t], dim=1), told).float()
+        image = batch["image"]
+        channels = [x_t, image] if self.recipe.channel_order == "mask_first" else [image, x_t]
+        out = network(torch.cat(channels, dim=1), told).float()
         if out.shape[1] != self.recipe.out_channels:
             raise BadRecipe(
                 f"The network gives {out.shape[1]} channels, but the recipe's labels and variance need "
                 f"{self.recipe.out_channels}: correct one of them."
             )
         predicted, learned = out[:, : mask.shape[1]], out[:, mask.shape[1] :]
+        weight = known * self._region_weights(known)
         target = _target(mask, noise, t, self.schedule, kind=self.recipe.prediction)
-        loss = functional.mse_loss(predicted, target)
+        loss = _weighted(((predicted - target) ** 2).mean(dim=(2, 3)), weight)
         if self.settings.dice_weight:
             loss = loss + self.settings.dice_weight * self._dice(predicted, x_t, batch)
         if learned.shape[1] and self.settings.variational_weight:
             x0 = predicted_x0(predicted.detach(), x_t, t, self.schedule, kind=self.recipe.prediction)
             bound = variational_bound(x0, learned, x_t, mask, t, self.schedule)
-            loss = loss + self.settings.variational_weight * bound.mean()
+            loss = loss + self.settings.variational_weight * _weighted(bound, weight)
         return loss
+
+    def _region_weights(self, like: torch.Tensor) -> torch.Tensor:
+        """(M,), of mean 1."""
+        given = self.settings.region_weights or (1.0,) * len(self.recipe.labels)
+        return torch.tensor(given, dtype=like.dtype, device=like.device) * (len(given) / sum(given))
 
     def _dice(self, predicted: torch.Tensor, x_t: torch.Tensor, batch: Example) -> torch.Tensor:
         x0 = predicted_x0(predicted, x_t, batch["timestep"], self.schedule, kind=self.recipe.prediction)
         low, high = self.recipe.mask_low, self.recipe.mask_high
-        return soft_dice_loss((x0.clamp(low, high) - low) / (high - low), (batch["mask"] - low) / (high - low))
+        known = batch["known"][:, :, None, None]
+        probability, target = ((v - low) / (high - low) * known for v in (x0.clamp(low, high), batch["mask"]))
+        there = batch["known"].amax(dim=0)
+        return _weighted(soft_dice_loss(probability, target), there * self._region_weights(there))
+
+
+def _weighted(losses: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The weighted mean of losses, of any shape, as a scalar; 0 where nothing has a weight."""
+    return (losses * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
 def predicted_x0(
@@ -134,7 +155,7 @@ def variational_bound(
     t: torch.Tensor,
     schedule: Schedule,
 ) -> torch.Tensor:
-    """One term of the variational bound for each row, in bits a pixel, (B,).
+    """One term of the variational bound for each row and region, in bits a pixel, (B, M).
 
     At t > 0 the divergence of the model's step from the true posterior; at t = 0 the negative log likelihood of the
     mask in bins of 2 / 255.
@@ -172,7 +193,7 @@ def variational_bound(
     )
     likelihood = binned_log_likelihood(mask, mean, log_variance)
     first = (t == 0).view(-1, 1, 1, 1)
-    return torch.where(first, -likelihood, divergence).mean(dim=(1, 2, 3)) / math.log(2)
+    return torch.where(first, -likelihood, divergence).mean(dim=(2, 3)) / math.log(2)
 
 
 def binned_log_likelihood(values: torch.Tensor, mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
@@ -193,9 +214,10 @@ def binned_log_likelihood(values: torch.Tensor, mean: torch.Tensor, log_variance
 
 
 def soft_dice_loss(probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """1 - Dice of probabilities (B, M, H, W) with a binary target, over the whole batch, as a scalar."""
-    overlap = (probability * target).sum()
-    return 1 - (2 * overlap + 1) / (probability.sum() + target.sum() + 1)
+    """1 - Dice of probabilities (B, M, H, W) with a binary target, over the whole batch, for each region, (M,)."""
+    over = (0, 2, 3)
+    overlap = (probability * target).sum(dim=over)
+    return 1 - (2 * overlap + 1) / (probability.sum(dim=over) + target.sum(dim=over) + 1)
 
 
 def _target(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Final
 
-from napari_diffseg.errors import BadRequest, OutputExists
+from napari_diffseg.errors import BadRequest, OutputExists, Remedy
+from napari_diffseg.training.checks import check_labels, check_network
 from napari_diffseg.training.config_file import first_difference, read_config, write_config
-from napari_diffseg.training.pool import build_pool, discard_pool, open_pool
+from napari_diffseg.training.pool import build_pool, discard_pool, holds, open_pool
+from napari_diffseg.training.reading import check_cases
 from napari_diffseg.training.start import keep_start
 
 if TYPE_CHECKING:
@@ -34,7 +38,7 @@ def check_resumable(folder: Path, *, resume: bool) -> None:
         If so.
     """
     if resume and not (folder / CONFIG).exists():
-        raise BadRequest(f"{folder} has no training to resume: leave --resume out, or name the folder of one.")
+        raise BadRequest(f"{folder} has no training to resume: begin one there, or name the folder of one.")
 
 
 def prepare(
@@ -77,53 +81,61 @@ def prepare(
     """
     begun = (folder / CONFIG).exists() and any((folder / name).exists() for name in (STATE, BEST, LAST))
     if begun and not resume:
-        raise OutputExists(f"{folder} has a training already: go on with it, --resume, or choose another folder.")
+        raise OutputExists(f"{folder} has a training already: resume it, or choose another folder.", Remedy("resume"))
     difference = first_difference(read_config(folder / CONFIG), config) if resume else None
     if begun and difference:
-        raise BadRequest(_other_settings(folder, difference))
-    split = source.split()
-    if not begun and not (resume and difference is None and _holds(folder, split)):
-        _begin(folder, config)
-    _encode(folder, source, split, workers, say)
+        raise _other_settings(folder, difference)
+    split, key = source.split(), encoding_key(config)
+    if not begun:
+        check_network(config)
+        is_encoded = holds(folder / POOL, source, split, key=key)
+        if not (resume and difference is None and is_encoded):
+            _begin(folder, config, keep_pool=is_encoded)
+        if not is_encoded:
+            check_cases(source, split)
+            check_labels(config, source, split)
+    _encode(folder, source, split, key, workers, say)
 
 
-def _other_settings(folder: Path, difference: str) -> str:
+def _other_settings(folder: Path, difference: str) -> BadRequest:
     if difference.startswith("optimiser.steps "):
-        return (
+        return BadRequest(
             f"{folder} was begun with another number of steps ({difference}), which its learning rate depends on, so a "
-            f"longer or shorter training is another one: begin it in another folder, with --start-from {folder / LAST} "
-            "to build on these weights."
+            f"longer or shorter training is another one: begin it in another folder, if you like with these weights.",
+            Remedy("start_from", str(folder / LAST)),
         )
-    return f"{folder} was trained with other settings ({difference}): resume without changing any."
+    return BadRequest(f"{folder} was trained with other settings ({difference}): resume without changing any.")
 
 
-def _holds(folder: Path, split: Split) -> bool:
-    """Whether the cases are encoded already."""
-    return (folder / POOL).exists() and open_pool(folder / POOL)[1].cases == split.cases
+def encoding_key(config: TrainingConfig) -> str:
+    """SHA-256 of the settings that decide how a case is encoded."""
+    decisive = {"recipe": config.recipe.model_dump(mode="json"), "data": config.data.model_dump(mode="json")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def _begin(folder: Path, config: TrainingConfig) -> None:
+def _begin(folder: Path, config: TrainingConfig, *, keep_pool: bool) -> None:
     """Settings, and weights to begin with; in this order, so that those which lie in a folder always fit each other."""
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / CONFIG).exists():
-        discard_pool(folder / POOL)
+        if not keep_pool:
+            discard_pool(folder / POOL)
         (folder / CONFIG).unlink()
     if config.start_from is not None:
         keep_start(folder / START, config)
     write_config(folder / CONFIG, config)
 
 
-def _encode(folder: Path, source: CaseSource, split: Split, workers: int, say: Callable[[str], None]) -> None:
+def _encode(folder: Path, source: CaseSource, split: Split, key: str, workers: int, say: Callable[[str], None]) -> None:
     """The pool, of these very cases; who of them is held out in one that is there stays so."""
     if not (folder / POOL).exists():
         count, held = len(split.train), len(split.held_out)
         say(f"Encoding {count} case{'s' * (count > 1)}; {held} {'is' if held == 1 else 'are'} held out.")
-        step = max(1, len(split.train) // 10)
+        step = max(1, len(split.cases) // 10)
 
         def told(done: int, total: int) -> None:
             if done % step == 0 or done == total:
                 say(f"encoded {done} of {total} cases")
 
-        build_pool(folder / POOL, source, split, workers=workers, told=told)
+        build_pool(folder / POOL, source, split, key=key, workers=workers, told=told)
     elif open_pool(folder / POOL)[1].cases != split.cases:
-        raise BadRequest(f"{folder} was trained on other cases: resume with the --data that it began with.")
+        raise BadRequest(f"{folder} was trained on other cases: resume with the data that it began with.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +13,7 @@ from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.segmenting.device.heap import freed_memory_kept
 from napari_diffseg.training.alone import alone_in
 from napari_diffseg.training.card import Provenance, write_weights
+from napari_diffseg.training.checks import check_batch
 from napari_diffseg.training.journal import Journal
 from napari_diffseg.training.pool import open_pool
 from napari_diffseg.training.prepare import BEST, LAST, POOL, START, STATE, check_resumable, prepare
@@ -104,6 +105,7 @@ def train(
         If cases cannot be used, there is no room, or a step fails; each says what to do.
     """
     accelerator = make_accelerator(config, device=device)
+    check_batch(config, accelerator.num_processes)
     main = accelerator.is_main_process
     say = tell if main else _silent
     with ExitStack() as stack:
@@ -115,7 +117,11 @@ def train(
         stack.enter_context(deterministic(enabled=config.deterministic))
         stack.enter_context(freed_memory_kept())
         run = _Run(folder, config, source, accelerator, workers, say)
-        journal = Journal(folder, done=run.trainer.step, total=config.optimiser.steps) if main else None
+        journal = (
+            Journal(folder, done=run.trainer.step, total=config.optimiser.steps, regions=config.recipe.labels)
+            if main
+            else None
+        )
         if journal is not None:
             stack.enter_context(journal)
         last = min(stop_after or config.optimiser.steps, config.optimiser.steps)
@@ -201,11 +207,11 @@ class _Run:
             validate_case(self._source.read(case), checkpoint, settings, device=device)
             for case in chosen[accelerator.process_index :: accelerator.num_processes]
         ]
-        figures = summary(gather_object(mine))
+        figures = summary(gather_object(mine), self._config.recipe.labels)
         step = self.trainer.step
-        self.trainer.validated = {"step": step, **asdict(figures)}
+        self.trainer.validated = {"step": step, **figures.columns()}
         if journal is not None:
-            journal.row(step, asdict(figures))
+            journal.row(step, figures.columns())
         if figures.dice > self.trainer.best_dice:
             self.trainer.best_dice, self.trainer.best_step = figures.dice, step
             self._write(BEST, figures)
@@ -213,7 +219,7 @@ class _Run:
     def _write_last(self) -> None:
         figures = {name: value for name, value in self.trainer.validated.items() if name != "step"}
         current = self.trainer.validated.get("step") == self.trainer.step
-        self._write(LAST, Figures(**figures) if current else None)
+        self._write(LAST, Figures.from_columns(figures) if current else None)
 
     def _write(self, name: str, figures: Figures | None) -> None:
         if self._accelerator.is_main_process:

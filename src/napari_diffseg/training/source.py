@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from napari_diffseg.training.split import Split
 
 
+UNKNOWN: Final = 255
+"""In masks: nobody knows."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledCase:
     """A case and what its readers drew.
@@ -26,12 +30,20 @@ class LabelledCase:
     ----------
     case : Case
         The images.
-    readers : ndarray, (R, X, Y, Z), bool
-        One mask a reader, at least one, on the case's grid.
+    readers : ndarray, (R, M, X, Y, Z), bool
+        What each reader drew, at least one, of each of the recipe's labels, on the case's grid.
+    known : ndarray, (R, M), bool, optional
+        Whether the reader drew that region at all; all of them by default.
     """
 
     case: Case
     readers: npt.NDArray[np.bool_]
+    known: npt.NDArray[np.bool_] | None = None
+
+    def of_region(self, index: int) -> npt.NDArray[np.bool_]:
+        """The masks of those who drew a region, (R, X, Y, Z); R is 0 where nobody did."""
+        drawn = self.readers[:, index]
+        return drawn if self.known is None else drawn[self.known[:, index]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,12 +54,20 @@ class Slices:
     ----------
     images : ndarray, (N, modalities, H, W), float16
         Normalised over the whole volume, in the recipe's order.
-    masks : ndarray, (N, readers, H, W), uint8
-        0 and 1.
+    masks : ndarray, (N, R, M, H, W), uint8
+        Of each reader and label; 0, 1, or `UNKNOWN` throughout where the reader did not draw it.
     """
 
     images: npt.NDArray[np.float16]
     masks: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What is drawn in a case: labels above 0 of its label maps, and regions that have files of their own."""
+
+    labels: frozenset[int]
+    regions: frozenset[str]
 
 
 class CaseSource(Protocol):
@@ -59,6 +79,24 @@ class CaseSource(Protocol):
 
     def describe(self, split: Split) -> str:
         """What the cases are, for the model card: one sentence, without a path."""
+        ...
+
+    def check(self, case_id: str) -> None:
+        """Refuse a case of which names and headers of its files, or the settings, tell that it cannot be used.
+
+        Raises
+        ------
+        DiffsegError
+            With what is wrong.
+        """
+        ...
+
+    def marked(self, case_id: str) -> Marked:
+        """What is drawn in a case; reads its masks alone."""
+        ...
+
+    def stamp(self, case_id: str) -> str:
+        """A short text that is another when the case's files are others, or were written again."""
         ...
 
     def read(self, case_id: str) -> LabelledCase:
@@ -85,5 +123,11 @@ def encode_slices(
         As for `encode`: source slice indices from their number.
     """
     coding = encode(labelled.case, recipe, choose=choose)
-    masks = [coding.grid.to_model(r.astype(np.float32), slices=coding.sampled) > 0.5 for r in labelled.readers]
-    return Slices(coding.image.numpy().astype(np.float16), np.stack(masks, axis=1).astype(np.uint8))
+    readers, regions = labelled.readers.shape[:2]
+    masks = np.empty((len(coding.sampled), readers, regions, *recipe.size), np.uint8)
+    for r in range(readers):
+        for m in range(regions):
+            drawn = coding.grid.to_model(labelled.readers[r, m].astype(np.float32), slices=coding.sampled) > 0.5
+            is_known = labelled.known is None or labelled.known[r, m]
+            masks[:, r, m] = drawn if is_known else UNKNOWN
+    return Slices(coding.image.numpy().astype(np.float16), masks)

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_diffseg.errors import BadRequest
+from napari_diffseg.errors import BadRequest, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,8 @@ def split_cases(case_ids: Sequence[str], *, share: float, seed: int) -> Split:
     if len(place) < 2:
         raise BadRequest(
             f"{next(iter(place), 'Nobody')} is the only patient and cannot be both trained on and held out: "
-            "add cases, or train without validation, --held-out 0."
+            "add cases, or train without validation: hold nobody out.",
+            Remedy("data.held_out", "0"),
         )
     ordered = sorted(place, key=place.__getitem__)
     count = min(sum(place[p] < share for p in ordered), _most(len(ordered), share))

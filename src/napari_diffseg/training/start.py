@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint, save_checkpoint
-from napari_diffseg.errors import BadRequest
+from napari_diffseg.errors import BadRequest, Remedy
 from napari_diffseg.imaging.naming import shown_name
 
 if TYPE_CHECKING:
@@ -79,10 +79,13 @@ def _check_fit(checkpoint: Checkpoint, config: TrainingConfig) -> None:
         if theirs != ours:
             raise BadRequest(
                 f"{name} was trained with {field} {theirs}, this training has {ours}: begin with another checkpoint, "
-                f"or set recipe.{field} in a --config file."
+                f"or train with its {field}.",
+                Remedy(f"recipe.{field}"),
             )
     if checkpoint.config != config.network.unet_config(config.recipe):
         raise BadRequest(
             f"{name} is of another network than this training's ({checkpoint.parameters / 1e6:.1f} M weights): "
-            "begin with another checkpoint, or describe its network in a --config file."
+            "begin with another checkpoint, or train a network of its shape.",
+            Remedy("network.model_channels"),
+            Remedy("network.channel_mult"),
         )

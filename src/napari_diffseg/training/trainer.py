@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 from torch.utils.data import DataLoader
 
-from napari_diffseg.errors import BadRequest, RunFailed
+from napari_diffseg.errors import Remedy, RunFailed
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
 from napari_diffseg.networks.unet import UNet
 from napari_diffseg.segmenting.device.choose_device import resolve_device
@@ -86,11 +86,6 @@ class Trainer:
         Where.
     workers : int
         Processes that prepare examples, for each that trains; 0: it does so itself.
-
-    Raises
-    ------
-    BadRequest
-        If the batch cannot be shared evenly.
     """
 
     config: TrainingConfig
@@ -103,12 +98,7 @@ class Trainer:
     validated: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        settings, processes = self.config.optimiser, self.accelerator.num_processes
-        if settings.batch_size % (settings.accumulate * processes):
-            raise BadRequest(
-                f"A batch of {settings.batch_size} cannot be shared by {processes} processes in {settings.accumulate} "
-                "parts: give a multiple of both with --batch-size."
-            )
+        settings = self.config.optimiser
         torch.manual_seed(self.config.seed)  # the initial weights
         recipe = self.config.recipe
         network = UNet(self.config.network.unet_config(recipe))
@@ -167,8 +157,9 @@ class Trainer:
                     raise
                 place = ", in another folder" if self.step else ""
                 raise RunFailed(
-                    f"Step {self.step + 1}: memory ran out: train the batch in more parts, [optimiser] accumulate in "
-                    f"a --config file, or with a smaller --batch-size{place}."
+                    f"Step {self.step + 1}: memory ran out: take a step in more parts, or a smaller batch{place}.",
+                    Remedy("optimiser.accumulate"),
+                    Remedy("optimiser.batch_size"),
                 ) from err
             self.step += 1
             yield StepReport(self.step, loss, gradient, rate, time.monotonic() - began)
@@ -212,17 +203,19 @@ class Trainer:
         return float(accelerator.reduce(total, "mean")), float(norm)
 
     def _on_device(self, batch: Example) -> Example:
-        image, mask, timestep, noise = (
+        image, mask, timestep, noise, known = (
             batch[name].to(self.accelerator.device, non_blocking=True)
-            for name in ("image", "mask", "timestep", "noise")
+            for name in ("image", "mask", "timestep", "noise", "known")
         )
-        return {"image": image, "mask": mask, "timestep": timestep, "noise": noise}
+        return {"image": image, "mask": mask, "timestep": timestep, "noise": noise, "known": known}
 
     def _check_finite(self, norm: float) -> None:
         if not math.isfinite(norm):
             raise RunFailed(
-                f"Step {self.step + 1}: the gradient is not finite: start again with a lower --learning-rate or "
-                "precision fp32; the last saved state and weights are intact."
+                f"Step {self.step + 1}: the gradient is not finite: start again with a lower "
+                "learning rate or in single precision; the last saved state and weights are intact.",
+                Remedy("optimiser.learning_rate"),
+                Remedy("optimiser.precision", "fp32"),
             )
 
     def _update_average(self) -> None:

@@ -126,6 +126,20 @@ def read_truth(files: Sequence[Path], grid: Volume, *, case_id: str, labels: Ite
 
     Raises
     ------
+    BadCase, BadImage, GridMismatch
+        As `read_label_maps`.
+    """
+    wanted = None if labels is None else list(labels)
+    maps = read_label_maps(files, grid, case_id=case_id)
+    masks = [data > 0 if wanted is None else np.isin(data, wanted) for data in maps]
+    return Truth(tuple(shown_name(p) for p in files), np.stack(masks))
+
+
+def read_label_maps(files: Sequence[Path], grid: Volume, *, case_id: str) -> list[npt.NDArray[np.integer]]:
+    """Read the readers' masks as they are, (X, Y, Z) each, turned to the grid's directions where they run along others.
+
+    Raises
+    ------
     BadCase
         If a file is the prediction itself, which agrees with itself and says nothing; or has negative labels.
     BadImage
@@ -133,8 +147,7 @@ def read_truth(files: Sequence[Path], grid: Volume, *, case_id: str, labels: Ite
     GridMismatch
         If a mask lies on another grid than the prediction; both are named.
     """
-    wanted = None if labels is None else list(labels)
-    masks = []
+    maps = []
     for path in files:
         if grid.path is not None and path.samefile(grid.path):
             raise BadCase(f"Case {case_id}: its truth is the predicted mask itself: give the folder of the truth.")
@@ -147,8 +160,8 @@ def read_truth(files: Sequence[Path], grid: Volume, *, case_id: str, labels: Ite
                 f"Case {case_id}: the truth {shown_name(path)} is {describe_grid(volume)}{elsewhere}, but the "
                 f"prediction is {describe_grid(grid)}: give the truth on the grid of the images that were segmented."
             )
-        masks.append(turned.data > 0 if wanted is None else np.isin(turned.data, wanted))
-    return Truth(tuple(shown_name(p) for p in files), np.stack(masks))
+        maps.append(turned.data)
+    return maps
 
 
 def _images(folder: Path) -> list[Path]:

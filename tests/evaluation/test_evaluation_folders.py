@@ -7,9 +7,10 @@ from evaluation_folders import AFFINE, SHAPE, box, write, write_prediction
 from napari_diffseg.errors import BadCase, GridMismatch
 from napari_diffseg.evaluation.cases.case_scores import score_case
 from napari_diffseg.evaluation.cases.find_predictions import find_predictions
+from napari_diffseg.evaluation.cases.find_truth import cases_with_truth, find_truth
 from napari_diffseg.evaluation.cases.predicted import read_prediction
 from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
-from napari_diffseg.evaluation.cases.truth import cases_with_truth, find_truth, read_truth
+from napari_diffseg.evaluation.cases.truth import read_truth
 from napari_diffseg.evaluation.metrics.region import region_around
 from napari_diffseg.runs.layout import RunFiles
 

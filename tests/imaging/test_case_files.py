@@ -118,11 +118,11 @@ def test_an_image_of_a_flat_folder_that_is_no_modality_by_its_name_is_told_where
 
 def test_cases_of_one_name_take_those_of_the_folders_that_tell_them_apart(tmp_path):
     for patient in ("p1", "p2"):
-        make_case(tmp_path / patient / "anat", "brain")
+        make_case(tmp_path / patient / "anat", "one")
     make_case(tmp_path / "p3", "other")
     cases = [case for p in ("p1", "p2", "p3") for case in find_case_sources(tmp_path / p)]
     assert [case.name for case in told_apart(cases)] == ["p1", "p2", "other"]
-    assert [case.name for case in told_apart([cases[0], cases[0]])] == ["brain", "brain"]
+    assert [case.name for case in told_apart([cases[0], cases[0]])] == ["one", "one"]
 
 
 def test_images_whose_names_say_nothing_are_what_the_user_says():

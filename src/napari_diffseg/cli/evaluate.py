@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from napari_diffseg.cli.wording import worded
 from napari_diffseg.errors import BadRequest
 
 
@@ -30,7 +31,8 @@ def evaluate(
         The folder that predict wrote with --out, or one case's folder in it; or a folder of masks: CASE.nii.gz, as
         other programs write them, or what export wrote, under names of either kind, with maps and members beside them.
     truth
-        Folder with CASE/..._seg.nii.gz, CASE_seg.nii.gz, CASE.nii.gz, or several readers' CASE_reader1.nii.gz, ...
+        Folder with CASE_seg.nii.gz, CASE.nii.gz, or several readers' CASE_reader1.nii.gz, ..., in it or below; or the
+        folder of the images that were segmented, where masks lie beside them, or in labelsTr or derivatives.
     out
         Folder for the report.
     also
@@ -71,7 +73,7 @@ def evaluate(
         also=tuple(also or ()),
     )
     check_output(out, overwrite=overwrite)
-    done = run_evaluation(asked, tell=_say)
+    done = run_evaluation(asked, tell=_say, word=worded)
     if done.report.without_prediction:
         _say(f"truth without a prediction: {', '.join(done.report.without_prediction)}")
     write_report(done.report, done.snapshots, out, overwrite=overwrite)

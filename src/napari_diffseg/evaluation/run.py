@@ -12,10 +12,11 @@ from napari_diffseg.errors import BadCase, BadRequest, DiffsegError, GridMismatc
 from napari_diffseg.evaluation.cases.by_steps import LeftOut, PredictedFolder, sort_out
 from napari_diffseg.evaluation.cases.case_scores import CaseScores, score_case
 from napari_diffseg.evaluation.cases.find_predictions import find_predictions
+from napari_diffseg.evaluation.cases.find_truth import TruthFolder
 from napari_diffseg.evaluation.cases.labels import check_labels_occur, check_lesion_labels
 from napari_diffseg.evaluation.cases.predicted import Predicted, read_prediction
-from napari_diffseg.evaluation.cases.truth import Truth, cases_with_truth, find_truth, read_truth
-from napari_diffseg.evaluation.metrics.region import Region, brain_of_images, read_images, region_around
+from napari_diffseg.evaluation.cases.truth import Truth, read_truth
+from napari_diffseg.evaluation.metrics.region import Region, brain_of_images, image_cases, read_images, region_around
 from napari_diffseg.evaluation.report.report import Report, make_report
 from napari_diffseg.evaluation.report.snapshot import Snapshot, take_snapshot
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
+    from napari_diffseg.imaging.case_files import CaseFiles
     from napari_diffseg.imaging.volume import Volume
 
 
@@ -36,7 +38,7 @@ class Evaluation:
     predictions : Path
         The folder that `predict` wrote, or one case of it, or one of masks, see `find_predictions`.
     truth : Path
-        Folder of the truth, see `find_truth`.
+        Folder of the truth, see `TruthFolder`.
     images : Path or None
         Folder of the images that were segmented; says where the brain is.
     reader_pattern : str or None
@@ -98,7 +100,26 @@ class Evaluated:
     snapshots: list[Snapshot] = field(default_factory=list)
 
 
-def run_evaluation(evaluation: Evaluation, *, tell: Callable[[str], None]) -> Evaluated:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Whom to tell, in which words, and what could not be measured."""
+
+    tell: Callable[[str], None]
+    word: Callable[[DiffsegError], str]
+    failed: dict[str, DiffsegError]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Where the truth of the cases is found, and their images."""
+
+    truth: TruthFolder
+    images: Mapping[str, CaseFiles]
+
+
+def run_evaluation(
+    evaluation: Evaluation, *, tell: Callable[[str], None], word: Callable[[DiffsegError], str] = str
+) -> Evaluated:
     """Measure all cases; one that cannot be measured is named in the report, and the others go on.
 
     Parameters
@@ -107,6 +128,8 @@ def run_evaluation(evaluation: Evaluation, *, tell: Callable[[str], None]) -> Ev
         What to measure.
     tell : callable
         Gets one line for each case, with its notes, and one for what is left out of the comparison by steps, and why.
+    word : callable
+        How the front end words an error, for these lines.
 
     Raises
     ------
@@ -117,71 +140,74 @@ def run_evaluation(evaluation: Evaluation, *, tell: Callable[[str], None]) -> Ev
     """
     found = find_predictions(evaluation.predictions)
     also = [(str(folder), find_predictions(folder)) for folder in evaluation.also]
-    with_truth = cases_with_truth(evaluation.truth, reader_pattern=evaluation.reader_pattern)
+    truth = TruthFolder(evaluation.truth, reader_pattern=evaluation.reader_pattern)
+    truth.check_readable()
     if evaluation.labels is not None:
-        check_labels_occur(evaluation.labels, _truths(evaluation, found))
-    failed: dict[str, str] = {}
-    measured = list(_measured(evaluation, found, failed=failed, tell=tell))
+        check_labels_occur(evaluation.labels, _truths(truth, found))
+    failed: dict[str, DiffsegError] = {}
+    told = _Told(tell, word, failed)
+    sources = _Sources(truth, {} if evaluation.images is None else image_cases(evaluation.images))
+    measured = list(_measured(evaluation, sources, found, told))
     if not measured:
-        raise BadCase(f"None of {len(found)} cases could be measured: {next(iter(failed.values()))}")
+        first = next(iter(failed.values()))
+        raise BadCase(f"None of {len(found)} cases could be measured: {first}", *first.remedies)
     scores = [case for case, _ in measured]
-    compared, left_out = _compared(evaluation, scores, also, failed=failed, tell=tell)
+    compared, left_out = _compared(evaluation, sources, scores, also, told)
     report = make_report(
         [_with_notes(case, left_out) for case in scores],
         settings=evaluation.settings(),
-        failed=failed,
-        without_prediction=sorted(with_truth - set(found)),
+        failed={name: str(err) for name, err in failed.items()},
+        without_prediction=sorted(truth.unused(found)),
         notes=[one.line for one in left_out if not one.cases or set(one.cases) - {case.case for case in scores}],
         compared=compared,
     )
     return Evaluated(report, [snapshot for _, snapshot in measured])
 
 
-def _truths(evaluation: Evaluation, cases: Iterable[str]) -> Iterator[Path]:
+def _truths(truth: TruthFolder, cases: Iterable[str]) -> Iterator[Path]:
     """All masks of the truth, as far as they are found: a case without one is said not to be measured."""
     for case_id in cases:
         with contextlib.suppress(BadCase):
-            yield from find_truth(evaluation.truth, case_id, reader_pattern=evaluation.reader_pattern)
+            yield from truth.of(case_id)
 
 
 def _compared(
     evaluation: Evaluation,
+    sources: _Sources,
     scores: Sequence[CaseScores],
     also: Sequence[tuple[str, Mapping[str, PredictionFiles]]],
-    *,
-    failed: dict[str, str],
-    tell: Callable[[str], None],
+    told: _Told,
 ) -> tuple[Sequence[CaseScores], Sequence[LeftOut]]:
     """The cases that are compared by steps, those of further folders measured alike; and what is not."""
     folders = [PredictedFolder(str(evaluation.predictions), tuple(scores))]
     for name, found in also:
-        others = _measured(evaluation, found, where=name, failed=failed, tell=tell)
+        others = _measured(evaluation, sources, found, told, where=name)
         folders.append(PredictedFolder(name, tuple(case for case, _ in others)))
     compared, left_out = sort_out(folders) if also else ((), ())
     for one in left_out:
-        tell(one.line)
+        told.tell(one.line)
     return compared, left_out
 
 
 def _measured(
     evaluation: Evaluation,
+    sources: _Sources,
     found: Mapping[str, PredictionFiles],
+    told: _Told,
     *,
-    failed: dict[str, str],
-    tell: Callable[[str], None],
     where: str | None = None,
 ) -> Iterator[tuple[CaseScores, Snapshot]]:
-    """One case of a folder after another; what cannot be measured is added to `failed`. A further folder is named."""
+    """One case of a folder after another; what cannot be measured is told. A further folder is named."""
     for case_id, files in found.items():
         name = case_id if where is None else f"{case_id} in {where}"
         try:
-            case, snapshot = _one(evaluation, case_id, files)
+            case, snapshot = _one(evaluation, case_id, files, sources)
         except DiffsegError as err:
-            failed[name] = str(err)
-            tell(str(err) if where is None else f"{where}: {err}")
+            told.failed[name] = err
+            told.tell(told.word(err) if where is None else f"{where}: {told.word(err)}")
             continue
         notes = f" ({'; '.join(case.notes)})" if case.notes else ""
-        tell(f"{name}: Dice {case.overlap.dice:.3f}{notes}")
+        told.tell(f"{name}: Dice {case.overlap.dice:.3f}{notes}")
         yield case, snapshot
 
 
@@ -189,9 +215,11 @@ def _with_notes(case: CaseScores, left_out: Sequence[LeftOut]) -> CaseScores:
     return replace(case, notes=(*case.notes, *(one.note for one in left_out if case.case in one.cases)))
 
 
-def _one(evaluation: Evaluation, case_id: str, files: PredictionFiles) -> tuple[CaseScores, Snapshot]:
+def _one(
+    evaluation: Evaluation, case_id: str, files: PredictionFiles, sources: _Sources
+) -> tuple[CaseScores, Snapshot]:
+    drawn = sources.truth.of(case_id)
     predicted = _read(evaluation, case_id, files)
-    drawn = find_truth(evaluation.truth, case_id, reader_pattern=evaluation.reader_pattern)
     try:
         truth = read_truth(drawn, predicted.grid, case_id=case_id, labels=evaluation.labels)
     except GridMismatch as err:
@@ -200,7 +228,7 @@ def _one(evaluation: Evaluation, case_id: str, files: PredictionFiles) -> tuple[
         raise GridMismatch(
             f"{err} Or export the run on the grid of the truth, and evaluate that.", *err.remedies
         ) from err
-    region, image = _region(evaluation, predicted, truth)
+    region, image = _region(evaluation, predicted, truth, sources.images)
     case = score_case(predicted, truth, region, bins=evaluation.bins)
     return case, take_snapshot(predicted, truth.majority, dice=case.overlap.dice, image=image)
 
@@ -214,10 +242,12 @@ def _read(evaluation: Evaluation, case_id: str, files: PredictionFiles) -> Predi
     return replace(predicted, notes=(*predicted.notes, note))
 
 
-def _region(evaluation: Evaluation, predicted: Predicted, truth: Truth) -> tuple[Region, Volume | None]:
+def _region(
+    evaluation: Evaluation, predicted: Predicted, truth: Truth, images: Mapping[str, CaseFiles]
+) -> tuple[Region, Volume | None]:
     if evaluation.images is not None:
-        images = read_images(evaluation.images, predicted.grid, case_id=predicted.case_id)
-        return brain_of_images(images), images.volumes.get("flair", images.grid_volume)
+        case = read_images(evaluation.images, predicted.grid, case_id=predicted.case_id, cases=images)
+        return brain_of_images(case), case.volumes.get("flair", case.grid_volume)
     seen = predicted.mask | predicted.members.any(axis=0)
     if not len(predicted.members) and predicted.mean is not None:
         seen = predicted.mean > 0

@@ -14,7 +14,7 @@ from napari_diffseg.errors import BadCase, BadRequest, Remedy
 from napari_diffseg.imaging.bids import session_of
 from napari_diffseg.imaging.dataset_json import channels_said_for
 from napari_diffseg.imaging.dicom_files import holds_dicom
-from napari_diffseg.imaging.grouping import Group, group_images
+from napari_diffseg.imaging.grouping import Group, group_images, is_picked
 from napari_diffseg.imaging.listing import folders_in, images_in, is_image_entry, other_images_below, other_images_in
 from napari_diffseg.imaging.naming import (
     MODALITIES,
@@ -25,6 +25,7 @@ from napari_diffseg.imaging.naming import (
     folder_case_name,
     modality_named,
     modality_of,
+    naming_folder,
     printable,
     read_name,
     shown_name,
@@ -193,7 +194,7 @@ def find_case_sources(
     if here := search.in_folder(path):
         return here
     passed: list[Path] = []
-    below = list(search.below(path, passed))
+    below = search.each_once(list(search.below(path, passed)))
     if passed and not images_in(path):
         names = ", ".join(str(p.relative_to(path)) for p in passed[:_NAMED])
         more = f" and {len(passed) - _NAMED} more" if len(passed) > _NAMED else ""
@@ -308,9 +309,9 @@ class _Search:
     def _by_folders(self, folder: Path) -> list[CaseFiles]:
         """Cases of which each modality has a folder: by the names of these folders, or of the one image in each."""
         by_name = [(child, m) for child in folders_in(folder) if (m := read_name(child.name).modality) in MODALITIES]
-        inside = [(child, str(m), images_in(child)) for child, m in by_name]
+        inside = [(child, str(m), _images_of_modality(child)) for child, m in by_name]
         inside = [(child, m, images) for child, m, images in inside if images]
-        if len({m for _, m, _ in inside}) > 1:
+        if len({m for _, m, _ in inside}) > 1 and all(_shows(p, m) for _, m, images in inside for p in images):
             return self._of_modality_folders(folder, inside)
         children = [child for child in folders_in(folder) if looks_like_case(child)]
         if len(children) < 2 or len(self.modalities) < 2:
@@ -326,11 +327,9 @@ class _Search:
         alone = all(len(images) == 1 for _, _, images in inside)
         for _, modality, images in inside:
             for path in images:
-                said = read_name(path.name)
-                if said.modality in (None, modality):
-                    key = "" if alone else said.case or file_stem(path.name)
-                    groups[key].name = key
-                    groups[key].images.setdefault(modality, []).append(path)
+                key = "" if alone else read_name(path.name).case or file_stem(path.name)
+                groups[key].name = key
+                groups[key].images.setdefault(modality, []).append(path)
         if alone and "" in groups:
             groups[""].name = folder_case_name(folder)
         return [self._of_group(folder, group) for group in groups.values()]
@@ -357,6 +356,27 @@ class _Search:
                 passed.append(folder)
             if depth < _DEEPEST:
                 yield from self.below(folder, passed, depth + 1)
+
+    def each_once(self, found: Sequence[CaseFiles]) -> list[CaseFiles]:
+        """The cases, those whose images lie in several folders of one patient, such as raw and preprocessed, once."""
+        alike: dict[tuple[str, Path], list[CaseFiles]] = defaultdict(list)
+        for case in found:
+            alike[case.name, naming_folder(case.folder)].append(case)
+        return [self._one_of(group) for group in alike.values()]
+
+    def _one_of(self, group: Sequence[CaseFiles]) -> CaseFiles:
+        picked = [case for case in group if is_picked(case.folder / "", self.pick)] if len(group) > 1 else []
+        first, *others = picked or group
+        if not others:
+            return first
+        patient = naming_folder(first.folder)
+        places = [os.path.relpath(case.folder, patient).replace(os.sep, "/") for case in (first, *others)]
+        refused = BadCase(
+            f"Case {first.name}: there are images of it in {', '.join(places[:-1])} and {places[-1]}: say which are "
+            "meant, or name the folder that holds them.",
+            Remedy("pick", f"'*/{places[-1]}/*'"),
+        )
+        return CaseFiles(first.name, patient, patient, refused=refused)
 
 
 def _series_by_modality(folder: Path) -> dict[str, Path]:
@@ -389,6 +409,22 @@ def _no_images(folder: Path, images: Sequence[Path]) -> BadCase:
         Remedy("image", "t1=FILE"),
         Remedy("channels"),
     )
+
+
+def _images_of_modality(folder: Path) -> list[Path]:
+    """The images in a folder that is called by a modality, or in the only folder in it."""
+    try:
+        images = images_in(folder)
+        inner = folders_in(folder) if not images else []
+        images = images_in(inner[0]) if len(inner) == 1 else images
+    except BadCase:
+        return []
+    return [path for path in images if read_name(path.name).modality != REFERENCE and not read_name(path.name).is_map]
+
+
+def _shows(path: Path, modality: str) -> bool:
+    """Whether an image may be of the modality that its folder is called by."""
+    return read_name(path.name).modality in (None, modality)
 
 
 def _has_images(folder: Path) -> bool:

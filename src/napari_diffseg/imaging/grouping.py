@@ -134,10 +134,11 @@ def group_images(paths: Sequence[Path], modalities: Sequence[str] = MODALITIES) 
 
 
 def is_picked(path: Path, pick: Sequence[str]) -> bool:
-    """Whether a name fits one of some patterns, or has one of some entities."""
+    """Whether a name fits one of some patterns, of which one with `/` is for the whole path, or has an entity."""
     stem = file_stem(path.name)
     said = {f"{key}-{value}".lower() for key, value in entities_of(stem).items()}
-    return any(p.lower() in said or fnmatch(path.name.lower(), p.lower()) for p in pick)
+    names = (path.name.lower(), f"/{path.as_posix().lower()}/")
+    return any(p.lower() in said or fnmatch(names["/" in p], p.lower()) for p in pick)
 
 
 def _picked(files: list[Path], pick: Sequence[str]) -> list[Path]:

@@ -117,6 +117,8 @@ class ImageName:
         Another reading, for names such as `P1_T2_FLAIR`: the modality of the last word alone, and what stands before.
     manner : tuple of str
         Words after the modality that say how the image was made or processed.
+    is_map : bool
+        Whether it is that of a mask of the brain, or of a probability map.
     """
 
     modality: str | None
@@ -125,6 +127,7 @@ class ImageName:
     after: tuple[str, ...] = ()
     last_word: tuple[str, str] | None = None
     manner: tuple[str, ...] = ()
+    is_map: bool = False
 
 
 def modality_of(filename: str) -> str | None:
@@ -250,12 +253,12 @@ def case_id_of(files: Sequence[Path]) -> str:
 
 
 _NO_CASE = re.compile(
-    r"anat|nii|nifti\w*|images?|imgs?|mris?|mr|raw|data|scans?|brains?|pre?proc\w*|processed|skull_?strip\w*"
+    r"anat|nii|nifti\w*|images?|imgs?|mris?|mr|raw\w*|data|scans?|brains?|pre_?proc\w*|processed\w*|orig|skull_?strip\w*"
     r"|stripped|reg|registered|coreg\w*|native|mni\w*|derivatives|final|input|inputs|original|segmentations?|masks?",
     re.IGNORECASE,
 )
 _VISIT = re.compile(
-    r"(?:ses|session|visit|tp|time_?point|t|scan|study|exam|month|m|week|w|day|d|year|y|fu|follow_?up)[-_ ]?\d+"
+    r"(?:ses|session|visit|tp|time_?point|t|scan|study|exam|month|week|day|year|fu|follow_?up)[-_ ]?\d+"
     r"|ses-\w+|baseline|bl|follow_?up|pre|post|pre_?op|post_?op|(?:19|20)\d{2}[-_.]?[01]\d[-_.]?[0-3]\d|\d{1,2}",
     re.IGNORECASE,
 )
@@ -263,14 +266,19 @@ _VISIT = re.compile(
 
 def folder_case_name(folder: Path) -> str:
     """What a case is called by the folder of its images."""
-    # of a folder given as `..` only its absolute path, tidied, has the name
-    path = Path(os.path.abspath(folder))
-    named = next((p for p in (path, *path.parents) if p.name and not _NO_CASE.fullmatch(p.name)), path)
+    named = naming_folder(folder)
     name = named.name
     while _VISIT.fullmatch(named.name) and named.parent.name:
         named = named.parent
         name = f"{named.name}_{name}"
     return printable(name)
+
+
+def naming_folder(folder: Path) -> Path:
+    """The folder that a case is called by: this one, or the first above it whose name is not `anat`, `raw` or alike."""
+    # of a folder given as `..` only its absolute path, tidied, has the name
+    path = Path(os.path.abspath(folder))
+    return next((p for p in (path, *path.parents) if p.name and not _NO_CASE.fullmatch(p.name)), path)
 
 
 def printable(name: str) -> str:
@@ -355,10 +363,11 @@ def _read_image(
     if _may_be_time(words, shown):
         modality = None
     kept = [w for w in after if not (PROCESSING.fullmatch(w.text) or CONTRAST.fullmatch(w.text))]
-    before, whole = (plain[: words[i].start].strip(_TRIMMED) for i in (first, deciding.first))
+    before = plain[: words[first].start].strip(_TRIMMED)
     rest = "".join(plain[max(w.start - 1, 0) : w.end] for w in _identifying(kept)) if before else ""
     manner = tuple(w.text for w in after if PROCESSING.fullmatch(w.text) and w not in kept)
-    is_plain = modality is not None and before == whole and deciding.last == deciding.first
+    may_name_case = any(CONTRAST_BEFORE.fullmatch(word) or NOT_WEIGHTED_BEFORE.fullmatch(word) for word in before_words)
+    is_plain = modality is not None and not may_name_case and deciding.last == deciding.first
     last_word = None if is_plain else _last_word(plain, words, deciding)
     return ImageName(modality, (before + rest).strip(_TRIMMED), before, tuple(w.text for w in kept), last_word, manner)
 
@@ -474,7 +483,7 @@ def _read_mask(stem: str, plain: str, words: Sequence[_Word], at: int) -> ImageN
     before = plain[: words[at].start].strip(_TRIMMED)
     modality = None if is_other else REFERENCE
     last_word = (REFERENCE, before) if modality and before and before != rest else None
-    return ImageName(modality, rest, rest, last_word=last_word)
+    return ImageName(modality, rest, rest, last_word=last_word, is_map=is_other)
 
 
 def _is_of_mask(text: str) -> bool:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_diffseg.errors import BadCase, GridMismatch, Remedy
+from napari_diffseg.evaluation.cases.find_truth import READER_PATTERN, find_truth
 from napari_diffseg.evaluation.cases.labels import refuse_negative_labels
-from napari_diffseg.evaluation.cases.truth import READER_PATTERN, find_truth, read_label_maps
+from napari_diffseg.evaluation.cases.truth import read_label_maps
 from napari_diffseg.evaluation.cases.turning import turned_like
 from napari_diffseg.events import parse_slices
 from napari_diffseg.imaging.case import Case, read_case

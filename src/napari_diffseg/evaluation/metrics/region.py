@@ -9,15 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
-from napari_diffseg.errors import BadCase, GridMismatch
+from napari_diffseg.errors import BadCase, GridMismatch, Remedy
 from napari_diffseg.evaluation.metrics.overlap import bounding_box
 from napari_diffseg.imaging.case import Case, read_case
+from napari_diffseg.imaging.case_files import CaseFiles, find_case_sources, told_apart
 from napari_diffseg.imaging.intensity import brain_mask
-from napari_diffseg.imaging.naming import MODALITIES, case_stem, is_image_name, modality_of, shown_name
+from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.volume import describe_grid, same_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from napari_diffseg.imaging.volume import Volume
@@ -70,27 +71,42 @@ def region_around(seen: Bool, spacing_mm: Sequence[float]) -> Region:
     return Region(mask, f"within {MARGIN_MM:g} mm of lesion in any member or in the truth: no images were given")
 
 
-def read_images(folder: Path, grid: Volume, *, case_id: str) -> Case:
-    """The images of a case, in FOLDER/<case>/ or as FOLDER/<case>_<modality>.nii.gz, on the prediction's grid.
+def image_cases(folder: Path) -> dict[str, CaseFiles]:
+    """The cases whose images lie in a folder or below, by the names that `predict` gives them; none if unclear."""
+    try:
+        return {case.name: case for case in told_apart(find_case_sources(folder))}
+    except BadCase:
+        return {}
+
+
+def read_images(folder: Path, grid: Volume, *, case_id: str, cases: Mapping[str, CaseFiles]) -> Case:
+    """The images of a case, in FOLDER/<case>/ or where they are found below, on the prediction's grid.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the images.
+    grid : Volume
+        The prediction's.
+    case_id : str
+        The prediction's name.
+    cases : mapping of str to CaseFiles
+        Those of the folder, see `image_cases`.
 
     Raises
     ------
     BadCase
-        If there are none.
+        If there are none, or several images may be one modality.
     GridMismatch
         If they lie on another grid than the prediction; both are named.
     """
     own = folder / case_id
-    if own.is_dir():
-        case = read_case(own)
-    else:
-        images = [p for p in sorted(folder.iterdir()) if is_image_name(p.name)] if folder.is_dir() else []
-        mine = [p for p in images if modality_of(p.name) in MODALITIES and case_stem(p.name) == case_id]
-        if not mine:
-            raise BadCase(
-                f"Case {case_id}: no images of it in {shown_name(folder)}: correct --images, or leave it out."
-            )
-        case = read_case(mine)
+    if case_id not in cases and not own.is_dir():
+        raise BadCase(
+            f"Case {case_id}: no images of it in {shown_name(folder)}: name another folder, or do without.",
+            Remedy("images"),
+        )
+    case = read_case(own if case_id not in cases else cases[case_id].readable(), case_id=case_id)
     if not same_grid(case.grid_volume, grid):
         raise GridMismatch(
             f"Case {case_id}: its images are {describe_grid(case.grid_volume)}, but the prediction is "

@@ -4,7 +4,8 @@
 
 DIR holds one folder a case, with images and a `_seg` file. Prints a row a case and writes
 `benchmarks/results/real_cases.json` after each: figures only, no image and no mask. `--resume` keeps the rows of an
-earlier command with the same settings.
+earlier command with the same settings. `--every 4` takes one slice in four, as of a scan with gaps between its slices;
+`--work DIR` keeps the members, so that other ways to sum them up can be measured.
 """
 
 from __future__ import annotations
@@ -20,23 +21,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from kept_members import ensemble_of
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
-from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.evaluation.metrics.calibration import reliability
 from napari_diffseg.evaluation.metrics.distribution import dice_by_members
 from napari_diffseg.evaluation.metrics.error_detection import auroc
 from napari_diffseg.evaluation.metrics.overlap import dice
 from napari_diffseg.evaluation.metrics.region import brain_of_images
-from napari_diffseg.events import Expected, Sampled, SegmentRequest, Started
+from napari_diffseg.events import SegmentRequest
 from napari_diffseg.imaging.atomic import write_json
-from napari_diffseg.imaging.case import read_case
+from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.imaging.case_files import find_case_files
 from napari_diffseg.imaging.nifti import read_mask
+from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint
+    from napari_diffseg.ensemble.ensemble import Ensemble
 
 _SUMMED = ("dice", "auroc", "ece")
 _EXPECTED = ("expected_dice", "expected_ece", "expected_auroc")
@@ -61,7 +64,7 @@ def main() -> None:
     for folder in folders:
         if "seg" not in find_case_files(folder) or folder.name in [row["case"] for row in rows]:
             continue
-        rows.append(_evaluate(folder, segmenter, request, checkpoint.recipe.modalities))
+        rows.append(_evaluate(folder, segmenter, checkpoint, request, options))
         row = rows[-1]
         print(
             f"{row['case']}  Dice {row['dice']:.3f}  single {row['single']:.3f}  AUROC {row['auroc']}, "
@@ -86,25 +89,24 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     parser.add_argument("--only", default="")
+    parser.add_argument("--every", type=int, default=1, help="keep one slice in so many")
+    parser.add_argument("--work", type=Path, help="where members are kept")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()
 
 
 def _evaluate(
-    folder: Path, segmenter: LocalSegmenter, request: SegmentRequest, modalities: tuple[str, ...]
+    folder: Path,
+    segmenter: LocalSegmenter,
+    checkpoint: Checkpoint,
+    request: SegmentRequest,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
-    case = read_case(folder, modalities=modalities)
-    truth = read_mask(find_case_files(folder)["seg"]).data > 0
+    case = thinned(read_case(folder, modalities=checkpoint.recipe.modalities), options.every)
+    truth = read_mask(find_case_files(folder)["seg"]).data[..., :: options.every] > 0
     began = time.monotonic()
-    for event in segmenter.segment(case, request):
-        match event:
-            case Started():
-                ensemble = Ensemble.for_run(event)
-            case Expected():
-                ensemble.expect(event.slices, event.probability)
-            case Sampled():
-                ensemble.add(event.member, event.slices, event.mask)
+    ensemble = ensemble_of(case, segmenter, checkpoint, request, folder=options.work)
     brain = brain_of_images(case).mask
     return {
         "case": folder.name,
@@ -112,6 +114,18 @@ def _evaluate(
         **_expected_figures(ensemble, truth, brain),
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def thinned(case: Case, every: int) -> Case:
+    """One slice of the last axis in so many, farther apart; the case itself where all are kept."""
+    if every == 1:
+        return case
+    affine = case.affine.copy()
+    affine[:3, 2] *= every
+    volumes = {
+        m: Volume(np.ascontiguousarray(v.data[..., ::every]), affine, None, None, ()) for m, v in case.volumes.items()
+    }
+    return Case(case.id, volumes, None)
 
 
 def _figures(ensemble: Ensemble, truth: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
@@ -170,6 +184,7 @@ def _settings(options: argparse.Namespace, checkpoint: Checkpoint) -> dict[str, 
         "sampler": recipe.sampler,
         "steps": options.timesteps or recipe.timesteps,
         "precision": options.precision,
+        "every": options.every,
     }
 
 
@@ -178,7 +193,7 @@ def _earlier(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     record = json.loads(path.read_text("utf-8"))
-    same = all(record.get(name) == value for name, value in settings.items())
+    same = all(record.get(name, 1 if name == "every" else None) == value for name, value in settings.items())
     return list(record["cases"]) if same else []
 
 
@@ -187,7 +202,9 @@ def _write(options: argparse.Namespace, settings: dict[str, Any], rows: list[dic
         "command": f"python benchmarks/real_cases.py --cases DIR --checkpoint {Path(options.checkpoint).name} "
         f"--members {options.members}"
         + (f" --timesteps {options.timesteps}" if options.timesteps else "")
-        + (f" --precision {options.precision}" if options.precision != "auto" else ""),
+        + (f" --precision {options.precision}" if options.precision != "auto" else "")
+        + (f" --every {options.every}" if options.every != 1 else "")
+        + (f" --only {options.only}" if options.only else ""),
         "date": datetime.now(UTC).date().isoformat(),
         "device": f"{os.cpu_count()} cores, {platform.machine()}"
         if options.device in ("auto", "cpu")

@@ -68,6 +68,7 @@ def export(
     from napari_diffseg.imaging.nifti import read_grid, read_volume
     from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.runs.export import EVERYTHING, ExportChoice
+    from napari_diffseg.runs.export_plan import refuse_collisions
     from napari_diffseg.runs.layout import Style
     from napari_diffseg.runs.stored_run import find_runs
 
@@ -94,7 +95,9 @@ def export(
         raise BadRequest("--image is what --report and --pictures show: ask for one of them.")
     shown = None if image is None else read_volume(image)
     also = ReportChoice(report, pictures, shown, image.name if image else "") if report or pictures else None
-    whole = [_is_exported(folder, out, choice, also) for named in runs for folder in find_runs(named)]
+    folders = list({folder.resolve(): folder for named in runs for folder in find_runs(named)}.values())
+    refuse_collisions(folders, out, choice)
+    whole = [_is_exported(folder, out, choice, also) for folder in folders]
     return 0 if all(whole) else 1
 
 

@@ -87,7 +87,7 @@ class RunReport:
 
     def __init__(self, run: StoredRun, choice: ReportChoice, export: ExportChoice) -> None:
         self._choice, self._overwrite = choice, export.overwrite
-        self._names = export.names(run)
+        self._names = export.names(run.record)
         self._sheet = make_sheet(run, summary=export.summary, image=choice.image, image_name=choice.image_name)
 
     @property

@@ -17,6 +17,7 @@ from napari_diffseg.errors import BadRequest, OutputExists
 from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
 from napari_diffseg.imaging.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
+from napari_diffseg.runs.export_plan import refuse_other_images
 from napari_diffseg.runs.layout import DEFAULT_PATTERN, Names, RunFiles, Style
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.runs.record import RunRecord
     from napari_diffseg.runs.stored_run import StoredRun
 
 What = Literal["mask", "mean", "uncertainty", "expected", "members"]
@@ -78,8 +80,8 @@ class ExportChoice:
         if unknown or not self.what:
             raise BadRequest(f"Nothing to export: {', '.join(unknown) or 'no map'}: choose of {', '.join(EVERYTHING)}.")
 
-    def names(self, run: StoredRun) -> Names:
-        """What the run's files are called.
+    def names(self, record: RunRecord) -> Names:
+        """What the files of a run with such a record are called.
 
         Raises
         ------
@@ -87,7 +89,8 @@ class ExportChoice:
             If the pattern does not tell them apart.
         """
         only = len(self.what) == 1 and self.what != ("members",)
-        return Names(run.record.case, run.labels, self.style, self.pattern, only)
+        sources = [name for name in record.files.values() if name]
+        return Names(record.case, record.recipe.labels, self.style, self.pattern, only, sources)
 
 
 def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[Path]:
@@ -108,7 +111,7 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
     Raises
     ------
     BadRequest
-        If it is the folder of the run itself.
+        If it is the folder of the run itself, or results of other images have these names there.
     OutputExists
         If a file is there already and overwriting was not asked for; nothing has been written then.
     OutputFailed
@@ -117,7 +120,8 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
     folder = Path(folder)
     if folder.resolve() == run.folder.resolve():
         raise BadRequest(f"{folder} is where the run itself is kept: choose another folder.")
-    names = choice.names(run)
+    names = choice.names(run.record)
+    refuse_other_images(folder, names, run.record)
     record = folder / names.record
     if not choice.overwrite:
         stems = [folder / name for what, number in _wanted(run, choice) for name in names.of(what, number=number)]
@@ -180,10 +184,10 @@ def _sidecar(run: StoredRun, choice: ExportChoice, what: str, number: int | None
     smoothed = {"SmoothingInMillimetres": run.smoothing_mm(summary)}
     of_mask = {} if summary.rule is Rule.STAPLE else smoothed
     more: dict[str, dict[str, Any]] = {
-        "mask": {"Rule": summary.rule.value, "Threshold": summary.threshold, **of_mask},
+        "mask": {"Type": "Lesion", "Rule": summary.rule.value, "Threshold": summary.threshold, **of_mask},
         "mean": smoothed,
         "uncertainty": {"Measure": summary.measure.value, "Units": summary.measure.unit or "1", **smoothed},
-        "member": {"Member": None if number is None else number + 1},
+        "member": {"Type": "Lesion", "Member": None if number is None else number + 1},
     }
     return {
         "Description": f"{_TITLES[what]}, sampled by a diffusion model",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.events import SegmentRequest
     from napari_diffseg.imaging.case import Case
+    from napari_diffseg.runs.record import RunRecord
 
 _FREE: Final = ("members", "device", "batch_size", "focus", "threads")
 """Settings that change nothing of a member."""
@@ -60,6 +61,16 @@ def identity_of(case: Case, checkpoint: Checkpoint, request: SegmentRequest) -> 
         "inputs": {name: volume.digest for name, volume in case.volumes.items()},
         "settings": settings,
     }
+
+
+def are_of_other_images(mine: RunRecord, other: RunRecord) -> bool:
+    """Whether two runs are of different images, so that one must not replace the other.
+
+    Runs that share an image are of one patient; where none is recorded, the case's name decides.
+    """
+    if mine.inputs and other.inputs:
+        return set(mine.inputs.values()).isdisjoint(other.inputs.values())
+    return mine.case != other.case
 
 
 def difference(mine: Mapping[str, Any], record: Mapping[str, Any]) -> str:

@@ -12,7 +12,13 @@ def first(train, tmp_path):
     return tmp_path / "first" / "last.safetensors"
 
 
-def test_a_training_of_no_rate_gives_the_weights_it_began_with(first, train, tmp_path):
+@pytest.mark.parametrize("order", ["images_first", "mask_first"])
+def test_a_training_of_no_rate_gives_the_weights_it_began_with(train, settings, tmp_path, order):
+    settings.write_text(
+        settings.read_text("utf-8").replace("[recipe]", f'[recipe]\nchannel_order = "{order}"'), "utf-8"
+    )
+    assert train(tmp_path / "first") == 0
+    first = tmp_path / "first" / "last.safetensors"
     assert train(tmp_path / "second", "--start-from", str(first), "--learning-rate", "1e-30") == 0
     before, after = load_checkpoint(first), load_checkpoint(tmp_path / "second" / "last.safetensors")
     for name, value in before.state.items():

@@ -208,6 +208,24 @@ def find_case_sources(
     return below or [CaseFiles(folder_case_name(path), path, path)]
 
 
+def cases_in_folder(
+    folder: Path, *, modalities: Sequence[str] = MODALITIES, channels: Sequence[str] | None = None
+) -> list[CaseFiles]:
+    """The cases whose files lie in a folder itself, as `find_case_sources` tells them apart; none where there are none.
+
+    Raises
+    ------
+    BadCase
+        If its images may be of one case or of several.
+    """
+    return _Search(tuple(modalities), channels, ()).in_folder(folder)
+
+
+def may_hold_cases(folder: Path) -> bool:
+    """Whether cases are looked for in a folder: not where masks, results or what was derived is kept."""
+    return not _NOT_SEARCHED.fullmatch(folder.name) and not _is_run(folder)
+
+
 def case_of_images(
     words: Sequence[str], *, modalities: Sequence[str] = MODALITIES, name: str | None = None
 ) -> CaseFiles:

@@ -179,24 +179,6 @@ def count_channels(path: Path | str) -> int:
     return _layout_of(header_of(Path(path))).channels
 
 
-def read_geometry(path: Path | str) -> Volume:
-    """An image without its voxels, from its header alone; every voxel is 0 and takes no memory.
-
-    Raises
-    ------
-    BadImage
-        If the file has no header that could be read, or is too short for the voxels that it claims.
-    """
-    path = header_of(Path(path))
-    with SourceFile(path) as file:
-        layout = _layout(file)
-        if layout.is_single:
-            _check_size(file, layout)
-    shape = layout.shape[:3]
-    affine = ROWS_TO_POSTERIOR if is_original_slice(path.name, shape, layout.affine) else layout.affine
-    return Volume(np.broadcast_to(np.uint8(0), shape), affine, layout.header, path, layout.notes)
-
-
 @dataclass(frozen=True, eq=False)
 class _Stored:
     """A file's voxels as they are stored, (X, Y, Z, channels), and what is known about them."""

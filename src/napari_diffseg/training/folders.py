@@ -5,8 +5,10 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +21,11 @@ from napari_diffseg.evaluation.cases.truth import read_label_maps
 from napari_diffseg.evaluation.cases.turning import turned_like
 from napari_diffseg.events import parse_slices
 from napari_diffseg.imaging.case import Case, read_case
-from napari_diffseg.imaging.case_files import find_case_files, looks_like_case
+from napari_diffseg.imaging.case_files import cases_in_folder, find_case_files, may_hold_cases
 from napari_diffseg.imaging.dataset_json import channels_said_for
 from napari_diffseg.imaging.grid import Grid
 from napari_diffseg.imaging.intensity import brain_mask
+from napari_diffseg.imaging.listing import folders_in
 from napari_diffseg.imaging.naming import (
     MODALITIES,
     REFERENCE,
@@ -32,8 +35,7 @@ from napari_diffseg.imaging.naming import (
     modality_of,
     shown_name,
 )
-from napari_diffseg.imaging.nifti import count_channels, read_geometry, read_mask
-from napari_diffseg.imaging.nnunet import nnunet_cases
+from napari_diffseg.imaging.nifti import count_channels, read_grid, read_mask
 from napari_diffseg.imaging.volume import describe_grid, same_grid
 from napari_diffseg.regions import LARGEST_VALUE, Region, split_label_map
 from napari_diffseg.training.source import LabelledCase, Marked, Slices, encode_slices
@@ -51,12 +53,17 @@ if TYPE_CHECKING:
 _TESTED = "imagesTs"
 """A folder of images that are to be tested on, as a rule without masks."""
 
+_KEEPS_MASKS = re.compile(
+    r"(?:labels?|masks?|segs?|segmentations?|gt|ground_?truth|truth|annotations?|lesions?|rois?)", re.IGNORECASE
+)
+_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
+
 _FEW_SLICES = 8
 _LARGEST_OF_FEW = 0.8
 """Share of the brain that a lesion may fill in a slab or a single slice."""
 
-Place = Path | Mapping[str, Path]
-"""Where a case lies: in a folder, in a 4-D file, or in files by modality."""
+Place = Path | Mapping[str, Path] | BadCase
+"""Where a case lies: in a folder, in a 4-D file, or in files by modality; or why it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +114,14 @@ class FolderSource:
         files = self._files(case_id)
         if "" in files.images:
             self._check_channels(files.images[""])
-        grids = {name: read_geometry(path) for name, path in files.images.items()}
+        grids = {name: read_grid(path) for name, path in files.images.items()}
         (first, grid), *others = grids.items()
         for name, volume in others if self.data.resample is None else ():
             if not same_grid(grid, volume):
                 raise self._mismatch(case_id, name, volume, first, grid)
         grid = grids.get(self.data.resample or first, grid)
         for path in (*files.masks, *(p for paths in files.of_regions.values() for p in paths)):
-            mask = read_geometry(path)
+            mask = read_grid(path)
             if self.data.resample is None and not same_grid(turned_like(mask, grid), grid):
                 raise self._mismatch(case_id, f"the mask {shown_name(path)}", mask, first, grid)
         plan = Grid.plan(grid.shape, grid.affine, axis_codes=self.recipe.axis_codes, size=self.recipe.size)
@@ -146,10 +153,9 @@ class FolderSource:
         """
         files, resample = self._files(case_id), self.data.resample
         with_mask = {REFERENCE: files.masks[0]} if resample is not None and len(files.masks) == 1 else {}
-        place = self.places[case_id]
-        is_4d = isinstance(place, Path) and place.is_file()
+        is_4d = "" in files.images
         case = read_case(
-            place if is_4d else {**files.images, **with_mask},
+            files.images[""] if is_4d else {**files.images, **with_mask},
             modalities=self.recipe.modalities,
             channels=self.data.channels if is_4d else None,
             resample_to=resample,
@@ -184,26 +190,26 @@ class FolderSource:
     def _files(self, case_id: str) -> _Files:
         """What there is of a case, by the names of its files."""
         place = self.places[case_id]
-        folder = place if isinstance(place, Path) else next(iter(place.values())).parent
-        if isinstance(place, Path) and not place.is_file():
-            images, masks_in = dict(find_case_files(place, self.recipe.modalities)), place
-            reference = images.pop(REFERENCE, None)
+        if isinstance(place, BadCase):
+            raise place
+        if isinstance(place, Path):
+            is_4d = place.is_file()
+            images = {"": place} if is_4d else dict(find_case_files(place, self.recipe.modalities))
+            folder = place.parent if is_4d else place
         else:
-            images = {"": place} if isinstance(place, Path) else dict(place)
-            masks_in = _labels_of(folder.parent if isinstance(place, Path) else folder)
-            reference = None
+            images = dict(place)
+            folder = next(iter(images.values())).parent
+        reference = images.pop(REFERENCE, None)
         if "" not in images:
             images = self._wanted(case_id, images)
+        patterns, places = self.data.region_files or {}, [folder, *_mask_folders(folder)]
         of_regions = {
-            name: found
-            for name, pattern in (self.data.region_files or {}).items()
-            if (found := _fitting(masks_in, pattern, case_id))
+            name: found for name, pattern in patterns.items() if (found := _first_fitting(places, pattern, case_id))
         }
-        masks: tuple[Path, ...] = ()
-        if len(self.data.region_files or {}) < len(self.recipe.labels):
-            masks = self._masks(case_id, masks_in, reference, is_case_folder=masks_in == place)
+        needs_maps = len(patterns) < len(self.recipe.labels)
+        masks = self._masks(case_id, places, reference) if needs_maps else ()
         if not masks and not of_regions:
-            wanted = ", ".join((self.data.region_files or {}).values())
+            wanted = ", ".join(patterns.values())
             raise BadCase(f"Case {case_id}: there is no mask {wanted} to learn from: add it, or take the case away.")
         return _Files(images, masks, of_regions)
 
@@ -227,18 +233,22 @@ class FolderSource:
             )
         return {m: images[m] for m in wanted}
 
-    def _masks(self, case_id: str, folder: Path, reference: Path | None, *, is_case_folder: bool) -> tuple[Path, ...]:
-        """The readers' label maps, or the one reference."""
+    def _masks(self, case_id: str, places: Sequence[Path], reference: Path | None) -> tuple[Path, ...]:
+        """The readers' label maps, or the one reference: beside the images, or where masks are kept."""
         pattern = self.data.reader_pattern
-        if not is_case_folder:
-            return find_truth(folder, case_id, reader_pattern=pattern)
-        if readers := _fitting(folder, pattern or READER_PATTERN, case_id):
+        if readers := _first_fitting(places, pattern or READER_PATTERN, case_id):
             return readers
         if reference is not None and pattern is None:
             return (reference,)
+        for place in places[1:] if pattern is None else ():
+            try:
+                return find_truth(place, case_id)
+            except BadCase:
+                continue  # there is none, or there are several: what is said below
         raise BadCase(
-            f"Case {case_id}: there is no mask {pattern or f'{case_id}_seg.nii.gz'} to learn from: add it, or take "
-            "the case away."
+            f"Case {case_id}: there is no mask {pattern or f'{case_id}_seg.nii.gz'} to learn from, or there are "
+            "several: add one, say how those of several readers are called, or take the case away.",
+            Remedy("data.reader_pattern", "{case}_reader*"),
         )
 
     def _drawn(self, case: Case, maps: Sequence[npt.NDArray[np.integer]], files: _Files) -> LabelledCase:
@@ -303,8 +313,27 @@ class _Files:
     of_regions: Mapping[str, tuple[Path, ...]]
 
 
-def _fitting(folder: Path, pattern: str, case_id: str) -> tuple[Path, ...]:
-    return tuple(sorted(folder.glob(pattern.replace("{case}", glob.escape(case_id)))))
+def _first_fitting(places: Sequence[Path], pattern: str, case_id: str) -> tuple[Path, ...]:
+    """The files that a pattern means, of the first place that has any."""
+    written = pattern.replace("{case}", glob.escape(case_id))
+    return next((found for place in places if (found := tuple(sorted(place.glob(written))))), ())
+
+
+def _mask_folders(images: Path) -> list[Path]:
+    """Folders beside one of images in which masks may be kept: labelsTr of imagesTr, masks, derivatives of BIDS."""
+    beside = [_labels_of(images)] if "images" in images.name else []
+    beside += (*_masks_kept_in(images.parent), *_masks_kept_in(images.parent.parent))
+    subject = next((p for p in (images, *images.parents) if _SUBJECT.fullmatch(p.name)), None)
+    if subject is not None:
+        inside = images.relative_to(subject.parent)
+        beside += [folder / inside for folder in folders_in(subject.parent / "derivatives")]
+    return [folder for folder in dict.fromkeys(beside) if folder.is_dir() and folder != images]
+
+
+@lru_cache(maxsize=64)
+def _masks_kept_in(parent: Path) -> tuple[Path, ...]:
+    """By name; a parent is that of many cases, so it is looked at once."""
+    return tuple(folder for folder in folders_in(parent) if _KEEPS_MASKS.fullmatch(folder.name))
 
 
 def _labels_in(labels: npt.NDArray[np.integer]) -> frozenset[int]:
@@ -347,6 +376,9 @@ def find_cases(
                 "rename one, or train on the folder of one."
             )
         found[name] = place
+    refused = [place for place in found.values() if isinstance(place, BadCase)]
+    if refused and len(refused) == len(found):
+        raise refused[0]
     if not found:
         raise BadCase(
             f"Folder {shown_name(folder)} holds no case: give each a folder with images named by modality "
@@ -355,11 +387,9 @@ def find_cases(
     return dict(sorted(found.items()))
 
 
-def _name_of(folder: Path) -> str:
-    return case_id_of([p for m, p in find_case_files(folder).items() if m != REFERENCE])
-
-
 def _parent_of(place: Place) -> str:
+    if isinstance(place, BadCase):
+        return "one that cannot be read"
     return (place if isinstance(place, Path) else next(iter(place.values()))).parent.name
 
 
@@ -375,13 +405,21 @@ def _named_places(
         here = Path(where)
         seen.add(os.path.realpath(here))
         # links are followed, as cases are often linked together, but not around in a circle
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and os.path.realpath(here / f) not in seen)
+        folders[:] = sorted(
+            f
+            for f in folders
+            if not f.startswith(".") and os.path.realpath(here / f) not in seen and may_hold_cases(here / f)
+        )
         if here.name == _TESTED and not _labels_of(here).is_dir():
             continue
-        if "images" in here.name and (numbered := nnunet_cases(here, modalities=modalities, channels=channels)):
-            yield from numbered.items()
-        elif looks_like_case(here):
-            yield _name_of(here), here
+        try:
+            found = cases_in_folder(here, modalities=modalities or MODALITIES, channels=channels)
+        except BadCase as err:
+            yield here.name, err
+            continue
+        yield from ((case.name, case.refused or case.source) for case in found)
+        if found:
+            folders[:] = []  # what lies below belongs to them
         else:
             yield from ((case_id_of([here / f]), here / f) for f in sorted(files) if _may_be_4d(f, files, here))
 

@@ -157,7 +157,7 @@ class _Run:
             self.trainer.resume(load_state(folder / STATE))
             say(f"Going on after step {self.trainer.step}.")
         elif start is not None:
-            self.trainer.begin_with(start.network().state_dict())
+            self.trainer.begin_with(start.state)
             say(f"Beginning with the weights of {config.start_from}.")
 
     def until(self, last: int, journal: Journal | None) -> Outcome:

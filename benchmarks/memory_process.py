@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from napari_diffseg.events import Gaze, SamplingEvent, Segmenter
     from napari_diffseg.imaging.case import Case
-    from napari_diffseg.plugin.layers.expected_layers import ExpectedLayers
     from napari_diffseg.plugin.layers.result_layers import ResultLayers
 
 Shape = tuple[int, int, int]
@@ -135,27 +134,28 @@ class _Screen:
     def __init__(self) -> None:
         from napari.components import ViewerModel
 
-        from napari_diffseg.plugin.layers.expected_layers import ExpectedLayers
         from napari_diffseg.plugin.layers.result_layers import ResultLayers
 
         self._results: ResultLayers = ResultLayers(ViewerModel())
-        self._expected: ExpectedLayers = ExpectedLayers(self._results)
 
     def take(self, event: SamplingEvent, case: Case) -> None:
         """Show an event."""
         from napari_diffseg.plugin.grid.frame import Frame
+        from napari_diffseg.plugin.session.run_result import RunResult
 
+        result = self._results.result
         match event:
             case Started():
-                self._results.begin(event, Frame.of_volume(case.grid_volume))
-                self._expected.begin()
-            case Expected():
-                self._expected.show(event)
-            case Sampled():
+                self._results.show(RunResult(1, event, Frame.of_volume(case.grid_volume)))
+            case Expected() if result is not None:
+                result.expect(event)
+                self._results.show_expected(event)
+            case Sampled() if result is not None:
+                result.add([event])
                 self._results.show_sampled([event])
                 self._catch_up()
-            case Stepped() if event.preview is not None:
-                self._results.show_preview(event.preview)
+            case Stepped():
+                self._results.show_preview(event)
 
     def _catch_up(self) -> None:
         """What a window does turn by turn."""

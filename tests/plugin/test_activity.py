@@ -81,7 +81,7 @@ def test_the_bar_has_the_runs_name(session, layers, bars, qtbot):
     shown = made(session, qtbot)
     ready(session, layers, members=1).start()
     session.poll()
-    assert session.runs.last is not None
+    assert session.runs.on_screen is not None
     session.progress.emit(1, 8, None)
     qtbot.waitUntil(lambda: len(bars) == 1)
     assert [bar.desc.strip(": ") for bar in bars] == ["diffseg 1"]

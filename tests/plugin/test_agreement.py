@@ -59,7 +59,7 @@ def test_a_contour_at_the_edge_of_the_plane_is_closed():
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 2, 1)])
 def test_lines_lie_on_the_slice_on_the_screen_in_every_plane(viewer, results, agreement, order):
     viewer.dims.order = order
-    stack = results.ensemble.mean()[0]
+    stack = results.result.ensemble.mean()[0]
     x, y, z = np.argwhere(stack == 1)[0]
     go_to_voxel(viewer, results.view, (int(x), int(y), int(z)))
     agreement.show(True)
@@ -75,7 +75,7 @@ def test_lines_lie_on_the_slice_on_the_screen_in_every_plane(viewer, results, ag
 
 
 def test_lines_follow_the_slice_and_go_when_switched_off(viewer, results, agreement, qtbot):
-    x, y, z = (int(i) for i in np.argwhere(results.ensemble.mean()[0] == 1)[0])
+    x, y, z = (int(i) for i in np.argwhere(results.result.ensemble.mean()[0] == 1)[0])
     go_to_voxel(viewer, results.view, (x, y, z))
     agreement.show(True)
     assert len(viewer.layers[NAME].data)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import SHAPE, catch_up, events_of, source, volume
+from played_runs import SHAPE, add_preview, add_sampled, begin_run, catch_up, events_of, source, volume
 
 from napari_diffseg.events import Preview, Sampled
 from napari_diffseg.plugin.grid.frame import Frame
@@ -24,8 +24,8 @@ def results(viewer):
 def begin(results, **settings):
     """A run whose members have come, and none of whose layers has."""
     events = events_of(**settings)
-    results.begin(events[0], Frame.of_volume(volume()))
-    results.show_sampled([event for event in events if isinstance(event, Sampled)])
+    begin_run(results, events[0], Frame.of_volume(volume()))
+    add_sampled(results, [event for event in events if isinstance(event, Sampled)])
 
 
 def test_each_turn_adds_one_layer_and_it_shows_what_was_written_while_it_waited(viewer, results):
@@ -47,19 +47,19 @@ def test_each_turn_adds_one_layer_and_it_shows_what_was_written_while_it_waited(
 
 def test_no_layer_comes_before_there_is_something_to_see_in_it(viewer, results):
     events = events_of(members=1)
-    results.begin(events[0], Frame.of_volume(volume()))
+    begin_run(results, events[0], Frame.of_volume(volume()))
     image = np.zeros(SHAPE[:2], np.float32)
-    results.show_preview(Preview(0, 1, image, image))
+    add_preview(results, Preview(0, 1, image, image))
     assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
     assert not results.is_behind
     results.end()
-    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    begin_run(results, events_of(members=1)[0], Frame.of_volume(volume()))
     assert not results.is_behind  # the run before had no member and leaves nothing
 
 
 def test_layers_that_wait_come_out_of_sight_when_another_run_has_begun(viewer, results):
     begin(results, members=3)
-    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    begin_run(results, events_of(members=1)[0], Frame.of_volume(volume()))
     catch_up(results)
     np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | member 3"]), fake_member(SHAPE, 2))
     assert not any(layer.visible for layer in viewer.layers)

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from played_runs import add_sampled
 
 from napari_diffseg.plugin.explore.denoising import Denoising
 from napari_diffseg.plugin.explore.navigation import go_to_slice
@@ -54,7 +55,7 @@ def box(qtbot):
 def denoising(viewer, session, layers, box):
     """After a run of three members, on the middle slice."""
     results = ResultLayers(viewer)
-    session.started.connect(results.begin)
+    session.started.connect(results.show)
     session.sampled.connect(partial(show, results))
     made = Denoising(viewer, session, results, box)
     run(session, layers)
@@ -63,7 +64,7 @@ def denoising(viewer, session, layers, box):
 
 
 def show(results, sampled):
-    results.show_sampled(sampled)
+    add_sampled(results, sampled)
     while results.catch_up(0.0):
         pass
 
@@ -152,7 +153,7 @@ def test_a_recording_is_refused_with_the_reason(viewer, session, layers, box, re
     assert box.line.text() == "Run first."
     plain = Session(launch=run_here, load_engine=FakeLoader(FakeSegmenter(recipe)), runs_folder=tmp_path / "plain")
     other = DenoisingBox()
-    plain.started.connect(results.begin)
+    plain.started.connect(results.show)
     plain.sampled.connect(partial(show, results))
     kept.append(Denoising(viewer, plain, results, other))
     run(plain, layers, slices="1:2")
@@ -162,7 +163,7 @@ def test_a_recording_is_refused_with_the_reason(viewer, session, layers, box, re
     go_to_slice(viewer, results.view, 1)
     record(plain, other)
     assert other.line.text().startswith("What samples here does not tell of its steps")
-    plain.runs.remove(plain.runs.last)
+    plain.runs.remove(plain.runs.on_screen)
     other.record.click()
     assert other.line.text().startswith("The run on screen is no longer in the list")
     other.deleteLater()
@@ -206,7 +207,7 @@ def test_a_cancelled_recording_leaves_nothing_behind(denoising, viewer, session,
     waiting = []
     monkeypatch.setattr(session, "_launch", lambda target, stop: waiting.append(target))
     box.record.click()
-    assert session.phase is Phase.LOADING
+    assert session.phase is Phase.WORKING
     session.cancel()
     waiting[0]()
     session.poll()

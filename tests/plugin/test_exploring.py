@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import SHAPE, events_of, play, volume
+from played_runs import SHAPE, add_sampled, begin_run, events_of, play, volume
 
 from napari_diffseg.ensemble.summary import Measure, Summary
 from napari_diffseg.events import Sampled
@@ -146,8 +146,8 @@ def test_whoever_hears_of_a_layer_reads_the_whole_run_that_it_belongs_to(viewer)
     viewer.layers.events.inserted.connect(lambda event: seen.append((event.value.name, results.view)))
     for _ in range(2):
         events = events_of(members=1)
-        results.begin(events[0], Frame.of_volume(volume()))
-        results.show_sampled([event for event in events if isinstance(event, Sampled)])
+        begin_run(results, events[0], Frame.of_volume(volume()))
+        add_sampled(results, [event for event in events if isinstance(event, Sampled)])
         while results.catch_up(0.0):
             pass
     assert len(seen) == 8

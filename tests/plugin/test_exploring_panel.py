@@ -150,7 +150,7 @@ def test_a_click_on_a_lesion_goes_there(shown, viewer, qtbot):
 def test_keys_go_to_the_next_lesion_and_the_next_uncertain_slice(shown, viewer, qtbot):
     explored(shown, qtbot)
     press(viewer, qtbot, Qt.Key.Key_N)
-    variance = shown.results.ensemble.variance()[0].sum(axis=(0, 1))
+    variance = shown.results.result.ensemble.variance()[0].sum(axis=(0, 1))
     assert slice_on_screen(viewer, shown.results.view) == int(np.argmax(variance))
     press(viewer, qtbot, Qt.Key.Key_N, Qt.KeyboardModifier.ShiftModifier)
     assert find(shown, "lesions").selectedItems()[0].row() == 0
@@ -202,7 +202,7 @@ def test_a_run_ends_by_itself_when_asked_to_stop_when_stable(shown, qtbot, segme
     find(shown, "stop_when_stable").setChecked(True)
     find(shown, "run").click()
     wait_idle(shown, qtbot)
-    assert 4 <= shown.results.ensemble.count < 300
+    assert 4 <= shown.results.result.ensemble.count < 300
     assert "kept" in find(shown, "status").text()
     qtbot.waitUntil(lambda: find(shown, "settled").text() == "Settled since 1 member.", timeout=90_000)
     assert find(shown, "stop_when_stable").isChecked()

@@ -37,7 +37,7 @@ def ready(session, layers, *, without=()):
 def run(session):
     session.start()
     session.poll()
-    return session.runs.last
+    return session.runs.on_screen
 
 
 def test_a_missing_image_is_asked_for_until_it_is_left_out(session, layers):
@@ -135,7 +135,7 @@ def test_a_run_that_is_reopened_is_without_what_it_left_out(ready, tmp_path, qtb
     panel.case.opened.emit([str(write_images(tmp_path / "bob", case_id="bob"))])
     wait_idle(panel, qtbot)
     assert panel.session.chosen.inputs["t2"].name == "bob t2"
-    panel.case.reopen_asked.emit(str(panel.session.last_results))
+    panel.case.reopen_asked.emit(str(panel.session.runs.records[-1].plan.folder))
     wait_idle(panel, qtbot)
     assert len([layer for layer in panel.viewer.layers if layer.name.startswith("case_1 ")]) == len(MODALITIES)
     images = panel.session.chosen.images(panel.session.recipe)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import SHAPE, catch_up, events_of, play, volume
+from played_runs import SHAPE, add_preview, begin_run, catch_up, events_of, play, volume
 
 from napari_diffseg.events import Preview
 from napari_diffseg.plugin.grid.frame import Frame
@@ -26,9 +26,9 @@ def results(viewer):
 @pytest.mark.parametrize("s", range(SHAPE[2]))
 def test_the_live_slice_lies_on_its_source_slice(viewer, results, s):
     frame = Frame.of_volume(volume())
-    results.begin(events_of(members=1)[0], frame)
+    begin_run(results, events_of(members=1)[0], frame)
     image = np.random.default_rng(s).random((SHAPE[0], SHAPE[1])).astype(np.float32)
-    results.show_preview(Preview(0, s, image, image))
+    add_preview(results, Preview(0, s, image, image))
     live = viewer.layers["diffseg | live"]
     spot = np.zeros(SHAPE, np.float32)
     spot[..., s] = image
@@ -42,37 +42,37 @@ def test_the_live_slice_lies_on_its_source_slice(viewer, results, s):
 
 def test_the_live_layer_shows_the_sample_instead_of_the_mask_from_the_next_preview_on(viewer, results):
     frame = Frame.of_volume(volume())
-    results.begin(events_of(members=1)[0], frame)
+    begin_run(results, events_of(members=1)[0], frame)
     mask, sample = np.full(SHAPE[:2], 0.25, np.float32), np.full(SHAPE[:2], -1.75, np.float32)
-    results.show_preview(Preview(0, 1, mask, sample))
+    add_preview(results, Preview(0, 1, mask, sample))
     live = viewer.layers["diffseg | live"]
     assert (np.unique(live.data), live.colormap.name) == (0.25, "cyan, clear at 0")
     results.live.choose(Live.SAMPLE)
-    results.show_preview(Preview(0, 1, mask, sample))
+    add_preview(results, Preview(0, 1, mask, sample))
     assert (np.unique(live.data), live.colormap.name, live.contrast_limits) == (-1.75, "gray", [-2.5, 2.5])
     results.live.choose(Live.MASK)
-    results.show_preview(Preview(0, 1, mask, sample))
+    add_preview(results, Preview(0, 1, mask, sample))
     assert (np.unique(live.data), live.contrast_limits) == (0.25, [0.0, 1.0])
 
 
 def test_the_live_layer_is_there_and_empty_before_the_first_preview_which_needs_no_other(viewer, results):
     frame = Frame.of_volume(volume())
-    results.begin(events_of(members=1)[0], frame)
+    begin_run(results, events_of(members=1)[0], frame)
     results.live.prepare()
     assert not results.catch_up(0.0)
     live = viewer.layers["diffseg | live"]
     assert not live.data.any()
     image = np.random.default_rng(0).random(SHAPE[:2]).astype(np.float32)
-    results.show_preview(Preview(0, 3, image, image))
+    add_preview(results, Preview(0, 3, image, image))
     assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
     np.testing.assert_array_equal(frame.to_source(np.asarray(live.data))[..., 0], image)
     np.testing.assert_allclose(live.translate, frame.placement(frame.slab_offset(2, 3))["translate"])
 
 
 def test_a_preview_that_comes_before_the_live_layer_brings_it(viewer, results):
-    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    begin_run(results, events_of(members=1)[0], Frame.of_volume(volume()))
     results.live.prepare()
-    results.show_preview(Preview(0, 3, *[np.ones(SHAPE[:2], np.float32)] * 2))
+    add_preview(results, Preview(0, 3, *[np.ones(SHAPE[:2], np.float32)] * 2))
     assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
     assert viewer.layers["diffseg | live"].visible
     assert not results.is_behind
@@ -82,11 +82,11 @@ def test_a_run_that_begins_before_the_live_layer_has_come_makes_no_other(viewer,
     for axes in ((0, 1, 2), (2, 0, 1)):  # the second run is of another grid
         grid = replace(volume(), data=volume().data.transpose(axes).copy())
         shape = grid.data.shape
-        results.begin(replace(events_of(members=1)[0], source_shape=shape), Frame.of_volume(grid))
+        begin_run(results, replace(events_of(members=1)[0], source_shape=shape), Frame.of_volume(grid))
         results.live.prepare()
     catch_up(results)
     assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
-    results.show_preview(Preview(0, 3, *[np.ones(shape[:2], np.float32)] * 2))
+    add_preview(results, Preview(0, 3, *[np.ones(shape[:2], np.float32)] * 2))
     assert [layer.name for layer in viewer.layers] == ["diffseg | live"]
     live = viewer.layers["diffseg | live"]
     assert live.visible
@@ -96,7 +96,7 @@ def test_a_run_that_begins_before_the_live_layer_has_come_makes_no_other(viewer,
 
 def test_the_live_layer_is_not_prepared_in_3d(viewer, results):
     viewer.dims.ndisplay = 3
-    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    begin_run(results, events_of(members=1)[0], Frame.of_volume(volume()))
     results.live.prepare()
     assert not results.is_behind
 

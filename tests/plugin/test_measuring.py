@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import SHAPE, events_of, play, volume
+from played_runs import SHAPE, begin_run, events_of, play, volume
 
 from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.plugin.explore.measuring import Measuring
@@ -145,7 +145,7 @@ def test_closing_stops_it_before_the_next_member(results, held, monkeypatch):
 def test_without_a_whole_member_there_is_nothing_to_measure(viewer, measuring, held):
     results = ResultLayers(viewer)
     measuring.ask(results.view)
-    results.begin(events_of(members=2)[0], results_frame())
+    begin_run(results, events_of(members=2)[0], results_frame())
     measuring.ask(results.view)
     assert held.targets == []
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import events_of, source, volume
+from played_runs import add_sampled, begin_run, events_of, extend_run, source, volume
 
 from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.errors import BadRequest
@@ -34,12 +34,12 @@ def more(session, count, **how):
 
 def test_only_the_new_members_are_sampled_and_the_files_are_those_of_one_run(session, layers, segmenter):
     run(ready(session, layers, members=2))
-    grown = session.last_results
+    grown = session.runs.on_screen.plan.folder
     more(session, 3)
-    assert session.last_results == grown
+    assert session.runs.on_screen.plan.folder == grown
     assert [request.member_numbers for request in segmenter.seen] == [(0, 1), (2, 3, 4)]
     run(session, members=5)
-    once = session.last_results
+    once = session.runs.on_screen.plan.folder
     assert once != grown
     for path in once.rglob("*.nii.gz"):
         assert path.read_bytes() == (grown / path.relative_to(once)).read_bytes(), path.name
@@ -67,18 +67,18 @@ def test_a_stopped_run_is_finished_with_the_members_it_lacks(session, layers, se
     segmenter.fail_at, segmenter.error = 3, RuntimeError("power")
     session.start()
     session.poll()
-    assert session.runs.last.is_cut_short
+    assert session.runs.on_screen.is_cut_short
     segmenter.fail_at = None
     more(session, 0)
     assert segmenter.seen[1].member_numbers == (1, 2)
     assert heard["run_ended"] == [Ending.FAILED, Ending.DONE]
-    assert not session.runs.last.is_cut_short
+    assert not session.runs.on_screen.is_cut_short
     assert heard["message"][-1] == "2 members in 1 s, 3 in all."
 
 
 def test_without_a_run_there_is_nothing_to_add_to(session, layers):
     ready(session, layers)
-    with pytest.raises(BadRequest, match="There is no run to add members to"):
+    with pytest.raises(BadRequest, match="There is no run of this case to add members to"):
         session.add_members(1)
 
 
@@ -90,7 +90,7 @@ def test_more_members_than_a_run_can_have_are_refused(session, layers):
 
 
 def shown(results, events):
-    results.show_sampled([e for e in events if hasattr(e, "mask")])
+    add_sampled(results, [e for e in events if hasattr(e, "mask")])
     results.end()
 
 
@@ -99,16 +99,16 @@ def test_an_extended_run_looks_like_one_that_had_all_members_at_once(before, add
     viewer = ViewerModel()
     results = ResultLayers(viewer)
     first = events_of(members=before)
-    results.begin(first[0], volume_frame)
+    begin_run(results, first[0], volume_frame)
     shown(results, first)
     second = events_of(members=added, first_member=before)
-    results.extend(second[0])
+    extend_run(results, second[0])
     while results.catch_up(1.0):
         pass
     shown(results, second)
     while results.catch_up(1.0):
         pass
-    stack = np.stack([fake_member(results.ensemble.source_shape, k) for k in range(before + added)])
+    stack = np.stack([fake_member(results.result.ensemble.source_shape, k) for k in range(before + added)])
     np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
     names = {layer.name for layer in viewer.layers}
     if before + added > 12:
@@ -123,11 +123,11 @@ def test_members_that_were_hidden_are_shown_again_when_some_are_added(volume_fra
     viewer = ViewerModel()
     results = ResultLayers(viewer)
     events = events_of(members=3)
-    results.begin(events[0], volume_frame)
+    begin_run(results, events[0], volume_frame)
     shown(results, events)
     results.summarise(Summary(), first=1)
-    results.extend(events_of(members=1, first_member=3)[0])
+    extend_run(results, events_of(members=1, first_member=3)[0])
     while results.catch_up(1.0):
         pass
-    stack = np.stack([fake_member(results.ensemble.source_shape, k) for k in range(3)])
+    stack = np.stack([fake_member(results.result.ensemble.source_shape, k) for k in range(3)])
     np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)

@@ -24,7 +24,7 @@ def test_a_run_from_the_buttons_shows_and_keeps_exact_results(ready, viewer, qtb
     stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
     np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
     np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | member 2"]), stack[1])
-    mask = nib.load(ready.session.last_results / "mask.nii.gz")
+    mask = nib.load(ready.session.runs.on_screen.plan.folder / "mask.nii.gz")
     np.testing.assert_array_equal(np.asanyarray(mask.dataobj), stack.mean(0) > 0.5)
     np.testing.assert_array_equal(mask.affine, nib.load(case_folder / "case_1_t1.nii.gz").affine)
     assert status(ready).startswith("3 members in 1 s.")
@@ -57,7 +57,7 @@ def test_a_cancelled_run_can_be_finished(ready, viewer, qtbot, segmenter):
     click(ready, "finish", qtbot)
     wait_idle(ready, qtbot)
     assert not find(ready, "finish").isVisible()
-    assert nib.load(ready.session.last_results / "mask.nii.gz").shape == SHAPE
+    assert nib.load(ready.session.runs.on_screen.plan.folder / "mask.nii.gz").shape == SHAPE
     stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
     np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
 
@@ -85,13 +85,13 @@ def test_cancel_stops_at_the_next_step_and_keeps_what_is_finished(ready, viewer,
     ready.settings.controls["slices"].set_value("2:3")
     click(ready, "run", qtbot)
     qtbot.waitUntil(
-        lambda: "diffseg 1 | members" in viewer.layers and ready.results.ensemble.count >= 2, timeout=90_000
+        lambda: "diffseg 1 | members" in viewer.layers and ready.results.result.ensemble.count >= 2, timeout=90_000
     )
     click(ready, "cancel", qtbot)
     wait_idle(ready, qtbot)
-    assert ready.results.ensemble.count < 400
+    assert ready.results.result.ensemble.count < 400
     assert status(ready) == "Stopped. Finished members are kept."
-    record = json.loads((ready.session.last_results / "run.json").read_text())
+    record = json.loads((ready.session.runs.on_screen.plan.folder / "run.json").read_text())
     assert len(record["members"]) >= 2
     assert find(ready, "run").isEnabled()
 

@@ -64,7 +64,7 @@ def test_a_paused_run_makes_no_step_and_then_goes_on_to_the_same_end(running, se
     poll_until(session, lambda: session.phase is Phase.IDLE)
     assert heard["run_ended"] == [Ending.DONE]
     assert len(segmenter.seen) == 1
-    assert (session.last_results / "members" / "member-003.nii.gz").exists()
+    assert (session.runs.on_screen.plan.folder / "members" / "member-003.nii.gz").exists()
 
 
 def test_a_paused_run_can_be_cancelled(running, segmenter):
@@ -94,7 +94,7 @@ def test_where_nothing_runs_there_is_nothing_to_pause(session):
 
 @pytest.mark.parametrize(
     ("phase", "visible"),
-    [(Phase.IDLE, "run"), (Phase.LOADING, "run"), (Phase.RUNNING, "pause"), (Phase.PAUSED, "resume")],
+    [(Phase.IDLE, "run"), (Phase.WORKING, "run"), (Phase.RUNNING, "pause"), (Phase.PAUSED, "resume")],
 )
 def test_one_of_run_pause_and_resume_is_offered(qtbot, phase, visible):
     box = RunBox()

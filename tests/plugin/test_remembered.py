@@ -149,7 +149,7 @@ def test_unloading_lets_go_of_the_weights_and_the_next_run_loads_them_again(laye
     assert session.why_not_run() is None
     session.start()
     session.poll()
-    assert (session.last_results / "mask.nii.gz").exists()
+    assert (session.runs.on_screen.plan.folder / "mask.nii.gz").exists()
 
 
 def test_nothing_is_unloaded_during_a_run(segmenter, layers, tmp_path):

@@ -26,7 +26,7 @@ def kept(session, layers):
     session.start()
     session.poll()
     session.close()
-    return session.last_results
+    return session.runs.on_screen.plan.folder
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_kept_run_comes_back_with_images_members_and_settings(later, kept):
     for event in run.sampled:
         np.testing.assert_array_equal(np.moveaxis(event.mask[0], 0, 2), fake_member(SHAPE, event.member))
     assert (run.ending, run.missing, run.plan.checkpoint) == (Ending.DONE, "", "demo")
-    assert later.last_results == kept
+    assert later.runs.on_screen.plan.folder == kept
     assert run.words == "Reopened case_1: 3 members."
 
 
@@ -83,7 +83,7 @@ def test_the_shipped_checkpoint_is_meant_by_its_word_also_beside_a_folder_of_tha
     ready(session, layers, members=3)
     session.start()
     session.poll()
-    [run] = reopen(later, session.last_results)["reopened"]
+    [run] = reopen(later, session.runs.on_screen.plan.folder)["reopened"]
     assert run.plan.checkpoint == "demo"
 
 
@@ -102,7 +102,7 @@ def test_a_run_that_was_killed_comes_back_and_can_be_finished(later, kept, segme
     [run] = reopen(later, kept)["reopened"]
     assert run.ending is Ending.CANCELLED
     assert "It was cut short." in run.words
-    assert later.runs.last.is_cut_short
+    assert later.runs.on_screen.is_cut_short
     later.add_members(0)
     later.poll()
     assert segmenter.seen[-1].member_numbers == (2,)

@@ -62,7 +62,7 @@ def resample(panel, qtbot):
 def run(panel, qtbot):
     qtbot.mouseClick(find(panel, "run"), Qt.MouseButton.LeftButton)
     wait_idle(panel, qtbot)
-    return panel.session.last_results
+    return panel.session.runs.records[-1].plan.folder
 
 
 def test_run_is_disabled_with_the_reason_and_the_finest_image_is_offered(panel):
@@ -156,7 +156,7 @@ def test_images_on_one_grid_need_no_offer(layers):
 def test_a_resampled_run_has_a_command_line_that_makes_it_again(panel, qtbot):
     resample(panel, qtbot)
     run(panel, qtbot)
-    record = panel.session.runs.last
+    record = panel.session.runs.on_screen
     words = predict_words(record)
     assert words[words.index("--resample") + 1] == "t1ce"
     volumes = {m: replace(v, resampled_to="pd") for m, v in record.plan.case.volumes.items()}

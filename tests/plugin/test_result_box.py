@@ -61,5 +61,5 @@ def test_the_panel_names_what_the_checkpoint_says_and_takes_another(ready, viewe
     assert smoothing.text() == "1.5 mm"
     assert ready.result.summary.smoothing_mm == 1.5
     qtbot.waitUntil(lambda: not np.array_equal(source(mean), before) and not ready.results.is_behind, timeout=90_000)
-    np.testing.assert_array_equal(source(mean), ready.results.ensemble.mean()[0])
+    np.testing.assert_array_equal(source(mean), ready.results.result.ensemble.mean()[0])
     assert len(segmenter.seen) == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import RAS_LIKE, SHAPE, catch_up, events_of, play, source, volume
+from played_runs import RAS_LIKE, SHAPE, add_preview, add_sampled, begin_run, catch_up, events_of, play, source, volume
 
 from napari_diffseg.events import Sampled, Stepped
 from napari_diffseg.plugin.grid.frame import METADATA_KEY, RESULT_KEY, Frame
@@ -39,7 +39,7 @@ def test_maps_build_up_member_by_member(viewer, results):
     s = next(e for e in events if isinstance(e, Sampled) and e.mask.any()).slices
     of_slice = [e for e in events if isinstance(e, Sampled) and e.slices == s]
     for n, event in enumerate(of_slice, start=1):
-        results.show_sampled([event])
+        add_sampled(results, [event])
         catch_up(results)
         votes = np.mean([fake_member(SHAPE, k)[..., s[0]] for k in range(n)], axis=0)
         np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"])[..., s[0]], votes, atol=1e-6)
@@ -60,8 +60,8 @@ def test_results_lie_where_the_source_lies_and_are_never_inputs(viewer, results)
 
 
 def test_events_of_another_run_change_nothing(viewer, results):
-    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
-    results.show_sampled([Sampled("stale", 0, (2,), np.ones((1, 1, *SHAPE[:2]), np.bool_))])
+    begin_run(results, events_of(members=1)[0], Frame.of_volume(volume()))
+    add_sampled(results, [Sampled("stale", 0, (2,), np.ones((1, 1, *SHAPE[:2]), np.bool_))])
     assert not source(results.view.mean[0]).any()
     assert results.members == ()
 
@@ -74,9 +74,9 @@ def test_a_layer_removed_during_the_run_stays_away_and_the_others_go_on(viewer, 
     viewer.layers.remove("diffseg | live")
     for event in events[len(events) // 2 :]:
         if isinstance(event, Sampled):
-            results.show_sampled([event])
+            add_sampled(results, [event])
         elif isinstance(event, Stepped):
-            results.show_preview(event.preview)
+            add_preview(results, event.preview)
     results.end()
     stack = np.stack([fake_member(SHAPE, k) for k in range(2)])
     np.testing.assert_allclose(source(viewer.layers["my mean"]), stack.mean(0))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
-from played_runs import SHAPE, catch_up, events_of, volume
+from played_runs import SHAPE, add_sampled, begin_run, catch_up, events_of, extend_run, volume
 
 from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.errors import BadImage, OutputExists, OutputFailed
@@ -33,13 +33,13 @@ def by_member(events):
 
 
 def show(results, sampled):
-    results.show_sampled(sampled)
+    add_sampled(results, sampled)
     results.end()
     catch_up(results)
 
 
 def begin(results, events):
-    results.begin(events[0], Frame.of_volume(volume()))
+    begin_run(results, events[0], Frame.of_volume(volume()))
 
 
 def save_to(folder, layer):
@@ -97,7 +97,7 @@ def test_members_added_among_others_are_saved_under_their_own_numbers(results, t
     sampled = by_member(events)
     begin(results, [replace(events[0], members=before)])
     show(results, [e for e in sampled if e.member in before])
-    results.extend(replace(events[0], members=later))
+    extend_run(results, replace(events[0], members=later))
     show(results, [e for e in sampled if e.member in later])
     assert_are_members(save_to(tmp_path, results.view.together), sorted({*before, *later}))
 

@@ -28,7 +28,7 @@ def poll_until(session, condition, seconds=5.0):
 def test_it_asks_for_what_is_missing_in_order(session, layers):
     assert session.why_not_run() == "Choose a checkpoint, or Demo for the shipped one."
     session.choose_checkpoint("demo")
-    assert session.why_not_run() == "Wait until loading has ended."
+    assert session.why_not_run() == "The checkpoint is being loaded: wait for it, or cancel it."
     session.poll()
     assert session.why_not_run() == "Choose an image for t1, t1ce, t2, flair."
     for name in MODALITIES[:3]:
@@ -107,7 +107,7 @@ def test_a_run_to_the_end_leaves_exact_files_on_the_sources_voxels(session, laye
     session.poll()
     assert heard["run_ended"] == [Ending.DONE]
     assert heard["phase_changed"] == [Phase.RUNNING, Phase.IDLE]
-    folder = session.last_results
+    folder = session.runs.on_screen.plan.folder
     stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
     source = nib.load(case_folder / "case_1_t1.nii.gz")
     for name, expected in [
@@ -129,7 +129,7 @@ def test_two_runs_of_a_case_have_folders_of_their_own(session, layers):
     for _ in range(2):
         session.start()
         session.poll()
-        folders.append(session.last_results)
+        folders.append(session.runs.on_screen.plan.folder)
     assert folders[0] != folders[1]
     assert all((f / "mask.nii.gz").exists() for f in folders)
 
@@ -207,7 +207,7 @@ def test_cancelling_keeps_finished_members_and_closes_the_engine(slow_session, l
     poll_until(session, lambda: session.phase is Phase.IDLE)
     assert heard["run_ended"] == [Ending.CANCELLED]
     assert segmenter.closed == 1
-    kept = json.loads((session.last_results / "run.json").read_text())
+    kept = json.loads((session.runs.on_screen.plan.folder / "run.json").read_text())
     assert kept["status"] == "running"
     assert len(kept["members"]) >= 2
     assert session.why_not_run() is None

@@ -111,7 +111,7 @@ def test_nothing_that_is_computed_or_written_changes(panel, viewer, qtbot, case_
         np.testing.assert_array_equal([layer.scale, layer.translate], [scale, translate])
     qtbot.mouseClick(find(panel, "run"), Qt.MouseButton.LeftButton)
     wait_idle(panel, qtbot)
-    mask = nib.load(panel.session.last_results / "mask.nii.gz")
+    mask = nib.load(panel.session.runs.records[-1].plan.folder / "mask.nii.gz")
     known = np.mean([fake_member(SHAPE, k) for k in range(2)], axis=0) > 0.5
     np.testing.assert_array_equal(np.asanyarray(mask.dataobj), known)
     np.testing.assert_array_equal(mask.affine, nib.load(case_folder / "case_1_t1.nii.gz").affine)

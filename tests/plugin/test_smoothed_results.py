@@ -5,14 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import catch_up, events_of, play, source, volume
+from played_runs import add_expected, add_sampled, begin_run, catch_up, events_of, play, source, volume
 
 from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.plugin.explore.pointer import describe_point, describe_votes
 from napari_diffseg.plugin.grid.frame import Frame
-from napari_diffseg.plugin.layers.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.layers.result_layers import ResultLayers
 
 
@@ -61,15 +60,15 @@ def test_the_layers_hold_what_the_engine_says(viewer, results):
 def test_what_is_expected_has_its_vote_in_the_layers(viewer, results):
     events = smoothed_events()
     play(results, events[:1])
-    layers, shape = ExpectedLayers(results), whole(events).mean_slice(0).shape
+    shape = whole(events).mean_slice(0).shape
     told = [
         Expected(events[0].run_id, (s,), np.random.default_rng(s).random(shape, np.float32)[:, None])
         for s in events[0].sampled
     ]
     begun = whole([events[0], *told, *events[1:]])
     for event in told:
-        layers.show(event)
-    results.show_sampled([e for e in events if isinstance(e, Sampled)])
+        add_expected(results, event)
+    add_sampled(results, [e for e in events if isinstance(e, Sampled)])
     catch_up(results)
     assert_shown(viewer, begun)
     assert not np.array_equal(begun.mean(), whole(events).mean())
@@ -79,7 +78,7 @@ def test_each_member_reaches_the_neighbours_of_its_slices(viewer, results):
     events = [e for e in smoothed_events() if not isinstance(e, Stepped)]
     play(results, events[:1])
     for n, event in enumerate(events[1:-1], start=2):
-        results.show_sampled([event])
+        add_sampled(results, [event])
         catch_up(results)
         if "diffseg 1 | mean" in viewer.layers:
             shown = source(viewer.layers["diffseg 1 | mean"])
@@ -90,10 +89,10 @@ def test_the_slice_on_the_screen_does_not_wait(viewer, results):
     events = smoothed_events()
     play(results, events[:1])
     sampled = [e for e in events if isinstance(e, Sampled)]
-    results.show_sampled(sampled)
-    here = results._slice_on_screen()
+    add_sampled(results, sampled)
+    here = results._present._slice_on_screen()
     assert results.is_behind
-    np.testing.assert_array_equal(results._mean[0].array[..., here], whole(events).mean_slice(here)[0])
+    np.testing.assert_array_equal(results._present._mean[0].array[..., here], whole(events).mean_slice(here)[0])
 
 
 def test_smoothing_can_be_taken_away_and_comes_back(viewer, results):
@@ -111,7 +110,7 @@ def test_smoothing_can_be_taken_away_and_comes_back(viewer, results):
 def test_the_pointer_says_votes_and_their_mean(results):
     play(results, smoothed_events())
     view = results.view
-    voxel = (3, 3, results._slice_on_screen())
+    voxel = (3, 3, results._present._slice_on_screen())
     [mean] = view.means_at(voxel)
     assert mean == view.ensemble.mean()[0][voxel]
     (votes,), count = view.votes_at(voxel)
@@ -121,6 +120,6 @@ def test_the_pointer_says_votes_and_their_mean(results):
 
 
 def test_what_is_asked_for_in_a_run_without_smoothing_is_smoothed(viewer, results):
-    results.begin(events_of(members=1)[0], Frame.of_volume(volume()))
+    begin_run(results, events_of(members=1)[0], Frame.of_volume(volume()))
     results.summarise(Summary(smoothing_mm=2.0))
-    assert not results.ensemble.smoothing.is_none
+    assert not results.result.ensemble.smoothing.is_none

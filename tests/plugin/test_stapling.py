@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import SHAPE, catch_up, events_of, play, source, volume
+from played_runs import SHAPE, add_sampled, begin_run, catch_up, events_of, play, source, volume
 from qtpy.QtWidgets import QApplication
 
 from napari_diffseg.ensemble.consensus import staple
@@ -82,9 +82,9 @@ def test_the_mask_is_that_of_the_members_on_the_screen(viewer, results, stapling
 
 def test_until_a_member_is_whole_the_mask_is_the_majority_and_says_so(viewer, results, stapling, held, heard):
     started, *events = events_of(members=1)
-    results.begin(started, Frame.of_volume(volume()))
+    begin_run(results, started, Frame.of_volume(volume()))
     first = next(event for event in events if isinstance(event, Sampled))
-    results.show_sampled([first])
+    add_sampled(results, [first])
     catch_up(results)
     stapling.ask()
     assert (heard, held) == ([WAITING], [])

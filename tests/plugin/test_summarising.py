@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import SHAPE, catch_up, events_of, play, source
+from played_runs import SHAPE, add_sampled, catch_up, events_of, play, source
 
 from napari_diffseg.ensemble.summary import Measure, Rule, Summary
 from napari_diffseg.events import Sampled
@@ -55,7 +55,7 @@ def test_showing_fewer_members_hides_the_others_and_deletes_none(viewer, results
     np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack_of(4).mean(0))
     assert viewer.layers["diffseg 1 | member 4"].visible
     assert not viewer.layers["diffseg 1 | member 3"].visible
-    assert results.ensemble.members == (0, 1, 2, 3)
+    assert results.result.ensemble.members == (0, 1, 2, 3)
 
 
 def test_the_member_slider_ends_where_the_shown_members_end(viewer, results):
@@ -86,7 +86,7 @@ def test_members_to_come_follow_the_summary_and_a_users_name_stays(viewer, resul
     results.summarise(Summary(Rule.MEAN, 0.05, Measure.DISAGREEMENT))
     for event in events[first:]:
         if isinstance(event, Sampled):
-            results.show_sampled([event])
+            add_sampled(results, [event])
     np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), stack_of(3).any(0))
     np.testing.assert_allclose(source(viewer.layers["mine"]), 2 * stack_of(3).var(0, ddof=1), atol=1e-6)
     play(results, events_of(members=2))

@@ -45,7 +45,7 @@ def test_two_windows_run_at_once_and_each_has_its_own_results(panels, qtbot):
         names = [layer.name for layer in panel.viewer.layers]
         assert [name for name in names if "member" in name] == [f"diffseg 1 | member {k + 1}" for k in range(n + 1)]
         assert all(name.startswith((f"case_{n} ", "diffseg")) for name in names)
-        assert panel.session.runs.last.plan.case.id == f"case_{n}"
+        assert panel.session.runs.on_screen.plan.case.id == f"case_{n}"
 
 
 def test_closing_one_window_leaves_the_run_of_the_other_alone(panels, qtbot):

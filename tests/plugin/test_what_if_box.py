@@ -52,7 +52,7 @@ def box(qtbot):
 def what_if(viewer, session, layers, box):
     """After a run of three members, on the middle slice."""
     results = ResultLayers(viewer)
-    session.started.connect(results.begin)
+    session.started.connect(results.show)
     session.sampled.connect(results.show_sampled)
     made = WhatIf(viewer, session, results, box)
     ready(session, layers, members=3).start()

@@ -15,7 +15,7 @@ from napari_diffseg.plugin.canvas.add_layer import add_quietly
 from napari_diffseg.plugin.canvas.color_bar import show_bar
 from napari_diffseg.plugin.canvas.result_style import difference_style
 from napari_diffseg.plugin.grid.frame import RESULT_KEY, Frame
-from napari_diffseg.plugin.session.task import BUSY, Phase, Task
+from napari_diffseg.plugin.session.task import Task, Work
 
 if TYPE_CHECKING:
     import threading
@@ -72,10 +72,9 @@ class Comparing:
         BadRequest
             If something else is going on.
         """
-        if self._session.phase is not Phase.IDLE:
-            raise BadRequest(BUSY[self._session.phase])
+        self._session.check_free()
         job = _job(first, second)
-        self._session.begin(Task(job, Phase.LOADING, partial(self._show, first, second)))
+        self._session.begin(Task(job, Work.COMPARING, partial(self._show, first, second)))
 
     def _show(self, first: RunEntry, second: RunEntry, found: tuple[Comparison, Frame]) -> None:
         from napari.layers import Image

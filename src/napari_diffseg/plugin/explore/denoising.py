@@ -9,7 +9,7 @@ from napari_diffseg.plugin.explore.navigation import slice_on_screen
 from napari_diffseg.plugin.explore.refusal import Refusal
 from napari_diffseg.plugin.explore.sample_again import record_of, why_not
 from napari_diffseg.plugin.layers.denoising_layers import DenoisingLayers
-from napari_diffseg.plugin.session.task import Phase, Task
+from napari_diffseg.plugin.session.task import Phase, Task, Work
 from napari_diffseg.plugin.session.tracing_job import trace_job
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Denoising:
         self._box.say(f"Recording slice {here}…")
         self._recording = True
         take = partial(self._take, view.prefix)
-        self._session.begin(Task(job, Phase.LOADING, take, refused=self._refuse))
+        self._session.begin(Task(job, Work.RECORDING, take, refused=self._refuse))
 
     def close(self) -> None:
         """Leave the viewer alone from now on."""

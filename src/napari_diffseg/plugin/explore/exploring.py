@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from napari_diffseg.ensemble.lesions import Lesion
     from napari_diffseg.plugin.background.latest_only import Launcher
-    from napari_diffseg.plugin.explore.pointer import ExpectedAt
     from napari_diffseg.plugin.layers.result_layers import ResultLayers
     from napari_diffseg.plugin.widgets.result_box import ResultBox
 
@@ -42,8 +41,6 @@ class Exploring:
         The result.
     result_box : ResultBox
         Shows the votes under the cursor.
-    expected : callable (voxel), optional
-        What the run expects of each label at a source voxel; None where it expects nothing.
     launch : callable (target, stop), optional
         Replaces napari's threads, for a test.
     """
@@ -54,7 +51,6 @@ class Exploring:
         results: ResultLayers,
         result_box: ResultBox,
         *,
-        expected: ExpectedAt | None = None,
         launch: Launcher | None = None,
     ) -> None:
         self._viewer = viewer
@@ -70,7 +66,7 @@ class Exploring:
         self.reference = AgainstReference(viewer, results, self.box.reference, launch=launch or _napari_launch)
         self.stapling = Stapling(results, launch=launch or _napari_launch)
         self.stapling.told.connect(result_box.show_note)
-        self.pointer = Pointer(viewer, results, expected=expected)
+        self.pointer = Pointer(viewer, results)
         self.pointer.told.connect(result_box.show_cursor)
         self.box.volume.picked.connect(self._show_member)
         self.box.volume.shared.toggled.connect(self._share_layer)

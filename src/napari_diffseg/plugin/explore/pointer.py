@@ -8,15 +8,11 @@ import numpy as np
 from psygnal import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari.components import ViewerModel
 
     from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.plugin.layers.result_layers import ResultLayers
-    from napari_diffseg.plugin.layers.result_view import ResultView, Voxel
-
-    ExpectedAt = Callable[[Voxel], tuple[float, ...] | None]
+    from napari_diffseg.plugin.layers.result_view import ResultView
 
 _SEPARATOR = "  |  "
 
@@ -32,17 +28,14 @@ class Pointer:
         Whose status and cursor are used.
     results : ResultLayers
         What is on the screen.
-    expected : callable (voxel), optional
-        What the run expects of each label at a source voxel, in [0, 1]; None where it expects nothing.
     """
 
     told: ClassVar[Signal] = Signal(str)
     """The votes in words, such as `7 of 10 members; variance 0.23; expected 0.71`; empty where there are none."""
 
-    def __init__(self, viewer: ViewerModel, results: ResultLayers, *, expected: ExpectedAt | None = None) -> None:
+    def __init__(self, viewer: ViewerModel, results: ResultLayers) -> None:
         self._viewer = viewer
         self._results = results
-        self._expected = expected
         self._completed: Any = None
         self._told = ""
         viewer.events.status.connect(self._complete)
@@ -66,10 +59,10 @@ class Pointer:
         view = self._results.view
         if view is None or self._viewer.dims.ndisplay == 3 or not self._viewer.mouse_over_canvas:
             return ""
-        return describe_point(view, self._viewer.cursor.position, expected=self._expected)
+        return describe_point(view, self._viewer.cursor.position)
 
 
-def describe_point(view: ResultView, point: tuple[float, ...], *, expected: ExpectedAt | None = None) -> str:
+def describe_point(view: ResultView, point: tuple[float, ...]) -> str:
     """The votes at a point of napari's world in words; empty outside the volume and on slices that were not asked.
 
     What the run expects there, the mean of very many members, follows where it is known.
@@ -80,7 +73,8 @@ def describe_point(view: ResultView, point: tuple[float, ...], *, expected: Expe
         return ""
     votes, count = voted
     labels = view.started.labels
-    shares = None if expected is None else expected(voxel)
+    expected = view.ensemble.expected
+    shares = None if expected is None else expected.at(voxel)
     words = [describe_votes(v, count, view.summary, mean=m) for v, m in zip(votes, view.means_at(voxel), strict=True)]
     if shares is not None:
         words = [f"{said}; expected {share:.2f}" for said, share in zip(words, shares, strict=True)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_diffseg.plugin.explore.navigation import slice_on_screen
-from napari_diffseg.plugin.session.task import BUSY, Phase
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -24,8 +23,8 @@ def why_not(viewer: ViewerModel, session: Session, view: ResultView | None) -> s
     """The reason why the slice on the screen cannot be sampled once more now, as a sentence; None when it can."""
     if view is None or not view.ensemble.begun:
         return "Run first."
-    if session.phase is not Phase.IDLE:
-        return BUSY[session.phase]
+    if (busy := session.why_busy()) is not None:
+        return busy
     record = record_of(session, view)
     if record is None:
         return "The run on screen is no longer in the list of runs: run again."

@@ -14,7 +14,7 @@ from napari_diffseg.plugin.explore.refusal import Refusal
 from napari_diffseg.plugin.explore.sample_again import record_of, why_not
 from napari_diffseg.plugin.grid.layer_volume import frame_of_layer
 from napari_diffseg.plugin.layers.slice_map import SliceMapLayer
-from napari_diffseg.plugin.session.task import Phase, Task
+from napari_diffseg.plugin.session.task import Phase, Task, Work
 from napari_diffseg.plugin.session.what_if_job import what_if_job
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class WhatIf:
         self._box.say(f"Slice {here}, {words}: sampling…", shown=bool(self._found))
         self._trying = True
         take = partial(self._take, view, here, change.modality, words, present)
-        self._session.begin(Task(job, Phase.LOADING, take, refused=self._refuse))
+        self._session.begin(Task(job, Work.WHAT_IF, take, refused=self._refuse))
 
     def _refuse(self, reason: str) -> None:
         self._trying = False

@@ -7,11 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from napari_diffseg.imaging.naming import case_stem
 from napari_diffseg.plugin.grid.frame import METADATA_KEY, Frame
 
 if TYPE_CHECKING:
     from napari.layers import Layer
+
+    from napari_diffseg.imaging.case import Case
 
 _SESSION: Final = re.compile("sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?(?![a-z0-9])", re.IGNORECASE)
 """How the names of BIDS begin; what follows tells how an image was made."""
@@ -51,7 +55,24 @@ def are_two_cases(one: Layer, other: Layer) -> bool:
 
 def are_one_case(one: Layer, other: Layer) -> bool:
     """Whether files tell that layers are of one case: they lie in one folder, and their names do not tell two."""
-    return _share_folder(one, other) is True and not are_apart(case_of(one), case_of(other))
+    mine, its = file_of(one), file_of(other)
+    return mine is not None and its is not None and are_files_of_one_case(mine, its)
+
+
+def are_files_of_one_case(one: Path, other: Path) -> bool:
+    """Whether files lie in one folder, and their names do not tell two cases."""
+    return one.parent == other.parent and not are_apart(_case_named(one.name), _case_named(other.name))
+
+
+def is_of_case(layer: Layer, case: Case) -> bool:
+    """Whether a layer shows an image of a case, or its file lies beside one of them and is named alike."""
+    file, data = file_of(layer), layer.data
+    for volume in case.volumes.values():
+        if file is not None and volume.path is not None and are_files_of_one_case(file, volume.path):
+            return True
+        if isinstance(data, np.ndarray) and np.may_share_memory(data, volume.data):
+            return True
+    return False
 
 
 def _share_folder(one: Layer, other: Layer) -> bool | None:

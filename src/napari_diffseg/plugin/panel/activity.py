@@ -90,7 +90,7 @@ class Activity(QObject):
         """A new bar; everything else happens while napari makes it, another run's end and beginning included."""
         from napari.utils import progress
 
-        last = self._session.runs.last
+        last = self._session.runs.on_screen
         self._is_making = True
         try:
             bar = progress(total=total, desc="diffseg" if last is None else last.layer_prefix)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Exporting:
-    """Exports what the result box shows.
+    """Exports the run that was on the screen when it was asked for, summed up as the result box shows it.
 
     Parameters
     ----------
@@ -56,38 +56,39 @@ class Exporting:
         self._session, self._case, self._result, self._run_box = session, case, result, run_box
         self._attempt, self._parent = attempt, parent
         self._folder: Path | None = None
-        self._wish: ExportWish | None = None
+        self._asked: tuple[RunEntry, ExportWish] | None = None
         run_box.export_asked.connect(self.ask)
 
     def ask(self) -> None:
         """Ask what to export, and start; nothing where there is no run."""
-        last = self._session.runs.last
-        if last is None:
+        run = self._session.runs.on_screen
+        if run is None:
             return
         dialog = ExportDialog(
-            last.plan.case.id,
-            summary=self._summary_of(last),
+            run.case,
+            title=f"Export {run.title}",
+            summary=self._summary_of(run),
             layers=map(bare, self._case.candidates),
             folder=self._folder or Path.home(),
             parent=self._parent,
         )
         if dialog.exec() == QDialog.DialogCode.Accepted:
-            self._start(dialog.wish)
+            self._start(run, dialog.wish)
 
     def may_replace(self, sentence: str, error: str) -> bool:
         """Whether a failure is that of an export which would have replaced files: then the user is asked."""
-        if error != OutputExists.__name__ or self._wish is None:
+        if error != OutputExists.__name__ or self._asked is None:
             return False
-        QTimer.singleShot(0, partial(self._offer_to_replace, sentence, self._wish))
+        QTimer.singleShot(0, partial(self._offer_to_replace, sentence, *self._asked))
         return True
 
-    def _start(self, wish: ExportWish, *, overwrite: bool = False) -> None:
-        self._wish, self._folder = wish, wish.folder
+    def _start(self, run: RunEntry, wish: ExportWish, *, overwrite: bool = False) -> None:
+        self._asked, self._folder = (run, wish), wish.folder
 
         def export() -> None:
             choice = wish.choice(self._result.summary, overwrite=overwrite)
-            also = wish.also(*self._background()) if wish.page or wish.pictures else None
-            self._session.export(wish.folder, choice, also=also)
+            also = wish.also(*self._background(run)) if wish.page or wish.pictures else None
+            self._session.export(wish.folder, choice, also=also, run=run)
 
         self._attempt(export)
 
@@ -96,15 +97,13 @@ class Exporting:
         shown = self._result.summary
         return replace(shown, smoothing_mm=run.started.smoothing_mm) if shown.smoothing_mm is None else shown
 
-    def _background(self) -> tuple[str, Volume]:
+    def _background(self, run: RunEntry) -> tuple[str, Volume]:
         """The image that page and pictures show: the run's one that is on the screen, else its last."""
-        last = self._session.runs.last
-        assert last is not None  # there is nothing to export without one
-        volumes = last.plan.case.volumes
+        volumes = run.plan.case.volumes
         shown = [name for name, layer in self._session.inputs.items() if name in volumes and layer.visible]
         name = (shown or list(volumes))[-1]
         return name, volumes[name]
 
-    def _offer_to_replace(self, sentence: str, wish: ExportWish) -> None:
+    def _offer_to_replace(self, sentence: str, run: RunEntry, wish: ExportWish) -> None:
         if self._run_box.ask_to_replace(sentence):
-            self._start(wish, overwrite=True)
+            self._start(run, wish, overwrite=True)

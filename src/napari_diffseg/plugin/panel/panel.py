@@ -24,7 +24,6 @@ from napari_diffseg.plugin.explore.exploring import Exploring
 from napari_diffseg.plugin.explore.what_if import WhatIf
 from napari_diffseg.plugin.grid.layer_notes import notes_of
 from napari_diffseg.plugin.layers.case_layers import CaseLayers
-from napari_diffseg.plugin.layers.expected_layers import ExpectedLayers
 from napari_diffseg.plugin.layers.result_layers import ResultLayers
 from napari_diffseg.plugin.panel.activity import Activity
 from napari_diffseg.plugin.panel.catching_up import CatchingUp
@@ -52,11 +51,12 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_diffseg.ensemble.summary import Summary
-    from napari_diffseg.events import Started, Stepped
+    from napari_diffseg.events import Started
     from napari_diffseg.plugin.background.mailbox import LayerReady
-    from napari_diffseg.plugin.grid.frame import Frame
     from napari_diffseg.plugin.session.reopening import ReopenedRun
+    from napari_diffseg.plugin.session.run_entry import RunEntry
     from napari_diffseg.plugin.session.run_plan import RunPlan
+    from napari_diffseg.plugin.session.run_result import RunResult
 
 _MIN_WIDTH = 320
 
@@ -86,14 +86,13 @@ class DiffsegPanel(QWidget):
         self.remembered = remembered or Remembered(settings_path())
         self.session = session or _new_session()
         self.results = ResultLayers(napari_viewer)
-        self.expected = ExpectedLayers(self.results)
         self.case, self.checkpoint = CaseBox(self.session.store), CheckpointBox()
         self._case_layers = CaseLayers(napari_viewer)
         self.sides = Sides(napari_viewer)
         self.resampling = Resampling(napari_viewer, self.session, self.case)
         self.settings, self.run_box = SettingsBox(), RunBox()
         self.result, self.runs_box = ResultBox(), RunsBox()
-        self.exploring = Exploring(napari_viewer, self.results, self.result, expected=self.expected.at)
+        self.exploring = Exploring(napari_viewer, self.results, self.result)
         self.denoising = Denoising(napari_viewer, self.session, self.results, self.exploring.box.denoising)
         self.what_if = WhatIf(napari_viewer, self.session, self.results, self.exploring.box.what_if)
         self.exporting = Exporting(
@@ -180,8 +179,9 @@ class DiffsegPanel(QWidget):
         self.runs_box.settings_asked.connect(lambda record: self._take_settings(record.plan, record.started))
         reference.judging.judged.connect(self.run_list.judge)
         reference.replaced.connect(runs.forget_judgements)
-        runs.removed.connect(lambda record: self.results.arriving.drop_run(record.layer_prefix))
-        runs.removed.connect(lambda _: self._show_phase())
+        runs.removed.connect(lambda entry: self.results.forget(entry.layer_prefix))
+        runs.shown.connect(self._show_run)
+        runs.changed.connect(self._show_phase)
 
     def _connect_session(self) -> None:
         session = self.session
@@ -197,11 +197,11 @@ class DiffsegPanel(QWidget):
         session.reopened.connect(self._show_reopened)
         session.started.connect(self._prepare_results)
         session.extended.connect(self._extend_results)
-        session.expected.connect(self.expected.show)
+        session.expected.connect(self.results.show_expected)
         session.sampled.connect(self.results.show_sampled)
         session.sampled.connect(lambda _: self._catching_up.start_if_behind())
         session.sampled.connect(self.exploring.follow)
-        session.previewed.connect(self._show_preview)
+        session.previewed.connect(self.results.show_preview)
         session.run_ended.connect(self._end_results)
 
     def _restore(self) -> None:
@@ -230,15 +230,24 @@ class DiffsegPanel(QWidget):
     def reset_choices(self, _event: object = None) -> None:
         """Offer the layers that there are now; napari calls this when one comes, goes, moves or is renamed."""
         link_new(self.viewer.layers)
-        self.case.set_layers(self.viewer.layers)
-        self.case.guess(self.viewer.layers)
+        with self.session.choosing():
+            self.case.set_layers(self.viewer.layers)
+            self.case.guess(self.viewer.layers)
+        self._close_empty_case()
         self.settings.scope.set_layers(map(bare, self.viewer.layers))
         self.exploring.box.reference.set_layers(self.viewer.layers)
         self.exploring.box.what_if.set_layers(self.viewer.layers)
 
+    def _close_empty_case(self) -> None:
+        """Without images, and without a layer of the run on the screen, nothing is left of its case."""
+        idle = self.session.phase is Phase.IDLE
+        if idle and self.results.view is not None and not (self.session.images or self.results.is_in_viewer):
+            self.session.runs.show(None)
+
     def _follow_checkpoint(self) -> None:
         self.checkpoint.show_rows(self.session.checkpoint_rows)
-        self.case.set_modalities(self.session.recipe.modalities, may_miss=self.session.recipe.may_miss)
+        with self.session.choosing():
+            self.case.set_modalities(self.session.recipe.modalities, may_miss=self.session.recipe.may_miss)
         if self.results.view is None:
             self.result.set_own_smoothing(self.session.recipe.smoothing_mm)
         checkpoint = self.session.checkpoint
@@ -261,7 +270,8 @@ class DiffsegPanel(QWidget):
 
     def _choose(self, added: list[Layer]) -> None:
         """Take layers that were opened for the next run's images and reference."""
-        self.case.choose_case(added)
+        with self.session.choosing():
+            self.case.choose_case(added)
         self.exploring.box.reference.guess(added)
         notes = [note for layer in added for note in notes_of(layer)]
         count = "1 image" if len(added) == 1 else f"{len(added)} images"
@@ -272,20 +282,17 @@ class DiffsegPanel(QWidget):
         self.checkpoint.choose_if_none(DEMO)
 
     def _show_reopened(self, run: ReopenedRun) -> None:
-        """Images, settings, checkpoint and ensemble of a kept run, as if it had just been made."""
-        if added := self._case_layers.take():
-            self._choose(added)
-            self.case.leave_out(run.plan.left_out)
+        """Images, settings and checkpoint of a kept run, whose ensemble takes the screen after this."""
+        with self.session.choosing():
+            if added := self._case_layers.take():
+                self._choose(added)
+                self.case.leave_out(run.plan.left_out)
+            else:
+                self.case.choose_none()
         if run.plan.checkpoint:
             self.checkpoint.choose(run.plan.checkpoint)
         self._timesteps = run.started.timesteps
         self._take_settings(run.plan, run.started)
-        self._begin_results(run.started, run.frame)
-        if run.expected is not None:
-            self.expected.show_all(run.expected)
-        self.results.show_sampled(run.sampled)
-        self.exploring.follow(list(run.sampled))
-        self._end_results(run.ending)
 
     def _take_settings(self, plan: RunPlan, started: Started) -> None:
         """Show a run's settings, for the next; a box that was drawn is not among them."""
@@ -310,24 +317,30 @@ class DiffsegPanel(QWidget):
         except DiffsegError as err:
             self._show_failure(str(err), type(err).__name__)
 
-    def _prepare_results(self, started: Started, frame: Frame) -> None:
+    def _show_run(self, entry: RunEntry | None) -> None:
+        """Show a run's results and nothing of the one before; None leaves no result on the screen."""
         with self._polling.excused(), self._painting.put_off():
-            self._begin_results(started, frame)
+            self.result.show_run(None if entry is None else entry.title)
+            self.exploring.box.show_run(None if entry is None else entry.title)
+            self.result.set_own_smoothing(entry.started.smoothing_mm if entry else self.session.recipe.smoothing_mm)
+            self.results.show(None if entry is None else entry.result)
+            self.exploring.begin()
+        going_on = entry is not None and entry.ending is None
+        self.result.set_count(0 if going_on else len(self.results.members))
+        self._catching_up.start()
+        self.exploring.measure()
+
+    def _prepare_results(self, result: RunResult) -> None:
+        with self._polling.excused(), self._painting.put_off():
+            self.run_box.show_progress(0, result.started.evaluations, None)
             self.results.live.prepare()
         self._catching_up.start_if_behind()
 
-    def _begin_results(self, started: Started, frame: Frame) -> None:
-        self.run_box.show_progress(0, started.evaluations, None)
-        self.result.set_count(0)
-        self.result.set_own_smoothing(started.smoothing_mm)
-        self.results.begin(started, frame)
-        self.expected.begin()
-        self.exploring.begin()
-
-    def _extend_results(self, started: Started) -> None:
-        self.run_box.show_progress(0, started.evaluations, None)
-        self.result.set_count(0)
-        self.results.extend(started)
+    def _extend_results(self, result: RunResult) -> None:
+        self.run_box.show_progress(0, result.started.evaluations, None)
+        if result is self.results.result:
+            self.result.set_count(0)
+        self.results.extend(result)
         self._catching_up.start()
 
     def _summarise(self, summary: Summary, first: int | None) -> None:
@@ -340,17 +353,12 @@ class DiffsegPanel(QWidget):
             self.session.cancel()
             self.run_box.show_status(f"Stopping: the majority has settled since {since} members.")
 
-    def _show_preview(self, step: Stepped) -> None:
-        assert step.preview is not None  # the session only tells of steps that have one
-        self.results.show_preview(step.preview)
-
     def _end_results(self, ending: Ending) -> None:
         self.results.end()
         self._catching_up.start()
         self.exploring.measure()
         self.result.set_count(len(self.results.members))
-        if ending is Ending.DONE:
-            self.run_box.show_progress(1, 1, None)
+        self.run_box.show_progress(int(ending is Ending.DONE), 1, None)
 
     def _show_failure(self, sentence: str, error: str) -> None:
         self.run_box.show_status(sentence)
@@ -363,9 +371,10 @@ class DiffsegPanel(QWidget):
     def _show_phase(self, _phase: Phase | None = None) -> None:
         phase = self.session.phase
         for box in (self.case.buttons, self.checkpoint):
-            box.setEnabled(phase in (Phase.IDLE, Phase.LOADING))
+            box.setEnabled(phase in (Phase.IDLE, Phase.WORKING))
         self.run_box.show_phase(phase)
-        self.run_box.export.setEnabled(phase is Phase.IDLE and self.session.runs.last is not None)
+        why_not = self.session.why_not_export(self.session.runs.on_screen)
+        self.run_box.show_export(why_not)
         if phase is Phase.IDLE:
             self._polling.stop()
         else:
@@ -374,7 +383,7 @@ class DiffsegPanel(QWidget):
 
     def _show_reason(self) -> None:
         self.run_box.show_reason(self.session.why_not_run())
-        last = self.session.runs.last
+        last = self.session.runs.on_screen
         reason = self.session.why_not_add()
         self.run_box.show_more(
             offered=last is not None, reason=reason, unfinished=last is not None and last.is_cut_short

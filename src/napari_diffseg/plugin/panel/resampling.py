@@ -9,7 +9,7 @@ from napari_diffseg.errors import BadCase, BadImage
 from napari_diffseg.plugin.canvas.add_layer import bare, is_there
 from napari_diffseg.plugin.grid.layer_volume import frame_of_layer
 from napari_diffseg.plugin.session.resample_job import resample_job
-from napari_diffseg.plugin.session.task import Phase, Task
+from napari_diffseg.plugin.session.task import Phase, Task, Work
 from napari_diffseg.plugin.widgets.resample_row import Offer, ResampleRow
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Resampling:
             return
         frames = {name: frame_of_layer(layer) for name, layer in layers.items()}
         take = partial(self._take, reference, layers)
-        self._session.begin(Task(resample_job(frames, reference), Phase.LOADING, take))
+        self._session.begin(Task(resample_job(frames, reference), Work.RESAMPLING, take))
 
     def _take(self, reference: str, layers: dict[str, Layer], moved: dict[str, Frame]) -> None:
         for name, frame in moved.items():

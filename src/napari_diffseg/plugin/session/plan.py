@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,7 @@ def make_plan(
         request=_scoped(focused, scope, frame=frame, slice_axis=along, drawn=drawn),
         folder=_new_folder(runs_folder, case.id),
         left_out=tuple(name for name in recipe.modalities if name not in layers),
+        layers=tuple(weakref.ref(layer) for layer in layers.values()),
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.plugin.background.mailbox import Ending
 
 if TYPE_CHECKING:
     from napari_diffseg.events import Started
     from napari_diffseg.plugin.session.run_plan import RunPlan
+    from napari_diffseg.plugin.session.run_result import RunResult
 
 _ENDINGS = {None: "; going on", Ending.DONE: "", Ending.CANCELLED: "; stopped", Ending.FAILED: "; failed"}
 
@@ -20,12 +22,10 @@ class RunEntry:
 
     Attributes
     ----------
-    number : int
-        Its place among the session's runs, from 1: the one in the names of its layers.
     plan : RunPlan
         What it is made of; after an extension, with all its members.
-    started : Started
-        How it was begun, or taken up the last time.
+    result : RunResult
+        Its ensemble, as far as it has come.
     ending : Ending or None
         How it ended; None while it goes on.
     missing : str
@@ -34,25 +34,45 @@ class RunEntry:
         Of its mask with the reference, where that is known.
     """
 
-    number: int
     plan: RunPlan
-    started: Started
+    result: RunResult
     ending: Ending | None = None
     missing: str = ""
     dice: float | None = None
 
     @property
+    def number(self) -> int:
+        """Its place among the session's runs, from 1: the one in the names of its layers."""
+        return self.result.number
+
+    @property
+    def started(self) -> Started:
+        """What it covers, with all its members."""
+        return self.result.started
+
+    @property
+    def case(self) -> str:
+        """The name of its case."""
+        return self.plan.case.id
+
+    @property
+    def title(self) -> str:
+        """The run in a heading, such as `run 2 of case_1`."""
+        return f"run {self.number} of {shown_name(self.case)}"
+
+    @property
     def layer_prefix(self) -> str:
         """How the names of its layers begin."""
-        return f"diffseg {self.number}"
+        return self.result.prefix
 
     @property
     def line(self) -> str:
-        """The run in a list: its number, its settings, how it ended, how good it was."""
+        """The run in a list: its number, its case, its settings, how it ended, how good it was."""
         members, steps = self.plan.request.members, self.started.timesteps
         what = f"{members} member{'s' if members > 1 else ''} x {steps} {self.started.sampler}"
         score = "" if self.dice is None else f"; Dice {self.dice:.2f}"
-        return f"{self.number}: {what}, seed {self.plan.request.seed}{_ENDINGS[self.ending]}{score}"
+        how = f"{what}, seed {self.plan.request.seed}{_ENDINGS[self.ending]}"
+        return f"{self.number} {shown_name(self.case)}: {how}{score}"
 
     @property
     def is_cut_short(self) -> bool:
@@ -61,4 +81,5 @@ class RunEntry:
 
     def take_up(self, plan: RunPlan, started: Started) -> None:
         """Go on with a plan that has more members, or the same."""
-        self.plan, self.started, self.ending = plan, started, None
+        self.plan, self.ending = plan, None
+        self.result.extend(started)

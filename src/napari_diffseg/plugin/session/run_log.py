@@ -8,6 +8,7 @@ from psygnal import Signal
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.plugin.session.run_entry import RunEntry
+from napari_diffseg.plugin.session.run_result import RunResult
 
 if TYPE_CHECKING:
     from napari_diffseg.events import Started
@@ -23,11 +24,14 @@ class RunLog:
     """
 
     changed: ClassVar[Signal] = Signal()
+    """The list is another, or what it says of a run."""
+    shown: ClassVar[Signal] = Signal(object)
+    """The RunEntry that is to be on the screen from now on, or None."""
     removed: ClassVar[Signal] = Signal(object)
     """The record that was taken from the list."""
 
     def __init__(self) -> None:
-        self._last: RunEntry | None = None
+        self._on_screen: RunEntry | None = None
         self._listed: list[RunEntry] = []
         self._count = 0
 
@@ -37,33 +41,40 @@ class RunLog:
         return tuple(self._listed)
 
     @property
-    def last(self) -> RunEntry | None:
-        """The run whose results are on the screen, if it is listed; members can be added to it."""
-        return self._last
+    def on_screen(self) -> RunEntry | None:
+        """The run whose results are on the screen: it is explored and exported, and members can be added to it."""
+        return self._on_screen
 
-    def started(self, plan: RunPlan, started: Started) -> None:
-        """A run has begun; one whose plan resumes is the last one, taken up again."""
-        if plan.resume and self._last is not None:
-            self._last.take_up(plan, started)
-        else:
-            self._add(RunEntry(self._count + 1, plan, started))
-        self.changed.emit()
+    def begun(self, plan: RunPlan, started: Started) -> RunEntry:
+        """A run has begun, and takes the screen."""
+        entry = RunEntry(plan, RunResult(self._count + 1, started, plan.frame))
+        self._add(entry)
+        return entry
 
     def reopened(self, run: ReopenedRun) -> None:
-        """A kept run has been brought back."""
-        self._add(RunEntry(self._count + 1, run.plan, run.started, run.ending, run.missing))
+        """A kept run has been brought back, and takes the screen."""
+        result = RunResult(self._count + 1, run.started, run.frame)
+        if run.expected is not None:
+            result.ensemble.expected = run.expected
+        result.add(run.sampled)
+        self._add(RunEntry(run.plan, result, run.ending, run.missing))
+
+    def _add(self, entry: RunEntry) -> None:
+        self._count = entry.number
+        self._listed.append(entry)
+        self.show(entry)
+
+    def show(self, entry: RunEntry | None) -> None:
+        """Put a listed run on the screen, or none."""
+        if entry is not self._on_screen:
+            self._on_screen = entry
+            self.shown.emit(entry)
         self.changed.emit()
 
-    def _add(self, record: RunEntry) -> None:
-        self._count = record.number
-        self._last = record
-        self._listed.append(record)
-
-    def ended(self, ending: Ending) -> None:
-        """The last run has ended."""
-        if self._last is not None:
-            self._last.ending = ending
-            self.changed.emit()
+    def ended(self, entry: RunEntry, ending: Ending) -> None:
+        """A run has ended."""
+        entry.ending = ending
+        self.changed.emit()
 
     def judged(self, layer_prefix: str, dice: float) -> None:
         """The mask of a run has been held against the reference."""
@@ -90,7 +101,7 @@ class RunLog:
         if record.ending is None:
             raise BadRequest(f"Run {record.number} is going on: wait for it, or cancel it, before it is removed.")
         self._listed.remove(record)
-        if record is self._last:
-            self._last = None
+        if record is self._on_screen:
+            self.show(None)
         self.changed.emit()
         self.removed.emit(record)

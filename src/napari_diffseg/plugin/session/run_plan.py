@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_diffseg.plugin.grid.same_case import is_of_case
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import weakref
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
+
+    from napari.layers import Layer
 
     from napari_diffseg.events import SegmentRequest
     from napari_diffseg.imaging.case import Case
@@ -38,6 +43,8 @@ class RunPlan:
         Whether members that are in the folder are taken over and only the others sampled.
     left_out : tuple of str
         Modalities of the checkpoint that the run does without.
+    layers : tuple of weak references to Layer
+        Those that the images were taken from.
     """
 
     case: Case
@@ -48,6 +55,14 @@ class RunPlan:
     folder: Path
     resume: bool = False
     left_out: tuple[str, ...] = ()
+    layers: tuple[weakref.ref[Layer], ...] = ()
+
+    def is_of(self, layers: Collection[Layer]) -> bool:
+        """Whether layers that are chosen, or half of them at least, show the case that this run is of."""
+        own = [
+            layer for layer in layers if any(mine() is layer for mine in self.layers) or is_of_case(layer, self.case)
+        ]
+        return 2 * len(own) >= len(layers) > 0
 
     def slice_at(self, point: Sequence[float], slice_axis: int) -> int:
         """The source slice at a point in world coordinates, along the source axis `slice_axis`."""

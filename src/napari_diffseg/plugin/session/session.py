@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,12 @@ from napari_diffseg.plugin.session.reopening import reopen_job
 from napari_diffseg.plugin.session.run_log import RunLog
 from napari_diffseg.plugin.session.run_store import RunStore
 from napari_diffseg.plugin.session.session_signals import SessionSignals
-from napari_diffseg.plugin.session.task import BUSY, Phase, Task
+from napari_diffseg.plugin.session.task import Phase, Task, Work, why_busy
 from napari_diffseg.recipe import PAPER
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari.layers import Layer, Shapes
@@ -75,6 +76,7 @@ class Session(SessionSignals):
         self._recipe: Recipe | None = None
         self._rows: tuple[tuple[str, str], ...] = ()
         self._checkpoint_error = _NO_CHECKPOINT
+        self._choosing = 0
         self.chosen = Chosen()
         """What the next run is made of."""
         self.runs = RunLog()
@@ -109,10 +111,20 @@ class Session(SessionSignals):
         """Settings of the next run that are not left at their defaults."""
         return dict(self.chosen.values)
 
-    @property
-    def last_results(self) -> Path | None:
-        """The folder that the last run's results are kept in, once there are any."""
-        return self.runs.last.plan.folder if self.runs.last is not None else None
+    def why_busy(self) -> str | None:
+        """Why nothing else can be begun now, as a sentence; None where nothing goes on."""
+        return why_busy(self._phase, self._task)
+
+    def check_free(self) -> None:
+        """Refuse to begin something beside what goes on.
+
+        Raises
+        ------
+        BadRequest
+            If something is going on; the sentence says what.
+        """
+        if (busy := self.why_busy()) is not None:
+            raise BadRequest(busy)
 
     def assign(self, modality: str, layer: Layer | None, *, left_out: bool = False) -> None:
         """Choose the layer of a modality, or none: because there is none yet, or because it is to be left out."""
@@ -121,7 +133,34 @@ class Session(SessionSignals):
             self.chosen.inputs.pop(modality, None)
         else:
             self.chosen.inputs[modality] = layer
+        self._follow_case()
         self.changed.emit()
+
+    @contextmanager
+    def choosing(self) -> Iterator[None]:
+        """Choose several images: which case they are of is looked at when all are chosen."""
+        self._choosing += 1
+        try:
+            yield
+        finally:
+            self._choosing -= 1
+            self._follow_case()
+
+    @property
+    def images(self) -> list[Layer]:
+        """The layers that are chosen for the checkpoint's modalities, in their order."""
+        return [self.chosen.inputs[name] for name in self.recipe.modalities if name in self.chosen.inputs]
+
+    def _follow_case(self) -> None:
+        """Where the images that are chosen are of another case than the run on the screen, show the last run of theirs.
+
+        Without any image nothing is known of the case, and what is on the screen stays.
+        """
+        if self._choosing or not (images := self.images):
+            return
+        entry = self.runs.on_screen
+        if entry is None or not entry.plan.is_of(images):
+            self.runs.show(next((run for run in reversed(self.runs.records) if run.plan.is_of(images)), None))
 
     def set_value(self, name: str, value: object) -> None:
         """Choose a setting of the next run; `name` is a field of SegmentRequest."""
@@ -135,15 +174,15 @@ class Session(SessionSignals):
 
     def open_case(self, paths: Sequence[str]) -> None:
         """Read a folder or files; `brought` tells of each layer, `case_read` when that was all."""
-        self.begin(Task(read_job(paths), Phase.LOADING, lambda _: self.case_read.emit()))
+        self.begin(Task(read_job(paths), Work.OPENING, lambda _: self.case_read.emit()))
 
     def reopen(self, folder: Path) -> None:
         """Bring a kept run back; `reopened` or `failed` tells how it went."""
-        self.begin(Task(reopen_job(folder), Phase.LOADING, self._take_reopened))
+        self.begin(Task(reopen_job(folder), Work.REOPENING, self._take_reopened))
 
     def _take_reopened(self, run: ReopenedRun) -> None:
-        self.runs.reopened(run)
         self.reopened.emit(run)
+        self.runs.reopened(run)
         self.message.emit(run.words)
 
     def choose_checkpoint(self, text: str, overrides: Mapping[str, Any] | None = None) -> None:
@@ -153,7 +192,7 @@ class Session(SessionSignals):
         if text:
             job = load_job(self.load_engine, text, self.chosen.overrides, values=self.chosen.values)
             take = partial(self._take_engine, text)
-            self.begin(Task(job, Phase.LOADING, take, refused=self._refuse_checkpoint))
+            self.begin(Task(job, Work.LOADING, take, refused=self._refuse_checkpoint))
 
     def _take_engine(self, text: str, engine: Engine) -> None:
         if text != self.chosen.checkpoint:
@@ -175,15 +214,14 @@ class Session(SessionSignals):
         BadRequest
             If something is going on.
         """
-        if self._phase is not Phase.IDLE:
-            raise BadRequest(BUSY[self._phase])
+        self.check_free()
         self.load_engine.forget()
         self.message.emit("The checkpoint's memory is free. The next run loads it again.")
 
     def why_not_run(self) -> str | None:
         """The reason why a run cannot start now, as a sentence; None when it can."""
-        if self._phase is not Phase.IDLE:
-            return BUSY[self._phase]
+        if (busy := self.why_busy()) is not None:
+            return busy
         try:
             self._plan(None)
         except DiffsegError as err:
@@ -211,11 +249,21 @@ class Session(SessionSignals):
 
     def why_not_add(self) -> str | None:
         """The reason why no members can be added to the last run now, as a sentence; None when they can."""
-        if self._phase is not Phase.IDLE:
-            return BUSY[self._phase]
-        if self.runs.last is None:
-            return "There is no run to add members to: run first."
-        return self.runs.last.missing or None
+        if (busy := self.why_busy()) is not None:
+            return busy
+        if self.runs.on_screen is None:
+            return "There is no run of this case to add members to: run first."
+        return self.runs.on_screen.missing or None
+
+    def why_not_export(self, entry: RunEntry | None) -> str | None:
+        """The reason why a run cannot be exported now, as a sentence; None when it can."""
+        if (busy := self.why_busy()) is not None:
+            return busy
+        if entry is None:
+            return "There are no results of this case: run first."
+        if not entry.result.ensemble.members:
+            return "No member is finished yet: finish the run first."
+        return None
 
     def add_members(self, count: int, point: Sequence[float] | None = None) -> None:
         """Add members to the last run, with its settings, whatever is chosen now; those it has are not sampled again.
@@ -232,10 +280,11 @@ class Session(SessionSignals):
         BadRequest
             If it cannot start, with the sentence of `why_not_add`, or it would have too many members.
         """
-        reason, last = self.why_not_add(), self.runs.last
-        if reason is not None or last is None:
+        reason, entry = self.why_not_add(), self.runs.on_screen
+        if reason is not None or entry is None:
             raise BadRequest(reason or "Run first.")
-        self._begin_run(extend_plan(last.plan, count, slice_axis=last.started.slice_axis, point=point))
+        plan = extend_plan(entry.plan, count, slice_axis=entry.started.slice_axis, point=point)
+        self._begin_run(plan, entry)
 
     def rerun(self, record: RunEntry) -> None:
         """Do a run once more, with its own images and settings, whatever is chosen now.
@@ -245,17 +294,16 @@ class Session(SessionSignals):
         BadRequest
             If something else is going on, or its images are not there any more.
         """
-        if self._phase is not Phase.IDLE:
-            raise BadRequest(BUSY[self._phase])
+        self.check_free()
         if record.missing:
             raise BadRequest(record.missing)
         self._begin_run(again_plan(record.plan))
 
-    def _begin_run(self, plan: RunPlan) -> None:
+    def _begin_run(self, plan: RunPlan, entry: RunEntry | None = None) -> None:
         open_runs = {run.plan.folder for run in self.runs.records}
         reins = RunControl()
         job = segment_job(self.load_engine, plan, reins, open_runs=open_runs)
-        self.begin(Task(job, Phase.RUNNING, lambda _: None, plan=plan, reins=reins))
+        self.begin(Task(job, None, lambda _: None, plan=plan, entry=entry, reins=reins))
 
     def look_at(self, point: Sequence[float]) -> None:
         """Let a run that is going on turn to the slice at a point in world coordinates. Else nothing happens."""
@@ -291,20 +339,28 @@ class Session(SessionSignals):
             self._set_phase(Phase.RUNNING)
             self.message.emit("Going on.")
 
-    def export(self, folder: Path, choice: ExportChoice, *, also: ReportChoice | None = None) -> None:
-        """Write the last run's results to a folder, as chosen, and its page and pictures where they are asked for.
+    def export(
+        self, folder: Path, choice: ExportChoice, *, also: ReportChoice | None = None, run: RunEntry | None = None
+    ) -> None:
+        """Write results to a folder, as chosen, and page and pictures where they are asked for.
+
+        Parameters
+        ----------
+        folder, choice, also :
+            Where to, and what.
+        run : RunEntry, optional
+            Of which run; of the one on the screen by default.
 
         Raises
         ------
         BadRequest
             If there are none, or something else is going on.
         """
-        if self._phase is not Phase.IDLE:
-            raise BadRequest(BUSY[self._phase])
-        source = self.last_results
-        if source is None:
-            raise BadRequest("There are no results yet: run first.")
-        self.begin(Task(export_job(source, folder, choice, also=also), Phase.LOADING, self._tell_exported))
+        entry = run or self.runs.on_screen
+        if (reason := self.why_not_export(entry)) is not None or entry is None:
+            raise BadRequest(reason or "Run first.")
+        source = entry.plan.folder
+        self.begin(Task(export_job(source, folder, choice, also=also), Work.EXPORTING, self._tell_exported))
 
     def _tell_exported(self, folder: Path) -> None:
         self.message.emit(f"Exported to {folder}.")
@@ -343,7 +399,8 @@ class Session(SessionSignals):
         for item in items:
             if not isinstance(item, Sampled | Ended):
                 self._hear(task, item)
-        if sampled:
+        if sampled and task.entry is not None:
+            task.entry.result.add(sampled)
             self.sampled.emit(sampled)
         ended = next((item for item in items if isinstance(item, Ended)), None)
         if ended is not None:
@@ -360,20 +417,28 @@ class Session(SessionSignals):
             case Timed():
                 self.timed.emit(item)
             case Started():
-                assert task.plan is not None  # only a run tells of one
-                task.started = item
-                self.runs.started(task.plan, item)
-                if task.plan.resume:
-                    self.extended.emit(item)
-                else:
-                    self.started.emit(item, task.plan.frame)
-                self.message.emit(describe_start(item))
+                self._hear_started(task, item)
             case Expected():
+                if task.entry is not None:
+                    task.entry.result.expect(item)
                 self.expected.emit(item)
             case Finished():
-                assert task.plan is not None
                 notes = task.started.warnings if task.started is not None else ()
-                self.message.emit(" ".join([describe_finish(item, task.plan.request.members), *notes]))
+                total = len(item.members) if task.entry is None else len(task.entry.started.members)
+                self.message.emit(" ".join([describe_finish(item, total), *notes]))
+
+    def _hear_started(self, task: Task, started: Started) -> None:
+        if task.plan is None:  # only a run tells of one
+            return
+        task.started = started
+        if task.entry is None:
+            task.entry = self.runs.begun(task.plan, started)
+            self.started.emit(task.entry.result)
+        else:
+            task.entry.take_up(task.plan, started)
+            self.runs.changed.emit()
+            self.extended.emit(task.entry.result)
+        self.message.emit(describe_start(started))
 
     def _show_step(self, task: Task, started: Started, step: Stepped | None, preview: Stepped | None) -> None:
         if step is not None:
@@ -385,8 +450,8 @@ class Session(SessionSignals):
         self._task = None
         self._set_phase(Phase.IDLE)
         if task.plan is not None:
-            if task.started is not None:
-                self.runs.ended(ended.ending)
+            if task.started is not None and task.entry is not None:
+                self.runs.ended(task.entry, ended.ending)
             self.run_ended.emit(ended.ending)
         match ended.ending:
             case Ending.FAILED:
@@ -395,9 +460,19 @@ class Session(SessionSignals):
                 self.message.emit(ended.text)
                 self.failed.emit(ended.text, ended.error)
             case Ending.CANCELLED:
-                self.message.emit("Stopped. Finished members are kept.")
+                self.message.emit(_describe_stop(task))
             case Ending.DONE:
                 task.done(ended.result)
         self.changed.emit()
         if self._waiting and self._task is None:
             self.begin(self._waiting.popleft())
+
+
+def _describe_stop(task: Task) -> str:
+    """What is left of a task that was cancelled."""
+    if task.plan is None:
+        return "Stopped."
+    whole = 0 if task.entry is None else task.entry.result.ensemble.count
+    if not whole:
+        return "Stopped before the first member was finished: nothing is kept."
+    return f"Stopped. {whole} finished member{' is' if whole == 1 else 's are'} kept."

@@ -26,15 +26,15 @@ class SessionSignals:
     case_read: ClassVar[Signal] = Signal()
     """All layers of a case that was asked for with `open_case` have been brought."""
     reopened: ClassVar[Signal] = Signal(object)
-    """A ReopenedRun: it is the last run now, its images have been brought, and it is on nobody's screen yet."""
-    started: ClassVar[Signal] = Signal(object, object)
-    """The run's Started and the Frame of its case."""
+    """A ReopenedRun whose images have been brought; it takes the screen after this."""
+    started: ClassVar[Signal] = Signal(object)
+    """The RunResult of a run that has begun; it is on the screen."""
     extended: ClassVar[Signal] = Signal(object)
-    """The last run goes on: the Started of the members that are added to it."""
+    """The RunResult of a run that goes on, with members that are added to it."""
     expected: ClassVar[Signal] = Signal(object)
-    """An Expected event."""
+    """An Expected event, which the run's ensemble has taken in."""
     sampled: ClassVar[Signal] = Signal(list)
-    """The Sampled events since the last poll."""
+    """The Sampled events since the last poll, which the run's ensemble has taken in."""
     previewed: ClassVar[Signal] = Signal(object)
     """A Stepped that has a preview."""
     progress: ClassVar[Signal] = Signal(int, int, object)

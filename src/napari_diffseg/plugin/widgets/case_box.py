@@ -196,9 +196,24 @@ class CaseBox(QGroupBox):
 
     def set_layers(self, layers: Iterable[Layer]) -> None:
         """Offer the image layers among these; layers of results are left out."""
+        had_images = bool(self._chosen())
         self._layers = [layer for layer in map(bare, layers) if _can_be_input(layer)]
         for combo in self.combos.values():
             combo.set_layers(self._layers)
+        if had_images and not self._chosen():
+            self._forget_case()
+
+    def _forget_case(self) -> None:
+        """The case is closed: what was said of it does not hold for the next."""
+        self._passed.clear()
+        self._left_out.clear()
+        for combo in self.combos.values():
+            combo.choose(None)
+
+    def choose_none(self) -> None:
+        """Choose no image, and none of those that are open by itself."""
+        self._forget_case()
+        self._passed = WeakSet(self._layers)
 
     @property
     def candidates(self) -> Sequence[Layer]:
@@ -211,8 +226,6 @@ class CaseBox(QGroupBox):
 
     def guess(self, layers: Iterable[Layer]) -> None:
         """Choose layers by the modality in their names for what is not chosen, unless they are of another case."""
-        if not self._chosen():
-            self._passed.clear()
         for layer in map(bare, layers):
             name = modality_of(layer.name)
             chosen = self._chosen()

@@ -59,6 +59,10 @@ class ExploreBox(QGroupBox):
         ):
             layout.addWidget(Fold(name, title, tip=tip, content=content))
 
+    def show_run(self, title: str | None) -> None:
+        """Say which run is explored, such as `run 2 of case_1`; None is none."""
+        self.setTitle("Explore" if title is None else f"Explore {title}")
+
     def show_findings(self, findings: Findings | None) -> None:
         """Show what was measured, or that nothing has been."""
         self.line.setText(_NOTHING if findings is None else describe_findings(findings))

@@ -106,15 +106,24 @@ class ExportDialog(QDialog):
         Images that can be resampled to.
     folder : Path
         Where to, to begin with.
+    title : str
+        Of the window; it says which run is exported.
     parent : QWidget, optional
         Its window.
     """
 
     def __init__(
-        self, case: str, *, summary: Summary, layers: Iterable[Layer], folder: Path, parent: QWidget | None = None
+        self,
+        case: str,
+        *,
+        summary: Summary,
+        layers: Iterable[Layer],
+        folder: Path,
+        title: str = "Export results",
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Export results")
+        self.setWindowTitle(title)
         self._case, self._summary = case, summary
         self.boxes = {what: _check(what, title, tip) for what, title, tip in _WHAT}
         self.reports = {name: _check(name, title, tip) for name, title, tip in _REPORTS}

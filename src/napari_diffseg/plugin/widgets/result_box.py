@@ -110,6 +110,10 @@ class ResultBox(QGroupBox):
         for widget in (self.note, self.uncertainty_legend, self.mean_legend, self.votes):
             layout.addWidget(widget)
 
+    def show_run(self, title: str | None) -> None:
+        """Say which run's result it is, such as `run 2 of case_1`; None is none."""
+        self.setTitle("Result" if title is None else f"Result of {title}")
+
     def show_cursor(self, words: str) -> None:
         """Show the votes on the voxel under the cursor; without any, say how to get some."""
         self.votes.setText(words or _NO_VOTES)

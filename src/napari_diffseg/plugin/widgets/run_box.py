@@ -21,6 +21,7 @@ from napari_diffseg.plugin.widgets.controls import breakable, guard_from_wheel
 _BAR_STEPS = 1000
 _MORE, _MOST_MORE = 5, 999
 _MORE_TIP = "Add members to the last run, with its own settings; those it has are not sampled again."
+_EXPORT_TIP = "Write mask, mean, uncertainty and members of the run on screen as NIfTI files."
 
 
 class RunBox(QWidget):
@@ -42,7 +43,7 @@ class RunBox(QWidget):
         self.resume = _button("resume", "Resume", "Go on where the run was paused.")
         self.resume.setVisible(False)
         self.cancel = _button("cancel", "Cancel", "Stop after the present step; finished members are kept.")
-        self.export = _button("export", "Export…", "Write mask, mean, uncertainty and members as NIfTI files.")
+        self.export = _button("export", "Export…", _EXPORT_TIP)
         self.run.clicked.connect(self.run_asked)
         self.pause.clicked.connect(self.pause_asked)
         self.resume.clicked.connect(self.resume_asked)
@@ -97,7 +98,7 @@ class RunBox(QWidget):
         self.run.setVisible(phase not in (Phase.RUNNING, Phase.PAUSED))
         self.pause.setVisible(phase is Phase.RUNNING)
         self.resume.setVisible(phase is Phase.PAUSED)
-        self.cancel.setEnabled(phase in (Phase.RUNNING, Phase.PAUSED, Phase.LOADING))
+        self.cancel.setEnabled(phase in (Phase.RUNNING, Phase.PAUSED, Phase.WORKING))
 
     def show_reason(self, reason: str | None) -> None:
         """Enable Run, or say why it is disabled."""
@@ -105,6 +106,11 @@ class RunBox(QWidget):
         self.run.setToolTip(reason or "Sample the ensemble, the slice on the screen first.")
         self.reason.setText(breakable(reason or ""))
         self.reason.setVisible(bool(reason))
+
+    def show_export(self, reason: str | None) -> None:
+        """Enable Export, or say why it is disabled."""
+        self.export.setEnabled(reason is None)
+        self.export.setToolTip(reason or _EXPORT_TIP)
 
     def show_more(self, *, offered: bool, reason: str | None, unfinished: bool) -> None:
         """Offer more members once there is a run to add to, and to finish one that was stopped.

@@ -1,0 +1,401 @@
+"""The layers of one run: its members, the mask, the mean, the uncertainty and the one-step estimate's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_diffseg.ensemble.smoothing import Smoothing
+from napari_diffseg.ensemble.summary import Rule, mean_of
+from napari_diffseg.plugin.canvas.add_layer import is_there
+from napari_diffseg.plugin.canvas.color_bar import show_bar_when_seen
+from napari_diffseg.plugin.canvas.painting_aids import build_when_painting
+from napari_diffseg.plugin.canvas.result_style import (
+    label_colors,
+    mean_names,
+    mean_style,
+    numbered,
+    uncertainty_names,
+    uncertainty_style,
+)
+from napari_diffseg.plugin.files.member_planes import note_members
+from napari_diffseg.plugin.grid.frame import METADATA_KEY, RESULT_KEY, with_member_axis
+from napari_diffseg.plugin.layers.layer_array import LayerArray
+from napari_diffseg.plugin.layers.result_view import ResultView
+from napari_diffseg.plugin.layers.slice_queue import SliceQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_diffseg.ensemble.summary import Summary
+    from napari_diffseg.events import Sampled, Started
+    from napari_diffseg.plugin.layers.layer_queue import LayerQueue
+    from napari_diffseg.plugin.session.run_result import RunResult
+
+_LARGEST_OF_A_COIN: Final = 0.25
+"""The largest p (1 - p)."""
+
+
+class RunLayers:
+    """Keeps the layers of one run true to its ensemble, slice by slice, member by member.
+
+    The arrays lie in source order and the layers show views of them, so a slice that becomes final is written once,
+    where it belongs, and only its layers are redrawn. A layer comes into the viewer once there is something to see in
+    it, in a turn of its own. One that the user has removed stays removed.
+
+    Parameters
+    ----------
+    viewer : ViewerModel or Viewer
+        Where the layers go.
+    result : RunResult
+        The run's ensemble, which others add to.
+    arriving : LayerQueue
+        Brings the layers there, once a member has begun.
+    summary : Summary
+        How the members are summed up.
+    most : int
+        With more members than this they share one layer with a slider.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, result: RunResult, arriving: LayerQueue, *, summary: Summary, most: int
+    ) -> None:
+        self.result = result
+        self._viewer, self._arriving = viewer, arriving
+        self._frame, self._ensemble, self._prefix = result.frame, result.ensemble, result.prefix
+        self._summary, self._most = summary, most
+        self._ensemble.smoothing = Smoothing.of_run(result.started, summary.smoothing_mm)
+        self._first: int | None = None
+        self._is_decided = False
+        self._pending = SliceQueue()
+        self._hidden: set[int] = set()
+        self._put_away: list[Layer] = []
+        self._members: dict[int, LayerArray] = {}
+        self._together: LayerArray | None = None
+        self._expected: list[Layer] = []
+        labels, shape = self._started.labels, self._started.source_shape
+        mean, uncertainty = mean_style(), uncertainty_style(summary.measure.largest)
+        names = uncertainty_names(self._prefix, labels, summary.measure)
+        self._mean = [self._add_map(name, shape, mean) for name in mean_names(self._prefix, labels)]
+        self._uncertainty = [self._add_map(name, shape, uncertainty) for name in names]
+        self._mask = self._add_labels("mask", np.zeros(shape, np.uint8), visible=True)
+        for shown in self._uncertainty:
+            self._arriving.put_bar(shown.layer)
+        self.outline()
+        if len(self._started.members) > self._most:
+            stack = np.zeros((len(self._started.members), *shape), np.uint8)
+            self._together = self._add_labels("members", stack, visible=False)
+            self._note_members()
+
+    @property
+    def _started(self) -> Started:
+        return self.result.started
+
+    @property
+    def view(self) -> ResultView:
+        """What of the run is on the screen now, layers that are still to come included."""
+        return ResultView(
+            prefix=self._prefix,
+            started=self._started,
+            frame=self._frame,
+            ensemble=self._ensemble,
+            summary=self._summary,
+            first=self._first,
+            mean=tuple(shown.layer for shown in self._mean),
+            uncertainty=tuple(shown.layer for shown in self._uncertainty),
+            mask=self._mask.layer,
+            members={k: shown.layer for k, shown in self._members.items()},
+            together=None if self._together is None else self._together.layer,
+        )
+
+    @property
+    def is_in_viewer(self) -> bool:
+        """Whether any of its layers is in the viewer, or on its way there."""
+        layers = [*(shown.layer for shown in self._all_shown()), *self._expected]
+        return any(is_there(self._viewer, layer) or self._arriving.awaits(layer) for layer in layers)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether `draw_pending` has something to draw."""
+        return bool(self._pending)
+
+    def put_away(self) -> None:
+        """Take the run off the screen; its layers stay in the viewer, hidden, and come back with `bring_back`."""
+        self._let_come()
+        self._arriving.forget_held()
+        layers = [*(shown.layer for shown in self._all_shown()), *self._expected]
+        self._put_away = [layer for layer in layers if layer.visible]
+        for layer in self._put_away:  # napari lays out the window anew also for what was hidden before
+            layer.visible = False
+
+    def bring_back(self, summary: Summary, *, most: int) -> None:
+        """Show the run again as it was left, summed up as is chosen now."""
+        for layer in self._put_away:
+            layer.visible = True
+        self._put_away = []
+        self.share_layer(most)
+        self.summarise(summary)
+
+    def extend(self) -> None:
+        """The run goes on with members that were added to it; all of them are shown again."""
+        self._make_room()
+        self.summarise(self._summary)
+
+    def show_sampled(self, events: Sequence[Sampled]) -> None:
+        """Draw members that the ensemble has got, on the slices on which they are final, and all maps."""
+        touched = {s for event in events for s in event.slices}
+        members = {event.member for event in events}
+        for event in events:
+            self._write_member(event)
+        self._note_members()
+        self._sum_up(touched)
+        for shown in self._shown(members):
+            shown.redraw()
+        self._let_come()
+
+    def draw_all(self) -> None:
+        """Draw what the ensemble has got before these layers were made."""
+        for k in self._ensemble.begun:
+            self._member_volume(k)[...] = numbered(self._ensemble.member(k))
+        self._note_members()
+        self.show_expected(self._started.sampled)
+        if self._ensemble.begun:
+            self._pending.only(self._started.slices, here=self._slice_on_screen())
+        self._let_come()
+
+    def redraw_all(self) -> None:
+        """Draw everything once more, with thumbnails."""
+        for shown in self._shown(set(self._started.members)):
+            shown.layer.refresh()
+
+    def summarise(self, summary: Summary, *, first: int | None = None) -> None:
+        """Sum the ensemble up in another way; `catch_up` then draws it, and members to come follow it, too.
+
+        Parameters
+        ----------
+        summary : Summary
+            Rule, threshold, measure and smoothing.
+        first : int, optional
+            Show only so many members, those with the lowest numbers: the others are hidden and have no vote, but none
+            is deleted. All by default.
+        """
+        old, self._summary, self._first = self._summary, summary, first
+        self._is_decided &= summary.rule is Rule.STAPLE
+        before, after = (uncertainty_names(self._prefix, self._started.labels, one.measure) for one in (old, summary))
+        for shown, was, name in zip(self._uncertainty, before, after, strict=True):
+            if shown.layer.name == was:  # a name that the user gave stays
+                shown.layer.name = name
+            if summary.measure is not old.measure:
+                shown.layer.contrast_limits = (0.0, summary.measure.largest)
+        self._hide_members()
+        self._ensemble.smoothing = Smoothing.of_run(self._started, summary.smoothing_mm)
+        self._pending.only(self._started.slices, here=self._slice_on_screen())
+
+    def show_staple(self, mask: npt.NDArray[np.uint8]) -> None:
+        """Show what STAPLE made of the members, label numbers (X, Y, Z), until another is shown or the rule changes.
+
+        Until the first, the mask is the majority's: STAPLE takes its time, and needs whole members.
+        """
+        if self._summary.rule is not Rule.STAPLE:
+            return
+        self._is_decided = True
+        self._mask.array[...] = mask
+        if is_there(self._viewer, self._mask.layer):
+            self._mask.redraw()
+
+    def draw_pending(self, seconds: float) -> None:
+        """Draw for about so many seconds what `summarise` asked for, from the slice on the screen outwards."""
+        if self._pending and self._pending.draw(self._write_statistics, seconds):
+            for shown in self._shown(set()):
+                shown.redraw()
+
+    def _sum_up(self, slices: set[int]) -> None:
+        """Write what the members say of some slices; where they weigh in on others, only the one on the screen now."""
+        if self._ensemble.smoothing.is_none:
+            for s in slices:
+                self._write_statistics(s)
+            return
+        touched, here = self._ensemble.within_reach(slices), self._slice_on_screen()
+        if here in touched:
+            self._write_statistics(here)
+        self._pending.add(touched - {here}, here=here)
+
+    def _slice_on_screen(self) -> int:
+        voxel = self._mask.layer.world_to_data(self._viewer.dims.point[-3:])
+        return self._frame.source_index(tuple(voxel), self._started.slice_axis)
+
+    def _hide_members(self) -> None:
+        """Take the layers of members that are not asked for out of sight, and bring back those that were in it."""
+        asked = set(self._ensemble.begun[: self._first])
+        for k, shown in self._members.items():
+            if k in asked and k in self._hidden:
+                shown.layer.visible = True
+                self._hidden.discard(k)
+            elif k not in asked and shown.layer.visible:
+                shown.layer.visible = False
+                self._hidden.add(k)
+        if self._together is not None:
+            data = self._frame.to_display(self._together.array[: self._first])
+            if len(data) != len(self._together.layer.data):
+                self._together.layer.data = data
+                self._note_members()
+
+    def _make_room(self) -> None:
+        """Bring the members into one layer when there are many; of those that share one already, nothing is lost."""
+        members = self._started.members
+        if len(members) <= self._most:
+            return
+        stack = np.zeros((len(members), *self._started.source_shape), np.uint8)
+        if self._together is not None:
+            for k in self._ensemble.begun:
+                stack[members.index(k)] = numbered(self._ensemble.member(k))
+            self._together.array, self._together.layer.data = stack, self._frame.to_display(stack)
+            self._note_members()
+            return
+        alone, self._members = self._members, {}
+        for k, shown in alone.items():
+            stack[members.index(k)] = shown.array
+            self._remove(shown.layer)
+        self._together = self._add_labels("members", stack, visible=False)
+        self._arriving.add_now(self._together.layer)
+        self._note_members()
+
+    def _note_members(self) -> None:
+        if self._together is not None:
+            note_members(self._together.layer, self._started.members, self._ensemble.members)
+
+    def share_layer(self, most: int) -> None:
+        """Have all members in one layer with a slider where there are more than `most`, else each in its own."""
+        self._most = most
+        if (self._together is not None) == (len(self._started.members) > self._most):
+            return
+        if self._together is None:
+            self._make_room()
+            return
+        (stack, layer), self._together = (self._together.array, self._together.layer), None
+        self._remove(layer)
+        for k in self._ensemble.begun:
+            self._member_volume(k)[...] = stack[self._started.members.index(k)]
+        self._arriving.release()
+
+    def _remove(self, layer: Layer) -> None:
+        self._arriving.drop(layer)
+        if is_there(self._viewer, layer):
+            self._viewer.layers.remove(layer)
+
+    def _shown(self, members: set[int]) -> list[LayerArray]:
+        """The statistics' layers and those of some members, as far as they are in the viewer."""
+        shown = [
+            *self._mean,
+            *self._uncertainty,
+            self._mask,
+            *(self._members[k] for k in members if k in self._members),
+        ]
+        if self._together is not None:
+            shown.append(self._together)
+        return [s for s in shown if is_there(self._viewer, s.layer)]
+
+    def _all_shown(self) -> list[LayerArray]:
+        """All of the run's, in the viewer or not."""
+        together = [] if self._together is None else [self._together]
+        return [*self._mean, *self._uncertainty, self._mask, *self._members.values(), *together]
+
+    def _let_come(self) -> None:
+        """Let the layers that wait come, once there is something to see in them."""
+        if self._ensemble.begun:
+            self._arriving.release()
+
+    def _write_member(self, event: Sampled) -> None:
+        volume = self._member_volume(event.member)
+        planes = np.moveaxis(volume, self._started.slice_axis, 0)
+        for i, s in enumerate(event.slices):
+            planes[s] = numbered(event.mask[:, i])
+
+    def _member_volume(self, member: int) -> npt.NDArray[np.uint8]:
+        if self._together is not None:
+            volume: npt.NDArray[np.uint8] = self._together.array[self._started.members.index(member)]
+            return volume
+        if member not in self._members:
+            zeros = np.zeros(self._started.source_shape, np.uint8)
+            self._members[member] = self._add_labels(f"member {member + 1}", zeros, visible=False)
+        return self._members[member].array
+
+    def _write_statistics(self, s: int) -> None:
+        axis = self._started.slice_axis
+        votes, count = self._ensemble.smoothed_slice(s, first=self._first)
+        mean, uncertainty = mean_of(votes, count), self._summary.uncertainty(votes, count)
+        for c in range(len(self._started.labels)):
+            np.moveaxis(self._mean[c].array, axis, 0)[s] = mean[c]
+            np.moveaxis(self._uncertainty[c].array, axis, 0)[s] = uncertainty[c]
+        if not self._is_decided:
+            np.moveaxis(self._mask.array, axis, 0)[s] = numbered(self._summary.by_votes.consensus(votes, count))
+
+    def _add_map(self, name: str, shape: tuple[int, ...], style: dict[str, Any]) -> LayerArray:
+        array = np.zeros(shape, np.float32)
+        layer = self._add(self._frame.to_display(array), "image", {**style, "name": name})
+        if not layer.visible:
+            show_bar_when_seen(layer)
+        return LayerArray(array, layer)
+
+    def _add_labels(self, name: str, array: npt.NDArray[np.uint8], *, visible: bool) -> LayerArray:
+        style = {"name": f"{self._prefix} | {name}", "visible": visible, "colormap": label_colors()}
+        layer = self._add(self._frame.to_display(array), "labels", style)
+        build_when_painting(layer)
+        return LayerArray(array, layer)
+
+    def _add(self, data: npt.NDArray[Any], kind: str, style: dict[str, Any]) -> Layer:
+        from napari.layers import Layer
+
+        attributes = self._attributes()
+        if data.ndim == 4:
+            attributes = with_member_axis(attributes)
+        layer = Layer.create(data, attributes | style, kind)
+        self._arriving.put(layer)
+        return layer
+
+    def _attributes(self) -> dict[str, Any]:
+        attributes = self._frame.layer_attributes()
+        attributes["metadata"] = {METADATA_KEY: self._frame, RESULT_KEY: self._prefix}
+        return attributes
+
+    def outline(self) -> None:
+        """Draw masks as outlines in 2-D, so that the image stays in sight, and filled in 3-D, where napari has none."""
+        self._mask.layer.contour = 0 if self._viewer.dims.ndisplay == 3 else 1
+
+    def show_expected(self, slices: Iterable[int]) -> None:
+        """Draw the variance that very many members would have, p (1 - p) of the one-step estimate, on some slices.
+
+        It ranks voxels on which few members agree, so it finds errors that all of them make. Checkpoints without such
+        an estimate get no layer, and a layer that the user has removed stays removed.
+        """
+        expected = self._ensemble.expected
+        if expected is None:
+            return
+        sampled = set(self._started.sampled)
+        known = [s for s in slices if s in sampled and expected.on_slice(s) is not None]
+        if not known:
+            return
+        if not self._expected:
+            empty = np.zeros((len(self._started.labels), *self._started.source_shape), np.float32)
+            self._expected = [self._make_expected(c, data) for c, data in enumerate(empty)]
+        axis = self._started.slice_axis
+        for layer, p in zip(self._expected, expected.probability(), strict=True):
+            planes = np.moveaxis(self._frame.to_source(layer.data), axis, 0)
+            share = np.moveaxis(p, axis, 0)[known]
+            planes[known] = share * (1 - share)
+            layer.refresh(extent=False, thumbnail=False, highlight=False)
+
+    def _make_expected(self, c: int, variance: npt.NDArray[np.float32]) -> Layer:
+        labels = self._started.labels
+        tag = f" {labels[c]}" if len(labels) > 1 else ""
+        style = uncertainty_style(_LARGEST_OF_A_COIN) | {"visible": False}
+        style["name"] = f"{self._prefix} | expected uncertainty{tag}"
+        layer = self._add(self._frame.to_display(variance), "image", style)
+        layer.colorbar.position = "top_left"  # the run's own uncertainty is on the right, and two do not fit
+        show_bar_when_seen(layer)
+        return layer

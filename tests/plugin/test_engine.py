@@ -56,5 +56,7 @@ def test_layers_are_segmented_and_the_members_are_on_disk(checkpoint, layers, tm
         masks[event.member][..., list(event.slices)] = np.moveaxis(event.mask[0], 0, -1)
     assert masks.any()
     for k in range(2):
-        saved = np.asanyarray(nib.load(session.runs.on_screen.plan.folder / "members" / f"member-{k + 1:03d}.nii.gz").dataobj)
-        np.testing.assert_array_equal(saved, masks[k])
+        saved = np.asanyarray(
+            nib.load(session.runs.on_screen.plan.folder / "members" / f"member-{k + 1:03d}.nii.gz").dataobj
+        )
+        np.testing.assert_array_equal(np.asanyarray(saved.dataobj), masks[k])

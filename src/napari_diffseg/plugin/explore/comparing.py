@@ -15,6 +15,7 @@ from napari_diffseg.plugin.canvas.add_layer import add_quietly
 from napari_diffseg.plugin.canvas.color_bar import show_bar
 from napari_diffseg.plugin.canvas.result_style import difference_style
 from napari_diffseg.plugin.grid.frame import RESULT_KEY, Frame
+from napari_diffseg.plugin.grid.same_case import are_same_case
 from napari_diffseg.plugin.session.task import Task, Work
 
 if TYPE_CHECKING:
@@ -70,9 +71,11 @@ class Comparing:
         Raises
         ------
         BadRequest
-            If something else is going on.
+            If something else is going on, or they are of two cases.
         """
         self._session.check_free()
+        if not are_same_case(first.plan.case, second.plan.case):
+            raise BadRequest(f"{first.title} and {second.title} are of two cases: choose two runs of one case.")
         job = _job(first, second)
         self._session.begin(Task(job, Work.COMPARING, partial(self._show, first, second)))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
     from napari_diffseg.plugin.layers.result_view import ResultView, Voxel
 
@@ -17,6 +18,13 @@ def go_to_voxel(viewer: ViewerModel, view: ResultView, voxel: Voxel) -> None:
         viewer.dims.set_point(axis, value)
     center = [viewer.dims.point[axis] for axis in viewer.dims.displayed]
     viewer.scene.camera.center = tuple([0.0] * (3 - len(center)) + center)
+
+
+def go_to_middle(viewer: ViewerModel, layer: Layer) -> None:
+    """Show the middle slices of a layer of three axes."""
+    middle = layer.data_to_world([(n - 1) // 2 for n in layer.data.shape[-3:]])
+    for axis, value in enumerate(middle, start=viewer.dims.ndim - 3):
+        viewer.dims.set_point(axis, float(value))
 
 
 def go_to_slice(viewer: ViewerModel, view: ResultView, index: int) -> None:

@@ -64,6 +64,29 @@ def are_files_of_one_case(one: Path, other: Path) -> bool:
     return one.parent == other.parent and not are_apart(_case_named(one.name), _case_named(other.name))
 
 
+def is_of_other_case(layer: Layer, case: Case) -> bool:
+    """Whether a layer's file tells that it is of another case; not where nothing is known of it."""
+    file = file_of(layer)
+    paths = [volume.path for volume in case.volumes.values() if volume.path is not None]
+    if file is None or not paths:
+        return False
+    names = {_case_named(path.name) for path in paths} - {""}
+    mine = _case_named(file.name)
+    return (
+        all(are_apart(mine, name) for name in names) if names and mine else file.parent not in {p.parent for p in paths}
+    )
+
+
+def are_same_case(one: Case, other: Case) -> bool:
+    """Whether two cases have an image in common, or files that lie side by side and are named alike."""
+    return any(
+        np.may_share_memory(mine.data, its.data)
+        or (mine.path is not None and its.path is not None and are_files_of_one_case(mine.path, its.path))
+        for mine in one.volumes.values()
+        for its in other.volumes.values()
+    )
+
+
 def is_of_case(layer: Layer, case: Case) -> bool:
     """Whether a layer shows an image of a case, or its file lies beside one of them and is named alike."""
     file, data = file_of(layer), layer.data

@@ -21,8 +21,10 @@ from napari_diffseg.plugin.canvas.painting import Painting
 from napari_diffseg.plugin.canvas.sides import Sides
 from napari_diffseg.plugin.explore.denoising import Denoising
 from napari_diffseg.plugin.explore.exploring import Exploring
+from napari_diffseg.plugin.explore.navigation import go_to_middle
 from napari_diffseg.plugin.explore.what_if import WhatIf
 from napari_diffseg.plugin.grid.layer_notes import notes_of
+from napari_diffseg.plugin.grid.same_case import are_same_case
 from napari_diffseg.plugin.layers.case_layers import CaseLayers
 from napari_diffseg.plugin.layers.result_layers import ResultLayers
 from napari_diffseg.plugin.panel.activity import Activity
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.events import Started
+    from napari_diffseg.imaging.case import Case
     from napari_diffseg.plugin.background.mailbox import LayerReady
     from napari_diffseg.plugin.session.reopening import ReopenedRun
     from napari_diffseg.plugin.session.run_entry import RunEntry
@@ -103,7 +106,7 @@ class DiffsegPanel(QWidget):
             attempt=self._try,
             parent=self,
         )
-        self.run_list = RunList(napari_viewer, self.session, self.runs_box, attempt=self._try)
+        self.run_list = RunList(napari_viewer, self.session, self.runs_box, self.case, attempt=self._try)
         self.forecasting = Forecasting(napari_viewer, self.session, self.remembered, self.settings)
         self.slice_here = SliceHere(napari_viewer, self.session, self.settings.scope)
         self.activity = Activity(self.session, self)
@@ -117,6 +120,8 @@ class DiffsegPanel(QWidget):
             painting=self._painting,
             parent=self,
         )
+        self._case_shown: Case | None = None
+        """Of the run that was on the screen last."""
         self._timesteps: int | None = None
         """Those of a reopened run, until its checkpoint is loaded."""
         self._closing = Closing(self)
@@ -271,8 +276,10 @@ class DiffsegPanel(QWidget):
     def _choose(self, added: list[Layer]) -> None:
         """Take layers that were opened for the next run's images and reference."""
         with self.session.choosing():
-            self.case.choose_case(added)
+            is_next = self.case.choose_case(added)
         self.exploring.box.reference.guess(added)
+        if is_next:
+            go_to_middle(self.viewer, added[0])
         notes = [note for layer in added for note in notes_of(layer)]
         count = "1 image" if len(added) == 1 else f"{len(added)} images"
         self.run_box.show_status(" ".join([f"Opened {count}.", *dict.fromkeys(notes)]))
@@ -324,11 +331,24 @@ class DiffsegPanel(QWidget):
             self.exploring.box.show_run(None if entry is None else entry.title)
             self.result.set_own_smoothing(entry.started.smoothing_mm if entry else self.session.recipe.smoothing_mm)
             self.results.show(None if entry is None else entry.result)
+            self._follow_reference(entry)
             self.exploring.begin()
+            self.denoising.follow()
+            self.what_if.follow()
         going_on = entry is not None and entry.ending is None
         self.result.set_count(0 if going_on else len(self.results.members))
         self._catching_up.start()
         self.exploring.measure()
+
+    def _follow_reference(self, entry: RunEntry | None) -> None:
+        """Drop what was drawn as the reference of another case, and take what this one has."""
+        if entry is None:
+            return
+        reference, before = self.exploring.box.reference, self._case_shown
+        if before is not None and not are_same_case(before, entry.plan.case) and reference.is_without_file:
+            reference.layer.choose(None)
+        reference.follow_case(self.viewer.layers, entry.plan.case)
+        self._case_shown = entry.plan.case
 
     def _prepare_results(self, result: RunResult) -> None:
         with self._polling.excused(), self._painting.put_off():

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QApplication
 
+from napari_diffseg.errors import BadRequest
+from napari_diffseg.plugin.canvas.add_layer import bare
 from napari_diffseg.plugin.explore.comparing import Comparing
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.session.command_line import command_line
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.plugin.session.run_entry import RunEntry
     from napari_diffseg.plugin.session.session import Session
+    from napari_diffseg.plugin.widgets.case_box import CaseBox
     from napari_diffseg.plugin.widgets.reference_box import Judged
     from napari_diffseg.plugin.widgets.runs_box import RunsBox
 
@@ -32,6 +35,8 @@ class RunList:
         Has the runs.
     box : RunsBox
         Shows them, and asks.
+    case : CaseBox
+        In which the images of a run are chosen again where those of another case are.
     attempt : callable
         Does what it is given, and says why where that cannot be done.
     """
@@ -41,23 +46,51 @@ class RunList:
         viewer: ViewerModel,
         session: Session,
         box: RunsBox,
+        case: CaseBox,
         *,
         attempt: Callable[[Callable[[], None]], None],
     ) -> None:
-        self._viewer, self._session = viewer, session
+        self._viewer, self._session, self._case = viewer, session, case
         runs = session.runs
         runs.changed.connect(lambda: box.show_runs(runs.records))
         runs.removed.connect(self._forget)
-        box.rerun_asked.connect(lambda record: attempt(lambda: session.rerun(record)))
+        box.show_asked.connect(lambda record: attempt(lambda: self._show(record)))
+        box.rerun_asked.connect(lambda record: attempt(lambda: self._rerun(record)))
         box.remove_asked.connect(lambda record: attempt(lambda: runs.remove(record)))
-        comparing = Comparing(viewer, session)
-        box.compare_asked.connect(lambda one, other: attempt(lambda: comparing.ask(one, other)))
+        self.comparing = Comparing(viewer, session)
+        box.compare_asked.connect(lambda one, other: attempt(lambda: self.comparing.ask(one, other)))
         box.copy_asked.connect(lambda record: attempt(lambda: self._copy_command(record)))
 
     def judge(self, judged: Judged | None) -> None:
         """The result on the screen has been held against the reference; None is no news."""
         if judged is not None:
             self._session.runs.judged(judged.view.prefix, judged.judgement.dice)
+
+    def _show(self, record: RunEntry) -> None:
+        self._choose_images(record)
+        self._session.runs.show(record)
+
+    def _rerun(self, record: RunEntry) -> None:
+        self._session.check_free()
+        self._choose_images(record)
+        self._session.rerun(record)
+
+    def _choose_images(self, record: RunEntry) -> None:
+        """Choose the images of a run, unless those that are chosen are of its case: nothing is shown on another's.
+
+        Raises
+        ------
+        BadRequest
+            If one of them is not open.
+        """
+        chosen = self._session.images
+        if not chosen or record.plan.is_of(chosen):
+            return
+        found = record.plan.open_layers([bare(layer) for layer in self._viewer.layers])
+        if len(found) < len(record.plan.case.volumes):
+            raise BadRequest(f"The images of {record.title} are not open: open them first.")
+        with self._session.choosing():
+            self._case.choose_images(found)
 
     def _copy_command(self, record: RunEntry) -> None:
         line = command_line(record)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from psygnal import Signal
 
 from napari_diffseg.errors import BadRequest
+from napari_diffseg.plugin.grid.same_case import are_same_case
 from napari_diffseg.plugin.session.run_entry import RunEntry
 from napari_diffseg.plugin.session.run_result import RunResult
 
@@ -84,10 +85,14 @@ class RunLog:
                 self.changed.emit()
 
     def forget_judgements(self) -> None:
-        """The reference is another: what was found by the one before no longer counts."""
-        if any(record.dice is not None for record in self._listed):
-            for record in self._listed:
-                record.dice = None
+        """The reference of the case on the screen is another: what was found by the one before no longer counts."""
+        shown = self._on_screen
+        if shown is None:
+            return
+        judged = [r for r in self._listed if r.dice is not None and are_same_case(r.plan.case, shown.plan.case)]
+        for record in judged:
+            record.dice = None
+        if judged:
             self.changed.emit()
 
     def remove(self, record: RunEntry) -> None:

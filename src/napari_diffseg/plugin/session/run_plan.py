@@ -11,7 +11,7 @@ from napari_diffseg.plugin.grid.same_case import is_of_case
 
 if TYPE_CHECKING:
     import weakref
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from napari.layers import Layer
@@ -63,6 +63,15 @@ class RunPlan:
             layer for layer in layers if any(mine() is layer for mine in self.layers) or is_of_case(layer, self.case)
         ]
         return 2 * len(own) >= len(layers) > 0
+
+    def open_layers(self, layers: Iterable[Layer]) -> dict[str, Layer]:
+        """Those of some layers that show the images of this run, by modality."""
+        found = {}
+        for layer in layers:
+            for name, volume in self.case.volumes.items():
+                if isinstance(layer.data, np.ndarray) and np.may_share_memory(layer.data, volume.data):
+                    found[name] = layer
+        return found
 
     def slice_at(self, point: Sequence[float], slice_axis: int) -> int:
         """The source slice at a point in world coordinates, along the source axis `slice_axis`."""

@@ -133,8 +133,9 @@ class Session(SessionSignals):
             self.chosen.inputs.pop(modality, None)
         else:
             self.chosen.inputs[modality] = layer
-        self._follow_case()
-        self.changed.emit()
+        if not self._choosing:
+            self._follow_case()
+            self.changed.emit()
 
     @contextmanager
     def choosing(self) -> Iterator[None]:
@@ -144,7 +145,9 @@ class Session(SessionSignals):
             yield
         finally:
             self._choosing -= 1
-            self._follow_case()
+            if not self._choosing:
+                self._follow_case()
+                self.changed.emit()
 
     @property
     def images(self) -> list[Layer]:
@@ -156,7 +159,7 @@ class Session(SessionSignals):
 
         Without any image nothing is known of the case, and what is on the screen stays.
         """
-        if self._choosing or not (images := self.images):
+        if not (images := self.images):
             return
         entry = self.runs.on_screen
         if entry is None or not entry.plan.is_of(images):

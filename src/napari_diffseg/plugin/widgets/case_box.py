@@ -10,11 +10,11 @@ from weakref import WeakSet
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_diffseg.imaging.naming import may_be_given, modality_of, shown_name
+from napari_diffseg.imaging.naming import case_id_of, may_be_given, modality_of, shown_name
 from napari_diffseg.plugin.canvas.add_layer import bare
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.grid.layer_notes import notes_of
-from napari_diffseg.plugin.grid.same_case import are_apart, are_one_case, are_two_cases, case_of
+from napari_diffseg.plugin.grid.same_case import are_apart, are_one_case, are_two_cases, case_of, file_of
 from napari_diffseg.plugin.widgets.controls import breakable
 from napari_diffseg.plugin.widgets.dropping import dropped_paths
 from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
@@ -190,6 +190,9 @@ class CaseBox(QGroupBox):
     def _show_notes(self) -> None:
         """Say what is to be known of the images that are chosen, whoever opened them."""
         chosen = self._chosen()
+        files = [file for layer in chosen.values() if (file := file_of(layer)) is not None]
+        name = shown_name(case_id_of(files)) if files else ""
+        self.setTitle(f"Case {name}" if name else "Case")
         notes = dict.fromkeys([*_note_of_cases(chosen), *(note for one in chosen.values() for note in notes_of(one))])
         self.notes.setText(breakable(" ".join(f"{note[0].upper()}{note[1:].rstrip('.')}." for note in notes)))
         self.notes.setVisible(bool(notes))
@@ -209,6 +212,14 @@ class CaseBox(QGroupBox):
         self._left_out.clear()
         for combo in self.combos.values():
             combo.choose(None)
+
+    def choose_images(self, layers: Mapping[str, Layer]) -> None:
+        """Choose the images of a case, by modality; others of the checkpoint's are chosen no more."""
+        self._forget_case()
+        self._passed = WeakSet(layer for layer in self._layers if layer not in layers.values())
+        for name, layer in layers.items():
+            if name in self.combos:
+                self.combos[name].choose(layer)
 
     def choose_none(self) -> None:
         """Choose no image, and none of those that are open by itself."""
@@ -234,18 +245,26 @@ class CaseBox(QGroupBox):
             if not any(are_two_cases(layer, other) for other in chosen.values()):
                 self.combos[name].choose(layer)
 
-    def choose_case(self, layers: Iterable[Layer]) -> None:
-        """Choose what the user has opened, by the modality in its names; of another case nothing stays chosen."""
+    def choose_case(self, layers: Iterable[Layer]) -> bool:
+        """Choose what the user has opened, by the modality in its names; of another case nothing stays chosen.
+
+        Returns
+        -------
+        bool
+            Whether these are the first images of a case, rather than more of the one that is chosen.
+        """
         opened = [bare(layer) for layer in layers]
         named = {name: layer for layer in opened if (name := modality_of(layer.name)) in self.combos}
         before = {name: layer for name, layer in self._chosen().items() if layer not in opened}
-        if named and before and not _goes_on(before, named):
+        is_next = bool(named) and not (before and _goes_on(before, named))
+        if is_next and before:
             self._passed = WeakSet(layer for layer in self._layers if layer not in opened)
             self._left_out.clear()
             for name in self.combos.keys() - named.keys():
                 self.combos[name].choose(None)
         for name, layer in named.items():
             self.combos[name].choose(layer)
+        return is_next
 
 
 def _goes_on(chosen: Mapping[str, Layer], opened: Mapping[str, Layer]) -> bool:

@@ -13,6 +13,7 @@ from napari_diffseg.evaluation.metrics.judgement import SURE, Verdict
 from napari_diffseg.imaging.naming import REFERENCE, modality_of
 from napari_diffseg.plugin.canvas.add_layer import bare
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
+from napari_diffseg.plugin.grid.same_case import file_of, is_of_case, is_of_other_case
 from napari_diffseg.plugin.layers.error_layer import COLORS
 from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
 from napari_diffseg.plugin.widgets.lesion_table import in_ml
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_diffseg.evaluation.metrics.judgement import Judgement
+    from napari_diffseg.imaging.case import Case
     from napari_diffseg.plugin.layers.result_view import ResultView
 
 _NOTHING = "Choose a labels layer: the mask is held against it after a run."
@@ -86,6 +88,18 @@ class ReferenceBox(QWidget):
         """A case has been opened with these layers: choose its reference, or none, never that of the case before."""
         named = [layer for layer in layers if _can_be_reference(layer) and modality_of(layer.name) == REFERENCE]
         self.layer.choose(named[0] if named else None)
+
+    @property
+    def is_without_file(self) -> bool:
+        """Whether nothing tells of which case the reference is: somebody has drawn it here."""
+        chosen = self.layer.layer()
+        return chosen is not None and file_of(chosen) is None
+
+    def follow_case(self, layers: Iterable[Layer], case: Case) -> None:
+        """A run of this case is on the screen: a reference that is told to be of another gives way to its own."""
+        chosen = self.layer.layer()
+        if chosen is None or is_of_other_case(chosen, case):
+            self.guess(layer for layer in map(bare, layers) if is_of_case(layer, case))
 
     def show_judged(self, judged: Judged | None) -> None:
         """Show how good the mask is, or that nothing is known yet."""

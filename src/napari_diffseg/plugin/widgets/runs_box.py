@@ -30,6 +30,8 @@ _LINES = 4
 class RunsBox(Fold):
     """One line a run, folded away; below it what can be done with the chosen one. Hidden until there is a run."""
 
+    show_asked = Signal(object)
+    """The RunEntry to bring on the screen."""
     rerun_asked = Signal(object)
     """The RunEntry to do once more."""
     copy_asked = Signal(object)
@@ -64,6 +66,7 @@ class RunsBox(Fold):
         self._buttons = []
         for n, (name, text, tip, signal) in enumerate(
             (
+                ("show_run", "Show", "Bring its results and images on the screen.", self.show_asked),
                 ("rerun", "Rerun", "Do it once more, with its own images and settings.", self.rerun_asked),
                 ("use_settings", "Settings", "Take its settings for the next run.", self.settings_asked),
                 ("copy_command", "Copy", "Copy the command line that makes its masks again.", self.copy_asked),

@@ -107,8 +107,8 @@ class FakeSegmenter:
 class FakeConfig:
     """As much of a network's configuration as goes into a record."""
 
-    def to_dict(self) -> dict[str, int]:
-        return {"in_channels": 5}
+    def to_dict(self) -> dict[str, float]:
+        return {"in_channels": 5, "norm_groups": 32, "norm_eps": 1e-5, "time_freq_shift": 0.0, "anchor": False}
 
 
 def fake_engine(segmenter: FakeSegmenter) -> Engine:

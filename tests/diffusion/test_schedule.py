@@ -125,3 +125,59 @@ def test_schedules_and_configurations_come_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "middle"), [("linear", (0.001 + 0.1) / 2), ("scaled_linear", ((0.001**0.5 + 0.1**0.5) / 2) ** 2)]
+)
+def test_betas_between_two_ends_have_the_ends_and_the_middle_that_their_name_says(name, middle):
+    betas = make_schedule(name, 21, beta_range=(0.001, 0.1)).betas
+    np.testing.assert_allclose(betas[[0, 10, 20]], [0.001, middle, 0.1])
+
+
+def test_a_sigmoid_of_betas_is_halfway_in_the_middle_and_flat_at_the_ends():
+    betas = make_schedule("sigmoid", 21, beta_range=(0.001, 0.1)).betas
+    assert betas[10] == pytest.approx(0.0505)
+    assert betas[0] == pytest.approx(0.001 + 0.099 / (1 + np.exp(6)))
+
+
+def test_explicit_betas_are_taken_as_they_are():
+    given = [0.01, 0.5, 0.9]
+    np.testing.assert_array_equal(make_schedule("explicit", 3, betas=given).betas, given)
+
+
+def test_with_zero_terminal_signal_the_last_timestep_is_pure_noise_and_the_first_as_it_was():
+    plain, changed = (make_schedule("linear", 1000, zero_terminal_snr=zero) for zero in (False, True))
+    assert changed.alphas_cumprod[-1] == 0
+    assert changed.alphas_cumprod[0] == pytest.approx(plain.alphas_cumprod[0])
+    assert (np.diff(changed.alphas_cumprod) < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("spacing", "offset", "expected"),
+    [
+        ("linspace", 0, [999, 749, 500, 250, 0]),
+        ("leading", 0, [800, 600, 400, 200, 0]),
+        ("leading", 1, [801, 601, 401, 201, 1]),
+        ("trailing", 0, [999, 799, 599, 399, 199]),
+    ],
+)
+def test_a_chain_visits_the_timesteps_that_its_spacing_says(spacing, offset, expected):
+    assert respaced_timesteps(1000, 5, spacing=spacing, offset=offset).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: make_schedule("linear", 30, beta_range=(0.2, 0.1)), "rise between 0 and 1"),
+        (lambda: make_schedule("cosine", 30, beta_range=(0.1, 0.2)), "no first and last beta"),
+        (lambda: make_schedule("explicit", 3, betas=[0.1, 0.2]), "as many betas, not 2"),
+        (lambda: make_schedule("explicit", 3), "as many betas, not 0"),
+        (lambda: make_schedule("explicit", 2, betas=[1.0, 0.2]), "between 0 and 1"),
+        (lambda: make_schedule("cosine", 1, zero_terminal_snr=True), "two timesteps"),
+        (lambda: respaced_timesteps(1000, 1000, spacing="leading", offset=1), "up to 1000"),
+    ],
+)
+def test_betas_and_spacings_that_cannot_be_are_refused(wrong, said):
+    with pytest.raises(ScheduleError, match=said):
+        wrong()

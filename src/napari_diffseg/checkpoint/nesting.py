@@ -46,7 +46,10 @@ def find_state_dict(saved: object) -> tuple[dict[str, StoredTensor], tuple[str, 
             "it holds a single tensor or a list, where a dict of named tensors is needed: save model.state_dict()."
         )
     if "param_groups" in saved:
-        raise BadCheckpoint("it is an optimizer's state, not a network's: choose the `ema...` file beside it.")
+        raise BadCheckpoint(
+            "it is the state of an optimizer, as in MedSegDiff's and the authors' `opt...` files, not a network: "
+            "choose the file of weights beside it, best the average (`ema...`)."
+        )
     if not saved:
         raise BadCheckpoint("it is an empty dict: choose a file with weights.")
     found = sorted(_state_dicts(saved, ()), key=_rank)

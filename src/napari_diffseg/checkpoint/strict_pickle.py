@@ -99,6 +99,23 @@ def describe_pickle(data: bytes) -> object:
     raise BadCheckpoint("its index holds too many entries: it is not a dict of weights.")
 
 
+def texts_in(data: bytes) -> frozenset[str]:
+    """The texts in a pickle, as far as it can be read; none of it is run.
+
+    Of a file that is refused they still say what it is: the names of its tensors are among them.
+    """
+    found = set()
+    try:
+        for count, (_, argument, _) in enumerate(pickletools.genops(data[:_MAX_BYTES])):
+            if isinstance(argument, str) and len(argument) <= _MAX_TEXT:
+                found.add(argument)
+            if count >= _MAX_OPERATIONS:
+                break
+    except (ValueError, IndexError, struct.error, OverflowError):
+        pass  # what was read until here will do
+    return frozenset(found)
+
+
 class _Reader:
     """The instructions and their arguments, in turn.
 

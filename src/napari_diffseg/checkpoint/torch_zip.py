@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_diffseg.checkpoint.families import family_of, refuse
 from napari_diffseg.checkpoint.nesting import find_state_dict
-from napari_diffseg.checkpoint.strict_pickle import StoredTensor, describe_pickle
+from napari_diffseg.checkpoint.strict_pickle import StoredTensor, describe_pickle, texts_in
 from napari_diffseg.checkpoint.weights import DTYPES, MAX_TENSORS, WeightsFile, shown
 from napari_diffseg.errors import BadCheckpoint
 
@@ -63,7 +64,11 @@ def open_torch_zip(data: bytes) -> WeightsFile:
         If it is damaged, holds anything but a dict of dense tensors, or claims more than there is.
     """
     archive, root = _open_archive(data)
-    state, notes = find_state_dict(describe_pickle(_read(archive, f"{root}/data.pkl")))
+    index = _read(archive, f"{root}/data.pkl")
+    try:
+        state, notes = find_state_dict(describe_pickle(index))
+    except BadCheckpoint as err:
+        raise _with_family(err, texts_in(index)) from err
     _check_byte_order(archive, root)
     records = {info.filename: info.file_size for info in archive.infolist()}
     total = 0
@@ -78,6 +83,14 @@ def open_torch_zip(data: bytes) -> WeightsFile:
         read=lambda names: _read_tensors(archive, root, {name: state[name] for name in names}),
         notes=notes,
     )
+
+
+def _with_family(err: BadCheckpoint, names: frozenset[str]) -> BadCheckpoint:
+    """A refusal that also says whose network it is, where that can be told."""
+    family = family_of(names)
+    if family is None:
+        return err
+    return refuse(family) if family.read is None else BadCheckpoint(f"it is {family.name}, but {err}", *err.remedies)
 
 
 def _open_archive(data: bytes) -> tuple[zipfile.ZipFile, str]:

@@ -15,6 +15,9 @@ NORM_GROUPS = 32
 NORM_EPS = 1e-5
 """What every normalisation adds to the variance, unless a network says otherwise."""
 
+POOLINGS = 5
+"""How often an anchor network halves its input."""
+
 _MAX_CHANNELS = 4096
 _MAX_LEVELS = 8
 _MAX_PARAMETERS = 4_000_000_000
@@ -99,7 +102,7 @@ class UNetConfig:
     @property
     def size_multiple(self) -> int:
         """Rows and columns of an input must be a multiple of this."""
-        return 1 << (self.levels - 1)
+        return max(1 << (self.levels - 1), 1 << POOLINGS if self.anchor else 1)
 
     @property
     def level_channels(self) -> tuple[int, ...]:
@@ -159,6 +162,11 @@ class UNetConfig:
             raise BadRecipe(
                 f"Network: model_channels times channel_mult gives {bad[0]} channels: choose them so that every level "
                 f"has a multiple of {self.norm_groups}, at most {_MAX_CHANNELS}."
+            )
+        if self.anchor and self.level_channels[0] % 4:
+            raise BadRecipe(
+                f"Network: an anchor network cannot fill the {self.level_channels[0]} channels of the first level: "
+                "choose a multiple of 4."
             )
         if self.time_freq_shift >= self.model_channels // 2:
             raise BadRecipe(f"Network: time_freq_shift {self.time_freq_shift:g} needs more than two model_channels.")

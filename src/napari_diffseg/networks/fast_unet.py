@@ -75,11 +75,12 @@ class FastUNet:
             channels than the network takes.
         """
         self.network.check_size(image.shape[2], image.shape[3])
+        anchor = self.anchor(image)
 
         @torch.no_grad()
         def predict(x_t: torch.Tensor, timestep: float) -> torch.Tensor:
             self.network.check_channels(image.shape[1] + x_t.shape[1])
-            return self.evaluate(torch.cat([image, x_t], dim=1), self.entry(timestep))
+            return self.evaluate(torch.cat([image, x_t], dim=1), self.entry(timestep), anchor)
 
         return predict
 
@@ -87,10 +88,16 @@ class FastUNet:
         """What the timestep tells all blocks, one vector of float32, for `evaluate`; the same object every time."""
         return self._times(timestep)
 
-    def evaluate(self, x: torch.Tensor, entry: torch.Tensor) -> torch.Tensor:
+    @torch.no_grad()
+    def anchor(self, image: torch.Tensor) -> torch.Tensor | None:
+        """What the anchor network sees in images (B, I, H, W), for `evaluate`; None where there is no such network."""
+        return None if self.network.hwm is None else self.network.hwm(image)
+
+    def evaluate(self, x: torch.Tensor, entry: torch.Tensor, anchor: torch.Tensor | None = None) -> torch.Tensor:
         """From image and noisy mask (B, in_channels, H, W) to (B, out_channels, H, W), float32; on the device alone."""
         told = dict(zip(self._blocks, self._times.parts(entry), strict=True))
-        h = self._stem(x.contiguous(memory_format=torch.channels_last)).to(self._dtype)
+        h = self._stem(x.contiguous(memory_format=torch.channels_last))
+        h = (h if anchor is None else h + anchor).to(self._dtype)
         skips = [h]
         for layers in self._down:
             h = _through(layers, h, told)

@@ -42,6 +42,7 @@ class _Recording:
     entry: torch.Tensor
     replay: Callable[[], None]
     out: torch.Tensor
+    anchor: torch.Tensor | None
     image: torch.Tensor | None = field(default=None)
 
 
@@ -79,6 +80,8 @@ class GraphedUNet:
             rows, channels = len(x_t), image.shape[1]
             if recording.image is not image:
                 recording.x[:rows, :channels].copy_(image)
+                if recording.anchor is not None and (anchor := self.network.anchor(image)) is not None:
+                    recording.anchor[:rows].copy_(anchor)
                 recording.image = image
             recording.x[:rows, channels:].copy_(x_t)
             recording.entry.copy_(self.network.entry(timestep))
@@ -109,7 +112,9 @@ class GraphedUNet:
         try:
             x = torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
             entry = self.network.entry(timestep).clone()
-            replay, out = self._capture(lambda: self.network.evaluate(x, entry))
+            anchor = self.network.anchor(parts[0])
+            anchor = anchor if anchor is None else anchor.contiguous(memory_format=torch.channels_last)
+            replay, out = self._capture(lambda: self.network.evaluate(x, entry, anchor))
         except RuntimeError as err:
             if is_out_of_memory(err):
                 self._recordings.clear()  # whose memory nobody else can free
@@ -117,7 +122,7 @@ class GraphedUNet:
             logger.warning("The network cannot be recorded on this device and runs without, slower: %s", err)
             self._capture = None
             return None
-        return _Recording(x, entry, replay, out)
+        return _Recording(x, entry, replay, out, anchor)
 
 
 def capture_on_cuda(work: Work, *, device: torch.device) -> tuple[Callable[[], None], torch.Tensor]:

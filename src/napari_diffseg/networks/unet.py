@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from napari_diffseg.errors import BadRequest
+from napari_diffseg.networks.anchor import AnchorNet
 from napari_diffseg.networks.attention import AttentionBlock
 from napari_diffseg.networks.blocks import Downsample, ResBlock, Upsample
 from napari_diffseg.networks.layers import GroupNorm32, zeroed
@@ -43,6 +44,7 @@ class UNet(nn.Module):
             nn.Linear(config.model_channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
         self.input_blocks, skips = _way_down(config)
+        self.hwm = AnchorNet(config.in_channels - 1, config.level_channels[0]) if config.anchor else None
         channels = config.level_channels[-1]
         self.middle_block = TimedLayers(
             [
@@ -81,7 +83,10 @@ class UNet(nn.Module):
         self.check_size(x.shape[2], x.shape[3])
         inner = _dtype_of(self.middle_block)
         emb = self.time_embed(self.embed_time(timesteps)).to(inner)
-        h = self.input_blocks[0](x, emb).to(inner)
+        h = self.input_blocks[0](x, emb)
+        if self.hwm is not None:
+            h = h + self.hwm(x[:, :-1])
+        h = h.to(inner)
         skips = [h]
         for block in self.input_blocks[1:]:
             h = block(h, emb)
@@ -155,8 +160,8 @@ def to_inference(
 ) -> UNet:
     """Make a network ready for sampling, in place: no dropout, no gradients, its inside in `dtype`.
 
-    The first convolution, the time embedding, the normalisations and the head stay in float32: an epsilon error grows
-    157 times on its way to x_0 at the noisiest timestep of the linear schedule.
+    The first convolution, an anchor network, the time embedding, the normalisations and the head stay in float32: an
+    epsilon error grows 157 times on its way to x_0 at the noisiest timestep of the linear schedule.
 
     Parameters
     ----------
@@ -173,7 +178,8 @@ def to_inference(
         The same object.
     """
     model.eval().requires_grad_(False)
-    exact = {m for part in (model.time_embed, model.input_blocks[0], model.out) for m in part.modules()}
+    kept = (model.time_embed, model.input_blocks[0], model.out, *((model.hwm,) if model.hwm is not None else ()))
+    exact = {m for part in kept for m in part.modules()}
     for module in model.modules():
         if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)) and module not in exact:
             module.to(dtype=dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from napari_diffseg.checkpoint.families import diffusers, guided, monai
+from napari_diffseg.checkpoint.families import diffusers, guided, medsegdiff, monai
 from napari_diffseg.checkpoint.families.family import Family, Shapes
 from napari_diffseg.checkpoint.weights import shown_some
 from napari_diffseg.errors import BadCheckpoint
@@ -28,7 +28,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(
         "MedSegDiff, version new",
         (guided.STEM, "hwm.conv_blocks_context.", "hwm.seg_outputs."),
-        refusal=f"a second network adds to its first convolution, and {_NOT_ALONE}",
+        medsegdiff.read_medsegdiff,
     ),
     Family(
         "SegDiff",
@@ -69,6 +69,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(
         "nnU-Net",
         ("encoder.stages.0.", "decoder.seg_layers."),
+        refusal="it segments at once, without diffusion, and has nothing to sample: use nnU-Net itself, and open its "
+        "masks and probabilities as layers",
+    ),
+    Family(
+        "nnU-Net, version 1",
+        ("conv_blocks_context.0.blocks.0.conv.weight", "seg_outputs.0.weight"),
         refusal="it segments at once, without diffusion, and has nothing to sample: use nnU-Net itself, and open its "
         "masks and probabilities as layers",
     ),

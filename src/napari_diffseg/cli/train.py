@@ -192,7 +192,15 @@ def _source(data: str, settings: TrainingConfig) -> tuple[TrainingConfig, CaseSo
         counts, seed = settings.data, settings.seed
 
         def source_of(config: TrainingConfig) -> CaseSource:
-            return PhantomSource(config.recipe, counts.phantoms, counts.held_out_phantoms, seed)
+            return PhantomSource(
+                config.recipe,
+                counts.phantoms,
+                counts.held_out_phantoms,
+                seed,
+                families=counts.families,
+                held_out_family=counts.held_out_family,
+                scalp_share=counts.scalp_share,
+            )
     else:
         cases = find_cases(Path(data), modalities=settings.recipe.modalities, channels=settings.data.channels)
 

@@ -10,6 +10,7 @@ from napari_diffseg.events import parse_slices
 from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.recipe import LabelName, Modality, Recipe
 from napari_diffseg.regions import CONVENTIONS, convention_named
+from napari_diffseg.synthesis.settings import PhantomFamily
 
 _FORMERLY = {"uniform": 1.0, "noisy": 0.2}
 """Values of `timesteps`, and of `noisiest`, which took its place."""
@@ -62,6 +63,13 @@ class DataSettings(_Section):
 
     phantoms: int = Field(450, ge=1, le=1_000_000, description="Phantoms to draw and train on, without a folder.")
     held_out_phantoms: int = Field(4, ge=0, le=10_000, description="Phantoms drawn beside them for validation.")
+    families: tuple[PhantomFamily, ...] = Field(
+        ("grown",), min_length=1, description="Families that phantoms are drawn from, in turn."
+    )
+    held_out_family: PhantomFamily | None = Field(
+        None, description="Family of the held-out phantoms; none: those that are trained on."
+    )
+    scalp_share: float = Field(0.0, ge=0, le=1, description="Share of the phantoms whose skull is not stripped.")
     held_out: float = Field(0.1, ge=0, lt=1, description="Share of the patients held out; of folders.")
     slices: Annotated[str | None, AfterValidator(_checked_slices)] = Field(
         None, description="Half-open range A:B of source slices to train on; of folders. Default: all with brain."

@@ -18,7 +18,7 @@ from napari_diffseg.training.split import Split
 
 if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
-    from napari_diffseg.synthesis.settings import PhantomKind
+    from napari_diffseg.synthesis.settings import PhantomFamily, PhantomKind
 
 _SHAPE = (120, 120, 39)
 _SPACING_MM = (2.0, 2.0, 4.0)
@@ -26,6 +26,7 @@ _KINDS: tuple[PhantomKind, ...] = ("glioma", "glioma", "glioma", "lowgrade")
 _CONTRASTS = (0.15, 0.3, 0.5, 0.8)
 _SLICES = 10
 _EMPTY_SHARE = 0.2
+_SCALP_STREAM = 7
 LABELS: Final = frozenset({1, 2, 4})
 """Of a phantom's label maps: those of BraTS 2021."""
 
@@ -44,12 +45,21 @@ class PhantomSource:
         How many to train on, and how many more to hold out.
     seed : int
         Of the first; phantom k has the seed `seed + k`.
+    families : tuple of {"grown", "mixture"}
+        Of the phantoms, in turn.
+    held_out_family : {"grown", "mixture"} or None
+        Of those that are held out; None: as of the others.
+    scalp_share : float
+        Share of the phantoms whose skull is not stripped, 0 to 1.
     """
 
     recipe: Recipe
     phantoms: int
     held_out: int
     seed: int
+    families: tuple[PhantomFamily, ...] = ("grown",)
+    held_out_family: PhantomFamily | None = None
+    scalp_share: float = 0.0
 
     def split(self) -> Split:
         """The first ones are trained on, the rest is held out."""
@@ -58,7 +68,8 @@ class PhantomSource:
 
     def describe(self, split: Split) -> str:
         """What the cases are, for the model card."""
-        return f"{len(split.train)} synthetic brains (seeds from {self.seed} on), no patient data"
+        drawn = "" if self.families == ("grown",) else f", {' and '.join(self.families)}"
+        return f"{len(split.train)} synthetic brains (seeds from {self.seed} on{drawn}), no patient data"
 
     def check(self, case_id: str) -> None:
         """Refuse labels that phantoms do not have.
@@ -79,12 +90,14 @@ class PhantomSource:
         return Marked(frozenset(LABELS), frozenset())
 
     def stamp(self, case_id: str) -> str:
-        """Of a phantom nothing but its seed decides."""
-        return "phantom"
+        """How it is drawn; all else is decided by its seed."""
+        settings = self._settings(int(case_id))
+        drawn = "" if settings.family == "grown" else f", {settings.family}"
+        return f"phantom{drawn}{', scalp' if settings.scalp else ''}"
 
     def read(self, case_id: str) -> LabelledCase:
         """Draw a phantom."""
-        phantom = make_phantom(_settings(int(case_id)))
+        phantom = make_phantom(self._settings(int(case_id)))
         readers = [split_label_map(labels, self.recipe.regions) for labels in phantom.reader_labels]
         return LabelledCase(phantom_case(phantom, case_id), np.stack(readers))
 
@@ -94,6 +107,23 @@ class PhantomSource:
         chosen = _choose(np.asarray(every.masks.any(axis=(1, 2, 3, 4))), np.random.default_rng(int(case_id)))
         return Slices(every.images[chosen], every.masks[chosen])
 
+    def _settings(self, seed: int) -> PhantomSettings:
+        """Kinds in turn, and contrasts, and families: a block of each has all of the one before."""
+        block = len(_KINDS) * len(_CONTRASTS)
+        is_held_out = seed >= self.seed + self.phantoms
+        family = self.families[seed // block % len(self.families)]
+        return PhantomSettings(
+            kind=_KINDS[seed % len(_KINDS)],
+            family=self.held_out_family or family if is_held_out else family,
+            seed=seed,
+            shape=_SHAPE,
+            spacing_mm=_SPACING_MM,
+            readers=4,
+            randomise=_CONTRASTS[seed // len(_KINDS) % len(_CONTRASTS)],
+            artefacts=0.6,
+            scalp=bool(np.random.default_rng((seed, _SCALP_STREAM)).random() < self.scalp_share),
+        )
+
 
 def phantom_case(phantom: Phantom, case_id: str) -> Case:
     """A phantom as a case, its consensus of whole-lesion labels the reference."""
@@ -102,18 +132,6 @@ def phantom_case(phantom: Phantom, case_id: str) -> Case:
     }
     reference = Volume((phantom.seg > 0).astype(np.uint8), phantom.affine, None, None, ())
     return Case(case_id, volumes, reference)
-
-
-def _settings(seed: int) -> PhantomSettings:
-    return PhantomSettings(
-        kind=_KINDS[seed % len(_KINDS)],
-        seed=seed,
-        shape=_SHAPE,
-        spacing_mm=_SPACING_MM,
-        readers=4,
-        randomise=_CONTRASTS[seed // len(_KINDS) % len(_CONTRASTS)],
-        artefacts=0.6,
-    )
 
 
 def _choose(has_lesion: npt.NDArray[np.bool_], rng: np.random.Generator) -> npt.NDArray[np.int64]:

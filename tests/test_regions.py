@@ -16,6 +16,7 @@ from napari_diffseg.regions import (
     nest,
     own_values,
     problem_with,
+    regions_described,
     regions_named,
     split_label_map,
 )
@@ -61,6 +62,26 @@ def test_labels_that_fit_two_years_or_none_are_asked_about():
         brats_convention({1, 2, 3, 4})
     with pytest.raises(BadRequest, match="no 5"):
         brats_convention({1, 5})
+
+
+@pytest.mark.parametrize(
+    ("labels", "convention"),
+    [
+        ({"background": [0], "edema": [1], "non-enhancing tumor": [2], "enhancing tumour": [3]}, "decathlon"),
+        ({"NCR": [1], "ED": [2], "ET": [4]}, "brats2021"),
+        ({"NETC": [1], "SNFH": [2], "ET": [3], "RC": [4]}, "brats2024"),
+        ({"whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}, "decathlon"),
+        ({"necrosis": [1], "edema": [2], "non_enhancing": [3], "enhancing": [4]}, "brats2016"),
+    ],
+)
+def test_what_a_data_set_calls_its_labels_tells_the_regions(labels, convention):
+    assert regions_described(labels) == CONVENTIONS[convention]
+
+
+def test_names_that_are_no_parts_of_a_tumour_tell_nothing():
+    assert regions_described({"background": [0], "lesion": [1]}) is None
+    assert regions_described({"edema": [1], "enhancing": [2, 3]}) is None
+    assert regions_described({}) is None
 
 
 def test_which_region_lies_within_which_follows_from_their_values():

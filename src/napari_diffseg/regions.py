@@ -6,6 +6,7 @@ all among another's lies within that one. numpy only, so that every part of the 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from napari_diffseg.errors import BadRequest, Remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 LARGEST_VALUE: Final = 32767
 """Of a label map, so that every format and viewer can hold it."""
@@ -74,6 +75,16 @@ References
 Menze et al. 2015, doi:10.1109/TMI.2014.2377694; Baid et al. 2021, arXiv:2107.02314; de Verdier et al. 2024,
 arXiv:2405.18368; Antonelli et al. 2022, doi:10.1038/s41467-022-30695-9.
 """
+
+_PARTS: Final = {
+    "whole": re.compile(r"whole|^wt$", re.IGNORECASE),
+    "core": re.compile(r"tumou?r.?core|^tc$", re.IGNORECASE),
+    "rest of core": re.compile(r"non.?enhanc|necro|^(?:ncr|net|netc|ncr.?net)$", re.IGNORECASE),
+    "enhancing": re.compile(r"enhanc|^(?:et|at)$", re.IGNORECASE),
+    "oedema": re.compile(r"o?edema|flair.?hyper|^(?:ed|snfh)$", re.IGNORECASE),
+    "cavity": re.compile(r"cavity|^rc$", re.IGNORECASE),
+}
+"""Words by which data sets call parts of a tumour; the first that fits counts."""
 
 _LAST_YEARS = {2016: "brats2016", 2022: "brats2021", 2023: "brats2023", 2099: "brats2024"}
 _FIRST_YEAR = 2012
@@ -137,6 +148,29 @@ def brats_convention(values: Collection[int]) -> str | None:
             Remedy("regions", "brats2024"),
         )
     return "brats2021" if 4 in values else "brats2023" if 3 in values else None
+
+
+def regions_described(labels: Mapping[str, Collection[int]]) -> tuple[Region, ...] | None:
+    """The regions of a brain tumour by what a data set calls its labels; None where it does not call them so.
+
+    Parameters
+    ----------
+    labels : mapping of str to collection of int
+        Of each name its values, as in a `dataset.json`: of tissues (edema, non-enhancing tumor, enhancing tumor) or, as
+        nnU-Net has them, of whole regions.
+    """
+    found: dict[str, set[int]] = {}
+    for name, values in labels.items():
+        part = next((part for part, words in _PARTS.items() if words.search(name)), None)
+        if part is not None:
+            found.setdefault(part, set()).update(value for value in values if value > 0)
+    enhancing = found.get("enhancing", set())
+    core = found.get("core", enhancing | found.get("rest of core", set()))
+    whole = found.get("whole", core | found.get("oedema", set()))
+    if len(enhancing) != 1 or not enhancing < core < whole:
+        return None
+    cavity = found.get("cavity", set())
+    return tuple(_brats(tuple(whole), tuple(core), min(enhancing), cavity=min(cavity, default=None)))
 
 
 def problem_with(regions: Sequence[Region]) -> str | None:

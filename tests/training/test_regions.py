@@ -1,6 +1,7 @@
 """Several regions at once: what they are, what is read of them, what is learned of those that nobody drew."""
 
 import csv
+import json
 
 import nibabel as nib
 import numpy as np
@@ -271,3 +272,19 @@ def test_regions_of_phantoms_are_learned(tmp_path):
     with (tmp_path / "out" / "log.csv").open(newline="") as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_what_the_data_set_calls_its_labels_counts_before_what_labels_there_are(write_regions):
+    write_regions("p1", enhancing=3)
+    folder = write_regions("p2", enhancing=3)
+    told = {"labels": {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"}}
+    (folder / "dataset.json").write_text(json.dumps(told))
+    asked = changed(THREE, {"regions": "brats"}, where="test")
+    assert settled(asked, source(folder), say=lambda text: None).regions == "decathlon"
+    told["labels"] = {"background": 0, "edema": 7, "necrosis": 8, "enhancing": 9}
+    (folder / "dataset.json").write_text(json.dumps(told))
+    config = settled(asked, source(folder), say=lambda text: None)
+    assert config.regions is None
+    assert config.recipe.label_values == ((7, 8, 9), (8, 9), (9,))
+    (folder / "dataset.json").write_text('{"labels": [1e999, {}]}')
+    assert settled(asked, source(folder), say=lambda text: None).regions == "brats2023"

@@ -52,6 +52,25 @@ def channel_names(folder: Path) -> list[str] | None:
     raise BadCase(f"{path}: its channels are not numbered 0, 1, 2 ...: correct it, or take it away.")
 
 
+def label_names(folder: Path) -> dict[str, list[int]]:
+    """What the labels of a folder's masks are called, each with its values; empty where nothing says so.
+
+    Old descriptions name each value, new ones give the value, or of a region the values, of each name.
+    """
+    try:
+        found = description_of(folder)
+    except BadCase:
+        return {}
+    said = found[1].get("labels") if found is not None else None
+    named: dict[str, list[int]] = {}
+    for key, value in said.items() if isinstance(said, dict) else ():
+        name, values = (value, key) if isinstance(value, str) and key.isdecimal() else (key, value)
+        listed = values if isinstance(values, list) else [values]
+        if all(isinstance(v, int) or (isinstance(v, str) and v.isdecimal() and len(v) < 6) for v in listed):
+            named.setdefault(str(name), []).extend(map(int, listed))
+    return named
+
+
 def channels_said_for(image: Path) -> list[str] | None:
     """What the channels of a 4-D file are, where a description that is of its folder names several.
 

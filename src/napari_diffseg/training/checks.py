@@ -8,7 +8,7 @@ import torch
 
 from napari_diffseg.errors import BadCase, BadImage, BadRequest, Remedy
 from napari_diffseg.networks.unet import UNet
-from napari_diffseg.regions import brats_convention
+from napari_diffseg.regions import CONVENTIONS, brats_convention, regions_described
 from napari_diffseg.training.config import ANY_BRATS
 from napari_diffseg.training.config_file import changed
 
@@ -99,7 +99,9 @@ def check_labels(config: TrainingConfig, source: CaseSource, split: Split) -> No
 
 
 def settled(config: TrainingConfig, source: CaseSource, *, say: Callable[[str], None]) -> TrainingConfig:
-    """The settings with the year of BraTS that the labels of all cases tell, where they leave it open.
+    """The settings with the regions of BraTS that the data tell, where they leave open of which year.
+
+    What the data set itself calls its labels counts before what labels there are.
 
     Raises
     ------
@@ -108,9 +110,15 @@ def settled(config: TrainingConfig, source: CaseSource, *, say: Callable[[str], 
     """
     if config.regions != ANY_BRATS:
         return config
-    split = source.split()
-    say(f"Looking which labels the masks of {len(split.cases)} cases have.")
-    labels = {label for marked in _all_marked(source, split.cases) for label in marked.labels}
+    if described := regions_described(source.label_names()):
+        values = "; ".join(f"{r.name} {', '.join(map(str, r.values))}" for r in described)
+        say(f"The regions as the data set describes its labels: {values}.")
+        known = next((name for name, regions in CONVENTIONS.items() if regions == described), None)
+        own = {"labels": [r.name for r in described], "label_values": [r.values for r in described]}
+        return changed(config, {"regions": known} if known else {"regions": "none", "recipe": own}, where="Regions")
+    cases = source.split().cases
+    say(f"Looking which labels the masks of {len(cases)} cases have.")
+    labels = {label for marked in _all_marked(source, cases) for label in marked.labels}
     convention = brats_convention(labels)
     told = ", ".join(map(str, sorted(labels))) or "none"
     if convention is None:

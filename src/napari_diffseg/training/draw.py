@@ -85,6 +85,10 @@ class PhantomSource:
                 "choose the regions brats2021, or others that are made of these."
             )
 
+    def label_names(self) -> dict[str, list[int]]:
+        """As BraTS called them until 2022."""
+        return {"necrosis and non-enhancing": [1], "oedema": [2], "enhancing": [4]}
+
     def marked(self, case_id: str) -> Marked:
         """All that phantoms can have; not of every one each."""
         return Marked(frozenset(LABELS), frozenset())

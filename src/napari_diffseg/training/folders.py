@@ -22,7 +22,7 @@ from napari_diffseg.evaluation.cases.turning import turned_like
 from napari_diffseg.events import parse_slices
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.imaging.case_files import cases_in_folder, find_case_files, may_hold_cases
-from napari_diffseg.imaging.dataset_json import channels_said_for
+from napari_diffseg.imaging.dataset_json import channels_said_for, label_names
 from napari_diffseg.imaging.grid import Grid
 from napari_diffseg.imaging.intensity import brain_mask
 from napari_diffseg.imaging.listing import folders_in
@@ -126,6 +126,17 @@ class FolderSource:
                 raise self._mismatch(case_id, f"the mask {shown_name(path)}", mask, first, grid)
         plan = Grid.plan(grid.shape, grid.affine, axis_codes=self.recipe.axis_codes, size=self.recipe.size)
         self._chosen(case_id, plan.n_slices)
+
+    def label_names(self) -> dict[str, list[int]]:
+        """As a `dataset.json` beside the images or above them has them."""
+        folders = {p if isinstance(p, Path) and p.is_dir() else p.parent for p in self._one_path_each()}
+        said = [label_names(folder) for folder in folders]
+        return said[0] if said and all(names == said[0] for names in said) else {}
+
+    def _one_path_each(self) -> Iterator[Path]:
+        for place in self.places.values():
+            if not isinstance(place, BadCase):
+                yield place if isinstance(place, Path) else next(iter(place.values()))
 
     def marked(self, case_id: str) -> Marked:
         """Labels of the readers' masks, and the regions that have files of their own."""

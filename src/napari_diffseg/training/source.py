@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari_diffseg.encode import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
@@ -89,6 +89,10 @@ class CaseSource(Protocol):
         DiffsegError
             With what is wrong.
         """
+        ...
+
+    def label_names(self) -> Mapping[str, Collection[int]]:
+        """What a description of the data calls their labels, each with its values; empty where there is none."""
         ...
 
     def marked(self, case_id: str) -> Marked:

@@ -13,6 +13,7 @@ from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.grid import Grid
 from napari_diffseg.imaging.intensity import brain_mask, scale_of
 from napari_diffseg.imaging.rim import Rim
+from napari_diffseg.imaging.skull_check import skull_notes
 from napari_diffseg.imaging.volume import shear_notes
 
 if TYPE_CHECKING:
@@ -196,7 +197,9 @@ def _warnings(case: Case, grid: Grid, brain: npt.NDArray[np.bool_]) -> tuple[str
     notes = list(case.notes)
     notes += [f"{name}: {note}" for name, volume in case.volumes.items() for note in volume.notes]
     notes += shear_notes(case.grid_volume)
-    if brain.all():
+    unstripped = skull_notes(case.volumes, slice_axis=grid.slice_axis)
+    notes += unstripped
+    if brain.all() and not unstripped:
         notes.append(
             "no voxel is 0 in every image, so the background is taken for brain: set it to 0 if there is background."
         )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     """The source slice that is looked at now; None while none is."""
 
 PrecisionName = Literal["auto", "fp32", "bf16"]
+StopEarlyName = Literal["auto", "on", "off"]
 
 
 def _check_device(text: str) -> str:
@@ -94,6 +95,12 @@ class SegmentRequest(BaseModel):
         "auto",
         title="Precision",
         description="Arithmetic of the network; auto: bf16 on a device that computes in it, else fp32.",
+    )
+    stop_early: StopEarlyName = Field(
+        "auto",
+        title="Stop early",
+        description="Whether a mask that is decided takes no further steps: an empty one after the first, any once it "
+        "stays the same. Auto: as the checkpoint says.",
     )
     slices: Annotated[str | None, AfterValidator(_check_slices)] = Field(
         None, title="Slices", description="Half-open range A:B along the slice axis, source indices. Default: all."
@@ -261,12 +268,16 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """All members of the request are final on all its slices."""
+    """All members of the request are final on all its slices.
+
+    `unneeded` counts evaluations, of those that were announced, that were left out because a mask was decided early.
+    """
 
     run_id: str
     members: tuple[int, ...]
     seconds: float
     batch_size: int
+    unneeded: int = 0
 
 
 SamplingEvent = Started | Stepped | Expected | Sampled | Finished

@@ -103,6 +103,9 @@ class Recipe(BaseModel):
     rescale_timesteps: bool = Field(False, description="Whether the network is told t * 1000 / T instead of t.")
     sampler: SamplerName = Field("ddpm", description="Sampler used unless another is asked for.")
     timesteps: int = Field(1000, ge=1, le=10_000, description="Steps used unless others are asked for.")
+    stop_early: bool = Field(
+        False, description="Whether a mask that is decided takes no further steps, unless another is asked for."
+    )
     may_miss: bool = Field(
         False, description="Whether it was trained with images missing at random, which are then 0 once normalised."
     )

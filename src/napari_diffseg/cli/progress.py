@@ -39,6 +39,11 @@ def show_progress(events: Iterable[SamplingEvent], case_id: str) -> None:
                     bar.set_postfix_str(f"member {event.member + 1}", refresh=False)
                 case Finished():
                     bar.set_postfix_str(f"{len(event.members)} members", refresh=False)
+                    if event.unneeded:
+                        share = event.unneeded / max(bar.total, 1)
+                        bar.write(
+                            f"{case_id}: {share:.0%} of the steps were not needed: masks decided early.", sys.stderr
+                        )
 
 
 def _announce(bar: tqdm[Any], started: Started) -> None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from napari_diffseg.diffusion.step import Step
+from napari_diffseg.diffusion.step import Step, Steps
 from napari_diffseg.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari_diffseg.diffusion.denoiser import Denoiser
     from napari_diffseg.diffusion.noise import NoiseSource
     from napari_diffseg.diffusion.schedule import Schedule
 
 
-def sample_ddim(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource, *, eta: float = 0.0) -> Iterator[Step]:
+def sample_ddim(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource, *, eta: float = 0.0) -> Steps:
     """Go down the schedule along the predicted noise, with as much fresh noise as `eta` says.
 
     Parameters
@@ -33,7 +31,7 @@ def sample_ddim(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource, *, e
     Yields
     ------
     Step
-        From index N - 1 to 0.
+        From index N - 1 to 0; see `Steps` for how to go on with fewer rows.
 
     Raises
     ------
@@ -55,4 +53,6 @@ def sample_ddim(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource, *, e
         x = math.sqrt(kept_next) * denoised.x0 + along * denoised.epsilon
         if eta > 0:
             x = x + deviation * noise()  # at index 0 the deviation is 0
-        yield Step(index, schedule.timestep(index), x, denoised.x0)
+        rows = yield Step(index, schedule.timestep(index), x, denoised.x0)
+        if rows is not None:
+            x = x[rows]

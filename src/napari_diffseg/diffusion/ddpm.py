@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_diffseg.diffusion.step import Step
+from napari_diffseg.diffusion.step import Step, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari_diffseg.diffusion.denoiser import Denoiser
     from napari_diffseg.diffusion.noise import NoiseSource
     from napari_diffseg.diffusion.schedule import Schedule
 
 
-def sample_ddpm(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource) -> Iterator[Step]:
+def sample_ddpm(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource) -> Steps:
     """Go down the schedule by draws from p(x_{t-1} | x_t).
 
     Parameters
@@ -32,7 +30,7 @@ def sample_ddpm(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource) -> I
     Yields
     ------
     Step
-        From index N - 1 to 0.
+        From index N - 1 to 0; see `Steps` for how to go on with fewer rows.
 
     References
     ----------
@@ -49,7 +47,9 @@ def sample_ddpm(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource) -> I
             if log_variance is None:
                 log_variance = float(schedule.posterior_log_variance[index])
             x = x + _deviation(log_variance) * drawn
-        yield Step(index, schedule.timestep(index), x, denoised.x0)
+        rows = yield Step(index, schedule.timestep(index), x, denoised.x0)
+        if rows is not None:
+            x = x[rows]
 
 
 def _deviation(log_variance: torch.Tensor | float) -> torch.Tensor | float:

@@ -102,17 +102,19 @@ class ConditionedDenoiser:
         rescale_timesteps: bool = False,
         epsilon_after_clip: bool = True,
     ) -> None:
-        self._predict: Predict
-        if isinstance(network, ConditionableNetwork):
-            self._predict = network.conditioned_on(image)
-        else:
-            self._predict = _concatenating(network, image)
+        self._network, self._image = network, image
+        self._predict = _predict(network, image)
         self._schedule = schedule
         self._prediction = prediction
         self._variance = variance
         self._clip = clip
         self._epsilon_after_clip = epsilon_after_clip
         self._time_scale = 1000 / schedule.total if rescale_timesteps else 1.0
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Denoise some of the rows alone; their places (B',) among those that are left."""
+        self._image = self._image[rows]
+        self._predict = _predict(self._network, self._image)
 
     def __call__(self, x_t: torch.Tensor, index: int) -> Denoised:
         """What the network says of x_t (B, M, H, W), float32; see `Denoiser`.
@@ -157,6 +159,13 @@ class ConditionedDenoiser:
                 return smallest
             case _:
                 assert_never(self._variance)
+
+
+def _predict(network: Network | ConditionableNetwork, image: torch.Tensor) -> Predict:
+    """The network for one batch of images."""
+    if isinstance(network, ConditionableNetwork):
+        return network.conditioned_on(image)
+    return _concatenating(network, image)
 
 
 def _concatenating(network: Network, image: torch.Tensor) -> Predict:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from napari_diffseg.diffusion.step import Step
+from napari_diffseg.diffusion.step import Step, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
 
     from napari_diffseg.diffusion.denoiser import Denoiser
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from napari_diffseg.diffusion.schedule import Schedule
 
 
-def sample_dpmpp(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource) -> Iterator[Step]:
+def sample_dpmpp(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource) -> Steps:
     """Go down the schedule with DPM-Solver++(2M): one evaluation a step, extrapolated from the one before.
 
     The first step, with nothing before it, is of first order; so is the last, which goes to no noise at all and so
@@ -35,7 +33,7 @@ def sample_dpmpp(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource) -> 
     Yields
     ------
     Step
-        From index N - 1 to 0.
+        From index N - 1 to 0; see `Steps` for how to go on with fewer rows.
 
     Notes
     -----
@@ -62,7 +60,10 @@ def sample_dpmpp(denoiser: Denoiser, schedule: Schedule, noise: NoiseSource) -> 
             kept, kept_next = float(schedule.alphas_cumprod[index]), float(schedule.alphas_cumprod[index - 1])
             x = math.sqrt((1 - kept_next) / (1 - kept)) * x - math.sqrt(kept_next) * math.expm1(-h) * data
             before, h_before = denoised.x0, h
-        yield Step(index, schedule.timestep(index), x, denoised.x0)
+        rows = yield Step(index, schedule.timestep(index), x, denoised.x0)
+        if rows is not None:
+            x = x[rows]
+            before = before if before is None else before[rows]
 
 
 def _half_log_snr(schedule: Schedule, index: int) -> float:

@@ -46,6 +46,10 @@ class SeededNoise:
         self._shape = shape
         self._device = torch.device(device)
 
+    def keep(self, rows: torch.Tensor) -> None:
+        """Draw for some of the rows alone; their places (B',) among those that are left."""
+        self._generators = [self._generators[i] for i in rows.tolist()]
+
     def __call__(self) -> torch.Tensor:
         """The next draw, (B, M, H, W), float32, on the device."""
         # Row by row, not a slice of one large draw: how many numbers are drawn at once changes which they are.

@@ -5,19 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, assert_never
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari_diffseg.diffusion.denoiser import Denoiser
     from napari_diffseg.diffusion.noise import NoiseSource
     from napari_diffseg.diffusion.schedule import Schedule
-    from napari_diffseg.diffusion.step import Step
+    from napari_diffseg.diffusion.step import Steps
 
 SamplerName = Literal["ddpm", "ddim", "dpmpp"]
 
 
-def sample(
-    name: SamplerName, denoiser: Denoiser, schedule: Schedule, noise: NoiseSource, *, eta: float = 0.0
-) -> Iterator[Step]:
+def sample(name: SamplerName, denoiser: Denoiser, schedule: Schedule, noise: NoiseSource, *, eta: float = 0.0) -> Steps:
     """Go down a schedule by the sampler of a name.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,3 +30,8 @@ class Step:
     timestep: int
     x: torch.Tensor
     x0: torch.Tensor
+
+
+Steps = Generator[Step, "torch.Tensor | None", None]
+"""What a sampler gives. To go on with some rows alone, send their places (B',), int64, and let denoiser and noise keep
+the same ones before."""

@@ -136,6 +136,8 @@ def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:
     for name in ("sampler", "timesteps", "device", "precision", "began", "seconds"):
         if (value := getattr(record, name)) not in (None, ""):
             yield name, str(value)
+    if record.settings.get("stop_early") == "on":
+        yield "stop early", "masks that were decided took no further steps"
     yield "seed", str(record.request.get("seed", ""))
     yield "checkpoint", f"{record.checkpoint.file}, sha256 {record.checkpoint_digest}"
     yield from ((f"checkpoint's {name}", value) for name, value in _of_the_recipe(record.recipe) if value)

@@ -17,6 +17,8 @@ _FREE: Final = ("members", "device", "batch_size", "focus", "threads")
 """Settings that change nothing of a member."""
 _OF_SUMS: Final = ("smoothing_mm",)
 """What a recipe says of how members are summed up, which changes none of them."""
+_RESOLVED: Final = ("stop_early",)
+"""What a recipe says and a request may say otherwise, so that it stands among the settings."""
 _BEFORE: Final[dict[str, dict[str, Any]]] = {
     "recipe": {
         "mirror": False,
@@ -32,9 +34,10 @@ _BEFORE: Final[dict[str, dict[str, Any]]] = {
         "timestep_offset": 0,
         "epsilon_after_clip": True,
     },
+    "settings": {"stop_early": "off"},
     "network": {"norm_groups": 32, "norm_eps": 1e-5, "time_freq_shift": 0.0, "anchor": False},
 }
-"""What held of recipes and networks before they had a word of it."""
+"""What held of recipes, networks and settings before they had a word of it."""
 _WORDS: Final = {
     "checkpoint_digest": "another checkpoint",
     "recipe": "another recipe",
@@ -54,9 +57,11 @@ def identity_of(case: Case, checkpoint: Checkpoint, request: SegmentRequest) -> 
     recipe = checkpoint.recipe
     settings["sampler"] = settings["sampler"] or recipe.sampler
     settings["timesteps"] = settings["timesteps"] or recipe.timesteps
+    if settings["stop_early"] == "auto":
+        settings["stop_early"] = "on" if recipe.stop_early else "off"
     return {
         "checkpoint_digest": checkpoint.digest,
-        "recipe": recipe.model_dump(mode="json", exclude=set(_OF_SUMS)),
+        "recipe": recipe.model_dump(mode="json", exclude={*_OF_SUMS, *_RESOLVED}),
         "network": json.loads(json.dumps(checkpoint.config.to_dict())),
         "inputs": {name: volume.digest for name, volume in case.volumes.items()},
         "settings": settings,

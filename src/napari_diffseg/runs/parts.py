@@ -27,6 +27,8 @@ class Part(BaseModel):
         Where they were sampled.
     batch_size : int or None
         Slices evaluated at once; None for a part that was cut short.
+    unneeded : int or None
+        Evaluations that were left out because masks were decided early; None for a part that was cut short.
     versions : dict
         Of Python and the packages that matter.
     """
@@ -39,6 +41,7 @@ class Part(BaseModel):
     device: str = ""
     precision: str = ""
     batch_size: int | None = None
+    unneeded: int | None = None
     versions: dict[str, str | None] = {}
 
 

@@ -325,6 +325,7 @@ class RunFolder:
             device=started.device,
             precision=started.precision,
             batch_size=finished.batch_size if finished is not None else None,
+            unneeded=finished.unneeded if finished is not None else None,
             versions={"python": python_version(), **{name: _version(name) for name in _PACKAGES}},
         )
 

@@ -6,7 +6,7 @@ import gc
 import logging
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from napari_diffseg.ensemble.window import confine
 from napari_diffseg.errors import RunFailed
 from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
+from napari_diffseg.segmenting.early_stop import EarlyStop
 from napari_diffseg.segmenting.mirroring import Mirroring
 from napari_diffseg.segmenting.pacing import Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
@@ -41,6 +42,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Batch = tuple[Row, ...]
+_LOOKS: Final = 5
+"""How often in a chain a GPU's rows are looked at, whether some are decided: each look waits for the device."""
+
+
+class BatchStep(NamedTuple):
+    """One step of a batch, and how many of its rows it was evaluated for: the others were decided before."""
+
+    step: Step
+    evaluated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,8 @@ class Run:
     opening: int
     """Rows of the first batch."""
     preview_interval_s: float | None
+    stop_early: bool
+    """Whether a mask that is decided takes no further steps; see `EarlyStop`."""
     window: Window | None
     """Where on every slice masks may be; None is everywhere."""
     limits: BatchLimits
@@ -73,15 +85,27 @@ class Run:
 
 @dataclass(slots=True)
 class _Progress:
-    """What a run has behind it, and what is on its way: evaluations done, steps in the device's queue, a preview."""
+    """What a run has behind it, and what is on its way: steps in the device's queue, a preview.
+
+    `done` counts evaluations, those among them that were not needed; `unneeded` counts these.
+    """
 
     previews: Previews
     pace: Pace
     done: int = 0
+    unneeded: int = 0
 
 
-def sample_run(run: Run, gaze: Gaze | None = None) -> Generator[Stepped | Expected | Sampled, None, int]:
-    """Sample all rows of a run, first wanted first; returns the batch size that memory allowed."""
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a run was sampled: the batch size that memory allowed, and evaluations that were not needed."""
+
+    batch_size: int
+    unneeded: int
+
+
+def sample_run(run: Run, gaze: Gaze | None = None) -> Generator[Stepped | Expected | Sampled, None, Sampling]:
+    """Sample all rows of a run, first wanted first."""
     if not run.conditioning.sampled:
         yield from _empty_members(run)
     rows = order_rows(run.request.member_numbers, run.conditioning.sampled, focus=run.request.focus)
@@ -101,7 +125,7 @@ def sample_run(run: Run, gaze: Gaze | None = None) -> Generator[Stepped | Expect
         run.limits.lower(size, run.device, run.dtype)
         _free_memory()
         logger.warning("Memory ran out: going on with %d slices at once.", size)
-    return size
+    return Sampling(size, progress.unneeded)
 
 
 def _begin(run: Run) -> _Progress:
@@ -123,13 +147,13 @@ def _batch_fits(run: Run, batch: Batch, progress: _Progress) -> Generator[Steppe
 
     The handler only notes the failure: the traceback holds the tensors until the handler is left.
     """
-    before = progress.done
+    before = progress.done, progress.unneeded
     try:
         yield from _sample_batch(run, batch, progress)
     except (RuntimeError, MemoryError) as err:
         if not is_out_of_memory(err):
             raise
-        progress.done = before
+        progress.done, progress.unneeded = before
         return False
     return True
 
@@ -143,14 +167,18 @@ def _free_memory() -> None:
 def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepped | Expected | Sampled]:
     last: Step | None = None
     steps = len(run.schedule.timesteps)
-    for n, step in enumerate(chain(run, batch)):
+    for n, (step, evaluated) in enumerate(chain(run, batch)):
         progress.done += len(batch)
+        progress.unneeded += len(batch) - evaluated
         progress.pace.step()
         yield Stepped(run.id, n, steps, step.timestep, progress.done, _preview(run, progress.previews(batch[0], step)))
         if last is None:
             yield from _expected(run, batch, step)
         last = step
     assert last is not None  # a schedule has at least one timestep
+    ahead = len(batch) * (steps - 1 - n)  # where all rows were decided before the end
+    progress.done += ahead
+    progress.unneeded += ahead
     yield from _members(run, batch, last)
 
 
@@ -159,8 +187,11 @@ def _preview(run: Run, preview: Preview | None) -> Preview | None:
     return preview if preview is None else replace(preview, mask=confine(preview.mask, run.window))
 
 
-def chain(run: Run, batch: Batch) -> Iterator[Step]:
-    """The steps of one batch; gradients are off only while a step is made, never while a consumer holds it."""
+def chain(run: Run, batch: Batch) -> Iterator[BatchStep]:
+    """The steps of one batch, until all its rows are decided.
+
+    Gradients are off only while a step is made, never while a consumer holds it.
+    """
     mirroring = Mirroring.of_members(run.recipe, [row.member for row in batch], run.device)
     image = mirroring(run.conditioning.image_of([row.slice_index for row in batch]).to(run.device))
     denoiser = ConditionedDenoiser(
@@ -176,13 +207,29 @@ def chain(run: Run, batch: Batch) -> Iterator[Step]:
     seeds = [member_seed(run.request.seed, row.member, row.slice_index) for row in batch]
     noise = SeededNoise(seeds, (len(run.recipe.labels), *image.shape[-2:]), run.device)
     steps = sample(run.sampler, denoiser, run.schedule, noise, eta=run.request.eta)
-    while True:
+    early, rows = _early_stop(run, batch), None
+    while rows is None or len(rows):
         with torch.inference_mode():
-            step = next(steps, None)
-            if step is None:
+            try:
+                step = steps.send(rows)
+            except StopIteration:
                 return
+            evaluated = len(step.x)
+            if early is not None:
+                step, rows = early.see(step), early.narrow()
+            if rows is not None and len(rows):
+                denoiser.keep(rows)
+                noise.keep(rows)
             seen = replace(step, x=mirroring(step.x), x0=mirroring(step.x0))
-        yield seen
+        yield BatchStep(seen, evaluated)
+
+
+def _early_stop(run: Run, batch: Batch) -> EarlyStop | None:
+    if not run.stop_early:
+        return None
+    steps = len(run.schedule.timesteps)
+    every = max(1, steps // _LOOKS) if run.device.type == "cuda" else 1
+    return EarlyStop(run.recipe, steps=steps, rows=len(batch), every=every)
 
 
 def _expected(run: Run, batch: Batch, first: Step) -> Iterator[Expected]:

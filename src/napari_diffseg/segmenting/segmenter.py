@@ -28,7 +28,7 @@ from napari_diffseg.segmenting.device.prepare import prepare
 from napari_diffseg.segmenting.device.reproducible import reproducibly
 from napari_diffseg.segmenting.device.threads import resolve_threads, threads_used
 from napari_diffseg.segmenting.idle import describe_idle
-from napari_diffseg.segmenting.run import Run, sample_run
+from napari_diffseg.segmenting.run import Run, Sampling, sample_run
 from napari_diffseg.segmenting.tracing import trace_run
 from napari_diffseg.segmenting.what_if import change_channel
 
@@ -85,8 +85,9 @@ class LocalSegmenter:
         with self._sampling(f"Case {case.id}: sampling", request):
             run = self._resolve(case, request)
             yield _started(run, case)
-            batch_size = yield from sample_run(run, gaze)
-            yield Finished(run.id, request.member_numbers, time.monotonic() - began, batch_size)
+            sampling = yield from sample_run(run, gaze)
+            seconds = time.monotonic() - began
+            yield Finished(run.id, request.member_numbers, seconds, sampling.batch_size, sampling.unneeded)
 
     def trace(self, case: Case, request: SegmentRequest) -> Generator[Traced]:
         """Sample as `segment` does, and tell of every step of every member; see `tracing.trace_run`.
@@ -101,8 +102,8 @@ class LocalSegmenter:
 
     def what_if(
         self, case: Case, request: SegmentRequest, change: Change
-    ) -> Generator[Stepped | Expected | Sampled, None, int]:
-        """Sample as `segment` does, with its noise on its pixels, but for one image; returns the batch size.
+    ) -> Generator[Stepped | Expected | Sampled, None, Sampling]:
+        """Sample as `segment` does, with its noise on its pixels, but for one image.
 
         Raises
         ------
@@ -174,6 +175,7 @@ class LocalSegmenter:
             batch_size=size,
             opening=min(size, self._opening()) if self._is_soon_seen(request, device) else size,
             preview_interval_s=self._preview_interval_s,
+            stop_early=recipe.stop_early if request.stop_early == "auto" else request.stop_early == "on",
             window=request.window_in((height, width)),
             limits=self._limits,
         )

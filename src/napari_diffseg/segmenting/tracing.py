@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_diffseg.decode import decode_masks, decode_probability
@@ -13,7 +14,7 @@ from napari_diffseg.segmenting.trajectory import Traced
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_diffseg.segmenting.run import Run
+    from napari_diffseg.segmenting.run import Batch, Run
 
 
 def trace_run(run: Run) -> Iterator[Traced]:
@@ -34,17 +35,27 @@ def trace_run(run: Run) -> Iterator[Traced]:
     """
     rows = order_rows(run.request.member_numbers, run.conditioning.sampled, focus=run.request.focus)
     for start in range(0, len(rows), run.batch_size):
-        batch = rows[start : start + run.batch_size]
-        for n, step in enumerate(chain(run, batch), start=1):
-            x0 = step.x0[:, :1].float().cpu().numpy()
-            check_finite(batch, x0)
-            grid, recipe, rim = run.conditioning.grid, run.recipe, run.conditioning.rim
-            slices = [row.slice_index for row in batch]
-            yield Traced(
-                step=n,
-                steps=len(run.schedule.timesteps),
-                timestep=step.timestep,
-                rows=tuple((row.member, row.slice_index) for row in batch),
-                evidence=confine(decode_probability(x0, grid, recipe, rim=rim, slices=slices)[0], run.window),
-                mask=confine(decode_masks(x0, grid, recipe, rim=rim, slices=slices)[0], run.window),
-            )
+        yield from _trace_batch(run, rows[start : start + run.batch_size])
+
+
+def _trace_batch(run: Run, batch: Batch) -> Iterator[Traced]:
+    """Every step of a batch; where all its rows are decided before the end, they stay as they are until there."""
+    timesteps = [run.schedule.timestep(index) for index in reversed(range(len(run.schedule)))]
+    traced: Traced | None = None
+    for n, (step, _) in enumerate(chain(run, batch), start=1):
+        x0 = step.x0[:, :1].float().cpu().numpy()
+        check_finite(batch, x0)
+        grid, recipe, rim = run.conditioning.grid, run.recipe, run.conditioning.rim
+        slices = [row.slice_index for row in batch]
+        traced = Traced(
+            step=n,
+            steps=len(timesteps),
+            timestep=step.timestep,
+            rows=tuple((row.member, row.slice_index) for row in batch),
+            evidence=confine(decode_probability(x0, grid, recipe, rim=rim, slices=slices)[0], run.window),
+            mask=confine(decode_masks(x0, grid, recipe, rim=rim, slices=slices)[0], run.window),
+        )
+        yield traced
+    assert traced is not None  # a schedule has at least one timestep
+    for n in range(traced.step, len(timesteps)):
+        yield replace(traced, step=n + 1, timestep=timesteps[n])

@@ -36,7 +36,7 @@ class Wonderer(Protocol):
 
     def what_if(
         self, case: Case, request: SegmentRequest, change: Change
-    ) -> Generator[Stepped | Expected | Sampled, None, int]:
+    ) -> Generator[Stepped | Expected | Sampled, None, object]:
         """Sample as `Segmenter.segment` does, but for the change.
 
         Raises

@@ -27,7 +27,8 @@ def describe_finish(finished: Finished, total: int) -> str:
     """What was sampled in what time; `total` members are there now."""
     count = len(finished.members)
     in_all = f", {total} in all" if total != count else ""
-    return f"{count} member{'s' if count > 1 else ''} in {finished.seconds:.0f} s{in_all}."
+    early = f" {finished.unneeded:,} steps were not needed: masks decided early." if finished.unneeded else ""
+    return f"{count} member{'s' if count > 1 else ''} in {finished.seconds:.0f} s{in_all}.{early}"
 
 
 def describe_seconds(seconds: float) -> str:

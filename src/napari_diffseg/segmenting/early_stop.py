@@ -1,0 +1,117 @@
+"""Rows of a batch that are decided before the end of their chain, and as what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+if TYPE_CHECKING:
+    from napari_diffseg.diffusion.step import Step
+    from napari_diffseg.recipe import Recipe
+
+EMPTY_BELOW: Final = 0.05
+"""Where the one-step estimate of a slice is below this probability everywhere, its mask is empty."""
+STAYS_FOR: Final = 5
+"""A mask that stays as it is for one part in so many of the chain, and for two steps at least, is final."""
+STAYS_FROM: Final = 0.3
+"""But not within this share of the chain: early on a lesion that is still unlikely has no mask."""
+_LEAST_STAY: Final = 2
+
+
+class EarlyStop:
+    """Decides, row by row, which masks of a batch need no further steps.
+
+    A row is a slice of a member. It ends after one step where its one-step estimate (the clean mask predicted there) is
+    below `EMPTY_BELOW` everywhere: its mask is empty. It ends later where the predicted mask has stayed as it is, pixel
+    for pixel, for a fifth of the chain, beyond its first 30 %: that mask is final. Both look at the row alone, so a
+    member is the same mask in any batch, order or resume. A network that predicts epsilon has no one-step estimate
+    worth the name (it is divided by the little signal there is), so only the second applies.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What the numbers of a mask mean.
+    steps : int
+        Length of the chain.
+    rows : int
+        Of the batch.
+    every : int
+        Rows that are decided leave the batch after each so many steps: on a GPU a look at them waits for it.
+    """
+
+    def __init__(self, recipe: Recipe, *, steps: int, rows: int, every: int = 1) -> None:
+        low, high = recipe.mask_low, recipe.mask_high
+        self._low, self._middle = low, (low + high) / 2
+        self._hardly = low + EMPTY_BELOW * (high - low)
+        self._estimates = recipe.prediction != "epsilon"
+        self._steps, self._every = steps, every
+        self._stay = max(_LEAST_STAY, steps // STAYS_FOR)
+        self._seen = 0
+        self._places = torch.arange(rows)
+        self._whole: Step | None = None
+        self._done = torch.zeros(rows, dtype=torch.bool)
+        self._before = self._same = self._done
+
+    def see(self, step: Step) -> Step:
+        """Take in one more step of the rows that are left.
+
+        Returns
+        -------
+        Step
+            Of all rows of the batch: those that were decided before, as they were decided.
+        """
+        self._seen += 1
+        if self._whole is None:
+            self._begin(step)
+        assert self._whole is not None
+        decided, mask = self._decide(step.x0)
+        x, x0 = (_frozen(self._done, old[self._places], new) for old, new in _pairs(self._whole, step))
+        newly = (decided & ~self._done)[:, None, None, None]
+        x, x0 = torch.where(newly, mask, x), torch.where(newly, mask, x0)
+        self._done = self._done | decided
+        whole_x, whole_x0 = (
+            old.index_copy(0, self._places, new) for old, new in ((self._whole.x, x), (self._whole.x0, x0))
+        )
+        self._whole = replace(step, x=whole_x, x0=whole_x0)
+        return self._whole
+
+    def narrow(self) -> torch.Tensor | None:
+        """The rows to go on with, as places (B',), int64, among those that are left; None is all of them."""
+        if self._seen == self._steps or not (self._seen == 1 or self._seen % self._every == 0):
+            return None
+        left = (~self._done).nonzero()[:, 0]
+        if len(left) == len(self._places):
+            return None
+        self._places, self._done = self._places[left], self._done[left]
+        self._before, self._same = self._before[left], self._same[left]
+        return left
+
+    def _begin(self, step: Step) -> None:
+        self._whole = step
+        self._places, self._done = self._places.to(step.x.device), self._done.to(step.x.device)
+
+    def _decide(self, x0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which rows are decided by this prediction (B',), and as what (B', M, H, W)."""
+        mask = x0 > self._middle
+        if self._seen == 1:
+            self._same = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
+        else:
+            stayed = (mask == self._before).flatten(1).all(dim=1)
+            self._same = torch.where(stayed, self._same + 1, torch.zeros_like(self._same))
+        self._before = mask
+        if self._seen == 1 and self._estimates:
+            return (x0 < self._hardly).flatten(1).all(dim=1), torch.full_like(x0, self._low)
+        if self._seen <= STAYS_FROM * self._steps:
+            return torch.zeros_like(self._done), x0
+        return self._same >= self._stay, x0
+
+
+def _pairs(whole: Step, step: Step) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    return (whole.x, step.x), (whole.x0, step.x0)
+
+
+def _frozen(done: torch.Tensor, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """The new values of rows that go on, the old ones of those that are done."""
+    return torch.where(done[:, None, None, None], old, new)

@@ -40,10 +40,8 @@ def show_progress(events: Iterable[SamplingEvent], case_id: str) -> None:
                 case Finished():
                     bar.set_postfix_str(f"{len(event.members)} members", refresh=False)
                     if event.unneeded:
-                        share = event.unneeded / max(bar.total, 1)
-                        bar.write(
-                            f"{case_id}: {share:.0%} of the steps were not needed: masks decided early.", sys.stderr
-                        )
+                        share = f"{event.unneeded / (bar.total or 1):.0%} of the steps"
+                        bar.write(f"{case_id}: {share} were not needed: masks decided early.", file=sys.stderr)
 
 
 def _announce(bar: tqdm[Any], started: Started) -> None:

@@ -131,9 +131,9 @@ def thinned(case: Case, every: int) -> Case:
 def _figures(ensemble: Ensemble, truth: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
     """Masks against the whole tumour; calibration and uncertainty within the brain."""
     members = np.stack([ensemble.member(k)[0] for k in ensemble.members])
-    consensus = ensemble.consensus()[0] > 0
+    consensus = ensemble.probability()[0] > 0.5
     return {
-        **_summed(consensus, ensemble.mean()[0], truth, brain),
+        **_summed(consensus, ensemble.probability()[0], truth, brain),
         **_unsmoothed(members.mean(axis=0, dtype=np.float32), truth, brain),
         "single": round(float(np.mean([dice(m, truth) for m in members])), 4),
         "dice_by_members": [round(float(d), 4) for d in dice_by_members(members, truth)],
@@ -160,7 +160,7 @@ def _expected_figures(ensemble: Ensemble, truth: np.ndarray, brain: np.ndarray) 
     if ensemble.expected is None or not ensemble.expected.is_complete:
         return {}
     p = ensemble.expected.probability()[0]
-    consensus = ensemble.consensus()[0] > 0
+    consensus = ensemble.probability()[0] > 0.5
     return {
         "expected_dice": round(dice(p > 0.5, truth), 4),
         "expected_ece": round(reliability(p[brain], truth[brain].astype(np.float32), bins=10).ece, 5),

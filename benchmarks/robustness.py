@@ -211,7 +211,7 @@ def _ensemble(checkpoint: Checkpoint, options: argparse.Namespace) -> Segment:
                     ensemble.expect(event.slices, event.probability)
                 case Sampled():
                     ensemble.add(event.member, event.slices, event.mask)
-        return np.asarray(ensemble.consensus()[0][..., list(slices)] > 0)
+        return np.asarray(ensemble.probability()[0][..., list(slices)] > 0.5)
 
     return segment
 

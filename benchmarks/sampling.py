@@ -132,7 +132,7 @@ class Model:
     def smoothed_mean(
         self, subject: HeldOut, members: Bool, *, cells: Cells, budget: Budget
     ) -> npt.NDArray[np.float32] | None:
-        """The mean that the engine makes of `members`, (S, U, V) in [0, 1]; None where the recipe does not smooth.
+        """The smoothed probability that the engine makes of `members`, (S, U, V) in [0, 1]; None where the recipe does not smooth.
 
         In the plane of each slice alone, as slices lie apart here.
         """
@@ -146,7 +146,7 @@ class Model:
             shares = self.posterior_mean(subject, draws=1, cells=cells, budget=budget)
         planes = zip(votes, shares, strict=True)
         joint = [smoothing.on_slice(v[None], count, [share[None]], [0]) for v, share in planes]
-        return np.asarray(np.concatenate(joint) / count, np.float32)
+        return np.asarray(np.concatenate(joint), np.float32)
 
     def _posterior_mean(self, subject: HeldOut, draws: int, budget: Budget) -> npt.NDArray[np.float32]:
         schedule = self._schedule(1)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started
+from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.case import Case
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.recipe import Recipe
@@ -21,21 +21,37 @@ def mask_of(member):
     return np.random.default_rng(member).random((1, len(SLICES), 6, 4)) > 0.5
 
 
-def write_run(folder: Path) -> Started:
-    """Leave a run of three members in a folder; the event with which it began."""
-    recipe = Recipe(modalities=("t1",), timesteps=4, train_timesteps=8)
+def make_run_folder(folder: Path, **recipe) -> RunFolder:
+    """A folder for a run of three members of a checkpoint that is never asked; `recipe` is what else it promises."""
     volume = Volume(np.ones(SHAPE, np.float32), AFFINE, None, None, ())
     config = SimpleNamespace(to_dict=lambda: {"in_channels": 2})
+    promised = Recipe(modalities=("t1",), timesteps=4, train_timesteps=8, **recipe)
     checkpoint = SimpleNamespace(
-        path=Path("a.pt"), recipe=recipe, config=config, digest="0" * 64, guesses=(), overrides={}
+        path=Path("a.pt"), recipe=promised, config=config, digest="0" * 64, guesses=(), overrides={}
     )
-    run = RunFolder(folder, Case("case_1", {"t1": volume}, None), checkpoint, SegmentRequest(members=3, slices="1:4"))
-    started = Started("r", "case_1", "cpu", "fp32", "ddim", 4, (0, 1, 2), SLICES, SLICES, AXIS, SHAPE, recipe.labels, 9)
+    request = SegmentRequest(members=3, slices="1:4")
+    return RunFolder(folder, Case("case_1", {"t1": volume}, None), checkpoint, request)
+
+
+def write_run(folder: Path, *, masks=None, one_step=None, **recipe) -> Started:
+    """Leave a run in a folder; the event with which it began.
+
+    `masks` are its members, (1, slices, X, Z), three of `mask_of` by default; `one_step` its one-step estimate.
+    """
+    run = make_run_folder(folder, **recipe)
+    masks = [mask_of(k) for k in range(3)] if masks is None else masks
+    promised, members = run.checkpoint.recipe, tuple(range(len(masks)))
+    started = Started(
+        "r", "case_1", "cpu", "fp32", "ddim", 4, members, SLICES, SLICES, AXIS, SHAPE, promised.labels, 9,
+        spacing_mm=(2.0, 1.0, 3.0), smoothing_mm=promised.smoothing_mm, rule=promised.rule,
+    )  # fmt: skip
     ensemble = run.begin(started)
-    for k in started.members:
-        ensemble.add(k, SLICES, mask_of(k))
-        run.keep(Sampled("r", k, SLICES, mask_of(k)), ensemble)
-    run.finish(Finished("r", started.members, 1.0, 1), ensemble)
+    if one_step is not None:
+        run.keep_expected(Expected("r", SLICES, one_step), ensemble)
+    for k in members:
+        ensemble.add(k, SLICES, masks[k])
+        run.keep(Sampled("r", k, SLICES, masks[k]), ensemble)
+    run.finish(Finished("r", members, 1.0, 1), ensemble)
     return started
 
 

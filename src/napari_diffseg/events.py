@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from napari_diffseg.diffusion.samplers import SamplerName
 from napari_diffseg.errors import BadRequest
-from napari_diffseg.recipe import describe_validation
+from napari_diffseg.recipe import RuleName, describe_validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -189,7 +189,7 @@ class Started:
     `slices` are the source slice indices that were asked for, `sampled` those of them that hold brain and will be
     sampled (the others are zero in every member). Every mask is zero outside the `window`, where there is one.
     `evaluations` counts network evaluations of one slice by one member. `spacing_mm` is the source's voxel size,
-    `smoothing_mm` the Gaussian by which the checkpoint lets neighbourhoods vote.
+    `smoothing_mm` the checkpoint's Gaussian smoothing of the vote map, `rule` the one that makes its masks.
     """
 
     run_id: str
@@ -209,6 +209,7 @@ class Started:
     window: Window | None = None
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     smoothing_mm: float = 0.0
+    rule: RuleName = "majority"
 
 
 @dataclass(frozen=True, slots=True)

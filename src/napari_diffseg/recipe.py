@@ -26,6 +26,7 @@ Modality = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0
 LabelName = Annotated[str, Field(min_length=1, max_length=64)]
 AxisCode = Literal["L", "R", "A", "P", "S", "I"]
 ChannelOrderName = Literal["images_first", "mask_first"]
+RuleName = Literal["majority", "probability"]
 
 HIGHEST_SMOOTHING_MM: Final = 5.0
 HIGHEST_RIM_MM: Final = 10.0
@@ -107,14 +108,23 @@ class Recipe(BaseModel):
         False, description="Whether a mask that is decided takes no further steps, unless another is asked for."
     )
     may_miss: bool = Field(
-        False, description="Whether it was trained with images missing at random, which are then 0 once normalised."
+        False,
+        description="Whether it was trained with missing modalities, drawn at random: they are 0 once normalised.",
     )
-    mirror: bool = Field(False, description="Whether every second member sees the image mirrored, left for right.")
+    mirror: bool = Field(
+        False,
+        description="Whether every second member is of the left-right flipped image (test-time augmentation, TTA).",
+    )
     smoothing_mm: float = Field(
         0.0,
         ge=0,
         le=HIGHEST_SMOOTHING_MM,
-        description="Gaussian in mm by which a voxel's neighbourhood votes with its members; 0: each voxel alone.",
+        description="Gaussian smoothing of the vote map in mm, for the smoothed probability; 0: off.",
+    )
+    rule: RuleName = Field(
+        "majority",
+        description="Rule that makes the mask unless another is asked for: the majority of the members, or the "
+        "smoothed probability above a half.",
     )
     rim_mm: float = Field(
         0.0,

@@ -90,7 +90,7 @@ def test_it_makes_the_mask_by_staple(run, tmp_path):
     paths = sorted(folder.glob("*diffseg0*_mask.nii.gz"))
     members = [np.asanyarray(nib.load(path).dataobj).astype(bool)[None] for path in paths]
     np.testing.assert_array_equal(mask, staple(members, np.sum(members, axis=0, dtype=np.uint16))[0].mask)
-    assert json.loads((folder / "sub-case1_desc-diffseg_mask.json").read_text())["Rule"] == "STAPLE"
+    assert json.loads((folder / "sub-case1_desc-diffseg_mask.json").read_text())["Rule"] == "staple"
 
 
 def test_an_image_that_nothing_would_show_is_refused(run, tmp_path, capsys):

@@ -81,23 +81,6 @@ def test_consensus_is_the_strict_majority():
     assert e.consensus()[0, :, :, 0].all()
 
 
-def test_entropy_is_one_bit_where_half_agree_and_none_where_all_do():
-    e = ensemble(slices=(0,), sampled=(0,))
-    half = np.zeros((1, 1, 4, 5), bool)
-    half[..., 0] = True
-    e.add(0, (0,), half)
-    e.add(1, (0,), np.zeros_like(half))
-    h = e.entropy()[0, :, :, 0]
-    np.testing.assert_allclose(h[:, 0], 1.0)
-    np.testing.assert_allclose(h[:, 1:], 0.0)
-
-
-def test_one_slice_of_the_statistics_equals_that_slice_of_the_volume():
-    e, _ = filled(3)
-    np.testing.assert_array_equal(e.mean_slice(4), e.mean()[:, :, :, 4])
-    np.testing.assert_array_equal(e.variance_slice(4), e.variance()[:, :, :, 4])
-
-
 def test_every_slice_of_a_case_without_brain_is_done_once_a_member_is_added():
     e = ensemble(sampled=())
     e.add(0, (), np.zeros((1, 0, 4, 5), bool))

@@ -9,13 +9,13 @@ from napari_diffseg.evaluation.metrics.judgement import Verdict, judge
 from napari_diffseg.evaluation.metrics.overlap import hd95_of
 
 
-def judged(votes, reference, *, count=20, covered=True, mask=None, smoothed=None):
+def judged(votes, reference, *, count=20, covered=True, mask=None, probability=None):
     votes = np.array(votes, np.int32).reshape(-1, 1, 1)
     reference = np.array(reference, np.bool_).reshape(-1, 1, 1)
-    smoothed = votes if smoothed is None else np.array(smoothed, np.float32).reshape(-1, 1, 1)
+    p = votes / count if probability is None else np.reshape(probability, (-1, 1, 1))
     mask = votes > count / 2 if mask is None else np.array(mask, np.bool_).reshape(-1, 1, 1)
     return judge(
-        mask, reference, votes=votes, smoothed=smoothed, count=count,
+        mask, reference, votes=votes, probability=p.astype(np.float32), count=count,
         covered=np.array(covered, np.bool_).reshape(-1, 1, 1),
         spacing_mm=(2.0, 1.0, 1.0), voxel_mm3=500.0, with_distance=False,
     )  # fmt: skip
@@ -46,8 +46,8 @@ def test_where_the_ensemble_was_not_asked_nothing_is_wrong():
     assert sum(found.curve.count) == 2
 
 
-def test_what_smoothed_votes_say_is_calibrated_and_what_members_agree_on_is_sure():
-    found = judged([20, 0, 10, 20], [0, 0, 1, 1], smoothed=[15, 5, 10, 20], mask=[1, 0, 0, 1])
+def test_the_probability_is_calibrated_and_what_members_agree_on_is_sure():
+    found = judged([20, 0, 10, 20], [0, 0, 1, 1], probability=[0.75, 0.25, 0.5, 1], mask=[1, 0, 0, 1])
     assert found.errors.ravel()[0] == Verdict.SURELY_FALSE
     assert found.brier == pytest.approx((0.75**2 + 0.25**2 + 0.5**2) / 4)
 

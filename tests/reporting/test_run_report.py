@@ -109,7 +109,8 @@ def test_the_command_has_the_settings_that_decide_the_masks():
 @pytest.mark.parametrize(("of_run", "shown", "said"), [(1.0, 3.0, True), (1.0, 1.0, False), (0.0, None, False)])
 def test_the_command_says_the_smoothing_where_it_is_not_the_runs_own(of_run, shown, said):
     record = {"smoothing_mm": of_run, "checkpoint": {"file": "a.pt"}}
-    assert again(make_record(**record), smoothing_mm=shown).endswith(" --smoothing-mm 3.0") is said
+    summary = None if shown is None else Summary(smoothing_mm=shown)
+    assert again(make_record(**record), summary).endswith(" --smoothing-mm 3.0") is said
 
 
 def test_the_command_says_what_was_said_of_the_checkpoint_and_which_grid_was_taken():

@@ -66,14 +66,16 @@ def test_the_mask_and_the_uncertainty_are_those_of_the_chosen_summary(run, tmp_p
     np.testing.assert_allclose(load(tmp_path / "case_1_uncertainty.nii.gz"), expected, atol=1e-6)
 
 
-def test_votes_are_averaged_as_the_run_was_or_as_is_asked(run, tmp_path):
+def test_the_probability_is_smoothed_as_the_run_was_or_as_is_asked(run, tmp_path):
     smooth = replace(run, record=run.record.model_copy(update={"smoothing_mm": 2.0}))
     for name, of, asked in (("own", smooth, None), ("asked", run, 2.0), ("none", smooth, 0.0)):
-        list(export_run(of, tmp_path / name, ExportChoice(what=("mask", "mean"), summary=Summary(smoothing_mm=asked))))
-    own, asked, none = (load(tmp_path / name / "case_1_mean.nii.gz") for name in ("own", "asked", "none"))
-    np.testing.assert_array_equal(own, smooth.ensemble().mean()[0])
+        summary = Summary(Rule.PROBABILITY, smoothing_mm=asked)
+        list(export_run(of, tmp_path / name, ExportChoice(what=("mask", "mean", "probability"), summary=summary)))
+        np.testing.assert_array_equal(load(tmp_path / name / "case_1_mean.nii.gz"), STACK[:, 0].mean(0, dtype="f4"))
+    own, asked = (load(tmp_path / name / "case_1_probability.nii.gz") for name in ("own", "asked"))
+    np.testing.assert_array_equal(own, smooth.ensemble().probability()[0])
     np.testing.assert_array_equal(asked, own)
-    np.testing.assert_array_equal(none, STACK[:, 0].mean(0, dtype=np.float32))
+    assert not (tmp_path / "none" / "case_1_probability.nii.gz").exists()
     np.testing.assert_array_equal(load(tmp_path / "own" / "case_1_mask.nii.gz"), own > 0.5)
 
 

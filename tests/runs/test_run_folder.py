@@ -133,11 +133,11 @@ def test_one_member_has_no_uncertainty_file(tiny_case, tiny_checkpoint, tmp_path
 def test_a_full_disk_is_one_sentence_and_finished_members_stay(tiny_case, tiny_checkpoint, tmp_path, monkeypatch):
     original, calls = save.write_nifti, []
 
-    def full_at_the_third(path, array, like, *, overwrite=False):  # after the expected mask and a member
+    def full_at_the_third(path, array, like, **how):  # after the one-step estimate and a member
         calls.append(path)
         if len(calls) > 2:
             raise OutputFailed("Disk full.")
-        original(path, array, like, overwrite=overwrite)
+        original(path, array, like, **how)
 
     monkeypatch.setattr(run_folder_module, "write_nifti", full_at_the_third)
     with pytest.raises(OutputFailed, match="Disk full"):

@@ -41,15 +41,12 @@ def test_an_expected_mask_is_read_and_has_its_vote_and_a_damaged_one_is_noted(to
     known = run.expected.on_slice(inner)
     np.testing.assert_allclose(known[0], np.moveaxis(p, told.slice_axis, 0)[inner], atol=1e-6)
     votes = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
-    assert not np.array_equal(run.smoothed(votes, smoothing_mm=1.0), alone.smoothed(votes, smoothing_mm=1.0))
-    np.testing.assert_array_equal(
-        run.smoothed(votes) / np.float32(len(run.members)),
-        run.ensemble().mean(),
-    )
+    assert not np.array_equal(run.probability(votes, smoothing_mm=1.0), alone.probability(votes, smoothing_mm=1.0))
+    np.testing.assert_array_equal(run.probability(votes), run.ensemble().probability())
     (folder / "expected.nii.gz").write_bytes(b"broken")
     run = read_run(folder)
     assert run.expected is None
-    assert "expected mask is left out" in run.notes[0]
+    assert "one-step estimate is left out" in run.notes[0]
     assert "expected.nii.gz" in run.notes[0]
 
 

@@ -1,4 +1,4 @@
-"""What the maps on disk are made of: a run's members, and what it expected, smoothed as its checkpoint says."""
+"""What the maps on disk are made of: the members, the one-step estimate, and the checkpoint's rule and smoothing."""
 
 import json
 from dataclasses import replace
@@ -14,26 +14,30 @@ from napari_diffseg.runs.stored_run import read_run
 
 @pytest.fixture
 def smooth(tiny_checkpoint):
-    """The tiny checkpoint, with neighbourhoods that vote."""
-    return replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"smoothing_mm": 1.5}))
+    """The tiny checkpoint, whose masks are by a smoothed probability."""
+    update = {"smoothing_mm": 1.5, "rule": "probability"}
+    return replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update=update))
 
 
 def test_a_run_is_summed_up_as_its_checkpoint_says_and_read_back_alike(tiny_case, smooth, tmp_path):
     keep(make_folder(tmp_path / "run", tiny_case, smooth), smooth)
-    mean, mask = (load(tmp_path / "run" / f"{what}.nii.gz") for what in ("mean", "mask"))
+    mean, mask, probability = (load(tmp_path / "run" / f"{what}.nii.gz") for what in ("mean", "mask", "probability"))
     stored = read_run(tmp_path / "run")
-    np.testing.assert_array_equal(stored.ensemble().mean()[0], mean)
-    np.testing.assert_array_equal(mask, mean > 0.5)
-    alone = np.mean([member[0] for member in stored.members.values()], axis=0)
-    assert np.abs(mean - alone).max() > 0.05
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["smoothing_mm"] == 1.5
+    np.testing.assert_array_equal(stored.ensemble().probability()[0], probability)
+    np.testing.assert_array_equal(mask, probability > 0.5)
+    np.testing.assert_array_equal(mean, np.mean([m[0] for m in stored.members.values()], axis=0).astype(np.float32))
+    assert np.abs(mean - probability).max() > 0.05
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (record["smoothing_mm"], record["rule"]) == (1.5, "probability")
+    said = nib.load(tmp_path / "run" / "mask.nii.gz").header["descrip"].item().decode()
+    assert said == record["maps"]["mask"] == "mask: smoothed probability, 1.5 mm, of 3 members, > 0.5"
 
 
 def test_members_of_another_smoothing_are_the_same_and_can_be_added_to(tiny_case, tiny_checkpoint, smooth, tmp_path):
     keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint)
     keep(make_folder(tmp_path / "run", tiny_case, smooth), smooth, resume=True)
     keep(make_folder(tmp_path / "whole", tiny_case, smooth), smooth)
-    for name in ("mask", "mean", "uncertainty", "members/member-001"):
+    for name in ("mask", "mean", "uncertainty", "probability", "members/member-001"):
         np.testing.assert_array_equal(
             load(tmp_path / "run" / f"{name}.nii.gz"), load(tmp_path / "whole" / f"{name}.nii.gz")
         )
@@ -49,7 +53,7 @@ def test_a_finished_run_is_summed_up_anew_where_another_smoothing_is_asked(
     keep(folder, smooth, resume=True)
     assert folder.is_complete()
     np.testing.assert_array_equal(
-        load(tmp_path / "run" / "mean.nii.gz"), read_run(tmp_path / "run").ensemble().mean()[0]
+        load(tmp_path / "run" / "probability.nii.gz"), read_run(tmp_path / "run").ensemble().probability()[0]
     )
     assert json.loads((tmp_path / "run" / "run.json").read_text())["smoothing_mm"] == 1.5
 
@@ -66,7 +70,7 @@ def test_the_expected_mask_is_there_before_a_member_is_and_the_same_whatever_the
     assert (tmp_path / "once" / "expected.nii.gz").read_bytes() == before
     assert 0 < whole.max() <= 1
     keep(make_folder(tmp_path / "five", tiny_case, smooth, members=5), smooth)
-    for name in ("mask", "mean", "uncertainty"):  # joined by what the first part expected
+    for name in ("mask", "mean", "probability"):  # by the one-step estimate of the first part
         np.testing.assert_array_equal(
             load(tmp_path / "once" / f"{name}.nii.gz"), load(tmp_path / "five" / f"{name}.nii.gz")
         )
@@ -84,7 +88,7 @@ def test_a_damaged_expected_mask_is_refused_until_it_is_deleted_and_then_done_wi
     assert not (folder / "expected.nii.gz").exists()  # the third member's would be another
     assert json.loads((folder / "run.json").read_text())["smoothed_by"] == "share of the members"
     stored = read_run(folder)
-    np.testing.assert_array_equal(stored.ensemble().mean()[0], load(folder / "mean.nii.gz"))
+    np.testing.assert_array_equal(stored.ensemble().probability()[0], load(folder / "probability.nii.gz"))
 
 
 def test_a_run_cut_short_before_all_is_expected_ends_as_one_in_one_go(tiny_case, smooth, tmp_path):
@@ -93,7 +97,7 @@ def test_a_run_cut_short_before_all_is_expected_ends_as_one_in_one_go(tiny_case,
     assert not (tmp_path / "cut" / "expected.nii.gz").exists()
     keep(make_folder(tmp_path / "cut", tiny_case, smooth, members=2, batch_size=1), smooth, resume=True)
     keep(make_folder(tmp_path / "whole", tiny_case, smooth, members=2, batch_size=1), smooth)
-    for name in ("expected", "mask", "mean", "uncertainty"):
+    for name in ("expected", "mask", "mean", "uncertainty", "probability"):
         np.testing.assert_array_equal(
             load(tmp_path / "cut" / f"{name}.nii.gz"), load(tmp_path / "whole" / f"{name}.nii.gz")
         )

@@ -10,6 +10,7 @@ from napari_diffseg.cli.wording import worded
 from napari_diffseg.errors import BadRequest, DiffsegError
 
 if TYPE_CHECKING:
+    from napari_diffseg.ensemble.summary import Rule
     from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.runs.export import ExportChoice
 
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
 def export(
     *runs: Path,
     out: Path,
-    what: str = "mask,mean,uncertainty,expected,members",
+    what: str = "mask,mean,uncertainty,probability,expected,members",
     names: Literal["pattern", "bids"] = "pattern",
     pattern: str = "{case}_{what}",
     like: Path | None = None,
+    rule: Literal["majority", "mean", "probability", "staple"] | None = None,
     threshold: float | None = None,
     staple: bool = False,
-    measure: Literal["variance", "entropy", "disagreement"] = "variance",
+    measure: Literal["variance", "entropy", "disagreement", "probability"] = "variance",
     smoothing_mm: float | None = None,
     report: bool = False,
     pictures: bool = False,
@@ -39,21 +41,25 @@ def export(
     out
         Folder to write to; made if it is not there.
     what
-        Of mask, mean, uncertainty, expected and members, with commas; a map that a run does not have is left out.
+        Of mask, mean, uncertainty, probability, expected and members, with commas; a map that a run does not have is
+        left out. expected is the one-step estimate (x_0 after one evaluation).
     names
         pattern, or bids: sub-X/anat/sub-X_desc-diffseg_mask.nii.gz with sidecars.
     pattern
         File names, with {what} and {case}; where one thing is written of a case, {case} is enough.
     like
         Image to resample to: masks by nearest neighbour, maps linearly. Default: the source's voxels.
+    rule
+        How members become the mask: their majority, their mean above --threshold, the smoothed probability above 0.5,
+        or STAPLE (Warfield 2004, of SimpleITK). Default: the run's own, or mean where a threshold is given.
     threshold
-        Mean above which a voxel is in the mask. Default: the majority.
+        Mean above which a voxel is in the mask, 0.05 to 0.95, for --rule mean.
     staple
-        Make the mask by STAPLE instead (Warfield 2004), of SimpleITK.
+        The same as --rule staple.
     measure
-        What the uncertainty is.
+        What the uncertainty is: of the members, or, for probability, p (1 - p) of the smoothed probability.
     smoothing_mm
-        Gaussian by which a voxel's neighbourhood votes, too, 0 to 5; 0: each voxel alone. Default: as the run's own.
+        Gaussian smoothing (mm) of the vote map, 0 to 5, for the smoothed probability; 0: off. Default: the run's own.
     report
         One page of HTML, too: volumes, slices, lesions, settings, and how to make the run again.
     pictures
@@ -78,16 +84,14 @@ def export(
     unknown = [word for word in asked if word not in EVERYTHING]
     if unknown:
         raise BadRequest(f"--what {', '.join(unknown)} is not known: choose of {', '.join(EVERYTHING)}.")
-    if staple and threshold is not None:
-        raise BadRequest("--staple and --threshold are two ways to make the mask: give one of them.")
-    if staple:
+    made_by = _rule(rule, threshold=threshold, staple=staple)
+    if made_by is Rule.STAPLE:
         check_extra("consensus")
-    rule = Rule.STAPLE if staple else Rule.MAJORITY if threshold is None else Rule.MEAN
     choice = ExportChoice(
         what=tuple(word for word in EVERYTHING if word in asked),
         style=Style(names),
         pattern=pattern,
-        summary=Summary(rule, MAJORITY if threshold is None else threshold, Measure(measure), smoothing_mm),
+        summary=Summary(made_by, MAJORITY if threshold is None else threshold, Measure(measure), smoothing_mm),
         like=None if like is None else read_grid(like),
         overwrite=overwrite,
     )
@@ -99,6 +103,21 @@ def export(
     refuse_collisions(folders, out, choice)
     whole = [_is_exported(folder, out, choice, also) for folder in folders]
     return 0 if all(whole) else 1
+
+
+def _rule(word: str | None, *, threshold: float | None, staple: bool) -> Rule | None:
+    """The rule that the options ask for; None is each run's own."""
+    from napari_diffseg.ensemble.summary import Rule
+
+    given = [word] if word else []
+    given += ["staple"] if staple and word != "staple" else []
+    given += ["mean"] if threshold is not None and word != "mean" else []
+    if len(given) > 1:
+        options = {"staple": "--staple", "mean": "--threshold"}
+        told = [f"--rule {word}"] if word else []
+        told += [options[one] for one in given[len(told) :]]
+        raise BadRequest(f"{' and '.join(told)} are two ways to make the mask: give one of them.")
+    return Rule(given[0]) if given else None
 
 
 def _is_exported(folder: Path, out: Path, choice: ExportChoice, also: ReportChoice | None) -> bool:

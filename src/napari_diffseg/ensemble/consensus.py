@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_diffseg.ensemble.summary import Summary
 
 Bool = npt.NDArray[np.bool_]
+Float = npt.NDArray[np.float32]
 
 _TOUCHING: Final = np.ones((3, 3, 3), np.bool_)
 _MOST_ITERATIONS: Final = 1000
@@ -47,7 +48,7 @@ class Staple:
 
 
 def consensus_of(
-    members: Iterable[Bool], *, votes: Votes, count: int, summary: Summary, smoothed: Votes | None = None
+    members: Iterable[Bool], *, votes: Votes, count: int, summary: Summary, probability: Float | None = None
 ) -> Bool:
     """The mask that a rule makes of an ensemble.
 
@@ -61,8 +62,8 @@ def consensus_of(
         How many members there are.
     summary : Summary
         The rule, and the threshold.
-    smoothed : ndarray, (labels, X, Y, Z), float32, optional
-        The votes after smoothing, for the rules that ask for votes alone; by default `votes`.
+    probability : ndarray, (labels, X, Y, Z), float32, optional
+        The smoothed probability, for the rule that asks for it; by default the members' mean.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def consensus_of(
         If the rule is STAPLE and SimpleITK is not installed.
     """
     if summary.rule is not Rule.STAPLE:
-        return summary.consensus(votes if smoothed is None else smoothed, count)
+        return summary.consensus(votes, count, probability)
     return np.stack([found.mask for found in staple(members, votes)])
 
 

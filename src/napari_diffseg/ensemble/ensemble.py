@@ -10,13 +10,15 @@ import numpy.typing as npt
 
 from napari_diffseg.ensemble.expected import ExpectedMask
 from napari_diffseg.ensemble.smoothing import NO_SMOOTHING, Smoothing, share_of
+from napari_diffseg.ensemble.summary import MAJORITY, mean_of, variance_of
 from napari_diffseg.ensemble.whole_members import WholeMembers
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import Expected, Sampled, Started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from napari_diffseg.ensemble.smoothing import Votes
     from napari_diffseg.events import SamplingEvent
 
 Float = npt.NDArray[np.float32]
@@ -31,8 +33,8 @@ class Ensemble:
     along the slice axis and U, V the source's other two axes in their order. A slice that was asked for but holds no
     brain is zero in every member; a slice that was not asked for is zero everywhere.
 
-    The members are binary, so their statistics are functions of integer votes, exact where these are not smoothed: they
-    do not depend on the order in which members come, and K whole volumes of floats are never held. One member of a
+    The members are binary, so mean and variance are functions of integer votes, and exact: they do not depend on the
+    order in which members come, and K whole volumes of floats are never held. One member of a
     240 x 240 x 155 volume is 1.1 MB.
 
     Parameters
@@ -48,9 +50,9 @@ class Ensemble:
     sampled : sequence of int
         Those of them that are sampled; the others are zero.
     smoothing : Smoothing
-        How votes are smoothed for mean, variance, entropy and consensus; may be set anew at any time.
+        How the vote map is smoothed for the probability; may be set anew at any time.
     expected : ExpectedMask, optional
-        What the run expects, for the smoothing; may be added to at any time.
+        The one-step estimate, for the probability; may be added to at any time.
 
     References
     ----------
@@ -78,7 +80,7 @@ class Ensemble:
 
     @classmethod
     def for_run(cls, started: Started) -> Ensemble:
-        """An empty ensemble for the run that `started` announces, smoothed as its checkpoint says."""
+        """An empty ensemble for the run that `started` announces, its probability smoothed as its checkpoint says."""
         s = started
         return cls(s.labels, s.source_shape, s.slice_axis, s.slices, s.sampled, Smoothing.of_run(s), ExpectedMask(s))
 
@@ -137,10 +139,10 @@ class Ensemble:
             done[row] = True
 
     def expect(self, slices: Sequence[int], probability: Float) -> None:
-        """Learn what the run expects on some slices, for the smoothing; what is known already stays.
+        """Take in the one-step estimate on some slices; what is there already stays.
 
-        Once a member is whole nothing more is learned: what comes then is of members that were added to a run of which
-        it is not known what it expected.
+        Once a member is whole nothing more is taken in: what comes then is of members that were added to a run whose
+        one-step estimate is not known.
 
         Parameters
         ----------
@@ -222,7 +224,7 @@ class Ensemble:
 
     def mean(self) -> Float:
         """Mean of the binary members, (labels, X, Y, Z), 0 where there is none yet."""
-        return self._volume(self._mean(self.slices), np.float32)
+        return self._volume(self._by_slice(mean_of), np.float32)
 
     def variance(self) -> Float:
         """Unbiased variance of the binary members, (labels, X, Y, Z), the uncertainty map of the paper.
@@ -230,26 +232,18 @@ class Ensemble:
         It is NaN on slices with fewer than two members, where no variance exists; its largest value is 0.5 (two
         members that disagree) and it tends to 0.25 with many.
         """
-        return self._volume(self._variance(self.slices), np.float32)
+        slab = self._by_slice(variance_of)
+        slab[:, self.counts() < 2] = np.nan
+        return self._volume(slab, np.float32)
 
-    def entropy(self) -> Float:
-        """Entropy in bits of the vote, (labels, X, Y, Z), 0 where all agree and 1 where half do."""
-        p = self._mean(self.slices)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            h = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
-        return self._volume(np.nan_to_num(h, nan=0.0), np.float32)
+    def probability(self) -> Float:
+        """The smoothed probability, (labels, X, Y, Z), 0 where there is no member yet; the mean without smoothing."""
+        slab = np.stack([self.probability_slice(s)[0] for s in self.slices], axis=1)
+        return self._volume(slab, np.float32)
 
-    def consensus(self, *, threshold: float = 0.5) -> npt.NDArray[np.uint8]:
+    def consensus(self, *, threshold: float = MAJORITY) -> npt.NDArray[np.uint8]:
         """Voxels whose mean exceeds the threshold, (labels, X, Y, Z), uint8; 0.5 is the strict majority."""
-        return self._volume(self._mean(self.slices) > threshold, np.uint8)
-
-    def mean_slice(self, slice_index: int) -> Float:
-        """`mean` of one source slice, (labels, U, V)."""
-        return self._mean([slice_index])[:, 0]
-
-    def variance_slice(self, slice_index: int) -> Float:
-        """`variance` of one source slice, (labels, U, V)."""
-        return self._variance([slice_index])[:, 0]
+        return self._volume(self._by_slice(mean_of) > threshold, np.uint8)
 
     def votes_slice(self, slice_index: int, *, first: int | None = None) -> tuple[npt.NDArray[np.uint16], int]:
         """Votes on one source slice, and how many members voted there.
@@ -280,11 +274,17 @@ class Ensemble:
             votes += np.unpackbits(self._bits[k][:, row], axis=-1, count=n).reshape(votes.shape)
         return votes, len(voted)
 
-    def smoothed_slice(self, slice_index: int, *, first: int | None = None) -> tuple[npt.NDArray[Any], int]:
-        """`votes_slice`, smoothed as `smoothing` says: float32 then, and the very votes where it says nothing."""
+    def probability_slice(self, slice_index: int, *, first: int | None = None) -> tuple[Float, int]:
+        """The smoothed probability on one source slice, (labels, U, V), and how many members voted there.
+
+        Parameters
+        ----------
+        slice_index, first :
+            As of `votes_slice`.
+        """
         votes, count = self.votes_slice(slice_index, first=first)
         if self.smoothing.is_none:
-            return votes, count
+            return mean_of(votes, count), count
         asked = {n: self.votes_slice(n, first=first) for n in sorted(self.within_reach([slice_index]))}
         voted = {n: share_of(*on_slice, n, self.expected) for n, on_slice in asked.items() if on_slice[1]}
         offsets = [n - slice_index for n in voted]
@@ -316,17 +316,9 @@ class Ensemble:
         flat = np.unpackbits(self._bits[member], axis=-1, count=n)
         return flat.astype(np.bool_).reshape(self._votes.shape)
 
-    def _mean(self, slices: Sequence[int]) -> Float:
-        """(labels, len(slices), U, V)."""
-        shares = [votes / np.float32(max(count, 1)) for votes, count in map(self.smoothed_slice, slices)]
-        return np.stack(shares, axis=1).astype(np.float32, copy=False)
-
-    def _variance(self, slices: Sequence[int]) -> Float:
-        n = self.counts()[[self._row[s] for s in slices]].astype(np.float32)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            unbias = np.where(n >= 2, n / (n - 1), np.nan)
-        p = self._mean(slices)
-        return np.asarray(p * (1 - p) * unbias[:, None, None], np.float32)
+    def _by_slice(self, of: Callable[[Votes, int], Float]) -> Float:
+        """What a function makes of the votes on each slice, (labels, S, U, V)."""
+        return np.stack([of(*self.votes_slice(s)) for s in self.slices], axis=1)
 
     def _volume(self, slab: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         out = np.zeros((slab.shape[0], *self.source_shape), dtype)

@@ -1,4 +1,4 @@
-"""Votes joined by that of a small neighbourhood: few members, each slice sampled alone, say more together."""
+"""The smoothed probability: the members' vote map and a Gaussian average of its surroundings, as one probability."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from napari_diffseg.events import Started, Window
 
 Float = npt.NDArray[np.float32]
-Votes = npt.NDArray[np.integer[Any]] | Float
-"""Whole numbers, or averages of them."""
+Votes = npt.NDArray[np.integer[Any]]
 
 _MOST_VOTES: Final = 5
-"""Of a neighbourhood: the more members there are, the more they decide alone."""
+"""Largest weight of the surroundings, in members: the more members there are, the more they decide alone."""
 _REACH: Final = 4
 """Standard deviations after which the Gaussian is cut off."""
 _DECIMALS: Final = 6
-"""Of a share: where members agree, and with what is expected, it stays 0 or 1, whatever is summed first."""
+"""Of a probability: where all members and the one-step estimate agree it is 0 or 1, in whatever order it is summed."""
 _LEAST: Final = np.float32(1e-3)
-"""Share that a neighbourhood has at least where all members mark a voxel, so that they are never outvoted."""
+"""Least average of the surroundings where all members mark a voxel, so that the probability there is above a half."""
 
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """Lets a voxel's neighbourhood vote with its members before an ensemble is summed up.
+    """Makes the smoothed probability of an ensemble: Gaussian smoothing of the vote map, joined with the votes.
 
     With K members the share of votes is off by up to 1 / (2 sqrt K) at a voxel, and neighbouring slices are sampled
-    independently; what readers would mark varies slowly. So the neighbourhood gets as many votes as there are members,
-    at most five. It votes by what the run expected of it before it sampled (see `ExpectedMask`), which has no coarse
-    levels, or, of checkpoints that expect nothing, by the share of its members; both averaged by a Gaussian. With K
-    votes v, c = min(K, 5) and an average share q, the share becomes (v + c q) / (K + c), the posterior mean under a
-    beta prior of mean q and weight c. What all members mark stays above a half and what none marks below, whatever
-    surrounds it. What was not asked for (slices, or voxels outside the window or the volume) has no part in an average.
+    independently; what readers would mark varies slowly. With v of K votes at a voxel, c = min(K, 5) and q the Gaussian
+    average about it of the one-step estimate (see `ExpectedMask`; of checkpoints without one, of the members' mean),
+    the probability is (v + c q) / (K + c): the posterior mean under a beta prior of mean q and weight c. It is above a
+    half where all members mark a voxel and below where none does, whatever surrounds it. What was not asked for
+    (slices, or voxels outside the window or the volume) has no part in an average.
+
+    The members' own mean and variance are not touched by it.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Smoothing:
 
     @property
     def is_none(self) -> bool:
-        """Whether votes stay as they are."""
+        """Whether the probability is the members' mean."""
         return self.along == 0 and self.across == (0.0, 0.0)
 
     @property
@@ -76,7 +76,7 @@ class Smoothing:
         return int(_REACH * self.along + 0.5)
 
     def on_slice(self, votes: Votes, count: int, shares: Sequence[Float], offsets: Sequence[int]) -> Float:
-        """Votes on one slice, with that of the neighbourhood.
+        """The smoothed probability on one slice.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class Smoothing:
         Returns
         -------
         ndarray of float32, (labels, U, V)
-            In votes of the slice's own members; 0 while it has none.
+            In [0, 1]; 0 while the slice has no member.
         """
         if count == 0:
             return np.zeros(votes.shape, np.float32)
@@ -101,12 +101,12 @@ class Smoothing:
         around = np.maximum(around, self._in_plane(self._along(shares, offsets)))
         more = min(count, _MOST_VOTES)
         joint = (own + np.float32(more) * around) / np.float32(count + more)
-        return np.asarray(np.round(joint, _DECIMALS) * np.float32(count), np.float32)
+        return np.asarray(np.round(joint, _DECIMALS), np.float32)
 
     def on_volume(
         self, votes: Votes, count: int, *, slice_axis: int, slices: Sequence[int], expected: ExpectedMask | None = None
-    ) -> Votes:
-        """Votes of `count` members in a volume, (labels, X, Y, Z), smoothed on the slices that the run covers.
+    ) -> Float:
+        """The smoothed probability of `count` members in a volume, (labels, X, Y, Z).
 
         Parameters
         ----------
@@ -119,15 +119,15 @@ class Smoothing:
         slices : sequence of int
             Slices that the run covers.
         expected : ExpectedMask, optional
-            What the run expects.
+            The one-step estimate of the run.
 
         Returns
         -------
-        ndarray, (labels, X, Y, Z)
-            float32, 0 on slices that the run does not cover; the very votes where there is no smoothing.
+        ndarray of float32, (labels, X, Y, Z)
+            In [0, 1], 0 on slices that the run does not cover; the members' mean where there is no smoothing.
         """
         if self.is_none:
-            return votes
+            return share_of_votes(votes, count)
         out = np.zeros(votes.shape, np.float32)
         planes, smooth = (np.moveaxis(volume, slice_axis + 1, 0) for volume in (votes, out))
         for s in slices:
@@ -160,19 +160,24 @@ class Smoothing:
 NO_SMOOTHING: Final = Smoothing()
 
 
+def share_of_votes(votes: Votes, count: int) -> Float:
+    """The members' mean: share of `count` members that mark each voxel, float32, 0 where there is no member."""
+    return np.asarray(votes / np.float32(max(count, 1)), np.float32)
+
+
 def share_of(votes: Votes, count: int, slice_index: int, expected: ExpectedMask | None) -> Float:
-    """P(lesion) on a slice: what the run expects there, or, where that is not known, the share of its members.
+    """P(lesion) on a slice: the one-step estimate, or, where there is none, the members' mean.
 
     Parameters
     ----------
     votes : ndarray, (labels, U, V), int
         Of each label, or (1, U, V) of any of them.
     count : int
-        Members that voted, at least one where nothing is expected.
+        Members that voted, at least one where there is no one-step estimate.
     slice_index : int
         Source index of the slice.
     expected : ExpectedMask or None
-        What the run expects; of any of several labels, what it expects of the likeliest.
+        The one-step estimate; of any of several labels, that of the likeliest.
     """
     known = None if expected is None else expected.on_slice(slice_index)
     if known is None:

@@ -27,14 +27,17 @@ _GEOMETRY = (
     "srow_x", "srow_y", "srow_z", "xyzt_units",
 )  # fmt: skip
 _SCANNER = 1
+_LONGEST_DESCRIPTION = 79
 
 
-def write_nifti(path: Path | str, array: npt.NDArray[Any], like: Volume, *, overwrite: bool = False) -> None:
+def write_nifti(
+    path: Path | str, array: npt.NDArray[Any], like: Volume, *, overwrite: bool = False, description: str = ""
+) -> None:
     """Write an array as NIfTI on the grid of a volume, whole or not at all.
 
     The header is new: geometry, its codes and units are those of `like`'s NIfTI header, bit for bit, and no text is
-    copied, which could name a patient. The same array gives the same bytes. NIfTI-2 is written where `like` is
-    NIfTI-2, or an axis is longer than NIfTI-1 can say.
+    copied, which could name a patient. The same array and description give the same bytes. NIfTI-2 is written where
+    `like` is NIfTI-2, or an axis is longer than NIfTI-1 can say.
 
     Parameters
     ----------
@@ -46,6 +49,8 @@ def write_nifti(path: Path | str, array: npt.NDArray[Any], like: Volume, *, over
         The grid.
     overwrite : bool
         Replace a file that is there.
+    description : str
+        What the file holds, for its header's `descrip`; ASCII, at most 79 characters, what is more is cut off.
 
     Raises
     ------
@@ -66,6 +71,7 @@ def write_nifti(path: Path | str, array: npt.NDArray[Any], like: Volume, *, over
         )
     stored = _stored(array, path)
     header = _fresh_header(stored, like)
+    header["descrip"] = description.encode("ascii", "replace")[:_LONGEST_DESCRIPTION]
     content = header.binaryblock + b"\0\0\0\0" + stored.tobytes(order="F")
     if path.name.lower().endswith(".gz"):
         content = _compressed(content)

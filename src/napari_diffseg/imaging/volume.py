@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from nibabel.nifti1 import Nifti1Header
 from nibabel.orientations import aff2axcodes
 
 from napari_diffseg.errors import BadImage
@@ -94,6 +95,14 @@ class Volume:
         """Direction in which each axis increases, to the nearest, such as ("L", "P", "S")."""
         a, b, c = aff2axcodes(self.affine)  # type: ignore[no-untyped-call]
         return str(a), str(b), str(c)
+
+    @property
+    def description(self) -> str:
+        """What the file's NIfTI header says that it holds; empty where it says nothing."""
+        if not isinstance(self.header, Nifti1Header):
+            return ""
+        words: bytes = self.header["descrip"].item()
+        return words.decode("ascii", "replace").strip()
 
     @cached_property
     def digest(self) -> str:

@@ -6,6 +6,7 @@ import shlex
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from napari_diffseg.ensemble.summary import Rule
 from napari_diffseg.evaluation.report.figures import data_address
 from napari_diffseg.evaluation.report.html import NO_DEVICE, bullets, definitions, number, table, whole_page
 from napari_diffseg.reporting.pictures import convergence_figure, slice_picture, volume_figure
@@ -14,6 +15,7 @@ from napari_diffseg.runs.command_words import checkpoint_word, override_words, r
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.reporting.sheet import Sheet
     from napari_diffseg.runs.record import RecordedRecipe, RunRecord
 
@@ -23,6 +25,8 @@ img.slice { max-width: 100%; }
 dt { font-weight: bold; }
 @media print { figure { break-inside: avoid; } }
 """
+_OF_CHECKPOINTS: Final = (Rule.MAJORITY, Rule.PROBABILITY)
+"""Rules that `predict` can make a mask by; `export` knows the others, too."""
 
 
 def make_run_page(sheet: Sheet) -> str:
@@ -53,20 +57,20 @@ def make_run_page(sheet: Sheet) -> str:
         definitions(_settings(sheet)),
         "<h3>Again</h3>",
         f"<p>In a folder with {escape(_ingredients(record))}:</p>",
-        f"<pre>{escape(again(record, smoothing_mm=sheet.smoothing_mm))}</pre>",
+        f"<pre>{escape(again(record, sheet.summary))}</pre>",
     ]
     return whole_page(f"Segmentation of {record.case}", parts, style=_STYLE)
 
 
-def again(record: RunRecord, *, smoothing_mm: float | None = None) -> str:
+def again(record: RunRecord, summary: Summary | None = None) -> str:
     """The command that makes the same masks from a folder with the images, for a POSIX shell.
 
     Parameters
     ----------
     record : RunRecord
         What a run says of itself.
-    smoothing_mm : float, optional
-        How the masks are to be smoothed, where it is not as the run's own are.
+    summary : Summary, optional
+        How the mask is made, as `Summary.of_run` gives it, where it is not as the run's own is.
     """
     resolved = {"sampler": record.sampler or None, "timesteps": record.timesteps}
     request = {**record.request, **{name: value for name, value in resolved.items() if value is not None}}
@@ -75,8 +79,10 @@ def again(record: RunRecord, *, smoothing_mm: float | None = None) -> str:
     if reference := _reference(record):
         words += ["--resample", reference]
     overrides = dict(record.checkpoint.overrides)
-    if smoothing_mm is not None and smoothing_mm != record.smoothing_mm:
-        overrides["smoothing_mm"] = smoothing_mm
+    if summary is not None and summary.smoothing_mm != record.smoothing_mm:
+        overrides["smoothing_mm"] = summary.smoothing_mm
+    if summary is not None and summary.rule in _OF_CHECKPOINTS and summary.rule_word != record.own_rule:
+        overrides["rule"] = summary.rule_word
     return shlex.join(words + request_words(request) + override_words(overrides))
 
 
@@ -129,10 +135,10 @@ def _lesions(sheet: Sheet) -> str:
 
 def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:
     record = sheet.record
-    yield "mask", f"{sheet.summary.words} of the members"
-    if sheet.smoothing_mm:
-        yield "smoothing", f"{sheet.smoothing_mm:g} mm"
-    yield "uncertainty", sheet.summary.measure.value
+    yield "mask", sheet.summary.words
+    if sheet.smoothing_mm and sheet.summary.asks_for_probability:
+        yield "Gaussian smoothing of the vote map", f"{sheet.smoothing_mm:g} mm"
+    yield "uncertainty", sheet.summary.measure.title
     for name in ("sampler", "timesteps", "device", "precision", "began", "seconds"):
         if (value := getattr(record, name)) not in (None, ""):
             yield name, str(value)

@@ -55,12 +55,12 @@ def slice_figure(sheet: Sheet, view: SliceView) -> Figure:
     figure = Figure(figsize=(3 * _PANEL_INCHES, tall + 0.5), dpi=_DPI, layout="constrained", facecolor="black")
     masked, agreed, doubted = figure.subplots(1, 3)
     count = len(sheet.findings.volumes.by_member)
-    _ground(masked, view, sheet.aspect, title=f"Slice {view.index}: {sheet.summary.words} of {count}")
+    _ground(masked, view, sheet.aspect, title=f"Slice {view.index}: {sheet.summary.words}, {count} members")
     _outline(masked, view.mask.astype(np.float32), 0.5, MASK_COLOUR)
     _ground(agreed, view, sheet.aspect, title="Outlines of 5, 50, 95 % agreement")
     for share, colour in AGREEMENT:
         _outline(agreed, view.mean, share, colour)
-    title = f"Uncertainty: {sheet.summary.measure.value}"
+    title = f"Uncertainty: {sheet.summary.measure.title}"
     _ground(doubted, view, sheet.aspect, title=title, brightest=1 if sheet.image else _DARK)
     shown = np.ma.masked_less(view.uncertainty, _CLEAR_BELOW)
     drawn = doubted.imshow(shown, cmap="inferno", vmin=0, vmax=sheet.largest, origin="lower", aspect=sheet.aspect)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_diffseg.ensemble.consensus import consensus_of
 from napari_diffseg.ensemble.findings import measure
-from napari_diffseg.ensemble.summary import mean_of
+from napari_diffseg.ensemble.summary import Measure, mean_of
 from napari_diffseg.evaluation.report.upright import Upright, frame_of, unit_intensity
 from napari_diffseg.imaging.regrid import LINEAR, regrid
 
@@ -63,7 +63,7 @@ class Sheet:
     summary : Summary
         How members become a mask, and what the uncertainty is.
     smoothing_mm : float
-        The Gaussian over which votes were smoothed; 0 is none.
+        Gaussian smoothing of the vote map, for the smoothed probability; 0 is off.
     findings : Findings
         Volumes, lesions, convergence.
     largest : float
@@ -147,13 +147,20 @@ def make_sheet(run: StoredRun, *, summary: Summary, image: Volume | None = None,
     votes: npt.NDArray[np.uint16] = np.sum(lesions, axis=0, dtype=np.uint16)
     count, axis = len(run.members), run.record.slice_axis
     others = tuple(a for a in range(3) if a != axis)
-    smoothed = run.smoothed(votes[None], smoothing_mm=summary.smoothing_mm)
-    mean, uncertainty = mean_of(smoothed[0], count), summary.uncertainty(smoothed[0], count)
+    summary = summary.of_run(run.started)
+    mean = mean_of(votes, count)
+    asked = summary.asks_for_probability
+    probability = run.probability(votes[None], smoothing_mm=summary.smoothing_mm) if asked else mean[None]
+    uncertainty = summary.uncertainty(votes, count, probability[0])
     shown = mean if image is None else regrid(image.data.astype(np.float32), image, run.grid, order=LINEAR)
     maps = _Maps(
         image=shown,
         mask=consensus_of(
-            (lesion[None] for lesion in lesions), votes=votes[None], count=count, summary=summary, smoothed=smoothed
+            (lesion[None] for lesion in lesions),
+            votes=votes[None],
+            count=count,
+            summary=summary,
+            probability=probability,
         )[0],
         mean=mean,
         uncertainty=uncertainty,
@@ -165,19 +172,20 @@ def make_sheet(run: StoredRun, *, summary: Summary, image: Volume | None = None,
     return Sheet(
         record=run.record,
         summary=summary,
-        smoothing_mm=run.smoothing_mm(summary),
+        smoothing_mm=summary.smoothing_mm or 0.0,
         findings=findings,
-        largest=_largest(summary, count, is_smoothed=run.smoothing_mm(summary) > 0),
+        largest=_largest(summary, count),
         aspect=maps.upright.aspect,
         image="" if image is None else image_name,
         _maps=maps,
     )
 
 
-def _largest(summary: Summary, count: int, *, is_smoothed: bool) -> float:
-    """The largest uncertainty of so many members: of whole votes, or of any number of them between."""
-    votes = np.array([count / 2], np.float32) if is_smoothed else np.arange(count + 1)
-    return float(summary.uncertainty(votes, count).max()) or summary.measure.largest
+def _largest(summary: Summary, count: int) -> float:
+    """The largest uncertainty that so many members can give."""
+    if summary.measure is Measure.PROBABILITY:
+        return summary.measure.largest
+    return float(summary.uncertainty(np.arange(count + 1), count).max()) or summary.measure.largest
 
 
 def _middle(slices: Sequence[int]) -> int:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from napari_diffseg.ensemble.consensus import consensus_of
-from napari_diffseg.ensemble.summary import Rule, Summary, mean_of
+from napari_diffseg.ensemble.summary import MAJORITY, Measure, Rule, Summary, mean_of
 from napari_diffseg.errors import BadRequest, OutputExists
 from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
 from napari_diffseg.imaging.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.runs.export_plan import refuse_other_images
 from napari_diffseg.runs.layout import DEFAULT_PATTERN, Names, RunFiles, Style
+from napari_diffseg.runs.map_words import describe_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,15 +31,8 @@ if TYPE_CHECKING:
     from napari_diffseg.runs.record import RunRecord
     from napari_diffseg.runs.stored_run import StoredRun
 
-What = Literal["mask", "mean", "uncertainty", "expected", "members"]
-EVERYTHING: Final[tuple[What, ...]] = ("mask", "mean", "uncertainty", "expected", "members")
-_TITLES = {
-    "mask": "Consensus of the ensemble",
-    "mean": "Share of the members that hold a voxel",
-    "uncertainty": "Uncertainty of the ensemble",
-    "expected": "Probability of a voxel after one evaluation",
-    "member": "One member of the ensemble",
-}
+What = Literal["mask", "mean", "uncertainty", "probability", "expected", "members"]
+EVERYTHING: Final[tuple[What, ...]] = ("mask", "mean", "uncertainty", "probability", "expected", "members")
 
 _IGNORED: Final = b"*_uncertainty.*\n*_run.json\n*.html\n*.png\n"
 """What BIDS does not know of an export; bids-validator 3 takes no pattern with two stars that are not at its ends."""
@@ -52,7 +46,7 @@ class ExportChoice:
     Attributes
     ----------
     what : tuple of str
-        Of mask, mean, uncertainty, expected and members; a map that the run does not have is left out.
+        Of `EVERYTHING`; a map that the run does not have is left out.
     style, pattern :
         How files are named, see `Names`.
     summary : Summary
@@ -128,13 +122,16 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
         endings = (".nii.gz", ".json") if choice.style is Style.BIDS else (".nii.gz",)
         refuse_existing([*(Path(f"{stem}{ending}") for stem in stems for ending in endings), record])
     like = choice.like or run.grid
+    summary = choice.summary.of_run(run.started)
     for what, number in _wanted(run, choice):
-        maps = _maps(run, choice.summary, what, number)
+        maps = _maps(run, summary, what, number)
         for name, array in zip(names.of(what, number=number), maps, strict=True):
             path = folder / f"{name}.nii.gz"
             make_folder(path.parent)
             order: Literal[0, 1] = NEAREST if array.dtype == np.uint8 else LINEAR
-            write_nifti(path, regrid(array, run.grid, like, order=order), like, overwrite=choice.overwrite)
+            words = describe_map(what, summary, len(run.members), number=number)
+            moved = regrid(array, run.grid, like, order=order)
+            write_nifti(path, moved, like, overwrite=choice.overwrite, description=words)
             if choice.style is Style.BIDS:
                 sidecar = _sidecar(run, choice, what, number)
                 write_json(folder / f"{name}.json", sidecar, overwrite=choice.overwrite)
@@ -152,8 +149,14 @@ def count_files(run: StoredRun, choice: ExportChoice) -> int:
 
 
 def _wanted(run: StoredRun, choice: ExportChoice) -> list[tuple[str, int | None]]:
-    """Maps and members to write; the uncertainty of fewer than two members does not exist, nor each expected mask."""
-    there = {"mask": True, "mean": True, "uncertainty": len(run.members) > 1, "expected": run.expected is not None}
+    """Maps and members to write; the uncertainty of fewer than two members does not exist, nor a map not computed."""
+    there = {
+        "mask": True,
+        "mean": True,
+        "uncertainty": len(run.members) > 1,
+        "probability": bool(choice.summary.of_run(run.started).smoothing_mm),
+        "expected": run.expected is not None,
+    }
     maps: list[tuple[str, int | None]] = [(what, None) for what, ok in there.items() if ok and what in choice.what]
     return maps + ([("member", k) for k in run.members] if "members" in choice.what else [])
 
@@ -166,31 +169,34 @@ def _maps(run: StoredRun, summary: Summary, what: str, number: int | None) -> np
         assert run.expected is not None  # it would not have been chosen
         return run.expected.probability()
     votes: npt.NDArray[np.uint16] = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
-    smoothed = run.smoothed(votes, smoothing_mm=summary.smoothing_mm)
     count = len(run.members)
     match what:
         case "mask":
-            members = run.members.values()
-            mask = consensus_of(members, votes=votes, count=count, summary=summary, smoothed=smoothed)
+            p = run.probability(votes, smoothing_mm=summary.smoothing_mm) if summary.rule is Rule.PROBABILITY else None
+            mask = consensus_of(run.members.values(), votes=votes, count=count, summary=summary, probability=p)
             return mask.astype(np.uint8)
         case "mean":
-            return mean_of(smoothed, count)
-        case _:
-            return summary.uncertainty(smoothed, count)
+            return mean_of(votes, count)
+        case "uncertainty" if summary.measure is not Measure.PROBABILITY:
+            return summary.uncertainty(votes, count)
+    probability = run.probability(votes, smoothing_mm=summary.smoothing_mm)
+    return probability if what == "probability" else summary.uncertainty(votes, count, probability)
 
 
 def _sidecar(run: StoredRun, choice: ExportChoice, what: str, number: int | None) -> dict[str, Any]:
-    summary = choice.summary
-    smoothed = {"SmoothingInMillimetres": run.smoothing_mm(summary)}
-    of_mask = {} if summary.rule is Rule.STAPLE else smoothed
+    summary = choice.summary.of_run(run.started)
+    smoothed = {"SmoothingInMillimetres": summary.smoothing_mm}
+    rule = {"Rule": summary.rule_word, "Threshold": summary.threshold if summary.rule is Rule.MEAN else MAJORITY}
+    measure = {"Measure": summary.measure.value, "Units": summary.measure.unit or "1"}
     more: dict[str, dict[str, Any]] = {
-        "mask": {"Type": "Lesion", "Rule": summary.rule.value, "Threshold": summary.threshold, **of_mask},
-        "mean": smoothed,
-        "uncertainty": {"Measure": summary.measure.value, "Units": summary.measure.unit or "1", **smoothed},
+        "mask": {"Type": "Lesion", **rule} | (smoothed if summary.rule is Rule.PROBABILITY else {}),
+        "uncertainty": measure | (smoothed if summary.measure is Measure.PROBABILITY else {}),
+        "probability": smoothed,
         "member": {"Type": "Lesion", "Member": None if number is None else number + 1},
     }
+    words = describe_map(what, summary, len(run.members), number=number)
     return {
-        "Description": f"{_TITLES[what]}, sampled by a diffusion model",
+        "Description": f"{words[0].upper()}{words[1:]}; sampled by a diffusion model",
         "Manual": False,
         "Sources": [name for name in run.record.files.values() if name],
         "SpatialReference": "orig" if choice.like is None else "another image, to which this one was resampled",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM, describe_validation
+from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM, RuleName, describe_validation
 from napari_diffseg.runs.layout import RECORD, RunFiles
 from napari_diffseg.runs.parts import Part
 
@@ -78,7 +78,11 @@ class RunRecord(BaseModel):
     slice_axis, slices, slices_without_brain :
         What was sampled, in source indices.
     smoothing_mm : float
-        Over which votes were smoothed.
+        Gaussian smoothing of the vote map.
+    rule : str or None
+        How the mask was made; None in records of before, see `own_rule`.
+    maps : dict
+        What each map holds, in words, by the stem of its name.
     device, precision, sampler, timesteps, batch_size :
         How it was sampled; the batch size is that of the last part.
     warnings : tuple of str
@@ -114,6 +118,8 @@ class RunRecord(BaseModel):
     uncertainty: str = ""
     smoothing_mm: float = Field(0.0, ge=0, le=HIGHEST_SMOOTHING_MM)
     smoothed_by: str = ""
+    rule: RuleName | None = None
+    maps: dict[str, str] = {}
     device: str = ""
     precision: str = ""
     sampler: str = ""
@@ -140,6 +146,16 @@ class RunRecord(BaseModel):
         if any(later <= earlier for earlier, later in pairwise(slices)):
             raise ValueError("slices must increase")
         return slices
+
+    @property
+    def has_smoothed_mean(self) -> bool:
+        """Whether the run's files called mean and uncertainty are of the smoothed probability, as they once were."""
+        return self.rule is None and self.smoothing_mm > 0
+
+    @property
+    def own_rule(self) -> RuleName:
+        """The rule by which the run's mask was made."""
+        return self.rule or ("probability" if self.has_smoothed_mean else "majority")
 
     def as_json(self) -> dict[str, Any]:
         """The record as it was given or read, without defaults of this version."""

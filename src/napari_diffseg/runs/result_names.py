@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAPS: Final = ("mask", "mean", "uncertainty", "expected")
+MAPS: Final = ("mask", "mean", "uncertainty", "probability", "expected")
 """Stems of the files of a whole ensemble."""
 
 

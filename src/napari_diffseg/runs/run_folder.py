@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_diffseg.ensemble.ensemble import Ensemble
+from napari_diffseg.ensemble.summary import MAJORITY, Rule, Summary
 from napari_diffseg.errors import BadCase, BadImage, BadRequest, OutputExists, OutputFailed
 from napari_diffseg.imaging.atomic import make_folder, write_json
 from napari_diffseg.imaging.naming import shown_name
@@ -24,6 +25,7 @@ from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.runs.expected_file import read_expected
 from napari_diffseg.runs.identity import difference, identity_of
 from napari_diffseg.runs.layout import RECORD, RunFiles
+from napari_diffseg.runs.map_words import describe_map
 from napari_diffseg.runs.parts import Part, parts_of, unclaimed
 from napari_diffseg.runs.record import FORMAT, RunRecord, read_record
 from napari_diffseg.runs.result_names import MAPS, channel_tails
@@ -49,10 +51,12 @@ class RunFolder:
     FOLDER/mask.nii.gz  mean.nii.gz  uncertainty.nii.gz  run.json  members/member-001.nii.gz ...
     ```
 
-    With checkpoints that tell one, `expected.nii.gz` is the probability of each voxel after one evaluation. With
-    several mask channels each file has the channel in its name, as in `mask_tumour-core.nii.gz`. Member number k (from
-    0) is `member-{k + 1:03d}`. `run.json` says `running` from the first moment and `complete` at the very end, so a
-    run that was cut short is recognised and can be resumed.
+    Mean and uncertainty are the members' own mean and unbiased variance. The mask is by the checkpoint's rule. Where
+    its recipe smooths, `probability.nii.gz` is the smoothed probability. With checkpoints that predict x_0 or v,
+    `expected.nii.gz` is the one-step estimate: the probability of each voxel after one evaluation. With several mask
+    channels each file has the channel in its name, as in `mask_tumour-core.nii.gz`. Member number k (from 0) is
+    `member-{k + 1:03d}`. `run.json` says `running` from the first moment and `complete` at the very end, so a run that
+    was cut short is recognised and can be resumed.
 
     Parameters
     ----------
@@ -100,7 +104,7 @@ class RunFolder:
         return bool(self._own_files())
 
     def is_complete(self) -> bool:
-        """Whether all members of this request are here, more perhaps, and the maps of what is here, smoothed as asked.
+        """Whether all members of this request are here, more perhaps, and their maps, made by the checkpoint's rule.
 
         Raises
         ------
@@ -110,10 +114,16 @@ class RunFolder:
         if self.status() != "complete":
             return False
         self.check_same_run()
-        record, asked = self.record(), self.checkpoint.recipe.smoothing_mm
-        by = _smoothed_by(has_expected=self._has_expected())
-        is_summed_up = record.smoothing_mm == asked and (not asked or record.smoothed_by == by)
+        is_summed_up = self._is_summed_up(self.record())
         return is_summed_up and len(self.finished_members()) == self.request.members
+
+    def _is_summed_up(self, record: RunRecord) -> bool:
+        """Whether maps are what this checkpoint's would be; those of before there were rules may be of another mean."""
+        summary = Summary().of_run(self.checkpoint.recipe)
+        if record.smoothing_mm != summary.smoothing_mm or record.own_rule != summary.rule_word:
+            return False
+        by = _smoothed_by(has_expected=self._has_expected())
+        return not summary.smoothing_mm or (not record.has_smoothed_mean and record.smoothed_by == by)
 
     def status(self) -> str | None:
         """What `run.json` says of the run: 'running', 'complete', or None where there is no readable one."""
@@ -167,7 +177,7 @@ class RunFolder:
             self._write("member", ensemble.member(event.member), number=event.member)
 
     def keep_expected(self, event: Expected, ensemble: Ensemble) -> None:
-        """Let the ensemble know what is expected, and write it once it is complete; what an earlier part knew stays."""
+        """Give the ensemble its one-step estimate, and write it once it is complete; that of an earlier part stays."""
         ensemble.expect(event.slices, event.probability)
         expected = ensemble.expected
         if expected is not None and expected.is_complete and not self._has_expected():
@@ -179,7 +189,8 @@ class RunFolder:
     def finish(self, finished: Finished | None, ensemble: Ensemble) -> None:
         """Write the maps of the whole members and `run.json`, which stays 'running' without `finished`.
 
-        The uncertainty of fewer than two members does not exist and is not written.
+        The uncertainty of fewer than two members does not exist and is not written, nor is a probability that was not
+        smoothed, which is the mean.
 
         Raises
         ------
@@ -188,11 +199,28 @@ class RunFolder:
         """
         ensemble = ensemble.whole()
         if ensemble.count:
-            self._write("mask", ensemble.consensus())
-            self._write("mean", ensemble.mean())
-        if ensemble.count >= 2:
-            self._write("uncertainty", ensemble.variance())
+            self._write_maps(ensemble)
         self._write_record("running" if finished is None else "complete", ensemble, finished)
+
+    def _write_maps(self, ensemble: Ensemble) -> None:
+        mask: npt.NDArray[Any] = ensemble.consensus()
+        if ensemble.smoothing.is_none:
+            for stale in self._paths("probability"):
+                stale.unlink(missing_ok=True)
+        else:
+            probability = ensemble.probability()
+            self._write("probability", probability, count=ensemble.count)
+            if self._summary.rule is Rule.PROBABILITY:
+                mask = probability > MAJORITY
+        self._write("mask", mask, count=ensemble.count)
+        self._write("mean", ensemble.mean(), count=ensemble.count)
+        if ensemble.count >= 2:
+            self._write("uncertainty", ensemble.variance(), count=ensemble.count)
+
+    @property
+    def _summary(self) -> Summary:
+        """How the run's own maps are made."""
+        return Summary().of_run(self.checkpoint.recipe)
 
     def _open(self, started: Started, ensemble: Ensemble, *, earlier: tuple[Part, ...]) -> None:
         self._started, self._clock, self._earlier = started, time.monotonic(), earlier
@@ -228,9 +256,10 @@ class RunFolder:
                     "choose another place for the results."
                 )
 
-    def _write(self, stem: str, maps: npt.NDArray[Any], *, number: int | None = None) -> None:
+    def _write(self, stem: str, maps: npt.NDArray[Any], *, number: int | None = None, count: int = 1) -> None:
+        words = describe_map(stem, self._summary, count, number=number)
         for path, array in zip(self._paths(stem, number=number), maps, strict=True):
-            write_nifti(path, array, self.case.grid_volume, overwrite=True)
+            write_nifti(path, array, self.case.grid_volume, overwrite=True, description=words)
 
     def _read_member(self, number: int, started: Started) -> npt.NDArray[np.bool_]:
         volumes = [_read_own(p, started.source_shape) for p in self._paths("member", number=number)]
@@ -301,7 +330,9 @@ class RunFolder:
             "slice_axis": s.slice_axis,
             "slices": list(s.slices),
             "slices_without_brain": sorted(set(s.slices) - set(s.sampled)),
-            "uncertainty": "unbiased variance of the binary members" + (", smoothed" if s.smoothing_mm else ""),
+            "uncertainty": "unbiased variance of the binary members",
+            "rule": self._summary.rule_word,
+            "maps": self._map_words(ensemble.count),
             "smoothing_mm": s.smoothing_mm,
             "smoothed_by": _smoothed_by(has_expected=self._has_expected()),
             "device": s.device,
@@ -317,6 +348,11 @@ class RunFolder:
         }
         write_json(self._files.record, RunRecord.model_validate(values).as_json(), overwrite=True)
 
+    def _map_words(self, count: int) -> dict[str, str]:
+        """What the maps that are here hold, by the stem of their names."""
+        here = [what for what in MAPS if all(path.exists() for path in self._paths(what))]
+        return {what: describe_map(what, self._summary, count) for what in here}
+
     def _present_part(self, started: Started, ensemble: Ensemble, finished: Finished | None) -> Part:
         return Part(
             began=self._began,
@@ -331,7 +367,7 @@ class RunFolder:
 
 
 def _smoothed_by(*, has_expected: bool) -> str:
-    """What votes for a neighbourhood where votes are smoothed."""
+    """What the Gaussian of the smoothed probability averages; the words are those of runs of before."""
     return "what the run expected" if has_expected else "share of the members"
 
 

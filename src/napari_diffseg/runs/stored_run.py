@@ -27,9 +27,13 @@ if TYPE_CHECKING:
 
     from napari_diffseg.ensemble.expected import ExpectedMask
     from napari_diffseg.ensemble.smoothing import Votes
-    from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.imaging.volume import Volume
     from napari_diffseg.runs.record import RunRecord
+
+_SMOOTHED_MEAN = (
+    "An earlier version made this run: its files mean and uncertainty are of the smoothed probability. What is shown "
+    "and exported as mean and uncertainty is the members' own; resuming the run writes these files anew."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,7 @@ class StoredRun:
     members : mapping of int to ndarray, (labels, X, Y, Z), bool
         The whole members, by their number from 0, in the voxel order of the grid.
     expected : ExpectedMask or None
-        What the run expected, where it had that of every slice.
+        The one-step estimate, where the run has it of every slice.
     notes : tuple of str
         What could not be read, in sentences.
     """
@@ -91,6 +95,7 @@ class StoredRun:
             window=make_request({"window": r.request.get("window")}).window_in(self._plane),
             spacing_mm=self.grid.spacing_mm,
             smoothing_mm=r.smoothing_mm,
+            rule=r.own_rule,
         )
 
     @property
@@ -117,19 +122,15 @@ class StoredRun:
             ensemble.add(event.member, event.slices, event.mask)
         return ensemble
 
-    def smoothing_mm(self, summary: Summary) -> float:
-        """The Gaussian over which votes are smoothed, in mm: what a summary asks for, or the run's own."""
-        return self.record.smoothing_mm if summary.smoothing_mm is None else summary.smoothing_mm
-
-    def smoothed(self, votes: Votes, *, smoothing_mm: float | None = None) -> Votes:
-        """Votes of all members, (labels, X, Y, Z), smoothed over so many mm; by default as the run's own maps are.
+    def probability(self, votes: Votes, *, smoothing_mm: float | None = None) -> npt.NDArray[np.float32]:
+        """The smoothed probability, (labels, X, Y, Z), float32; by default smoothed as the run's own is.
 
         Parameters
         ----------
         votes : ndarray, (labels, X, Y, Z), int
             Of each label, or (1, X, Y, Z) of any of them.
         smoothing_mm : float, optional
-            Standard deviation of the Gaussian.
+            Standard deviation of the Gaussian; with 0 the probability is the members' mean.
         """
         started, count = self.started, len(self.members)
         smoothing = Smoothing.of_run(started, smoothing_mm)
@@ -149,7 +150,7 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
 
 
 def read_run(folder: Path | str, *, check_stop: Callable[[], None] = lambda: None) -> StoredRun:
-    """Read a run's folder, finished or cut short; a member or expected mask that is damaged is left out and noted.
+    """Read a run's folder, finished or cut short; a member or one-step estimate that is damaged is left out and noted.
 
     Parameters
     ----------
@@ -186,7 +187,9 @@ def read_run(folder: Path | str, *, check_stop: Callable[[], None] = lambda: Non
     try:
         run = replace(run, expected=_expected(run))
     except BadImage as err:
-        notes.append(f"The expected mask is left out, so smoothed maps follow the members alone: {err}")
+        notes.append(f"The one-step estimate is left out, so the probability is of the members alone: {err}")
+    if record.has_smoothed_mean:
+        notes.append(_SMOOTHED_MEAN)
     return replace(run, notes=tuple(notes))
 
 

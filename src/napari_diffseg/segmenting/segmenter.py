@@ -247,4 +247,5 @@ def _started(run: Run, case: Case) -> Started:
         window=run.window,
         spacing_mm=case.grid_volume.spacing_mm,
         smoothing_mm=run.recipe.smoothing_mm,
+        rule=run.recipe.rule,
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_diffseg.evaluation.metrics.region import Region
 
 Bool = npt.NDArray[np.bool_]
+Float = npt.NDArray[np.float32]
 
 _EVEN_VOTE = 0.25
 _ROUNDING = 1e-3
@@ -55,7 +56,7 @@ class ErrorDetection:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedScores:
-    """The expected mask: its Dice above a half, its ECE, and its p (1 - p) against errors of the members' mask."""
+    """The one-step estimate: its Dice above a half, its ECE, and its p (1 - p) against errors of the mask."""
 
     dice: float
     ece: float
@@ -81,15 +82,23 @@ class CaseScores:
     dice_by_members : tuple of float
         Dice of the majority of the first 1, 2, ... K members.
     region : str
-        Which voxels the next two are measured on.
+        Which voxels the next ones are measured on.
     region_voxels : int
         How many those are.
     calibration : Calibration or None
-        None without a mean map.
+        Of the map that `calibrated` names; None without such a map.
+    calibrated : str
+        What is held against the truth as a probability: the smoothed one where there is one, else the members' mean.
+    mean_ece : float or None
+        ECE of the members' mean where the smoothed probability is the one above; else None.
     errors : ErrorDetection or None
-        None without an uncertainty map.
+        Of the members' uncertainty; None without such a map.
+    probability_error_auroc : float or None
+        AUROC of errors by p (1 - p) of the smoothed probability; None without one.
     expected : ExpectedScores or None
-        None without an expected mask.
+        None without a one-step estimate.
+    made_by : str
+        The rule that made the mask, as its file says; empty where it does not.
     notes : tuple of str
         What a reader should know.
     sampler, timesteps : str, int or None
@@ -105,8 +114,12 @@ class CaseScores:
     region: str
     region_voxels: int
     calibration: Calibration | None
+    calibrated: str
+    mean_ece: float | None
     errors: ErrorDetection | None
+    probability_error_auroc: float | None
     expected: ExpectedScores | None
+    made_by: str
     notes: tuple[str, ...]
     sampler: str
     timesteps: int | None
@@ -119,10 +132,14 @@ class CaseScores:
             row |= {name: d[name] for name in d if name != "readers"}
         if self.calibration is not None:
             row |= {"ece": self.calibration.ece, "ace": self.calibration.ace, "brier": self.calibration.brier}
+        if self.mean_ece is not None:
+            row["mean_ece"] = self.mean_ece
         if self.errors is not None:
             e = self.errors
             row |= {"error_auroc": e.auroc, "aurc": e.risk_coverage.aurc, "excess_aurc": e.risk_coverage.excess}
             row |= {"qu_brats": e.qu_brats.score, "uncertainty_levels": e.qu_brats.levels}
+        if self.probability_error_auroc is not None:
+            row["probability_error_auroc"] = self.probability_error_auroc
         if self.expected is not None:
             row |= {f"expected_{name}": value for name, value in asdict(self.expected).items()}
         return row
@@ -155,9 +172,13 @@ def score_case(predicted: Predicted, truth: Truth, region: Region, *, bins: int)
         dice_by_members=tuple(float(d) for d in dice_by_members(members, majority)),
         region=region.meaning,
         region_voxels=int(inside.sum()),
-        calibration=_calibration(predicted, truth, inside, bins),
+        calibration=_calibration(predicted, predicted.stated, truth, inside, bins),
+        calibrated="members' mean" if predicted.probability is None else "smoothed probability",
+        mean_ece=_mean_ece(predicted, truth, inside, bins),
         errors=_error_detection(predicted, mask, majority, inside),
+        probability_error_auroc=_probability_auroc(predicted, mask != majority, inside),
         expected=_expected_scores(predicted, truth, inside, bins),
+        made_by=predicted.made_by,
         notes=(*predicted.notes, *shear_notes(predicted.grid), *_notes_on_uncertainty(predicted)),
         sampler=predicted.sampler,
         timesteps=predicted.timesteps,
@@ -172,10 +193,26 @@ def _score_slices(predicted: Predicted, mask: Bool, majority: Bool) -> tuple[Sli
     return tuple(SliceScores(i, compare(m, t, spacing_mm=plane, voxel_mm3=voxel)) for i, m, t in pairs)
 
 
-def _calibration(predicted: Predicted, truth: Truth, inside: Bool, bins: int) -> Calibration | None:
-    if predicted.mean is None:
+def _mean_ece(predicted: Predicted, truth: Truth, inside: Bool, bins: int) -> float | None:
+    if predicted.probability is None or predicted.mean is None:
         return None
-    p, y = predicted.covered(predicted.mean)[inside], predicted.covered(truth.share)[inside]
+    found = _calibration(predicted, predicted.mean, truth, inside, bins)
+    return None if found is None else found.ece
+
+
+def _probability_auroc(predicted: Predicted, wrong: Bool, inside: Bool) -> float | None:
+    if predicted.probability is None or not inside.any():
+        return None
+    p = predicted.covered(predicted.probability)
+    return auroc((p * (1 - p))[inside], wrong[inside])
+
+
+def _calibration(
+    predicted: Predicted, probability: Float | None, truth: Truth, inside: Bool, bins: int
+) -> Calibration | None:
+    if probability is None:
+        return None
+    p, y = predicted.covered(probability)[inside], predicted.covered(truth.share)[inside]
     curve = reliability(p, y, bins=bins)
     return Calibration(curve.ece, curve.ace, brier(p, y), curve)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
 
+_MAPS = ("mean", "uncertainty", "probability", "expected")
+_EARLIER = (
+    "an earlier version made it: its file called mean holds the smoothed probability; mean and uncertainty are taken "
+    "of its members"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
@@ -41,8 +47,10 @@ class Predicted:
         The consensus.
     mean, uncertainty : ndarray, (X, Y, Z), float32, or None
         Share of the members that see lesion, and their variance; None where there is no such file.
+    probability : ndarray, (X, Y, Z), float32, or None
+        The smoothed probability; None where there is no such file.
     expected : ndarray, (X, Y, Z), float32, or None
-        The probability after one evaluation; None where there is no such file.
+        The one-step estimate; None where there is no such file.
     members : ndarray, (K, X, Y, Z), bool
         In the order of their numbers; K may be 0.
     member_count : int
@@ -64,6 +72,7 @@ class Predicted:
     mask: Bool
     mean: Float | None
     uncertainty: Float | None
+    probability: Float | None
     expected: Float | None
     members: Bool
     member_count: int
@@ -72,6 +81,16 @@ class Predicted:
     notes: tuple[str, ...]
     sampler: str
     timesteps: int | None
+
+    @property
+    def stated(self) -> Float | None:
+        """The probability that is held against the truth: the smoothed one where there is one, else the mean."""
+        return self.mean if self.probability is None else self.probability
+
+    @property
+    def made_by(self) -> str:
+        """The rule that made the mask, as the file's own header says; empty where it does not."""
+        return self.grid.description.removeprefix("mask: ") if self.grid.description.startswith("mask: ") else ""
 
     def covered(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """An array (..., X, Y, Z) on the slices that the run covered."""
@@ -88,7 +107,7 @@ def read_prediction(
     Parameters
     ----------
     files : PredictionFiles
-        Its mask and, where there are, mean, uncertainty and expected mask, members and record.
+        Its mask and, where there are, its maps, members and record.
     case_id : str
         Its name in the report.
     channel : str, optional
@@ -115,12 +134,12 @@ def read_prediction(
     grid = read_mask(path)
     refuse_negative_labels(grid, case_id=case_id)
     mask = np.asarray(grid.data > 0 if labels is None else np.isin(grid.data, list(labels)))
-    mean, uncertainty, expected = (
-        _read_map(files.map(what, path), grid, case_id) for what in ("mean", "uncertainty", "expected")
-    )
     read = [_on_grid(read_mask(p), grid, case_id).data > 0 for p in files.members(path)]
     members = np.stack(read) if read else np.zeros((0, *grid.shape), np.bool_)
     record, damage = _record_of(files)
+    maps = {what: _read_map(files.map(what, path), grid, case_id) for what in _MAPS}
+    maps, renamed = _as_meant(maps, record, members)
+    mean = _data(maps["mean"])
     covered = _coverage(files, record, seen=_seen(mask, mean, members), case_id=case_id)
     is_running = record is not None and record.status == "running"
     unfinished = ("the run was not finished: these are the members it had",) if is_running else ()
@@ -129,13 +148,14 @@ def read_prediction(
         grid=grid,
         mask=mask,
         mean=mean,
-        uncertainty=uncertainty,
-        expected=expected,
+        uncertainty=_data(maps["uncertainty"]),
+        probability=_data(maps["probability"]),
+        expected=_data(maps["expected"]),
         members=members,
         member_count=len(members) or (0 if record is None else len(record.members)),
         slice_axis=covered.axis,
         slices=covered.slices,
-        notes=(*damage, *covered.notes, *unfinished),
+        notes=(*damage, *covered.notes, *unfinished, *renamed),
         sampler="" if record is None else record.sampler,
         timesteps=None if record is None else record.timesteps,
     )
@@ -147,6 +167,28 @@ def _record_of(files: PredictionFiles) -> tuple[RunRecord | None, tuple[str, ...
         return files.record(), ()
     except BadCase as err:
         return None, (f"its slices and settings are not known: {err}",)
+
+
+def _as_meant(
+    maps: dict[str, Volume | None], record: RunRecord | None, members: Bool
+) -> tuple[dict[str, Volume | None], tuple[str, ...]]:
+    """The maps by what they are, and a note where that is not what they are called.
+
+    Runs of before called the smoothed probability their mean, and have neither a rule in their record nor a description
+    in their files' headers.
+    """
+    mean = maps["mean"]
+    if mean is None or mean.description or record is None or not record.has_smoothed_mean:
+        return maps, ()
+    count = len(members)
+    own = members.mean(axis=0, dtype=np.float64).astype(np.float32) if count else None
+    variance = members.var(axis=0, ddof=1, dtype=np.float64).astype(np.float32) if count > 1 else None
+    known = {
+        "mean": None if own is None else replace(mean, data=own),
+        "uncertainty": None if variance is None else replace(mean, data=variance),
+        "probability": mean,
+    }
+    return maps | known, (_EARLIER,)
 
 
 def _seen(mask: Bool, mean: Float | None, members: Bool) -> Bool:
@@ -161,7 +203,7 @@ def _coverage(files: PredictionFiles, record: RunRecord | None, *, seen: Bool, c
     return coverage_of_run(record, seen.shape)
 
 
-def _read_map(path: Path | None, grid: Volume, case_id: str) -> Float | None:
+def _read_map(path: Path | None, grid: Volume, case_id: str) -> Volume | None:
     if path is None or not path.exists():
         return None
     try:
@@ -169,7 +211,11 @@ def _read_map(path: Path | None, grid: Volume, case_id: str) -> Float | None:
     except BadImage:
         # A map of one value is no image, but it is a map: nobody sees lesion anywhere.
         volume = read_mask(path)
-    return _on_grid(volume, grid, case_id).data.astype(np.float32)
+    return _on_grid(volume, grid, case_id)
+
+
+def _data(volume: Volume | None) -> Float | None:
+    return None if volume is None else volume.data.astype(np.float32)
 
 
 def _on_grid(volume: Volume, grid: Volume, case_id: str) -> Volume:

@@ -65,7 +65,7 @@ class PredictionFiles:
         raise BadCase(f"Case {case_id}: it has no channel {channel}, but {names}: name one of them, or none.", remedy)
 
     def map(self, what: str, mask: Path) -> Path | None:
-        """Where the mean, uncertainty or expected mask is that belongs to a mask, if there is one."""
+        """Where the map of a kind, such as mean or probability, is that belongs to a mask, if there is one."""
         return None if self.run is None else self.run.map_beside(what, mask)
 
     def members(self, mask: Path) -> list[Path]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Bool = npt.NDArray[np.bool_]
-Votes = npt.NDArray[np.integer[Any]] | npt.NDArray[np.float32]
 
 SURE: Final = 0.95
 """Share of the members that must agree before an error is called sure."""
@@ -51,7 +50,7 @@ class Judgement:
     ml : mapping of Verdict to float
         Volume of each in ml. What is surely missed is not counted as missed once more, and so for false.
     curve : Reliability
-        Share of the members against the reference, around whatever a member or the reference sees.
+        The probability against the reference, around whatever a member or the reference sees.
     brier : float
         Mean squared difference of the two there.
     """
@@ -69,7 +68,7 @@ def judge(
     reference: Bool,
     *,
     votes: npt.NDArray[np.integer[Any]],
-    smoothed: Votes,
+    probability: npt.NDArray[np.float32],
     count: int,
     covered: Bool,
     spacing_mm: Sequence[float],
@@ -84,8 +83,8 @@ def judge(
         On one grid.
     votes : ndarray, (X, Y, Z), int
         Members that hold each voxel.
-    smoothed : ndarray, (X, Y, Z), int or float32
-        The same once smoothed, which is what is said to be the probability.
+    probability : ndarray, (X, Y, Z), float32
+        What is held against the reference as a probability: the members' mean, or the smoothed one.
     count : int
         Members that voted.
     covered : ndarray, bool, that broadcasts to (X, Y, Z)
@@ -105,7 +104,7 @@ def judge(
     errors = _errors(mask, reference, votes, count)
     voxels = np.bincount(errors.ravel(), minlength=len(Verdict) + 1)
     inside = region_around((votes > 0) | reference, spacing_mm).mask & covered
-    share = np.asarray(smoothed[inside] / max(count, 1), np.float64)
+    share = np.asarray(probability[inside], np.float64)
     outcome = reference[inside].astype(np.float64)
     return Judgement(
         dice=dice(mask, reference),

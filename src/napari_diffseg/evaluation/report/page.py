@@ -31,8 +31,10 @@ _TABLE = {
     "d_max": "D max",
     "ece": "ECE",
     "brier": "Brier",
+    "mean_ece": "ECE, members' mean",
     "error_auroc": "AUROC of errors",
-    "expected_error_auroc": "AUROC, expected mask",
+    "probability_error_auroc": "AUROC, smoothed probability",
+    "expected_error_auroc": "AUROC, one-step estimate",
     "aurc": "AURC",
     "qu_brats": "QU-BraTS",
 }
@@ -88,7 +90,11 @@ def _problems(report: Report) -> str:
 
 
 def _notes(report: Report) -> str:
-    lines = [f"{c.case}: calibration and errors on {c.region_voxels} voxels, {c.region}." for c in report.cases]
+    lines = [
+        f"{c.case}: {f'mask by {c.made_by}; ' if c.made_by else ''}calibration of the {c.calibrated}, and errors, on "
+        f"{c.region_voxels} voxels, {c.region}."
+        for c in report.cases
+    ]
     lines += [f"{note}." for note in report.notes]
     lines += [f"{c.case}: {note}." for c in report.cases for note in c.notes]
     return bullets("Notes", lines)

@@ -30,8 +30,11 @@ RULES: Final = {
     "against every reader.",
     "slices": "Slices are counted along the axis that run.json states, without one along the last axis of the file.",
     "distribution": DISTRIBUTION_RULE,
-    "calibration": "ECE weights the bins' gaps by their voxels, ACE does not; the pooled curve adds the cases' voxels.",
-    "errors": "AUROC asks whether the wrong voxels of the mask are the uncertain ones. AURC is the mean share of "
+    "calibration": "ECE, ACE and Brier score are of the smoothed probability where a run has one, else of the members' "
+    "mean; the notes say which. ECE weights the bins' gaps by their voxels, ACE does not; the pooled curve adds the "
+    "cases' voxels.",
+    "errors": "AUROC asks whether the wrong voxels of the mask are the uncertain ones: by the members' variance, or by "
+    "p (1 - p) of the smoothed probability or of the one-step estimate. AURC is the mean share of "
     "wrong voxels among those kept, over all coverages; voxels of equal uncertainty count with their mean.",
     "uncertainty score": QU_BRATS_RULE,
     "cases by uncertainty": "A case's uncertainty is 1 - the mean Dice between its members, its risk 1 - Dice.",

@@ -42,9 +42,14 @@ def mean_names(prefix: str, labels: Sequence[str]) -> list[str]:
     return [f"{prefix} | mean{tag}" for tag in _tags(labels)]
 
 
+def probability_names(prefix: str, labels: Sequence[str]) -> list[str]:
+    """Names of the layers of the smoothed probability, one a label."""
+    return [f"{prefix} | probability{tag}" for tag in _tags(labels)]
+
+
 def uncertainty_names(prefix: str, labels: Sequence[str], measure: Measure) -> list[str]:
     """Names of the uncertainty layers; the variance, which is also what is written to disk, needs no addition."""
-    words = ", ".join(word for word in (measure.value, measure.unit) if word)
+    words = ", ".join(word for word in (measure.title, measure.unit) if word)
     tail = "" if measure is Measure.VARIANCE else f" ({words})"
     return [f"{prefix} | uncertainty{tag}{tail}" for tag in _tags(labels)]
 

@@ -147,8 +147,8 @@ def compare_runs(one: StoredRun, other: StoredRun) -> Comparison:
 
 
 def _share(run: StoredRun) -> npt.NDArray[np.float32]:
-    """Share of the members that mark a voxel with any label, (X, Y, Z), smoothed as the run's own maps are."""
-    votes = np.zeros((1, *run.grid.shape), np.uint16)
+    """Share of the members that mark a voxel with any label, (X, Y, Z)."""
+    votes = np.zeros(run.grid.shape, np.uint16)
     for member in run.members.values():
-        votes[0] += member.any(axis=0)
-    return mean_of(run.smoothed(votes)[0], len(run.members))
+        votes += member.any(axis=0)
+    return mean_of(votes, len(run.members))

@@ -95,6 +95,7 @@ class Judging:
 def _judge(asked: _Asked, stop: threading.Event) -> Judged:
     from napari_diffseg.ensemble.consensus import consensus_of
     from napari_diffseg.ensemble.smoothing import Smoothing
+    from napari_diffseg.ensemble.summary import Rule
     from napari_diffseg.ensemble.window import inside_of
     from napari_diffseg.evaluation.metrics.judgement import judge
     from napari_diffseg.extras import has_extra
@@ -106,6 +107,7 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
     count = len(members.members)
     volumes = (members.member(k) for k in members.members)
     smoothing = Smoothing.of_run(asked.view.started, asked.summary.smoothing_mm)
+    summary = asked.summary.of_run(asked.view.started)
     smooth = partial(
         smoothing.on_volume,
         count=count,
@@ -113,20 +115,21 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
         slices=members.slices,
         expected=members.expected,
     )
-    masks = consensus_of(volumes, votes=by_label, count=count, summary=asked.summary, smoothed=smooth(by_label))
+    by_probability = smooth(by_label) if summary.rule is Rule.PROBABILITY else None
+    masks = consensus_of(volumes, votes=by_label, count=count, summary=summary, probability=by_probability)
     raise_if(stop)
     judgement = judge(
         np.asarray(masks.any(axis=0)),
         reference,
         votes=votes,
-        smoothed=smooth(votes[None])[0],
+        probability=smooth(votes[None])[0],
         count=count,
         covered=covered,
         spacing_mm=asked.view.frame.volume.spacing_mm,
         voxel_mm3=asked.view.voxel_mm3,
         with_distance=has_extra("evaluation"),
     )
-    return Judged(judgement, member_dice, asked.view)
+    return Judged(judgement, member_dice, asked.view, "members' mean" if smoothing.is_none else "smoothed probability")
 
 
 def _counted(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from psygnal import Signal
 
+from napari_diffseg.ensemble.summary import Measure
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
@@ -31,7 +33,7 @@ class Pointer:
     """
 
     told: ClassVar[Signal] = Signal(str)
-    """The votes in words, such as `7 of 10 members; variance 0.23; expected 0.71`; empty where there are none."""
+    """In words, such as `votes 3/5; probability 0.62; variance 0.30; one-step 0.71`; empty where there are no votes."""
 
     def __init__(self, viewer: ViewerModel, results: ResultLayers) -> None:
         self._viewer = viewer
@@ -65,7 +67,7 @@ class Pointer:
 def describe_point(view: ResultView, point: tuple[float, ...]) -> str:
     """The votes at a point of napari's world in words; empty outside the volume and on slices that were not asked.
 
-    What the run expects there, the mean of very many members, follows where it is known.
+    The one-step estimate follows where the run has one.
     """
     voxel = view.voxel_at(point)
     voted = view.votes_at(voxel) if voxel is not None else None
@@ -75,29 +77,29 @@ def describe_point(view: ResultView, point: tuple[float, ...]) -> str:
     labels = view.started.labels
     expected = view.ensemble.expected
     shares = None if expected is None else expected.at(voxel)
-    words = [describe_votes(v, count, view.summary, mean=m) for v, m in zip(votes, view.means_at(voxel), strict=True)]
+    known = zip(votes, view.probabilities_at(voxel), strict=True)
+    words = [describe_votes(v, count, view.summary, probability=p) for v, p in known]
     if shares is not None:
-        words = [f"{said}; expected {share:.2f}" for said, share in zip(words, shares, strict=True)]
+        words = [f"{said}; one-step {share:.2f}" for said, share in zip(words, shares, strict=True)]
     if len(labels) == 1:
         return words[0]
     return ", ".join(f"{label}: {said}" for label, said in zip(labels, words, strict=True))
 
 
-def describe_votes(votes: int, count: int, summary: Summary, *, mean: float | None = None) -> str:
-    """`votes` of `count` members in words, with the uncertainty that `summary` gives them and its unit.
-
-    Where a voxel's neighbourhood votes, too, the mean of all, which decides on mask and uncertainty, is said.
-    """
+def describe_votes(votes: int, count: int, summary: Summary, *, probability: float | None = None) -> str:
+    """`votes` of `count` members in words, the smoothed probability, and the uncertainty by `summary` with its unit."""
     if count == 0:
         return "no member yet"
-    words = f"{votes} of {count} member{'s' if count > 1 else ''}"
+    words = f"votes {votes}/{count}"
+    if probability is not None:
+        words = f"{words}; probability {probability:.2f}"
     if count == 1:
         return words  # one member cannot disagree
     measure = summary.measure
-    if mean is not None:
-        words = f"{words}; mean {mean:.2f}"
-    value = float(summary.uncertainty(np.array([votes if mean is None else mean * count]), count)[0])
-    return f"{words}; {measure.value} {value:.2f}{f' {measure.unit}' if measure.unit else ''}"
+    p = None if probability is None else np.array([probability], np.float32)
+    value = float(summary.uncertainty(np.array([votes]), count, p)[0])
+    name = "p (1 - p)" if measure is Measure.PROBABILITY else measure.value
+    return f"{words}; {name} {value:.2f}{f' {measure.unit}' if measure.unit else ''}"
 
 
 def _with_words(status: Any, words: str) -> Any:

@@ -23,14 +23,16 @@ def looks_like_run(folder: Path) -> bool:
 
 
 def run_layers(folder: Path) -> list[LayerData]:
-    """Uncertainty, mean, mask and, out of sight, the members of a kept run, on the voxels of their files.
+    """The maps, the mask and, out of sight, the members of a kept run, on the voxels of their files.
+
+    The mask is made by the run's own rule; there is a smoothed probability where the run smooths.
 
     Raises
     ------
     BadCase
         If the folder holds no run that can be read.
     """
-    from napari_diffseg.ensemble.summary import Measure
+    from napari_diffseg.ensemble.summary import MAJORITY, Measure, Rule, Summary
     from napari_diffseg.plugin.canvas.result_style import label_colors, mean_style, numbered, uncertainty_style
     from napari_diffseg.plugin.files.member_planes import MEMBERS_KEY
     from napari_diffseg.plugin.grid.frame import METADATA_KEY, RESULT_KEY, Frame, with_member_axis
@@ -50,8 +52,14 @@ def run_layers(folder: Path) -> list[LayerData]:
         style = uncertainty_style(Measure.VARIANCE.largest)
         variance = np.nan_to_num(ensemble.variance(), nan=0.0)
         maps += [layer(f"uncertainty{tag}", v, style, "image") for tag, v in zip(tags, variance, strict=True)]
+    drawn = ensemble.consensus().astype(np.bool_)
+    if not ensemble.smoothing.is_none:
+        probability = ensemble.probability()
+        maps += [layer(f"probability{tag}", p, mean_style(), "image") for tag, p in zip(tags, probability, strict=True)]
+        if Summary().of_run(run.started).rule is Rule.PROBABILITY:
+            drawn = probability > MAJORITY
     colors = {"colormap": label_colors()}
-    mask = layer("mask", numbered(ensemble.consensus().astype(np.bool_)), colors, "labels")
+    mask = layer("mask", numbered(drawn), colors, "labels")
     members = np.stack([numbered(member) for member in run.members.values()])
     told = {**colors, "visible": False, "metadata": {**place["metadata"], MEMBERS_KEY: tuple(run.members)}}
     return [*maps, mask, layer("members", members, told, "labels")]

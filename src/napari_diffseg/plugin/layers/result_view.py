@@ -35,11 +35,11 @@ class ResultView:
     ensemble : Ensemble
         Its members; the run goes on adding to it.
     summary : Summary
-        How they are summed up.
+        How they are summed up, with rule and smoothing of the run's checkpoint where nothing else was chosen.
     first : int or None
         How many of them are asked, those with the lowest numbers; None is all.
-    mean, uncertainty : tuple of Layer
-        The maps, one for each label; the user may have removed them from the viewer.
+    mean, uncertainty, probability : tuple of Layer
+        The maps, one for each label; the user may have removed them from the viewer. No probability without smoothing.
     mask : Layer
         The consensus.
     members : mapping of int to Layer
@@ -56,6 +56,7 @@ class ResultView:
     first: int | None
     mean: tuple[Layer, ...]
     uncertainty: tuple[Layer, ...]
+    probability: tuple[Layer, ...]
     mask: Layer
     members: Mapping[int, Layer]
     together: Layer | None
@@ -91,8 +92,8 @@ class ResultView:
         u, v = (index for a, index in enumerate(voxel) if a != axis)
         return tuple(int(n) for n in votes[:, u, v]), count
 
-    def means_at(self, voxel: Voxel) -> tuple[float | None, ...]:
-        """The mean of each label that is drawn at a voxel of the run, or None where each voxel stands alone."""
-        if self.ensemble.smoothing.is_none:
+    def probabilities_at(self, voxel: Voxel) -> tuple[float | None, ...]:
+        """The smoothed probability of each label that is drawn at a voxel of the run, or None without smoothing."""
+        if self.ensemble.smoothing.is_none or not self.probability:
             return (None,) * len(self.started.labels)
-        return tuple(float(self.frame.to_source(np.asarray(layer.data))[voxel]) for layer in self.mean)
+        return tuple(float(self.frame.to_source(np.asarray(layer.data))[voxel]) for layer in self.probability)

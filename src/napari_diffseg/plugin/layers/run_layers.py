@@ -1,4 +1,4 @@
-"""The layers of one run: its members, the mask, the mean, the uncertainty and the one-step estimate's."""
+"""The layers of one run: members, mask, mean, uncertainty, smoothed probability and the one-step estimate's."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from napari_diffseg.plugin.canvas.result_style import (
     mean_names,
     mean_style,
     numbered,
+    probability_names,
     uncertainty_names,
     uncertainty_style,
 )
@@ -82,6 +83,8 @@ class RunLayers:
         mean, uncertainty = mean_style(), uncertainty_style(summary.measure.largest)
         names = uncertainty_names(self._prefix, labels, summary.measure)
         self._mean = [self._add_map(name, shape, mean) for name in mean_names(self._prefix, labels)]
+        self._probability: list[LayerArray] = []
+        self._make_probability()
         self._uncertainty = [self._add_map(name, shape, uncertainty) for name in names]
         self._mask = self._add_labels("mask", np.zeros(shape, np.uint8), visible=True)
         for shown in self._uncertainty:
@@ -104,10 +107,11 @@ class RunLayers:
             started=self._started,
             frame=self._frame,
             ensemble=self._ensemble,
-            summary=self._summary,
+            summary=self._summary.of_run(self._started),
             first=self._first,
             mean=tuple(shown.layer for shown in self._mean),
             uncertainty=tuple(shown.layer for shown in self._uncertainty),
+            probability=tuple(shown.layer for shown in self._probability),
             mask=self._mask.layer,
             members={k: shown.layer for k, shown in self._members.items()},
             together=None if self._together is None else self._together.layer,
@@ -194,6 +198,8 @@ class RunLayers:
                 shown.layer.contrast_limits = (0.0, summary.measure.largest)
         self._hide_members()
         self._ensemble.smoothing = Smoothing.of_run(self._started, summary.smoothing_mm)
+        self._make_probability()
+        self._let_come()
         self._pending.only(self._started.slices, here=self._slice_on_screen())
 
     def show_staple(self, mask: npt.NDArray[np.uint8]) -> None:
@@ -292,6 +298,7 @@ class RunLayers:
         """The statistics' layers and those of some members, as far as they are in the viewer."""
         shown = [
             *self._mean,
+            *self._probability,
             *self._uncertainty,
             self._mask,
             *(self._members[k] for k in members if k in self._members),
@@ -303,7 +310,8 @@ class RunLayers:
     def _all_shown(self) -> list[LayerArray]:
         """All of the run's, in the viewer or not."""
         together = [] if self._together is None else [self._together]
-        return [*self._mean, *self._uncertainty, self._mask, *self._members.values(), *together]
+        maps = [*self._mean, *self._probability, *self._uncertainty]
+        return [*maps, self._mask, *self._members.values(), *together]
 
     def _let_come(self) -> None:
         """Let the layers that wait come, once there is something to see in them."""
@@ -327,13 +335,24 @@ class RunLayers:
 
     def _write_statistics(self, s: int) -> None:
         axis = self._started.slice_axis
-        votes, count = self._ensemble.smoothed_slice(s, first=self._first)
-        mean, uncertainty = mean_of(votes, count), self._summary.uncertainty(votes, count)
+        summary = self._summary.of_run(self._started)
+        votes, count = self._ensemble.votes_slice(s, first=self._first)
+        probability = self._ensemble.probability_slice(s, first=self._first)[0] if self._probability else None
+        mean, uncertainty = mean_of(votes, count), summary.uncertainty(votes, count, probability)
         for c in range(len(self._started.labels)):
             np.moveaxis(self._mean[c].array, axis, 0)[s] = mean[c]
             np.moveaxis(self._uncertainty[c].array, axis, 0)[s] = uncertainty[c]
+            if probability is not None:
+                np.moveaxis(self._probability[c].array, axis, 0)[s] = probability[c]
         if not self._is_decided:
-            np.moveaxis(self._mask.array, axis, 0)[s] = numbered(self._summary.by_votes.consensus(votes, count))
+            np.moveaxis(self._mask.array, axis, 0)[s] = numbered(summary.by_votes.consensus(votes, count, probability))
+
+    def _make_probability(self) -> None:
+        """Layers of the smoothed probability, once there is smoothing; they come with the others."""
+        if self._probability or self._ensemble.smoothing.is_none:
+            return
+        names, shape = probability_names(self._prefix, self._started.labels), self._started.source_shape
+        self._probability = [self._add_map(name, shape, mean_style()) for name in names]
 
     def _add_map(self, name: str, shape: tuple[int, ...], style: dict[str, Any]) -> LayerArray:
         array = np.zeros(shape, np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,9 +92,8 @@ class Exporting:
         self._attempt(export)
 
     def _summary_of(self, run: RunEntry) -> Summary:
-        """What the result box shows of a run; where it leaves the smoothing to the checkpoint, that one."""
-        shown = self._result.summary
-        return replace(shown, smoothing_mm=run.started.smoothing_mm) if shown.smoothing_mm is None else shown
+        """What the result box shows of a run; rule and smoothing are its checkpoint's where nothing else is chosen."""
+        return self._result.summary.of_run(run.started)
 
     def _background(self, run: RunEntry) -> tuple[str, Volume]:
         """The image that page and pictures show: the run's one that is on the screen, else its last."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from napari_diffseg.ensemble.summary import Rule, Summary
 from napari_diffseg.errors import DiffsegError
 from napari_diffseg.imaging.demo_case import demo_case_folder
 from napari_diffseg.plugin.background.mailbox import Ending
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-    from napari_diffseg.ensemble.summary import Summary
+    from napari_diffseg.ensemble.summary import OwnWays
     from napari_diffseg.events import Started
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.plugin.background.mailbox import LayerReady
@@ -254,7 +255,7 @@ class DiffsegPanel(QWidget):
         with self.session.choosing():
             self.case.set_modalities(self.session.recipe.modalities, may_miss=self.session.recipe.may_miss)
         if self.results.view is None:
-            self.result.set_own_smoothing(self.session.recipe.smoothing_mm)
+            self._show_own(self.session.recipe)
         checkpoint = self.session.checkpoint
         if self.session.checkpoint_rows:
             self.remembered.remember_checkpoint(checkpoint)
@@ -329,7 +330,7 @@ class DiffsegPanel(QWidget):
         with self._polling.excused(), self._painting.put_off():
             self.result.show_run(None if entry is None else entry.title)
             self.exploring.box.show_run(None if entry is None else entry.title)
-            self.result.set_own_smoothing(entry.started.smoothing_mm if entry else self.session.recipe.smoothing_mm)
+            self._show_own(entry.started if entry else self.session.recipe)
             self.results.show(None if entry is None else entry.result)
             self._follow_reference(entry)
             self.exploring.begin()
@@ -362,6 +363,11 @@ class DiffsegPanel(QWidget):
             self.result.set_count(0)
         self.results.extend(result)
         self._catching_up.start()
+
+    def _show_own(self, own: OwnWays) -> None:
+        """Say what the checkpoint does where the result box leaves rule and smoothing to it."""
+        ways = Summary().of_run(own)
+        self.result.set_own(ways.rule or Rule.MAJORITY, own.smoothing_mm)
 
     def _summarise(self, summary: Summary, first: int | None) -> None:
         self.results.summarise(summary, first=first)

@@ -94,13 +94,15 @@ class Remembered:
         stored = self._mapping("result")
         try:
             measure = Measure(stored["measure"])
-            return Summary(Rule(stored["rule"]), stored["threshold"], measure, stored.get("smoothing_mm"))
+            rule = None if stored["rule"] is None else Rule(stored["rule"])
+            return Summary(rule, stored["threshold"], measure, stored.get("smoothing_mm"))
         except (KeyError, ValueError, TypeError, BadRequest):
             return Summary()
 
     def remember_summary(self, summary: Summary) -> None:
         """Keep how results are summed up."""
-        kept = {"rule": summary.rule.value, "threshold": summary.threshold, "measure": summary.measure.value}
+        rule = None if summary.rule is None else summary.rule.value
+        kept = {"rule": rule, "threshold": summary.threshold, "measure": summary.measure.value}
         self._write("result", kept | {"smoothing_mm": summary.smoothing_mm})
 
     @property

@@ -44,9 +44,10 @@ _REPORTS: Final = (
 )
 _WHAT: Final = (
     ("mask", "Mask", "One mask of all members, by the rule of the result box."),
-    ("mean", "Mean", "The share of the members that hold each voxel."),
+    ("mean", "Mean", "The share of the members that mark each voxel."),
     ("uncertainty", "Uncertainty", "The measure of the result box."),
-    ("expected", "Expected", "The probability of each voxel after one evaluation, where the run has it."),
+    ("probability", "Probability", "The smoothed probability of each voxel, where the vote map is smoothed."),
+    ("expected", "One-step", "The one-step estimate (x_0 after one evaluation) of each voxel, where the run has it."),
     ("members", "Members", "Each sampled mask in a file of its own."),
 )
 
@@ -221,9 +222,9 @@ class ExportDialog(QDialog):
         save = self.buttons.button(QDialogButtonBox.StandardButton.Save)
         assert save is not None  # the constructor asked for it
         save.setEnabled(not reason)
-        rule = f"Mask: {self._summary.words}. Uncertainty: {self._summary.measure.value}."
+        rule = f"Mask: {self._summary.words}. Uncertainty: {self._summary.measure.title}."
         if self._summary.smoothing_mm:
-            rule = f"{rule} Smoothing: {self._summary.smoothing_mm:g} mm."
+            rule = f"{rule} Gaussian smoothing of the vote map: {self._summary.smoothing_mm:g} mm."
         self.example.setText(breakable(reason or f"As in {first}.nii.gz. {rule}"))
 
 

@@ -35,11 +35,12 @@ _INSTALL = "for HD95: pip install 'napari-diffseg[evaluation]'"
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A judgement, the Dice of each member by its number, and the result that they are of."""
+    """A judgement, the Dice of each member by its number, the result that they are of, and which map is the curve's."""
 
     judgement: Judgement
     member_dice: dict[int, float]
     view: ResultView
+    calibrated: str = "members' mean"
 
 
 class ReferenceBox(QWidget):
@@ -106,7 +107,10 @@ class ReferenceBox(QWidget):
         nothing = _NOTHING if self.layer.layer() is None else _NOT_YET
         self.line.setText(nothing if judged is None else describe_judged(judged))
         self.legend.setText("" if judged is None else describe_errors(judged.judgement.ml))
-        self.plot.set_curve(None if judged is None else judged.judgement.curve)
+        if judged is None:
+            self.plot.set_curve(None)
+        else:
+            self.plot.set_curve(judged.judgement.curve, of=judged.calibrated)
         for widget in (self.errors, self.legend):
             widget.setVisible(judged is not None)
 
@@ -126,7 +130,8 @@ def describe_judged(judged: Judged) -> str:
         distance = "no HD95: one of the two is empty"
     else:
         distance = f"HD95 {found.hd95_mm:.1f} mm"
-    return f"Dice {found.dice:.3f}{members}; {distance}; calibration error {found.curve.ece:.3f}."
+    calibration = f"calibration error (ECE) of the {judged.calibrated} {found.curve.ece:.3f}"
+    return f"Dice {found.dice:.3f}{members}; {distance}; {calibration}."
 
 
 def describe_errors(ml: Mapping[Verdict, float]) -> str:

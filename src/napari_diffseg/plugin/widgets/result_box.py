@@ -5,7 +5,7 @@ Below are the colours of the maps with their units, and the votes on the voxel u
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -26,9 +26,6 @@ from napari_diffseg.plugin.widgets.controls import guard_from_wheel
 from napari_diffseg.plugin.widgets.legend import Legend
 from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM
 
-if TYPE_CHECKING:
-    from enum import Enum
-
 _PERCENT: Final = 100
 _STEP: Final = 5
 _SMOOTHING_STEP_MM: Final = 0.5
@@ -48,9 +45,11 @@ class ResultBox(QGroupBox):
         self.rule = _choice(
             "rule",
             Rule,
-            "How members become one mask: more than half of them, a share of your choice, or STAPLE, which weighs each "
-            "by how well it agrees with the others (Warfield 2004).",
+            "How members become one mask: the majority of the members, their mean above a threshold, the smoothed "
+            "probability above 0.5, or STAPLE, which weighs each member by how well it agrees with the others "
+            "(Warfield 2004).",
         )
+        self.rule.insertItem(0, "", None)
         self.note = QLabel()
         self.note.setObjectName("diffseg_rule_note")
         self.note.setTextFormat(Qt.TextFormat.PlainText)
@@ -59,12 +58,15 @@ class ResultBox(QGroupBox):
             "How well each member agrees with what STAPLE takes for the truth: the least and the most."
         )
         self.note.setVisible(False)
-        self.threshold = _slider("threshold", "A voxel is in the mask when a larger share of the members holds it.")
+        self.threshold = _slider("threshold", "A voxel is in the mask when a larger share of the members marks it.")
         self.threshold.setRange(round(LOWEST_THRESHOLD * _PERCENT), round(HIGHEST_THRESHOLD * _PERCENT))
         self.threshold.setSingleStep(1)
         self.threshold.setPageStep(_STEP)
         self.measure = _choice(
-            "measure", Measure, "Variance, entropy, or the share of pairs of members that disagree on a voxel."
+            "measure",
+            Measure,
+            "Of the members: unbiased variance, entropy, or the share of pairs that disagree on a voxel. Or p (1 - p) "
+            "of the smoothed probability p.",
         )
         self.smoothing = _smoothing()
         self.shown = _slider("shown", "Members that are shown and have a vote; the others are hidden, not deleted.")
@@ -86,7 +88,7 @@ class ResultBox(QGroupBox):
 
     def _begin(self) -> None:
         """Nothing to sum up yet."""
-        self.set_own_smoothing(0.0)
+        self.set_own(Rule.MAJORITY, 0.0)
         self.set_summary(Summary())
         self.set_count(0)
 
@@ -99,7 +101,7 @@ class ResultBox(QGroupBox):
             ("Threshold", _beside(self.threshold, self._threshold_reading)),
             ("Uncertainty", self.measure),
             ("Smoothing", self.smoothing),
-            ("LayerArray", _beside(self.shown, self._shown_reading)),
+            ("Members shown", _beside(self.shown, self._shown_reading)),
         )
         for n, (text, widget) in enumerate(rows):
             label = QLabel(text)
@@ -147,9 +149,18 @@ class ResultBox(QGroupBox):
         self.smoothing.setValue(-_SMOOTHING_STEP_MM if summary.smoothing_mm is None else summary.smoothing_mm)
         self._read()
 
-    def set_own_smoothing(self, mm: float) -> None:
-        """Say what the checkpoint of the run on the screen smooths by, in mm, where nothing else is chosen."""
-        self.smoothing.setSpecialValueText(f"the checkpoint's: {f'{mm:g} mm' if mm else 'none'}")
+    def set_own(self, rule: Rule, mm: float) -> None:
+        """Say what the checkpoint of the run on the screen does where nothing else is chosen.
+
+        Parameters
+        ----------
+        rule : Rule
+            How it makes its masks.
+        mm : float
+            Its Gaussian smoothing of the vote map; 0 is off.
+        """
+        self.rule.setItemText(0, f"the checkpoint's: {rule.title}")
+        self.smoothing.setSpecialValueText(f"the checkpoint's: {f'{mm:g} mm' if mm else 'off'}")
 
     def set_count(self, count: int) -> None:
         """Offer so many members, all of them shown; with none there is nothing to choose from."""
@@ -168,7 +179,8 @@ class ResultBox(QGroupBox):
         self.threshold.setEnabled(has_threshold)
         self._threshold_reading.setText(f"{self.threshold.value() / _PERCENT:.2f}" if has_threshold else "half")
         measure: Measure = self.measure.currentData()
-        what = f"uncertainty: {measure.value}{f', {measure.unit}' if measure.unit else ''}"
+        name = "p (1 - p)" if measure is Measure.PROBABILITY else measure.value
+        what = f"uncertainty: {name}{f', {measure.unit}' if measure.unit else ''}"
         self.uncertainty_legend.set_texts("0", what, f"{measure.largest:g}")
         self.shown.setEnabled(self.shown.maximum() > 1)
         self._shown_reading.setText(f"{self.shown.value()} of {self.shown.maximum()}" if self.shown.maximum() else "")
@@ -178,13 +190,13 @@ class ResultBox(QGroupBox):
             reading.setFixedWidth(width)
 
 
-def _choice(name: str, kind: type[Enum], tip: str) -> QComboBox:
+def _choice(name: str, kind: type[Rule] | type[Measure], tip: str) -> QComboBox:
     box = QComboBox()
     box.setObjectName(f"diffseg_{name}")
     box.setToolTip(tip)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     for choice in kind:
-        box.addItem(choice.value, choice)
+        box.addItem(choice.title, choice)
     guard_from_wheel(box)
     return box
 
@@ -202,9 +214,8 @@ def _smoothing() -> QDoubleSpinBox:
     box = QDoubleSpinBox()
     box.setObjectName("diffseg_smoothing")
     box.setToolTip(
-        "A Gaussian, along all three axes, by which a voxel's neighbourhood, as the run expected it, votes with its "
-        "members on mean, mask and uncertainty (but for STAPLE's mask). By majority, what all members mark stays; "
-        "members are left as they are. 0 mm: each voxel alone, as in the paper."
+        "Gaussian smoothing (mm) of the vote map; 0 = off. It makes the smoothed probability, and the mask where that "
+        "is its rule. Members, mean and variance are not smoothed."
     )
     box.setRange(-_SMOOTHING_STEP_MM, HIGHEST_SMOOTHING_MM)
     box.setSingleStep(_SMOOTHING_STEP_MM)

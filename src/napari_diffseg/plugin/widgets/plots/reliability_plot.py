@@ -1,4 +1,4 @@
-"""A small plot of how often what the members say is true."""
+"""A reliability diagram: predicted probability against observed frequency."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ _SMALLEST_DOT: Final = 2.0
 
 
 class ReliabilityPlot(QWidget):
-    """Share of the members (to the right) against share of the reference (upwards), a dot a bin; the diagonal is ideal.
+    """Predicted probability (to the right) against observed frequency (upwards), a dot a bin.
 
-    A dot's area grows with the voxels of its bin. Below the diagonal the members see more than there is.
+    The diagonal is perfect calibration; below it the prediction is too sure of lesion. A dot's area grows with the
+    voxels of its bin.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("diffseg_reliability")
-        self.setToolTip("Of voxels that a share of the members holds (right), the share in the reference (up).")
+        self.setToolTip("Calibration: of the voxels with one predicted probability, the share that is lesion.")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
         self._curve: Reliability | None = None
+        self._of = "members' mean"
 
-    def set_curve(self, curve: Reliability | None) -> None:
-        """Show a curve, or none."""
-        self._curve = curve
+    def set_curve(self, curve: Reliability | None, *, of: str = "members' mean") -> None:
+        """Show a curve and which map it is of, or none."""
+        self._curve, self._of = curve, of
         self.setVisible(curve is not None and sum(curve.count) > 0)
         self.updateGeometry()
         self.update()
@@ -49,7 +51,7 @@ class ReliabilityPlot(QWidget):
             (
                 QPointF(plot.left() + p * plot.width(), plot.bottom() - y * plot.height()),
                 max(_LARGEST_DOT * math.sqrt(n / most), _SMALLEST_DOT),
-                f"held by {p:.0%} of the members: {y:.0%} in the reference, {n} voxels",
+                f"predicted {p:.2f}, observed {y:.2f}: {n} voxels",
             )
             for p, y, n in zip(self._curve.confidence, self._curve.frequency, self._curve.count, strict=True)
             if n
@@ -85,7 +87,7 @@ class ReliabilityPlot(QWidget):
             painter.drawEllipse(place, radius, radius)
         painter.setPen(strong)
         beside = QRectF(_SIDE + 4, _MARGIN, self.width() - _SIDE - 4, _SIDE - 2 * _MARGIN)
-        words = "up: share in the reference\nright: mean of the members\ndiagonal: said and true alike"
+        words = f"right: predicted ({self._of})\nup: observed (reference)\ndiagonal: perfect calibration"
         painter.drawText(beside, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextWordWrap, words)
         painter.end()
 

@@ -132,7 +132,7 @@ class Model:
     def smoothed_mean(
         self, subject: HeldOut, members: Bool, *, cells: Cells, budget: Budget
     ) -> npt.NDArray[np.float32] | None:
-        """The smoothed probability that the engine makes of `members`, (S, U, V) in [0, 1]; None where the recipe does not smooth.
+        """The smoothed probability of `members` by the engine, (S, U, V) in [0, 1]; None without smoothing.
 
         In the plane of each slice alone, as slices lie apart here.
         """

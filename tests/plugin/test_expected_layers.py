@@ -104,7 +104,7 @@ def test_the_cursor_reads_what_is_expected_where_it_has_come(shown):
     add_expected(results, expecting(2, p=0.7))
     view = results.view
     told = {s: describe_point(view, view.point_of((3, 2, s))) for s in range(5)}
-    assert told == {0: "", 1: "no member yet", 2: "no member yet; expected 0.70", 3: "no member yet", 4: ""}
+    assert told == {0: "", 1: "no member yet", 2: "no member yet; one-step 0.70", 3: "no member yet", 4: ""}
     begin(results)
     assert expected_at(results, (3, 2, 2)) is None
 

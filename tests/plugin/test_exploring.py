@@ -40,10 +40,10 @@ def point_at(viewer, point):
 @pytest.mark.parametrize(
     ("votes", "count", "measure", "words"),
     [
-        (7, 10, Measure.VARIANCE, "7 of 10 members; variance 0.23"),
-        (5, 10, Measure.ENTROPY, "5 of 10 members; entropy 1.00 bits"),
-        (1, 2, Measure.DISAGREEMENT, "1 of 2 members; disagreement 1.00"),
-        (1, 1, Measure.VARIANCE, "1 of 1 member"),
+        (7, 10, Measure.VARIANCE, "votes 7/10; variance 0.23"),
+        (5, 10, Measure.ENTROPY, "votes 5/10; entropy 1.00 bits"),
+        (1, 2, Measure.DISAGREEMENT, "votes 1/2; disagreement 1.00"),
+        (1, 1, Measure.VARIANCE, "votes 1/1"),
         (0, 0, Measure.VARIANCE, "no member yet"),
     ],
 )
@@ -67,20 +67,20 @@ def test_the_status_bar_gets_the_votes_under_the_cursor_whichever_layer_is_selec
     viewer.layers.selection.active = viewer.layers["diffseg 1 | member 1"]
     voxel = next(v for v in np.ndindex(SHAPE) if votes_by_hand(v) == 1)
     point_at(viewer, results.view.point_of(voxel))
-    assert told == ["1 of 4 members; variance 0.25"]
+    assert told == ["votes 1/4; variance 0.25"]
     assert viewer.status["coordinates"].endswith(told[0])
     point_at(viewer, np.array(results.view.point_of(voxel)) + 1000)
     assert told[-1] == ""
     assert "members" not in viewer.status["coordinates"]
     pointer.close()
     point_at(viewer, results.view.point_of(voxel))
-    assert "of 4 members" not in viewer.status["coordinates"]
+    assert "votes" not in viewer.status["coordinates"]
 
 
 def test_members_that_are_not_shown_have_no_vote_under_the_cursor(results):
     voxel = next(v for v in np.ndindex(SHAPE) if votes_by_hand(v) == 4)
     results.summarise(Summary(), first=2)
-    assert describe_point(results.view, results.view.point_of(voxel)).startswith("2 of 2 members")
+    assert describe_point(results.view, results.view.point_of(voxel)).startswith("votes 2/2")
 
 
 def test_several_labels_are_named_under_the_cursor(viewer):
@@ -88,7 +88,7 @@ def test_several_labels_are_named_under_the_cursor(viewer):
     play(made, events_of(members=2, labels=("edema", "core")))
     voxel = next(v for v in np.ndindex(SHAPE) if votes_by_hand(v, 2) == 2)
     words = describe_point(made.view, made.view.point_of(voxel))
-    assert words == "edema: 2 of 2 members; variance 0.00, core: 2 of 2 members; variance 0.00"
+    assert words == "edema: votes 2/2; variance 0.00, core: votes 2/2; variance 0.00"
 
 
 def test_a_slice_that_was_not_asked_for_has_no_votes(viewer):

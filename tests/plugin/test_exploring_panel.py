@@ -60,10 +60,10 @@ def voxel_with(votes, members=4):
 def test_the_panel_says_what_the_members_say_of_the_voxel_under_the_cursor(shown, viewer):
     view = shown.results.view
     point_at(viewer, view.point_of(voxel_with(2)))
-    assert find(shown, "cursor").text() == "2 of 4 members; variance 0.33"
+    assert find(shown, "cursor").text() == "votes 2/4; variance 0.33"
     find(shown, "measure").setCurrentText("entropy")
     point_at(viewer, view.point_of(voxel_with(1)))
-    assert find(shown, "cursor").text() == "1 of 4 members; entropy 0.81 bits"
+    assert find(shown, "cursor").text() == "votes 1/4; entropy 0.81 bits"
     assert find(shown, "uncertainty_legend").texts == ("0", "uncertainty: entropy, bits", "1")
     point_at(viewer, np.array(view.point_of((0, 0, 0))) - 1000)
     assert find(shown, "cursor").text() == "Point at a voxel to read its votes."

@@ -51,7 +51,7 @@ def test_the_export_window_shows_a_name_and_refuses_what_cannot_be(screen, qtbot
     def example():
         return dialog.example.text().replace("\u200b", "")
 
-    assert example() == "As in case_1_mask.nii.gz. Mask: majority. Uncertainty: variance."
+    assert example() == "As in case_1_mask.nii.gz. Mask: majority of the members. Uncertainty: variance."
     dialog.pattern.setText("{case}")
     assert "needs {what}" in example()
     assert not save.isEnabled()

@@ -81,6 +81,19 @@ def test_a_broken_threshold_brings_the_majority_back(remembered_path, threshold)
     assert Remembered(remembered_path).summary == Summary()
 
 
+@pytest.mark.parametrize(
+    ("word", "rule"), [("mean at threshold", Rule.MEAN), ("STAPLE", Rule.STAPLE), ("majority", Rule.MAJORITY)]
+)
+def test_rules_that_were_remembered_before_are_known(remembered_path, word, rule):
+    write(remembered_path, result=json.dumps({"rule": word, "threshold": 0.3, "measure": "variance"}))
+    assert Remembered(remembered_path).summary.rule is rule
+
+
+def test_the_checkpoints_own_rule_is_remembered(remembered_path):
+    Remembered(remembered_path).remember_summary(Summary(measure=Measure.PROBABILITY))
+    assert Remembered(remembered_path).summary == Summary(measure=Measure.PROBABILITY)
+
+
 @pytest.mark.parametrize("smoothing_mm", [-1, 99, "much", [], float("nan")])
 def test_a_broken_smoothing_brings_the_checkpoints_back(remembered_path, smoothing_mm):
     kept = {"rule": Rule.MEAN.value, "threshold": 0.3, "measure": "entropy", "smoothing_mm": smoothing_mm}

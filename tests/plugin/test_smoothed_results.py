@@ -1,17 +1,16 @@
-"""Layers of votes that are smoothed: the slice on the screen at once, the others soon, all as the engine says."""
+"""The layers of a run that smooths its vote map: the slice on the screen at once, the others soon."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import add_expected, add_sampled, begin_run, catch_up, events_of, play, source, volume
+from played_runs import add_expected, add_sampled, catch_up, events_of, play, source
 
 from napari_diffseg.ensemble.ensemble import Ensemble
-from napari_diffseg.ensemble.summary import Summary
+from napari_diffseg.ensemble.summary import Measure, Rule, Summary
 from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.plugin.explore.pointer import describe_point, describe_votes
-from napari_diffseg.plugin.grid.frame import Frame
 from napari_diffseg.plugin.layers.result_layers import ResultLayers
 
 
@@ -28,7 +27,7 @@ def results(viewer):
 def smoothed_events(mm=1.0, members=3):
     """A run whose checkpoint smooths."""
     started, *others = events_of(members=members)
-    return [replace(started, smoothing_mm=mm), *others]
+    return [replace(started, smoothing_mm=mm, rule="probability"), *others]
 
 
 def whole(events):
@@ -45,8 +44,10 @@ def whole(events):
 def assert_shown(viewer, ensemble):
     np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mean"]), ensemble.mean()[0])
     variance = np.nan_to_num(ensemble.variance()[0])
-    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | uncertainty"]), variance, atol=1e-6)
-    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), ensemble.consensus()[0])
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | uncertainty"]), variance)
+    probability = ensemble.probability()[0]
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | probability"]), probability)
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), probability > 0.5)
 
 
 def test_the_layers_hold_what_the_engine_says(viewer, results):
@@ -54,13 +55,19 @@ def test_the_layers_hold_what_the_engine_says(viewer, results):
     play(results, events)
     ensemble = whole(events)
     assert_shown(viewer, ensemble)
-    assert not np.array_equal(ensemble.mean(), whole(events_of(members=3)).mean())
+    assert not np.array_equal(ensemble.probability(), ensemble.mean())
+    results.summarise(Summary(Rule.MAJORITY, measure=Measure.PROBABILITY))
+    catch_up(results)
+    np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), ensemble.consensus()[0])
+    p = ensemble.probability()[0]
+    name = "diffseg 1 | uncertainty (p (1 - p) of the smoothed probability)"
+    np.testing.assert_array_equal(source(viewer.layers[name]), p * (1 - p))
 
 
-def test_what_is_expected_has_its_vote_in_the_layers(viewer, results):
+def test_the_one_step_estimate_has_its_part_in_the_layers(viewer, results):
     events = smoothed_events()
     play(results, events[:1])
-    shape = whole(events).mean_slice(0).shape
+    shape = whole(events).probability_slice(0)[0].shape
     told = [
         Expected(events[0].run_id, (s,), np.random.default_rng(s).random(shape, np.float32)[:, None])
         for s in events[0].sampled
@@ -71,7 +78,7 @@ def test_what_is_expected_has_its_vote_in_the_layers(viewer, results):
     add_sampled(results, [e for e in events if isinstance(e, Sampled)])
     catch_up(results)
     assert_shown(viewer, begun)
-    assert not np.array_equal(begun.mean(), whole(events).mean())
+    assert not np.array_equal(begun.probability(), whole(events).probability())
 
 
 def test_each_member_reaches_the_neighbours_of_its_slices(viewer, results):
@@ -80,9 +87,9 @@ def test_each_member_reaches_the_neighbours_of_its_slices(viewer, results):
     for n, event in enumerate(events[1:-1], start=2):
         add_sampled(results, [event])
         catch_up(results)
-        if "diffseg 1 | mean" in viewer.layers:
-            shown = source(viewer.layers["diffseg 1 | mean"])
-            np.testing.assert_array_equal(shown, whole(events[:n]).mean()[0])
+        if "diffseg 1 | probability" in viewer.layers:
+            shown = source(viewer.layers["diffseg 1 | probability"])
+            np.testing.assert_array_equal(shown, whole(events[:n]).probability()[0])
 
 
 def test_the_slice_on_the_screen_does_not_wait(viewer, results):
@@ -92,7 +99,8 @@ def test_the_slice_on_the_screen_does_not_wait(viewer, results):
     add_sampled(results, sampled)
     here = results._present._slice_on_screen()
     assert results.is_behind
-    np.testing.assert_array_equal(results._present._mean[0].array[..., here], whole(events).mean_slice(here)[0])
+    shown = results._present._probability[0].array[..., here]
+    np.testing.assert_array_equal(shown, whole(events).probability_slice(here)[0][0])
 
 
 def test_smoothing_can_be_taken_away_and_comes_back(viewer, results):
@@ -107,19 +115,24 @@ def test_smoothing_can_be_taken_away_and_comes_back(viewer, results):
     assert_shown(viewer, whole(events))
 
 
-def test_the_pointer_says_votes_and_their_mean(results):
+def test_the_pointer_says_votes_and_the_probability(results):
     play(results, smoothed_events())
     view = results.view
     voxel = (3, 3, results._present._slice_on_screen())
-    [mean] = view.means_at(voxel)
-    assert mean == view.ensemble.mean()[0][voxel]
+    [p] = view.probabilities_at(voxel)
+    assert p == view.ensemble.probability()[0][voxel]
     (votes,), count = view.votes_at(voxel)
     said = describe_point(view, view.point_of(voxel))
-    assert said == describe_votes(votes, count, view.summary, mean=mean)
-    assert f"{votes} of 3 members; mean {mean:.2f}; variance " in said
+    assert said == describe_votes(votes, count, view.summary, probability=p)
+    assert f"votes {votes}/3; probability {p:.2f}; variance " in said
 
 
-def test_what_is_asked_for_in_a_run_without_smoothing_is_smoothed(viewer, results):
-    begin_run(results, events_of(members=1)[0], Frame.of_volume(volume()))
-    results.summarise(Summary(smoothing_mm=2.0))
-    assert not results.result.ensemble.smoothing.is_none
+def test_a_run_without_smoothing_has_no_probability_until_it_is_asked_for(viewer, results):
+    events = events_of(members=2)
+    play(results, events)
+    assert "diffseg 1 | probability" not in viewer.layers
+    assert results.view.summary.rule is Rule.MAJORITY
+    results.summarise(Summary(Rule.PROBABILITY, smoothing_mm=2.0))
+    catch_up(results)
+    assert not viewer.layers["diffseg 1 | probability"].visible
+    assert_shown(viewer, results.result.ensemble)

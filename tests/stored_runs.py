@@ -8,6 +8,7 @@ import numpy as np
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.case import Case
 from napari_diffseg.imaging.volume import Volume
+from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.recipe import Recipe
 from napari_diffseg.runs.record import RunRecord
 from napari_diffseg.runs.run_folder import RunFolder
@@ -24,7 +25,7 @@ def mask_of(member):
 def make_run_folder(folder: Path, **recipe) -> RunFolder:
     """A folder for a run of three members of a checkpoint that is never asked; `recipe` is what else it promises."""
     volume = Volume(np.ones(SHAPE, np.float32), AFFINE, None, None, ())
-    config = SimpleNamespace(to_dict=lambda: {"in_channels": 2})
+    config = UNetConfig(2, 8, 1, 1, (), (1,))
     promised = Recipe(modalities=("t1",), timesteps=4, train_timesteps=8, **recipe)
     checkpoint = SimpleNamespace(
         path=Path("a.pt"), recipe=promised, config=config, digest="0" * 64, guesses=(), overrides={}

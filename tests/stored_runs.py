@@ -25,7 +25,7 @@ def mask_of(member):
 def make_run_folder(folder: Path, **recipe) -> RunFolder:
     """A folder for a run of three members of a checkpoint that is never asked; `recipe` is what else it promises."""
     volume = Volume(np.ones(SHAPE, np.float32), AFFINE, None, None, ())
-    config = UNetConfig(2, 8, 1, 1, (), (1,))
+    config = UNetConfig(2, 32, 1, 1, (), (1,))
     promised = Recipe(modalities=("t1",), timesteps=4, train_timesteps=8, **recipe)
     checkpoint = SimpleNamespace(
         path=Path("a.pt"), recipe=promised, config=config, digest="0" * 64, guesses=(), overrides={}

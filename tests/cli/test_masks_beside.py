@@ -9,7 +9,7 @@ import pytest
 
 from builders import tiny_recipe, write_case, write_tiny_checkpoint
 from napari_diffseg.cli import main
-from napari_diffseg.errors import BadCase
+from napari_diffseg.errors import DiffsegError
 from napari_diffseg.training.config import DataSettings
 from napari_diffseg.training.folders import FolderSource, find_cases
 
@@ -49,7 +49,25 @@ def test_train_takes_what_is_nearly_a_mask_and_says_why_another_is_none(tmp_path
     nib.save(nib.Nifti1Image(data, affine), case / "case_1_seg.nii.gz")
     cases = FolderSource(find_cases(tmp_path), tiny_recipe(modalities=("t1",)), DataSettings(), seed=0)
     if kind in ("nearly whole", "one fraction"):
-        np.testing.assert_array_equal(cases.read("case_1").readers[0], data != 0)
+        np.testing.assert_array_equal(cases.read("case_1").readers.reshape(SHAPE), data != 0)
         return
-    with pytest.raises(BadCase, match=r"no mask .* to learn from \(the mask beside the images is not used: case_1_seg"):
+    with pytest.raises(DiffsegError, match=r"case_1_seg\.nii\.gz (?:holds|is 14 x 12 x 5)"):
         cases.read("case_1")
+
+
+def test_predict_takes_a_case_of_mixed_formats_and_writes_on_its_voxels(tmp_path):
+    import SimpleITK as sitk
+    from dicom_series import write_series
+
+    checkpoint = write_tiny_checkpoint(tmp_path / "tiny.safetensors")
+    case = write_case(tmp_path / "case_1", modalities=("t1", "t1ce"))
+    data = np.asarray(nib.load(case / "case_1_t1.nii.gz").dataobj)
+    sitk.WriteImage(sitk.GetImageFromArray(np.ascontiguousarray(data.T)), str(case / "case_1_t2.mha"))
+    write_series(case / "case_1_flair", data.astype(np.int16), LPS)
+    words = ["predict", case, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--device", "cpu", "--members", 1]
+    assert main([str(word) for word in words]) == 0
+    mask = nib.load(tmp_path / "out" / "case_1" / "mask.nii.gz")
+    assert mask.shape == SHAPE
+    np.testing.assert_array_equal(mask.affine, LPS)
+    record = json.loads((tmp_path / "out" / "case_1" / "run.json").read_text())
+    assert set(record["inputs"]) == {"t1", "t1ce", "t2", "flair"}

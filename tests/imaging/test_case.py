@@ -213,6 +213,34 @@ def test_a_mask_that_cannot_be_used_is_left_out_with_the_reason(folder, wrong):
     assert pickle.loads(pickle.dumps(case)).notes == case.notes
 
 
+@pytest.mark.parametrize("names", [("seg", "mask"), ("flair_seg_label1", "t1ce_seg_label2")])
+def test_of_several_masks_none_is_used_and_that_is_said(folder, names):
+    (folder / "case_7_seg.nii.gz").unlink()
+    for name in names:
+        write_image(folder / f"case_7_{name}.nii.gz", np.ones((4, 3, 2), np.uint8))
+    case = read_case(folder)
+    assert case.reference is None
+    [note] = case.notes
+    assert "of several masks beside the images" in note
+    assert all(f"case_7_{name}.nii.gz" in note for name in names)
+
+
+@pytest.mark.parametrize("flips", [(1, 0, 0), (0, 1, 1), (1, 1, 1)])
+def test_images_and_masks_whose_voxels_are_stored_in_another_order_are_reordered(folder, flips):
+    moved = LPS.copy()
+    axes = [axis for axis, flip in enumerate(flips) if flip]
+    for axis in axes:
+        moved[:3, 3] += LPS[:3, axis] * (ramp().shape[axis] - 1)
+        moved[:3, axis] = -LPS[:3, axis]
+    write_image(folder / "case_7_t2.nii.gz", np.flip(ramp() + 200, axes), moved)
+    write_image(folder / "case_7_seg.nii.gz", np.flip((ramp() > 5).astype(np.uint8), axes), moved)
+    case = read_case(folder)
+    np.testing.assert_array_equal(case.volumes["t2"].data, ramp() + 200)
+    np.testing.assert_array_equal(case.reference.data, ramp() > 5)
+    np.testing.assert_array_equal(case.volumes["t2"].affine, LPS)
+    assert case.volumes["t2"].notes[0].startswith("reordered to the grid of t1")
+
+
 def test_a_damaged_mask_is_left_out_too(folder):
     (folder / "case_7_seg.nii.gz").write_bytes(b"<html>")
     assert "a web page" in read_case(folder).notes[0]

@@ -280,3 +280,11 @@ def test_a_series_opens_by_its_folder_and_by_any_of_its_files_once(case_of_forma
         assert get_reader(given) is read_layers
         [(shown, _, _)] = read_layers(given)
         np.testing.assert_array_equal(shown, data.transpose(2, 1, 0) + 3)
+
+
+def test_several_masks_beside_the_images_of_a_folder_open_as_labels(case_folder):
+    for name in ("flair_seg_label1", "t1ce_seg_label2"):
+        nib.save(nib.Nifti1Image(np.ones(SHAPE, np.uint8), LPS), case_folder / f"case_1_{name}.nii.gz")
+    layers = read_layers(str(case_folder))
+    assert [kind for *_, kind in layers] == ["image"] * 4 + ["labels"] * 2
+    assert [a.get("visible", True) for _, a, _ in layers] == [False, False, False, True, False, False]

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from napari_diffseg.errors import BadCase, BadImage, GridMismatch, Remedy
-from napari_diffseg.imaging.case_files import find_case_files, warn_of_unread
+from napari_diffseg.imaging.case_files import find_case_files, masks_in, warn_of_unread
 from napari_diffseg.imaging.dataset_json import channels_said_for
 from napari_diffseg.imaging.grouping import group_images
 from napari_diffseg.imaging.naming import (
@@ -23,6 +23,7 @@ from napari_diffseg.imaging.naming import (
 )
 from napari_diffseg.imaging.nifti import count_channels, read_channels, read_mask, read_volume
 from napari_diffseg.imaging.pairs import each_pair_once
+from napari_diffseg.imaging.regrid import has_same_voxels
 from napari_diffseg.imaging.resampling import resample_image, resample_mask
 from napari_diffseg.imaging.volume import Volume, describe_grid, same_grid
 
@@ -154,6 +155,7 @@ def read_case(
     name, volumes, mask = case
     if resample_to is not None:
         volumes, mask = _resampled(name, volumes, mask, resample_to)
+    volumes = _in_one_order(volumes)
     mask = mask.on_grid_of(next(iter(volumes.values())))
     return Case(name, volumes, mask.volume, mask.notes)
 
@@ -172,9 +174,18 @@ class _Mask:
         except BadImage as err:
             return cls(notes=(f"the mask beside the images is not used: {err}",))
 
+    def or_note(self, masks: Sequence[Path]) -> _Mask:
+        """The mask as it is; where there is none, a note that several lie there."""
+        if self.volume is not None or self.notes or len(masks) < 2:
+            return self
+        names = ", ".join(shown_name(path) for path in masks[:5])
+        return _Mask(notes=(f"of several masks beside the images ({names}) none is used",))
+
     def on_grid_of(self, grid: Volume) -> _Mask:
         if self.volume is None or same_grid(grid, self.volume):
             return self
+        if has_same_voxels(self.volume, grid):
+            return _Mask(resample_mask(self.volume, grid, "the images"))
         name = "it" if self.volume.path is None else shown_name(self.volume.path)
         note = (
             f"the mask beside the images is not used: {name} is {describe_grid(self.volume)}, the images are "
@@ -216,7 +227,8 @@ def _from_paths(paths: list[Path], wanted: _Wanted, channels: Sequence[str] | No
             raise BadCase(f"Channels are named, but {shown_name(paths[0])} is a folder: name its 4-D file.")
         files = find_case_files(paths[0], wanted.modalities, pick=wanted.pick)
         warn_of_unread(paths[0], [m for m in wanted.modalities or () if m not in files])
-        return _from_files(files, wanted)
+        name, volumes, mask = _from_files(files, wanted)
+        return name, volumes, mask.or_note(masks_in(paths[0]))
     if channels is not None or (len(paths) == 1 and count_channels(paths[0]) > 1):
         return _from_channels(paths, wanted, channels)
     return _from_files(_by_names(paths, wanted), wanted)
@@ -291,6 +303,12 @@ def _resampled(
     grid = volumes[target]
     moved = {m: resample_image(v, grid, target) for m, v in volumes.items()}
     return moved, mask if mask.volume is None else _Mask(resample_mask(mask.volume, grid, target))
+
+
+def _in_one_order(volumes: dict[str, Volume]) -> dict[str, Volume]:
+    """The volumes, those whose voxels are the first one's, stored mirrored or in another order, in its order."""
+    first, grid = next(iter(volumes.items()))
+    return {m: resample_image(v, grid, first) if has_same_voxels(v, grid) else v for m, v in volumes.items()}
 
 
 def _where(a: Volume, b: Volume) -> str:

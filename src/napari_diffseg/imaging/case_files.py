@@ -127,6 +127,15 @@ def find_case_files(
     return groups[0].files(modalities, pick)
 
 
+def masks_in(folder: Path) -> list[Path]:
+    """The masks beside the images of the one case in a folder, by their names; none where it is not one case."""
+    try:
+        groups = _grouped(folder, images_in(folder), MODALITIES)
+    except BadCase:
+        return []
+    return list(groups[0].masks) if len(groups) == 1 else []
+
+
 def warn_of_unread(folder: Path, missing: Sequence[str]) -> None:
     """Name the images of a folder that are in no use, where a modality is missing: it may be among them."""
     if not missing:

@@ -100,6 +100,15 @@ def find_reordering(source: Volume, target: Volume) -> Reordering | None:
     return Reordering(tuple(axes), tuple(steps), tuple(int(start[a]) for a in axes), target.shape)
 
 
+def has_same_voxels(source: Volume, target: Volume) -> bool:
+    """Whether two grids consist of the same voxels, in whatever order they are stored."""
+    found = find_reordering(source, target)
+    if found is None or tuple(source.shape[axis] for axis in found.axes) != target.shape:
+        return False
+    first_or_last = [0 if step > 0 else n - 1 for step, n in zip(found.steps, target.shape, strict=True)]
+    return list(found.starts) == first_or_last
+
+
 def _interpolated(array: npt.NDArray[Any], source: Volume, target: Volume, order: Literal[0, 1]) -> npt.NDArray[Any]:
     there = np.asarray(np.linalg.solve(source.affine, target.affine), np.float64)
     matrix, offset = there[:3, :3], there[:3, 3]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.case_files import find_case_files, looks_like_case
+from napari_diffseg.imaging.case_files import find_case_files, looks_like_case, masks_in
 from napari_diffseg.imaging.dicom_files import holds_dicom
 from napari_diffseg.imaging.naming import REFERENCE, may_be_given, modality_of, read_name
 from napari_diffseg.imaging.pairs import each_pair_once, other_half
@@ -87,7 +87,7 @@ def read_layers(path: Paths) -> list[LayerData]:
     files: list[Path] = []
     for p in _each_series_once(paths):
         if p not in runs:
-            files += find_case_files(p).values() if p.is_dir() and not holds_dicom(p) else [p]
+            files += _files_of_case(p) if p.is_dir() and not holds_dicom(p) else [p]
     layers = _read_files(files)
     images = [attributes for _, attributes, kind in layers if kind == "image"]
     promised = [_promises_labels(_volume_of(one).path) for one in images]
@@ -96,6 +96,12 @@ def read_layers(path: Paths) -> list[LayerData]:
         if shown is not None and attributes is not images[shown]:  # a reference would lie over what is to be found
             attributes["visible"] = False
     return [*layers, *(layer for run in runs for layer in run_layers(run))]
+
+
+def _files_of_case(folder: Path) -> list[Path]:
+    """A case's images, then all masks beside them: which of several is meant matters only when one is used."""
+    files = list(find_case_files(folder).values())
+    return files + [mask for mask in masks_in(folder) if mask not in files]
 
 
 def _each_series_once(paths: Sequence[Path]) -> list[Path]:

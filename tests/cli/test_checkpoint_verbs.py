@@ -2,10 +2,12 @@
 
 import json
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 
-from builders import tiny_config
+from builders import LPS, tiny_config, write_case, write_tiny_checkpoint
 from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.cli import main
 from napari_diffseg.networks.unet import UNet
@@ -57,3 +59,40 @@ def test_convert_writes_no_safetensors_under_another_name(bare, tmp_path, capsys
     assert main(["convert", str(bare), str(tmp_path / name)]) == 2
     assert "call it c2.safetensors" in capsys.readouterr().err
     assert not (tmp_path / name).exists()
+
+
+@pytest.fixture
+def tried(tmp_path):
+    """A tiny checkpoint, and a case with a reference mask."""
+    folder = write_case(tmp_path / "case")
+    mask = np.zeros((14, 12, 5), np.uint8)
+    mask[4:8, 4:8, 1:3] = 1
+    nib.save(nib.Nifti1Image(mask, LPS), folder / "case_1_seg.nii.gz")
+    return str(write_tiny_checkpoint(tmp_path / "tiny.safetensors")), str(folder)
+
+
+def test_info_tries_readings_of_a_recipe_on_a_case(tried, capsys):
+    checkpoint, case = tried
+    assert main(["info", checkpoint, "--try", case, "--device", "cpu"]) == 0
+    names = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert names[-5:] == ["check", "channel order", "mask coding", "normalisation", "directions"]
+
+
+def test_info_as_json_has_every_reading_that_was_tried(tried, capsys):
+    checkpoint, case = tried
+    assert main(["info", checkpoint, "--json", "--try", case, "--device", "cpu"]) == 0
+    check = json.loads(capsys.readouterr().out)["check"]
+    assert len(check["tried"]) > 20
+    assert check["best"] >= check["stated"]
+
+
+def test_info_says_that_a_case_without_a_mask_cannot_be_tried(tried, tmp_path, capsys):
+    assert main(["info", tried[0], "--try", str(write_case(tmp_path / "other"))]) == 1
+    assert "no reference mask" in capsys.readouterr().err
+
+
+def test_info_of_what_cannot_be_used_says_what_it_is(tmp_path, capsys):
+    names = ("encoder.stages.0.0.convs.0.conv.weight", "decoder.seg_layers.0.weight")
+    torch.save({name: torch.zeros(2) for name in names}, tmp_path / "checkpoint_final.pth")
+    assert main(["info", str(tmp_path / "checkpoint_final.pth")]) == 1
+    assert "it is nnU-Net: it segments at once, without diffusion" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """How often short chains sample a lesion that few readers see, with a denoiser that makes no mistake.
 
-    python benchmarks/rare_lesions.py [--draws 100000] [--pixels 100]
+    python benchmarks/rare_lesions.py [--draws 40000] [--pixels 100]
 
 Every reader marks the whole of a lesion of so many pixels, or nothing of it; which share of them marks it is known, and
 with it the exact posterior mean at every noise. No network takes part: what differs from the true share is the
@@ -96,7 +96,7 @@ def sampled_share(lesion: Lesion, sampler: SamplerName, schedule: Schedule, *, d
 def main() -> None:
     """Sample and write."""
     p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    p.add_argument("--draws", type=int, default=100_000)
+    p.add_argument("--draws", type=int, default=40_000)
     p.add_argument("--pixels", type=int, default=100)
     p.add_argument("--out", type=Path, default=RESULTS / "rare_lesions.json")
     options = p.parse_args()

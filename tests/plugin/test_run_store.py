@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from napari_diffseg.plugin.session.run_store import DEFAULT_KEEP, RunStore
+from napari_diffseg.imaging.alone import alone_in
+from napari_diffseg.plugin.session.run_store import DEFAULT_KEEP, OpenMarks, RunStore
 
 LONG_AGO = "2026-01-02T10:00:00+00:00"
 
@@ -86,3 +87,21 @@ def test_all_are_kept_on_request_and_a_broken_setting_is_the_default(store):
     assert (store.keep, store.prune()) == (0, 0)
     (store.root / "keep.json").write_text("[]")
     assert store.keep == DEFAULT_KEEP
+
+
+def test_a_run_that_is_open_or_going_on_in_another_window_stays(store):
+    folders = [keep_run(store.root, day) for day in (1, 2, 3, 4)]
+    store.set_keep(1)
+    marks = OpenMarks()
+    marks.add(folders[0])
+    with alone_in(folders[1], what="run"):
+        assert store.prune() == 1
+    assert [f.exists() for f in folders] == [True, True, False, True]
+    marks.remove(folders[0])
+    assert store.prune() == 2
+    assert not folders[0].exists()
+
+
+def test_a_folder_that_is_none_of_the_kept_runs_is_not_marked(tmp_path):
+    OpenMarks().add(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from napari_diffseg.cli import main
+from napari_diffseg.imaging.alone import alone_in
 from napari_diffseg.training import trainer
-from napari_diffseg.training.alone import alone_in
 
 
 @pytest.fixture

@@ -74,8 +74,13 @@ def are_of_other_images(mine: RunRecord, other: RunRecord) -> bool:
     Runs that share an image are of one patient; where none is recorded, the case's name decides.
     """
     if mine.inputs and other.inputs:
-        return set(mine.inputs.values()).isdisjoint(other.inputs.values())
+        return are_other_images(mine.inputs, other.inputs)
     return mine.case != other.case
+
+
+def are_other_images(mine: Mapping[str, str], others: Mapping[str, str]) -> bool:
+    """Whether digests of images by modality have none in common, where both are known."""
+    return bool(mine and others) and set(mine.values()).isdisjoint(others.values())
 
 
 def difference(mine: Mapping[str, Any], record: Mapping[str, Any]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import Expected, Finished, Sampled, Started
+from napari_diffseg.imaging.alone import alone_in
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -48,7 +50,8 @@ def keep_run(
     OutputExists, OutputFailed
         If the folder holds results already, or cannot be written.
     BadRequest
-        If all members to resume are there, or what is there was made with other settings.
+        If all members to resume are there, or what is there was made with other settings or of other images, or
+        another run is going on there.
     DiffsegError
         Whatever the engine raises.
     """
@@ -59,26 +62,40 @@ def keep_run(
     source = _nothing_left(segmenter, folder) if request is None else segmenter.segment(folder.case, request, gaze=gaze)
     ensemble: Ensemble | None = None
     finished: Finished | None = None
-    try:
-        for event in source:
-            match event:
-                case Started():
-                    ensemble = folder.resume(event) if resume else folder.begin(event)
-                case Expected():
-                    assert ensemble is not None  # Started comes first
-                    folder.keep_expected(event, ensemble)
-                case Sampled():
-                    assert ensemble is not None  # Started comes first
-                    ensemble.add(event.member, event.slices, event.mask)
-                    folder.keep(event, ensemble)
-                case Finished():
-                    assert ensemble is not None
-                    finished = event
-                    folder.finish(event, ensemble)
-            yield event
-    finally:
-        if finished is None and ensemble is not None:
-            folder.finish(None, ensemble)
+    with ExitStack() as stack:
+        try:
+            for event in source:
+                match event:
+                    case Started():
+                        stack.enter_context(alone_in(folder.folder, what="run"))
+                        ensemble = _begun(folder, event, overwrite=overwrite, resume=resume, request=request)
+                    case Expected():
+                        assert ensemble is not None  # Started comes first
+                        folder.keep_expected(event, ensemble)
+                    case Sampled():
+                        assert ensemble is not None  # Started comes first
+                        ensemble.add(event.member, event.slices, event.mask)
+                        folder.keep(event, ensemble)
+                    case Finished():
+                        assert ensemble is not None
+                        finished = event
+                        folder.finish(event, ensemble)
+                yield event
+        finally:
+            if finished is None and ensemble is not None and folder.is_mine():
+                folder.finish(None, ensemble)
+
+
+def _begun(
+    folder: RunFolder, started: Started, *, overwrite: bool, resume: bool, request: SegmentRequest | None
+) -> Ensemble:
+    """Begin or take up the run, unless another one has been there since the folder was looked at."""
+    folder.check_results(overwrite=overwrite or resume)
+    if not resume:
+        return folder.begin(started)
+    if _remaining(folder) != request:
+        raise BadRequest(f"Another run has changed {folder.folder} in the meantime: resume again.")
+    return folder.resume(started)
 
 
 def _remaining(folder: RunFolder) -> SegmentRequest | None:

@@ -12,18 +12,20 @@ from itertools import count, takewhile
 from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 
 from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.ensemble.summary import MAJORITY, Rule, Summary
-from napari_diffseg.errors import BadCase, BadImage, BadRequest, OutputExists, OutputFailed
+from napari_diffseg.errors import BadCase, BadImage, BadRequest, OutputExists, OutputFailed, Remedy
+from napari_diffseg.imaging.alone import is_taken, taken
 from napari_diffseg.imaging.atomic import make_folder, write_json
 from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.runs.expected_file import read_expected
-from napari_diffseg.runs.identity import difference, identity_of
+from napari_diffseg.runs.identity import are_other_images, difference, identity_of
 from napari_diffseg.runs.layout import RECORD, RunFiles
 from napari_diffseg.runs.map_words import describe_map
 from napari_diffseg.runs.parts import Part, parts_of, unclaimed
@@ -74,6 +76,8 @@ class RunFolder:
     _earlier: tuple[Part, ...] = field(default=(), init=False, repr=False)
     _began: str = field(default="", init=False, repr=False)
     _clock: float = field(default=0.0, init=False, repr=False)
+    _owner: str = field(default="", init=False, repr=False)
+    _stamps: dict[Path, tuple[int, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
@@ -88,16 +92,48 @@ class RunFolder:
         OutputFailed
             If the folder is a file, or its nearest existing parent cannot be written to.
         BadRequest
-            If the case's own images lie in the folder.
+            If the case's own images lie in the folder, or results of other images, or a run is going on there.
         """
         self._check_apart()
         if _exists(self.folder) and not self.folder.is_dir():
             raise OutputFailed(f"{self.folder} is a file, not a folder: choose another place for the results.")
+        if is_taken(self.folder):
+            raise taken(self.folder, what="run")
+        self.check_results(overwrite=overwrite)
+        _check_writable(self.folder)
+
+    def check_results(self, *, overwrite: bool = False) -> None:
+        """Refuse results that are there unless they may be replaced, and those of other images always.
+
+        Raises
+        ------
+        OutputExists
+            If the folder holds results and overwriting was not asked for.
+        BadRequest
+            If they are of other images.
+        """
         if not overwrite and (found := self._own_files()):
             state = "an unfinished run" if self.status() == "running" else "results"
             more = "--resume to finish it, or --overwrite" if state == "an unfinished run" else "--overwrite"
             raise OutputExists(f"{self.folder} holds {state} ({found[0].name}): give another place, or {more}.")
-        _check_writable(self.folder)
+        self._check_other_images()
+
+    def _check_other_images(self) -> None:
+        record = self._record()
+        if record is None:
+            return
+        mine = {name: volume.digest for name, volume in self.case.volumes.items()}
+        if are_other_images(mine, record.inputs):
+            raise BadRequest(
+                f"{self.folder} holds a run of other images (case {shown_name(record.case)}), which {self.case.id} "
+                "would replace: give another place, or delete what is there.",
+                Remedy("out"),
+            )
+
+    def is_mine(self) -> bool:
+        """Whether the run that was begun or taken up here is still the one that the folder is of."""
+        record = self._record()
+        return record is not None and bool(self._owner) and record.owner == self._owner
 
     def has_results(self) -> bool:
         """Whether files of a run, finished or not, are here."""
@@ -151,6 +187,7 @@ class RunFolder:
         ensemble = Ensemble.for_run(started)
         for k in self.finished_members():
             ensemble.add(k, started.slices, self._read_member(k, started))
+            self._stamps |= {path: _stamp(path) for path in self._paths("member", number=k)}
         if self._has_expected():
             ensemble.expected = self._read_expected(started)
         self._open(started, ensemble, earlier=parts_of(self.record(), ensemble.members))
@@ -197,7 +234,9 @@ class RunFolder:
         OutputFailed
             If the place is full or cannot be written; files that are complete stay.
         """
+        self._check_mine()
         ensemble = ensemble.whole()
+        self._write_lost(ensemble)
         if ensemble.count:
             self._write_maps(ensemble)
         self._write_record("running" if finished is None else "complete", ensemble, finished)
@@ -225,6 +264,7 @@ class RunFolder:
     def _open(self, started: Started, ensemble: Ensemble, *, earlier: tuple[Part, ...]) -> None:
         self._started, self._clock, self._earlier = started, time.monotonic(), earlier
         self._began = datetime.now(UTC).isoformat(timespec="seconds")
+        self._owner = uuid4().hex
         make_folder(self._files.member_folder)
         self._write_record("running", ensemble, None)
 
@@ -257,9 +297,36 @@ class RunFolder:
                 )
 
     def _write(self, stem: str, maps: npt.NDArray[Any], *, number: int | None = None, count: int = 1) -> None:
+        self._check_mine()
         words = describe_map(stem, self._summary, count, number=number)
         for path, array in zip(self._paths(stem, number=number), maps, strict=True):
             write_nifti(path, array, self.case.grid_volume, overwrite=True, description=words)
+            self._stamps[path] = _stamp(path)
+
+    def _write_lost(self, ensemble: Ensemble) -> None:
+        """Write anew what somebody has deleted or changed since it was written: the record speaks of these files."""
+        for k in ensemble.members:
+            paths = self._paths("member", number=k)
+            if any(_stamp(path) != self._stamps.get(path) for path in paths):
+                logger.warning("Member %d was deleted or changed during the run and is written again.", k + 1)
+                make_folder(self._files.member_folder)
+                self._write("member", ensemble.member(k), number=k)
+        if ensemble.expected is not None and not self._has_expected():
+            self._write("expected", ensemble.expected.probability())
+
+    def _check_mine(self) -> None:
+        """Write nothing into a folder that another run has taken over.
+
+        Raises
+        ------
+        OutputFailed
+            If its record is another run's, or gone.
+        """
+        if not self.is_mine():
+            raise OutputFailed(
+                f"{self.folder} is not this run's any more: another run has begun there, or its {RECORD} was removed. "
+                "Nothing more is written: give each run a folder of its own."
+            )
 
     def _read_member(self, number: int, started: Started) -> npt.NDArray[np.bool_]:
         volumes = [_read_own(p, started.source_shape) for p in self._paths("member", number=number)]
@@ -315,6 +382,7 @@ class RunFolder:
         values = {
             "format": FORMAT,
             "status": status,
+            "owner": self._owner,
             "case": self.case.id,
             **self._identity(),
             "checkpoint": {
@@ -364,6 +432,15 @@ class RunFolder:
             unneeded=finished.unneeded if finished is not None else None,
             versions={"python": python_version(), **{name: _version(name) for name in _PACKAGES}},
         )
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What tells that a file is still the one that was written; empty where there is none."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return ()
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
 def _smoothed_by(*, has_expected: bool) -> str:

@@ -10,6 +10,7 @@ from napari_diffseg.errors import BadRequest
 from napari_diffseg.plugin.grid.same_case import are_same_case
 from napari_diffseg.plugin.session.run_entry import RunEntry
 from napari_diffseg.plugin.session.run_result import RunResult
+from napari_diffseg.plugin.session.run_store import OpenMarks
 
 if TYPE_CHECKING:
     from napari_diffseg.events import Started
@@ -35,6 +36,7 @@ class RunLog:
         self._on_screen: RunEntry | None = None
         self._listed: list[RunEntry] = []
         self._count = 0
+        self._marks = OpenMarks()
 
     @property
     def records(self) -> tuple[RunEntry, ...]:
@@ -63,6 +65,7 @@ class RunLog:
     def _add(self, entry: RunEntry) -> None:
         self._count = entry.number
         self._listed.append(entry)
+        self._marks.add(entry.plan.folder)
         self.show(entry)
 
     def show(self, entry: RunEntry | None) -> None:
@@ -106,6 +109,8 @@ class RunLog:
         if record.ending is None:
             raise BadRequest(f"Run {record.number} is going on: wait for it, or cancel it, before it is removed.")
         self._listed.remove(record)
+        if all(other.plan.folder != record.plan.folder for other in self._listed):
+            self._marks.remove(record.plan.folder)
         if record is self._on_screen:
             self.show(None)
         self.changed.emit()

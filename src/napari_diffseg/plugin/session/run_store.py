@@ -8,8 +8,10 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 from napari_diffseg.errors import BadCase
+from napari_diffseg.imaging.alone import LOCK, forget, is_locked, is_taken, try_lock
 from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.runs.layout import RECORD
 from napari_diffseg.runs.result_names import MAPS
@@ -17,6 +19,8 @@ from napari_diffseg.runs.result_names import MAPS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
+
+    from filelock import FileLock
 
     from napari_diffseg.runs.record import RunRecord
 
@@ -28,7 +32,9 @@ KEEP_CHOICES: Final = (10, 50, 200, 0)
 
 _OURS = re.compile(r"\d{8}-\d{6}-\d{6}_")
 _SETTING = "keep.json"
-_FILES = ("members/member*.nii.gz", *(f"{stem}*.nii.gz" for stem in MAPS), ".origin.json", RECORD)
+_OPEN = ".open-"
+"""A file that begins so is locked by a window that has the run open."""
+_FILES = ("members/member*.nii.gz", *(f"{stem}*.nii.gz" for stem in MAPS), ".origin.json", LOCK, f"{_OPEN}*", RECORD)
 _YOUNG_S = 24 * 3600.0
 
 
@@ -62,6 +68,30 @@ class KeptRun:
         when = "" if self.began is None else f", {self.began.astimezone():%d %b %H:%M}"
         state = "" if self.is_complete else ", cut short"
         return f"{shown_name(self.case)}{when}, {self.members} member{'' if self.members == 1 else 's'}{state}"
+
+
+class OpenMarks:
+    """Tells other windows which kept runs are open here, by a locked file in each; locks go with the process."""
+
+    def __init__(self) -> None:
+        self._locks: dict[Path, FileLock] = {}
+
+    def add(self, folder: Path) -> None:
+        """Mark a run, if it is one of those that are kept."""
+        if folder in self._locks or not _OURS.match(folder.name) or not folder.is_dir():
+            return
+        if (lock := try_lock(folder / f"{_OPEN}{uuid4().hex}")) is not None:
+            self._locks[folder] = lock
+
+    def remove(self, folder: Path) -> None:
+        """The run is closed here."""
+        if (lock := self._locks.pop(folder, None)) is not None:
+            forget(lock)
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether a run is going on, or open in a window."""
+    return is_taken(folder) or any(is_locked(path) for path in folder.glob(f"{_OPEN}*"))
 
 
 @dataclass(frozen=True)
@@ -120,7 +150,7 @@ class RunStore:
         """Remove the oldest runs beyond `keep`; how many.
 
         Only files that a run writes are removed, so whatever people put beside them stays, and with it the folder.
-        Unfinished runs of the last day, which may be going on in another napari, stay, too.
+        Runs that are going on or open in another napari stay, and unfinished ones of the last day.
 
         Parameters
         ----------
@@ -133,7 +163,7 @@ class RunStore:
         removed = 0
         for folder in list(self._folders())[self.keep :]:
             run = _kept(folder)
-            if run is None or folder.resolve() in spared or _may_go_on(run):
+            if run is None or folder.resolve() in spared or _may_go_on(run) or is_in_use(folder):
                 continue
             removed += _remove(folder)
         return removed

@@ -286,3 +286,25 @@ def test_cases_are_encoded_once_though_a_setting_of_the_optimiser_is_changed(tra
     capsys.readouterr()
     assert train(tmp_path / "out", "--batch-size", 2, "--stop-after", 1) == 0
     assert "Encoding" not in capsys.readouterr().err
+
+
+def test_a_voxel_that_is_nearly_whole_ends_no_training(tmp_path, write_labelled):
+    write_labelled(tmp_path / "p1", "p1")
+    before = source(tmp_path).read("p1").readers
+    path = tmp_path / "p1" / "p1_seg.nii.gz"
+    mask = nib.load(path)
+    data = np.asarray(mask.dataobj, np.float32)
+    data[4, 5, 1] -= 6e-8 * 4
+    assert data[4, 5, 1] != 2
+    nib.save(nib.Nifti1Image(data, mask.affine), path)
+    np.testing.assert_array_equal(source(tmp_path).read("p1").readers, before)
+
+
+def test_cases_without_a_slice_to_learn_from_are_named(train, tmp_path, write_labelled, cases, capsys):
+    folder = write_labelled(cases / "x1", "x1")
+    for name in ("t1", "flair", "seg"):
+        image = nib.load(folder / f"x1_{name}.nii.gz")
+        turned = np.asarray(image.dataobj)[:, :, [4, *range(4)]]  # its empty slice is the first one
+        nib.save(nib.Nifti1Image(turned, image.affine), folder / f"x1_{name}.nii.gz")
+    assert train(tmp_path / "out", "--slices", "0:1", "--held-out", 0, "--stop-after", 1) == 0
+    assert "Nothing is learned of x1: none of the slices that are allowed has brain" in capsys.readouterr().err

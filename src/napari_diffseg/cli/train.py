@@ -123,7 +123,7 @@ def train(
             stop_after=stop_after,
             tell=_say,
         )
-    if os.environ.get("RANK", "0") == "0":  # of the processes of a launcher, one speaks
+    if _speaks():
         _report(outcome, out, settings.optimiser.steps)
     return 0 if outcome.stopped_by is None else 128 + outcome.stopped_by
 
@@ -207,7 +207,7 @@ def _source(data: str, settings: TrainingConfig) -> tuple[TrainingConfig, CaseSo
         def source_of(config: TrainingConfig) -> CaseSource:
             return FolderSource(cases, config.recipe, config.data, config.seed)
 
-    settings = settled(settings, source_of(settings), say=_say)
+    settings = settled(settings, source_of(settings), say=_say if _speaks() else _silent)
     return settings, source_of(settings)
 
 
@@ -225,3 +225,12 @@ def _names(text: str | None) -> list[str] | None:
 
 def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
+
+
+def _silent(text: str) -> None:
+    """What the other processes of a launcher say."""
+
+
+def _speaks() -> bool:
+    """Of the processes of a launcher one does."""
+    return os.environ.get("RANK", "0") == "0"

@@ -104,7 +104,7 @@ def build_pool(
     key: str = "",
     workers: int = 1,
     told: Callable[[int, int], None],
-) -> None:
+) -> tuple[str, ...]:
     """Encode all cases that are trained on, and look at the others; afterwards `folder` is there, whole.
 
     Where it ends before that, with cases that cannot be used, a full disk or a killed process, what was encoded stays
@@ -125,6 +125,11 @@ def build_pool(
     told : callable
         Called after each case with how many are done and how many there are.
 
+    Returns
+    -------
+    tuple of str
+        Cases that are to be trained on and have no slice with brain among those that are allowed.
+
     Raises
     ------
     BadCase
@@ -144,8 +149,9 @@ def build_pool(
 
         for job, slices in read_slices(source, todo, workers=workers, told=count, total=len(jobs)):
             part.append(job, slices, stamps[job.case])
-        part.finish(split, stamps)
+        without = part.finish(split, stamps)
         part.folder.rename(folder)
+        return without
     except OSError as err:
         raise OutputFailed(
             f"The slices could not be written to {folder}: {reason_of(err, folder)}: make room there."
@@ -268,8 +274,11 @@ class _Part:
             file.write(line.model_dump_json() + "\n")
         self._done.append(line)
 
-    def finish(self, split: Split, stamps: Mapping[str, str]) -> None:
-        """Bring the slices to the order of the split, whatever order they came in, and describe them."""
+    def finish(self, split: Split, stamps: Mapping[str, str]) -> tuple[str, ...]:
+        """Bring the slices to the order of the split, whatever order they came in, and describe them.
+
+        Gives the names of the cases without a slice.
+        """
         assert self._done is not None  # __init__ has made it
         newest = {d.case: n for n, d in enumerate(self._done) if d.trained_on}
         order = [newest[case] for case in split.train]
@@ -294,6 +303,7 @@ class _Part:
             stamps=dict(stamps),
         )
         write_json(self.folder / _DESCRIPTION, described.model_dump(mode="json"))
+        return tuple(d.case for d in chosen if not d.slices)
 
     def _reorder(self, name: str, order: Sequence[int], size: Callable[[_Done], int]) -> None:
         """Write a file anew with the cases in this order; those that are not in it are left out."""

@@ -28,6 +28,8 @@ START: Final = "start.safetensors"
 BEST: Final = "best.safetensors"
 LAST: Final = "last.safetensors"
 
+_NAMED = 5
+
 
 def check_resumable(folder: Path, *, resume: bool) -> None:
     """Refuse to resume where there is nothing, before the folder is touched.
@@ -136,6 +138,11 @@ def _encode(folder: Path, source: CaseSource, split: Split, key: str, workers: i
             if done % step == 0 or done == total:
                 say(f"encoded {done} of {total} cases")
 
-        build_pool(folder / POOL, source, split, key=key, workers=workers, told=told)
+        without = build_pool(folder / POOL, source, split, key=key, workers=workers, told=told)
+        if without:
+            listed = ", ".join(without[:_NAMED]) + (
+                f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
+            )
+            say(f"Nothing is learned of {listed}: none of the slices that are allowed has brain in it.")
     elif open_pool(folder / POOL)[1].cases != split.cases:
         raise BadRequest(f"{folder} was trained on other cases: resume with the data that it began with.")

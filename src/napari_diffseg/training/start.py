@@ -74,6 +74,13 @@ def keep_start(path: Path, config: TrainingConfig) -> None:
 
 def _check_fit(checkpoint: Checkpoint, config: TrainingConfig) -> None:
     name = shown_name(checkpoint.path)
+    theirs, ours = checkpoint.recipe.labels, config.recipe.labels
+    if len(theirs) == len(ours) > 1 and theirs != ours:
+        raise BadRequest(
+            f"{name} was trained with the labels {', '.join(theirs)}, this training has {', '.join(ours)}: begin with "
+            "another checkpoint, or train its labels in its order.",
+            Remedy("recipe.labels"),
+        )
     for field in _SAME:
         theirs, ours = getattr(checkpoint.recipe, field), getattr(config.recipe, field)
         if theirs != ours:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.ensemble.convergence import Convergence, follow_votes
-from napari_diffseg.ensemble.lesions import Lesion, find_lesions
-from napari_diffseg.ensemble.volumes import Volumes, measure_volumes
+from napari_diffseg.ensemble.lesions import Lesion, find_lesions, lesions_of_mask
+from napari_diffseg.ensemble.volumes import MM3_PER_ML, Volumes, measure_volumes
 
 if TYPE_CHECKING:
     from napari_diffseg.ensemble.whole_members import WholeMembers
@@ -63,6 +63,38 @@ def measure(members: WholeMembers, *, voxel_mm3: float) -> Findings:
         convergence=convergence,
         uncertain_slices=peaks(disagreement),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class EditedFindings:
+    """What is measured of a mask that was corrected by hand.
+
+    Attributes
+    ----------
+    volume_ml : float
+        Its volume.
+    lesions : tuple of Lesion
+        Its connected parts, the largest first; how many members mark a voxel of each.
+    """
+
+    volume_ml: float
+    lesions: tuple[Lesion, ...]
+
+
+def measure_edited(mask: npt.NDArray[np.bool_], members: WholeMembers, *, voxel_mm3: float) -> EditedFindings:
+    """Measure a corrected mask, (X, Y, Z); all labels together count as lesion.
+
+    Parameters
+    ----------
+    mask : ndarray, (X, Y, Z), bool
+        The correction.
+    members : WholeMembers
+        Of the run.
+    voxel_mm3 : float
+        Volume of one voxel of the source in mm3.
+    """
+    lesions = lesions_of_mask(mask, members, voxel_mm3=voxel_mm3)
+    return EditedFindings(float(mask.sum()) * voxel_mm3 / MM3_PER_ML, lesions)
 
 
 def peaks(values: npt.NDArray[np.integer[Any]]) -> tuple[int, ...]:

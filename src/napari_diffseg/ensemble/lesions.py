@@ -89,6 +89,42 @@ def find_lesions(members: WholeMembers, votes: Int, *, voxel_mm3: float) -> tupl
     return tuple(sorted(lesions, key=lambda lesion: (-lesion.differ_ml, -lesion.volume_ml, lesion.voxel)))
 
 
+def lesions_of_mask(mask: npt.NDArray[np.bool_], members: WholeMembers, *, voxel_mm3: float) -> tuple[Lesion, ...]:
+    """The connected parts of one mask, the largest first.
+
+    Parameters
+    ----------
+    mask : ndarray, (X, Y, Z), bool
+        Such as one that was corrected by hand.
+    members : WholeMembers
+        All labels together count as lesion.
+    voxel_mm3 : float
+        Volume of one voxel of the source in mm3.
+
+    Returns
+    -------
+    tuple of Lesion
+        `volume_ml` is the part's own, and so are both ends of the interval: there is one mask; nothing differs.
+    """
+    from scipy import ndimage
+
+    if not mask.any():
+        return ()
+    box = _box_of(mask)
+    parts, count = ndimage.label(mask[box], structure=_NEIGHBOURS_26)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:] * (voxel_mm3 / MM3_PER_ML)
+    numbers = members.members
+    touched = [np.unique(parts[members.lesion(k)[box]]) for k in numbers]
+    holders = np.bincount(np.concatenate([*touched, np.zeros(0, parts.dtype)]), minlength=count + 1)[1:]
+    lesions = []
+    for n, where in enumerate(ndimage.find_objects(parts)):
+        spot = _spot((parts[where] == n + 1).astype(np.int64))
+        x, y, z = (i + int(p.start) + int(w.start) for i, p, w in zip(spot, where, box, strict=True))
+        ml = float(sizes[n])
+        lesions.append(Lesion(int(holders[n]), len(numbers), ml, (ml, ml), 0.0, (x, y, z)))
+    return tuple(sorted(lesions, key=lambda lesion: (-lesion.volume_ml, lesion.voxel)))
+
+
 def _lesion(volumes: npt.NDArray[np.float64], differ_ml: float, voxel: tuple[int, int, int]) -> Lesion:
     held = volumes[volumes > 0]
     mean, interval = spread_of(held)

@@ -45,7 +45,7 @@ _BIDS_MASK: Final = re.compile(
     rf"(?P<entities>sub-[A-Za-z0-9]+{_BIDS_STEM})_(?:label-[^_]*_)?desc-diffseg_(?:mask|dseg){re.escape(ENDING)}"
 )
 _LABEL: Final = re.compile("_label-([^_]*)_")
-_SUFFIX: Final = {"mask": "mask", "member": "mask", "uncertainty": "uncertainty"}
+_SUFFIX: Final = {"mask": "mask", "member": "mask", "edited": "mask", "uncertainty": "uncertainty"}
 """BIDS suffixes; other maps are probabilities, `probseg`."""
 _OF_BEFORE: Final = "dseg"
 """What masks were called in exports of before: BIDS lets only a `mask` or a `probseg` say its label."""

@@ -46,6 +46,8 @@ class LatestOnly:
         Runs `target()`, which never raises, in another thread.
     """
 
+    asked: ClassVar[Signal] = Signal()
+    """There is a question: `poll` is to be called until there is none."""
     answered: ClassVar[Signal] = Signal(object)
     """What the job gave."""
     failed: ClassVar[Signal] = Signal(str)
@@ -75,6 +77,7 @@ class LatestOnly:
         hurry = at_once or (self._next is not None and self._next.at_once)
         self._next = _Question(job, hurry)
         self._begin()
+        self.asked.emit()
 
     def forget(self) -> None:
         """Nobody wants the answer any more: the job is asked to stop, and nothing is heard of it."""

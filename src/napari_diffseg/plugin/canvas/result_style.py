@@ -21,6 +21,9 @@ _SAMPLE_LIMITS: Final = (-2.5, 2.5)
 MASK_COLOR: Final = "#00e676"
 """Colour of the first label's mask."""
 
+EDITED_COLOR: Final = "#ff4081"
+"""Colour of the first label in a mask that was corrected by hand."""
+
 
 def map_style(colormap: str, highest: float, *, visible: bool) -> dict[str, Any]:
     """A map that is clear where it is zero, so that the image below stays as it is."""
@@ -85,11 +88,11 @@ def sample_style() -> dict[str, Any]:
     }
 
 
-def label_colors() -> Any:
+def label_colors(*, first: str = MASK_COLOR) -> Any:
     """Colours of labels 1, 2, 3 ...: no hue of the maps, and told apart by people who see red and green alike."""
     from napari.utils.colormaps import direct_colormap
 
-    names = (MASK_COLOR, "#40a0ff", "#ffd740", "#ff80ab", "#b388ff", "#ffffff")
+    names = (first, "#40a0ff", "#ffd740", "#ff80ab", "#b388ff", "#ffffff")
     colors: dict[int | None, str] = {n: names[(n - 1) % len(names)] for n in range(1, 17)}
     colors[None] = colors[0] = "transparent"
     return direct_colormap(colors)

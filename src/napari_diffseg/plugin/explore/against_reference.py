@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_diffseg.plugin.background.latest_only import Launcher
+    from napari_diffseg.plugin.explore.answer_polling import AnswerPolling
     from napari_diffseg.plugin.layers.result_layers import ResultLayers
     from napari_diffseg.plugin.widgets.reference_box import Judged, ReferenceBox
 
-_POLL_MS: Final = 100
 _SOON_MS: Final = 50
 """After a stroke: napari tells of one before it writes it."""
 
@@ -35,12 +35,22 @@ class AgainstReference(QObject):
         Chooses the reference and shows what is found.
     launch : callable (target, stop)
         Runs `target()`, which never raises, in another thread.
+    polling : AnswerPolling
+        Hears when it is judged.
     """
 
     replaced = Signal()
     """The reference is another, or has been drawn in."""
 
-    def __init__(self, viewer: ViewerModel, results: ResultLayers, box: ReferenceBox, *, launch: Launcher) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        results: ResultLayers,
+        box: ReferenceBox,
+        *,
+        launch: Launcher,
+        polling: AnswerPolling,
+    ) -> None:
         super().__init__()
         self._results = results
         self._reference: Any = None
@@ -48,6 +58,7 @@ class AgainstReference(QObject):
         self._shown = False
         self._errors = ErrorLayer(viewer)
         self.judging = Judging(launch=launch)
+        polling.watch(self.judging.latest)
         self.judging.judged.connect(self._take)
         self.judging.judged.connect(box.show_judged)
         self.judging.failed.connect(box.show_failure)
@@ -57,19 +68,13 @@ class AgainstReference(QObject):
         self._soon.setSingleShot(True)
         self._soon.setInterval(_SOON_MS)
         self._soon.timeout.connect(lambda: self.judge(at_once=False))
-        self._poll = QTimer(self)
-        self._poll.setInterval(_POLL_MS)
-        self._poll.timeout.connect(self._take_in)
 
     def judge(self, *, at_once: bool = True) -> None:
         """Hold what is on the screen now against the reference, if there is one."""
         self.judging.ask(self._results.view, self._reference, at_once=at_once)
-        if self.judging.is_busy:
-            self._poll.start()
 
     def close(self) -> None:
         """Leave layers alone from now on."""
-        self._poll.stop()
         self._soon.stop()
         self._listen(None)
         self.judging.close()
@@ -106,8 +111,3 @@ class AgainstReference(QObject):
             self._errors.show(self._judged.judgement.errors, self._judged.view)
         else:
             self._errors.hide()
-
-    def _take_in(self) -> None:
-        self.judging.poll()
-        if not self.judging.is_busy:
-            self._poll.stop()

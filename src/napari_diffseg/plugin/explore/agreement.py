@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_diffseg.plugin.background.latest_only import Launcher
+    from napari_diffseg.plugin.explore.answer_polling import AnswerPolling
     from napari_diffseg.plugin.layers.result_layers import ResultLayers
 
 _SOON_MS: Final = 15
 """Scrolling through many slices draws the lines of the last one only."""
-_POLL_MS: Final = 100
 
 
 class Agreement(QObject):
@@ -31,9 +31,11 @@ class Agreement(QObject):
         The result.
     launch : callable (target, stop)
         Runs `target()`, which never raises, in another thread.
+    polling : AnswerPolling
+        Hears when surfaces are made.
     """
 
-    def __init__(self, viewer: ViewerModel, results: ResultLayers, *, launch: Launcher) -> None:
+    def __init__(self, viewer: ViewerModel, results: ResultLayers, *, launch: Launcher, polling: AnswerPolling) -> None:
         super().__init__()
         self._viewer = viewer
         self._results = results
@@ -44,9 +46,7 @@ class Agreement(QObject):
         self._soon.setSingleShot(True)
         self._soon.setInterval(_SOON_MS)
         self._soon.timeout.connect(self._draw_contours)
-        self._poll = QTimer(self)
-        self._poll.setInterval(_POLL_MS)
-        self._poll.timeout.connect(self._take_surfaces)
+        polling.watch(self._surfaces.newest)
         self._events = (viewer.dims.events.current_step, viewer.dims.events.order)
         for event in self._events:
             event.connect(self._follow_slice)
@@ -61,14 +61,10 @@ class Agreement(QObject):
         """The result is another: draw its outlines."""
         self._draw_contours()
         self._surfaces.draw(self._results.view if self._shown else None)
-        if self._surfaces.newest.is_busy:
-            self._poll.start()
 
     def close(self) -> None:
         """Leave the viewer alone from now on."""
         self._soon.stop()
-        self._poll.stop()
-        self._surfaces.newest.forget()
         for event in self._events:
             event.disconnect(self._follow_slice)
         self._viewer.dims.events.ndisplay.disconnect(self._follow_dimensions)
@@ -83,8 +79,3 @@ class Agreement(QObject):
 
     def _draw_contours(self) -> None:
         self._contours.draw(self._results.view if self._shown else None)
-
-    def _take_surfaces(self) -> None:
-        self._surfaces.newest.poll()
-        if not self._surfaces.newest.is_busy:
-            self._poll.stop()

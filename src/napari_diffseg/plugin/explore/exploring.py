@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-from qtpy.QtCore import QTimer
+from typing import TYPE_CHECKING
 
 from napari_diffseg.plugin.explore.against_reference import AgainstReference
 from napari_diffseg.plugin.explore.agreement import Agreement
+from napari_diffseg.plugin.explore.answer_polling import AnswerPolling
 from napari_diffseg.plugin.explore.keys import Keys
 from napari_diffseg.plugin.explore.measuring import Measuring
 from napari_diffseg.plugin.explore.member_tiles import MemberTiles
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.background.latest_only import Launcher
     from napari_diffseg.plugin.layers.result_layers import ResultLayers
     from napari_diffseg.plugin.widgets.result_box import ResultBox
-
-_POLL_MS: Final = 100
 
 
 class Exploring:
@@ -58,13 +55,18 @@ class Exploring:
         self._whole = 0
         self._chosen: int | None = None
         self.box = ExploreBox()
-        self.measuring = Measuring(launch=launch or _napari_launch)
+        launch = launch or napari_launch
+        self.polling = AnswerPolling(self.box)
+        self.measuring = Measuring(launch=launch)
+        self.polling.watch(self.measuring.latest)
         self.measuring.measured.connect(self.box.show_findings)
+        self.measuring.edited_measured.connect(self.box.show_edited)
         self.measuring.failed.connect(self.box.show_failure)
-        self.agreement = Agreement(viewer, results, launch=launch or _napari_launch)
+        self.agreement = Agreement(viewer, results, launch=launch, polling=self.polling)
         self.box.agreement.toggled.connect(self.agreement.show)
-        self.reference = AgainstReference(viewer, results, self.box.reference, launch=launch or _napari_launch)
-        self.stapling = Stapling(results, launch=launch or _napari_launch)
+        self.reference = AgainstReference(viewer, results, self.box.reference, launch=launch, polling=self.polling)
+        self.stapling = Stapling(results, launch=launch)
+        self.polling.watch(self.stapling.latest)
         self.stapling.told.connect(result_box.show_note)
         self.pointer = Pointer(viewer, results)
         self.pointer.told.connect(result_box.show_cursor)
@@ -79,9 +81,6 @@ class Exploring:
             "Shift-N": self.box.lesions.next,
         }
         self.keys = Keys(viewer, actions)
-        self._timer = QTimer(self.box)
-        self._timer.setInterval(_POLL_MS)
-        self._timer.timeout.connect(self._poll)
 
     def begin(self) -> None:
         """A new run has taken the screen."""
@@ -101,7 +100,6 @@ class Exploring:
             self._whole = whole
             self.measuring.ask(view, at_once=False)
             self.stapling.ask(at_once=False)
-            self._timer.start()
             self.agreement.draw()
             self.wall.follow()
 
@@ -114,12 +112,11 @@ class Exploring:
         """Measure what is on the screen now; the box shows it when it is known."""
         self.measuring.ask(self._results.view)
         self.stapling.ask()
-        self._timer.start()
         self.reference.judge()
 
     def close(self) -> None:
         """Take callbacks and keys back from the viewer, and end what is being measured."""
-        self._timer.stop()
+        self.polling.close()
         self.agreement.close()
         self.reference.close()
         self.wall.close()
@@ -127,12 +124,6 @@ class Exploring:
         self.stapling.close()
         self.pointer.close()
         self.keys.close()
-
-    def _poll(self) -> None:
-        self.measuring.poll()
-        self.stapling.poll()
-        if not (self.measuring.is_busy or self.stapling.is_busy):
-            self._timer.stop()
 
     def _show_member(self, member: int | None) -> None:
         view = self._results.view
@@ -175,7 +166,7 @@ def toggle_uncertainty(results: ResultLayers) -> None:
         layer.visible = not shown
 
 
-def _napari_launch(target: Callable[[], None], stop: threading.Event) -> None:
+def napari_launch(target: Callable[[], None], stop: threading.Event) -> None:
     """Run in napari's threads; they are imported when there is something to run."""
     from napari_diffseg.plugin.background.worker import launch
 

@@ -34,6 +34,7 @@ class _Asked:
     drawn: npt.NDArray[Any]
     summary: Summary
     view: ResultView
+    edited: npt.NDArray[np.uint8] | None
 
 
 class Judging:
@@ -51,14 +52,15 @@ class Judging:
     """The sentence of an error."""
 
     def __init__(self, *, launch: Launcher) -> None:
-        self._newest = LatestOnly(launch=launch)
-        self._newest.answered.connect(self.judged.emit)
-        self._newest.failed.connect(self.failed.emit)
+        self.latest = LatestOnly(launch=launch)
+        """What is being worked out; who listens polls it."""
+        self.latest.answered.connect(self.judged.emit)
+        self.latest.failed.connect(self.failed.emit)
 
     @property
     def is_busy(self) -> bool:
         """Whether `poll` has to be called again."""
-        return self._newest.is_busy
+        return self.latest.is_busy
 
     def ask(self, view: ResultView | None, layer: Layer | None, *, at_once: bool = True) -> None:
         """Hold the whole members of a result, as they are now, against a layer; without either, forget.
@@ -76,20 +78,22 @@ class Judging:
             self.forget()
             self.failed.emit(str(err))
             return
-        self._newest.ask(job_of(partial(_judge, _Asked(members, drawn, view.summary, view))), at_once=at_once)
+        edited = None if view.measured is None else view.measured.mask
+        asked = _Asked(members, drawn, view.summary, view, edited)
+        self.latest.ask(job_of(partial(_judge, asked)), at_once=at_once)
 
     def forget(self) -> None:
         """Nobody wants to know any more."""
-        self._newest.forget()
+        self.latest.forget()
         self.judged.emit(None)
 
     def poll(self) -> None:
         """Take the judgement in when it is there."""
-        self._newest.poll()
+        self.latest.poll()
 
     def close(self) -> None:
         """End for good: nothing more is heard."""
-        self._newest.forget()
+        self.latest.forget()
 
 
 def _judge(asked: _Asked, stop: threading.Event) -> Judged:
@@ -119,7 +123,7 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
     masks = consensus_of(volumes, votes=by_label, count=count, summary=summary, probability=by_probability)
     raise_if(stop)
     judgement = judge(
-        np.asarray(masks.any(axis=0)),
+        np.asarray(masks.any(axis=0)) if asked.edited is None else asked.edited > 0,
         reference,
         votes=votes,
         probability=smooth(votes[None])[0],

@@ -13,7 +13,10 @@ from napari_diffseg.plugin.background.latest_only import LatestOnly, job_of, rai
 if TYPE_CHECKING:
     import threading
 
-    from napari_diffseg.ensemble.findings import Findings
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_diffseg.ensemble.findings import EditedFindings, Findings
     from napari_diffseg.ensemble.whole_members import WholeMembers
     from napari_diffseg.plugin.background.latest_only import Launcher
     from napari_diffseg.plugin.layers.result_view import ResultView
@@ -30,13 +33,16 @@ class Measuring:
 
     measured: ClassVar[Signal] = Signal(object)
     """The Findings; None when there is nothing to measure any more."""
+    edited_measured: ClassVar[Signal] = Signal(object)
+    """The EditedFindings of the correction that is chosen; None where the rule's mask is."""
     failed: ClassVar[Signal] = Signal(str)
     """The sentence of an error."""
 
     def __init__(self, *, launch: Launcher) -> None:
-        self._newest = LatestOnly(launch=launch)
-        self._newest.answered.connect(self._take)
-        self._newest.failed.connect(self.failed.emit)
+        self.latest = LatestOnly(launch=launch)
+        """What is being worked out; who listens polls it."""
+        self.latest.answered.connect(lambda found: self._take(*found))
+        self.latest.failed.connect(self.failed.emit)
         self._findings: Findings | None = None
 
     @property
@@ -47,7 +53,7 @@ class Measuring:
     @property
     def is_busy(self) -> bool:
         """Whether `poll` has to be called again."""
-        return self._newest.is_busy
+        return self.latest.is_busy
 
     def ask(self, view: ResultView | None, *, at_once: bool = True) -> None:
         """Measure the whole members of a result as they are now; without any, forget what was measured.
@@ -63,29 +69,35 @@ class Measuring:
         if view is None or members is None or not members.members:
             self.forget()
             return
-        self._newest.ask(job_of(partial(_measure, members, view.voxel_mm3)), at_once=at_once)
+        edited = None if view.measured is None else view.measured.mask > 0
+        self.latest.ask(job_of(partial(_measure, members, view.voxel_mm3, edited)), at_once=at_once)
 
     def forget(self) -> None:
         """What was measured, or is being measured, is of a result that is no longer on the screen."""
-        self._newest.forget()
+        self.latest.forget()
         if self._findings is not None:
-            self._take(None)
+            self._take(None, None)
 
     def poll(self) -> None:
         """Take the findings in when they are there."""
-        self._newest.poll()
+        self.latest.poll()
 
     def close(self) -> None:
         """End for good: nothing more is heard."""
-        self._newest.forget()
+        self.latest.forget()
 
-    def _take(self, findings: Findings | None) -> None:
+    def _take(self, findings: Findings | None, edited: EditedFindings | None) -> None:
         self._findings = findings
         self.measured.emit(findings)
+        self.edited_measured.emit(edited)
 
 
-def _measure(members: WholeMembers, voxel_mm3: float, stop: threading.Event) -> Findings:
+def _measure(
+    members: WholeMembers, voxel_mm3: float, edited: npt.NDArray[np.bool_] | None, stop: threading.Event
+) -> tuple[Findings, EditedFindings | None]:
     """Measure, but stop before the next member when asked to."""
-    from napari_diffseg.ensemble.findings import measure
+    from napari_diffseg.ensemble.findings import measure, measure_edited
 
-    return measure(replace(members, before_read=partial(raise_if, stop)), voxel_mm3=voxel_mm3)
+    watched = replace(members, before_read=partial(raise_if, stop))
+    found = measure(watched, voxel_mm3=voxel_mm3)
+    return found, None if edited is None else measure_edited(edited, watched, voxel_mm3=voxel_mm3)

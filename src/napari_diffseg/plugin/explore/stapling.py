@@ -51,14 +51,15 @@ class Stapling:
 
     def __init__(self, results: ResultLayers, *, launch: Launcher) -> None:
         self._results = results
-        self._newest = LatestOnly(launch=launch)
-        self._newest.answered.connect(self._show)
-        self._newest.failed.connect(self.told.emit)
+        self.latest = LatestOnly(launch=launch)
+        """What is being worked out; who listens polls it."""
+        self.latest.answered.connect(self._show)
+        self.latest.failed.connect(self.told.emit)
 
     @property
     def is_busy(self) -> bool:
         """Whether `poll` has to be called again."""
-        return self._newest.is_busy
+        return self.latest.is_busy
 
     def ask(self, *, at_once: bool = True) -> None:
         """Make the mask of the whole members as they are now."""
@@ -68,23 +69,23 @@ class Stapling:
             return
         members = view.ensemble.whole_members(first=view.first)
         if not members.members:
-            self._newest.forget()
+            self.latest.forget()
             self.told.emit(WAITING)
             return
-        self._newest.ask(job_of(partial(_make, members, view.prefix)), at_once=at_once)
+        self.latest.ask(job_of(partial(_make, members, view.prefix)), at_once=at_once)
 
     def forget(self) -> None:
         """Nobody wants the mask any more."""
-        self._newest.forget()
+        self.latest.forget()
         self.told.emit("")
 
     def poll(self) -> None:
         """Take the mask in when it is there."""
-        self._newest.poll()
+        self.latest.poll()
 
     def close(self) -> None:
         """End for good: nothing more is heard."""
-        self._newest.forget()
+        self.latest.forget()
 
     def _show(self, made: _Made) -> None:
         view = self._results.view

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from psygnal import Signal
 
 from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.plugin.layers.layer_queue import LayerQueue
@@ -36,6 +39,11 @@ class ResultLayers:
         Where the layers go.
     """
 
+    edited: ClassVar[Signal] = Signal(object, object)
+    """The RunResult and the EditedLayer of a correction: somebody has painted in a mask, or it was brought back."""
+    behind: ClassVar[Signal] = Signal()
+    """There is something to draw that nobody asked for: `catch_up` draws it."""
+
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self.arriving = LayerQueue(viewer)
@@ -62,7 +70,9 @@ class ResultLayers:
             known.bring_back(self._summary, most=self._most)
         else:
             known = RunLayers(self._viewer, result, self.arriving, summary=self._summary, most=self._most)
-            self._runs[result.prefix] = known
+            known.edited.connect(partial(self.edited.emit, result))
+            known.behind.connect(self.behind.emit)
+            self._present = self._runs[result.prefix] = known
             known.draw_all()
         self._present = known
         self.live.begin(result.frame, result.started.slice_axis, result.prefix)
@@ -144,6 +154,11 @@ class ResultLayers:
         """
         if self._present is not None:
             self._present.show_staple(mask)
+
+    def choose_mask(self, number: int | None) -> None:
+        """Measure a correction of the run on the screen, by its number, or the mask that the rule makes."""
+        if self._present is not None:
+            self._present.choose_mask(number)
 
     def share_layer(self, shared: bool) -> None:
         """Have all members in one layer with a slider, or each in its own unless there are many; all out of sight."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.events import Started
     from napari_diffseg.plugin.grid.frame import Frame
+    from napari_diffseg.plugin.layers.edited_layer import EditedLayer
 
 Voxel = tuple[int, int, int]
 
@@ -41,7 +42,11 @@ class ResultView:
     mean, uncertainty, probability : tuple of Layer
         The maps, one for each label; the user may have removed them from the viewer. No probability without smoothing.
     mask : Layer
-        The consensus.
+        The mask that the rule makes.
+    edited : tuple of EditedLayer
+        Corrections of it that are in the viewer.
+    measured : EditedLayer or None
+        The one that volume, lesions and Dice are of; None where that is the rule's mask.
     members : mapping of int to Layer
         The layer of each member that has come, by its number; empty where they share one.
     together : Layer or None
@@ -58,6 +63,8 @@ class ResultView:
     uncertainty: tuple[Layer, ...]
     probability: tuple[Layer, ...]
     mask: Layer
+    edited: tuple[EditedLayer, ...]
+    measured: EditedLayer | None
     members: Mapping[int, Layer]
     together: Layer | None
 

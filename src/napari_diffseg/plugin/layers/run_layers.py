@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
+from psygnal import Signal
 
 from napari_diffseg.ensemble.smoothing import Smoothing
 from napari_diffseg.ensemble.summary import Rule, mean_of
@@ -13,6 +14,7 @@ from napari_diffseg.plugin.canvas.add_layer import is_there
 from napari_diffseg.plugin.canvas.color_bar import show_bar_when_seen
 from napari_diffseg.plugin.canvas.painting_aids import build_when_painting
 from napari_diffseg.plugin.canvas.result_style import (
+    EDITED_COLOR,
     label_colors,
     mean_names,
     mean_style,
@@ -23,7 +25,9 @@ from napari_diffseg.plugin.canvas.result_style import (
 )
 from napari_diffseg.plugin.files.member_planes import note_members
 from napari_diffseg.plugin.grid.frame import METADATA_KEY, RESULT_KEY, with_member_axis
+from napari_diffseg.plugin.layers.edited_layer import EditedLayer
 from napari_diffseg.plugin.layers.layer_array import LayerArray
+from napari_diffseg.plugin.layers.mask_layer import MaskLayer
 from napari_diffseg.plugin.layers.result_view import ResultView
 from napari_diffseg.plugin.layers.slice_queue import SliceQueue
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.events import Sampled, Started
+    from napari_diffseg.plugin.layers.edited_layer import Mask
     from napari_diffseg.plugin.layers.layer_queue import LayerQueue
     from napari_diffseg.plugin.session.run_result import RunResult
 
@@ -63,16 +68,23 @@ class RunLayers:
         With more members than this they share one layer with a slider.
     """
 
+    edited: ClassVar[Signal] = Signal(object)
+    """An EditedLayer: somebody has painted in the mask."""
+    behind: ClassVar[Signal] = Signal()
+    """There is something to draw that nobody asked for."""
+
     def __init__(
         self, viewer: ViewerModel, result: RunResult, arriving: LayerQueue, *, summary: Summary, most: int
     ) -> None:
         self.result = result
+        self._edited: list[EditedLayer] = []
+        self._measured: EditedLayer | None = None
+        self._staple: Mask | None = None
         self._viewer, self._arriving = viewer, arriving
         self._frame, self._ensemble, self._prefix = result.frame, result.ensemble, result.prefix
         self._summary, self._most = summary, most
         self._ensemble.smoothing = Smoothing.of_run(result.started, summary.smoothing_mm)
         self._first: int | None = None
-        self._is_decided = False
         self._pending = SliceQueue()
         self._hidden: set[int] = set()
         self._put_away: list[Layer] = []
@@ -86,7 +98,7 @@ class RunLayers:
         self._probability: list[LayerArray] = []
         self._make_probability()
         self._uncertainty = [self._add_map(name, shape, uncertainty) for name in names]
-        self._mask = self._add_labels("mask", np.zeros(shape, np.uint8), visible=True)
+        self._mask = self._add_mask(visible=True)
         for shown in self._uncertainty:
             self._arriving.put_bar(shown.layer)
         self.outline()
@@ -113,6 +125,8 @@ class RunLayers:
             uncertainty=tuple(shown.layer for shown in self._uncertainty),
             probability=tuple(shown.layer for shown in self._probability),
             mask=self._mask.layer,
+            edited=self.edits,
+            measured=self._measured if self._measured in self.edits else None,
             members={k: shown.layer for k, shown in self._members.items()},
             together=None if self._together is None else self._together.layer,
         )
@@ -120,8 +134,12 @@ class RunLayers:
     @property
     def is_in_viewer(self) -> bool:
         """Whether any of its layers is in the viewer, or on its way there."""
-        layers = [*(shown.layer for shown in self._all_shown()), *self._expected]
+        layers = self._all_layers()
         return any(is_there(self._viewer, layer) or self._arriving.awaits(layer) for layer in layers)
+
+    def _all_layers(self) -> list[Layer]:
+        own = [shown.layer for shown in self._all_shown()]
+        return [*own, *self._expected, *(edited.layer for edited in self._edited)]
 
     @property
     def is_behind(self) -> bool:
@@ -132,7 +150,7 @@ class RunLayers:
         """Take the run off the screen; its layers stay in the viewer, hidden, and come back with `bring_back`."""
         self._let_come()
         self._arriving.forget_held()
-        layers = [*(shown.layer for shown in self._all_shown()), *self._expected]
+        layers = self._all_layers()
         self._put_away = [layer for layer in layers if layer.visible]
         for layer in self._put_away:  # napari lays out the window anew also for what was hidden before
             layer.visible = False
@@ -168,6 +186,7 @@ class RunLayers:
             self._member_volume(k)[...] = numbered(self._ensemble.member(k))
         self._note_members()
         self.show_expected(self._started.sampled)
+        self._add_kept_edits()
         if self._ensemble.begun:
             self._pending.only(self._started.slices, here=self._slice_on_screen())
         self._let_come()
@@ -189,7 +208,8 @@ class RunLayers:
             is deleted. All by default.
         """
         old, self._summary, self._first = self._summary, summary, first
-        self._is_decided &= summary.rule is Rule.STAPLE
+        if summary.rule is not Rule.STAPLE:
+            self._staple = None
         before, after = (uncertainty_names(self._prefix, self._started.labels, one.measure) for one in (old, summary))
         for shown, was, name in zip(self._uncertainty, before, after, strict=True):
             if shown.layer.name == was:  # a name that the user gave stays
@@ -209,8 +229,13 @@ class RunLayers:
         """
         if self._summary.rule is not Rule.STAPLE:
             return
-        self._is_decided = True
-        self._mask.array[...] = mask
+        self._staple = mask
+        self._write_staple()
+
+    def _write_staple(self) -> None:
+        if self._staple is None or self._mask.is_held:
+            return
+        self._mask.array[...] = self._staple
         if is_there(self._viewer, self._mask.layer):
             self._mask.redraw()
 
@@ -344,7 +369,7 @@ class RunLayers:
             np.moveaxis(self._uncertainty[c].array, axis, 0)[s] = uncertainty[c]
             if probability is not None:
                 np.moveaxis(self._probability[c].array, axis, 0)[s] = probability[c]
-        if not self._is_decided:
+        if self._staple is None and not self._mask.is_held:
             np.moveaxis(self._mask.array, axis, 0)[s] = numbered(summary.by_votes.consensus(votes, count, probability))
 
     def _make_probability(self) -> None:
@@ -353,6 +378,62 @@ class RunLayers:
             return
         names, shape = probability_names(self._prefix, self._started.labels), self._started.source_shape
         self._probability = [self._add_map(name, shape, mean_style()) for name in names]
+
+    def _add_mask(self, *, visible: bool) -> MaskLayer:
+        plain = self._add_labels("mask", np.zeros(self._started.source_shape, np.uint8), visible=visible)
+        return MaskLayer(plain.array, plain.layer, self._frame, self._take_edit, self._draw_mask)
+
+    def _draw_mask(self) -> None:
+        """Draw the rule's mask anew: it has a layer of its own again, or what was held back can be written."""
+        if self._staple is not None:
+            self._write_staple()
+        elif self._ensemble.begun:
+            self._pending.only(self._started.slices, here=self._slice_on_screen())
+        self.behind.emit()
+
+    def _take_edit(self, base: Mask) -> None:
+        """Leave the layer to who paints in it, and give the rule's mask another."""
+        layer = self._mask.layer
+        count = len(self._ensemble.begun[: self._first])
+        words = f"{self._summary.of_run(self._started).words} of {count} member{'' if count == 1 else 's'}"
+        edited = EditedLayer(self._next_edit, layer, self._frame, words, base)
+        if layer.name == f"{self._prefix} | mask":  # a name that the user gave stays
+            layer.name = f"{self._prefix} | mask {edited.name}"
+        layer.colormap = label_colors(first=EDITED_COLOR)
+        self._edited.append(edited)
+        self._measured = edited
+        self._mask = self._add_mask(visible=layer.visible)
+        self.outline()
+        self._draw_mask()
+        self._let_come()
+        self.edited.emit(edited)
+        self.behind.emit()
+
+    @property
+    def _next_edit(self) -> int:
+        return 1 + max([*self.result.edited, *(edited.number for edited in self._edited)], default=0)
+
+    def _add_kept_edits(self) -> None:
+        """Bring back the corrections that the run has."""
+        for number, kept in self.result.edited.items():
+            words = kept.record.began_from
+            name = "mask edited" if number == 1 else f"mask edited {number}"
+            shown = self._add_labels(name, np.array(kept.mask), visible=True)
+            shown.layer.colormap = label_colors(first=EDITED_COLOR)
+            edited = EditedLayer(number, shown.layer, self._frame, words, kept.base)
+            self._edited.append(edited)
+            self._measured = edited
+            self.edited.emit(edited)
+        self.outline()
+
+    @property
+    def edits(self) -> tuple[EditedLayer, ...]:
+        """The corrections whose layers are in the viewer, or on their way there."""
+        return tuple(e for e in self._edited if is_there(self._viewer, e.layer) or self._arriving.awaits(e.layer))
+
+    def choose_mask(self, number: int | None) -> None:
+        """Measure a correction, by its number, or the mask that the rule makes."""
+        self._measured = next((edited for edited in self._edited if edited.number == number), None)
 
     def _add_map(self, name: str, shape: tuple[int, ...], style: dict[str, Any]) -> LayerArray:
         array = np.zeros(shape, np.float32)
@@ -384,7 +465,8 @@ class RunLayers:
 
     def outline(self) -> None:
         """Draw masks as outlines in 2-D, so that the image stays in sight, and filled in 3-D, where napari has none."""
-        self._mask.layer.contour = 0 if self._viewer.dims.ndisplay == 3 else 1
+        for layer in (self._mask.layer, *(edited.layer for edited in self._edited)):
+            layer.contour = 0 if self._viewer.dims.ndisplay == 3 else 1
 
     def show_expected(self, slices: Iterable[int]) -> None:
         """Draw the variance that very many members would have, p (1 - p) of the one-step estimate, on some slices.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.plugin.layers.edited_layer import EditedLayer
+    from napari_diffseg.plugin.layers.result_layers import ResultLayers
     from napari_diffseg.plugin.session.run_entry import RunEntry
     from napari_diffseg.plugin.session.session import Session
     from napari_diffseg.plugin.widgets.case_box import CaseBox
@@ -34,6 +36,8 @@ class Exporting:
     ----------
     session : Session
         Has the runs, and writes.
+    results : ResultLayers
+        Has the masks that were edited.
     case, result, run_box : CaseBox, ResultBox, RunBox
         Images that can be resampled to; how the ensemble is summed up; the button, and who asks before replacing.
     attempt : callable
@@ -46,6 +50,7 @@ class Exporting:
         self,
         session: Session,
         *,
+        results: ResultLayers,
         case: CaseBox,
         result: ResultBox,
         run_box: RunBox,
@@ -53,6 +58,7 @@ class Exporting:
         parent: QWidget,
     ) -> None:
         self._session, self._case, self._result, self._run_box = session, case, result, run_box
+        self._results = results
         self._attempt, self._parent = attempt, parent
         self._folder: Path | None = None
         self._asked: tuple[RunEntry, ExportWish] | None = None
@@ -66,6 +72,7 @@ class Exporting:
         dialog = ExportDialog(
             run.case,
             title=f"Export {run.title}",
+            edited="" if (edited := self._edited()) is None else edited.name,
             summary=self._summary_of(run),
             layers=map(bare, self._case.candidates),
             folder=self._folder or Path.home(),
@@ -87,9 +94,16 @@ class Exporting:
         def export() -> None:
             choice = wish.choice(self._result.summary, overwrite=overwrite)
             also = wish.also(*self._background(run)) if wish.page or wish.pictures else None
-            self._session.export(wish.folder, choice, also=also, run=run)
+            edited = self._edited() if wish.edited else None
+            snapshot = None if edited is None else edited.snapshot()
+            self._session.export(wish.folder, choice, also=also, run=run, edited=snapshot)
 
         self._attempt(export)
+
+    def _edited(self) -> EditedLayer | None:
+        """The edited mask that is measured, else the last one; None where there is none."""
+        view = self._results.view
+        return None if view is None or not view.edited else view.measured or view.edited[-1]
 
     def _summary_of(self, run: RunEntry) -> Summary:
         """What the result box shows of a run; rule and smoothing are its checkpoint's where nothing else is chosen."""

@@ -21,7 +21,8 @@ from napari_diffseg.plugin.canvas.linking import link_new
 from napari_diffseg.plugin.canvas.painting import Painting
 from napari_diffseg.plugin.canvas.sides import Sides
 from napari_diffseg.plugin.explore.denoising import Denoising
-from napari_diffseg.plugin.explore.exploring import Exploring
+from napari_diffseg.plugin.explore.editing import Editing
+from napari_diffseg.plugin.explore.exploring import Exploring, napari_launch
 from napari_diffseg.plugin.explore.navigation import go_to_middle
 from napari_diffseg.plugin.explore.what_if import WhatIf
 from napari_diffseg.plugin.grid.layer_notes import notes_of
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from napari_diffseg.events import Started
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.plugin.background.mailbox import LayerReady
+    from napari_diffseg.plugin.layers.edited_layer import EditedLayer
     from napari_diffseg.plugin.session.reopening import ReopenedRun
     from napari_diffseg.plugin.session.run_entry import RunEntry
     from napari_diffseg.plugin.session.run_plan import RunPlan
@@ -99,8 +101,12 @@ class DiffsegPanel(QWidget):
         self.exploring = Exploring(napari_viewer, self.results, self.result)
         self.denoising = Denoising(napari_viewer, self.session, self.results, self.exploring.box.denoising)
         self.what_if = WhatIf(napari_viewer, self.session, self.results, self.exploring.box.what_if)
+        self.editing = Editing(
+            self.results, self.session.runs.folder_of, launch=napari_launch, polling=self.exploring.polling
+        )
         self.exporting = Exporting(
             self.session,
+            results=self.results,
             case=self.case,
             result=self.result,
             run_box=self.run_box,
@@ -185,6 +191,11 @@ class DiffsegPanel(QWidget):
         self.runs_box.settings_asked.connect(lambda record: self._take_settings(record.plan, record.started))
         reference.judging.judged.connect(self.run_list.judge)
         reference.replaced.connect(runs.forget_judgements)
+        self.editing.changed.connect(self.exploring.measure)
+        self.editing.failed.connect(self.run_box.show_status)
+        self.results.edited.connect(self._show_edited)
+        self.results.behind.connect(self._catching_up.start)
+        self.result.mask_chosen.connect(self._measure_mask)
         runs.removed.connect(lambda entry: self.results.forget(entry.layer_prefix))
         runs.shown.connect(self._show_run)
         runs.changed.connect(self._show_phase)
@@ -333,12 +344,33 @@ class DiffsegPanel(QWidget):
             self._show_own(entry.started if entry else self.session.recipe)
             self.results.show(None if entry is None else entry.result)
             self._follow_reference(entry)
+            self._show_masks()
             self.exploring.begin()
             self.denoising.follow()
             self.what_if.follow()
         going_on = entry is not None and entry.ending is None
         self.result.set_count(0 if going_on else len(self.results.members))
         self._catching_up.start()
+        self.exploring.measure()
+
+    def _show_masks(self) -> None:
+        """Offer the edited masks of the run on the screen."""
+        view = self.results.view
+        edited = {} if view is None else {e.number: e.name for e in view.edited}
+        measured = None if view is None or view.measured is None else view.measured.number
+        self.result.show_masks(edited, measured)
+
+    def _show_edited(self, result: RunResult, edited: EditedLayer) -> None:
+        if result is self.results.result:
+            self._show_masks()
+            if edited.number not in result.edited:
+                self.run_box.show_status(
+                    f"You edit the mask of {result.title}: nothing else writes to layer '{edited.layer.name}' now. "
+                    "Volume, lesions and Dice are of it from now on; the rule's mask has a layer of its own."
+                )
+
+    def _measure_mask(self, number: int | None) -> None:
+        self.results.choose_mask(number)
         self.exploring.measure()
 
     def _follow_reference(self, entry: RunEntry | None) -> None:
@@ -423,7 +455,7 @@ class DiffsegPanel(QWidget):
         self.drawn_ahead.stop()
         self.activity.close()
         self.viewer.dims.events.current_step.disconnect(self._look)
-        for part in (self.exploring, self.denoising, self.what_if, self.slice_here, self.sides):
+        for part in (self.editing, self.exploring, self.denoising, self.what_if, self.slice_here, self.sides):
             part.close()
         self.session.close()
 

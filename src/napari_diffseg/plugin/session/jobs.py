@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_diffseg.errors import BadRequest, DiffsegError
@@ -14,7 +15,7 @@ from napari_diffseg.plugin.background.mailbox import LayerReady, Mailbox, Status
 from napari_diffseg.plugin.background.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_diffseg.plugin.background.job import Job
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.session.engine import Engine
     from napari_diffseg.plugin.session.run_plan import RunPlan
     from napari_diffseg.reporting import ReportChoice
+    from napari_diffseg.runs.edited_mask import EditedMask
     from napari_diffseg.runs.export import ExportChoice
 
 logger = logging.getLogger(__name__)
@@ -172,12 +174,23 @@ def check_modalities(plan: RunPlan, engine: Engine) -> None:
         )
 
 
-def export_job(source: Path, target: Path, choice: ExportChoice, *, also: ReportChoice | None = None) -> Job:
-    """Write a run's results as they were chosen, its page and pictures; the result is the folder they are in."""
+def export_job(
+    source: Path,
+    target: Path,
+    choice: ExportChoice,
+    *,
+    also: ReportChoice | None = None,
+    edited: EditedMask | None = None,
+) -> Job:
+    """Write a run's results as they were chosen, its page and pictures, and the mask that somebody has corrected.
+
+    The result is the folder they are in.
+    """
 
     def job(mailbox: Mailbox, stop: threading.Event) -> Path:
         from napari_diffseg.reporting import RunReport, export_all
-        from napari_diffseg.runs.export import count_files
+        from napari_diffseg.runs.edited_mask import edited_paths, export_edited
+        from napari_diffseg.runs.export import count_files, refuse_existing
         from napari_diffseg.runs.stored_run import read_run
 
         def check_stop() -> None:
@@ -188,7 +201,13 @@ def export_job(source: Path, target: Path, choice: ExportChoice, *, also: Report
         run = read_run(source, check_stop=check_stop)
         report = None if also is None else RunReport(run, also, choice)
         count = count_files(run, choice) + (0 if report is None else report.count)
-        for n, _ in enumerate(export_all(run, target, choice, report), start=1):
+        writing: Iterator[Path] = export_all(run, target, choice, report)
+        if edited is not None:
+            count += len(run.labels)
+            if not choice.overwrite:
+                refuse_existing(edited_paths(run, target, choice))
+            writing = chain(writing, export_edited(run, target, choice, edited))
+        for n, _ in enumerate(writing, start=1):
             mailbox.put(StatusMessage(f"Exporting: {n} of {count} files…"))
             check_stop()
         return target

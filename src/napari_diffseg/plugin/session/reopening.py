@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.background.mailbox import Mailbox
     from napari_diffseg.plugin.grid.layer_data import LayerData
     from napari_diffseg.plugin.session.run_origin import RunOrigin
+    from napari_diffseg.runs.edited_mask import EditedMask
     from napari_diffseg.runs.stored_run import StoredRun
 
 
@@ -41,6 +42,8 @@ class ReopenedRun:
         What it expected, where it had that of every slice.
     sampled : tuple of Sampled
         Its members.
+    edited : tuple of EditedMask
+        Corrections of its mask.
     ending : Ending
         CANCELLED for one that was cut short, else DONE.
     plan : RunPlan
@@ -54,6 +57,7 @@ class ReopenedRun:
     started: Started
     expected: ExpectedMask | None
     sampled: tuple[Sampled, ...]
+    edited: tuple[EditedMask, ...]
     ending: Ending
     plan: RunPlan
     missing: str
@@ -90,6 +94,7 @@ def reopen_job(folder: Path) -> Job:
 
 def _reopened(run: StoredRun, origin: RunOrigin, found: Mapping[str, LayerData], notes: Sequence[str]) -> ReopenedRun:
     from napari_diffseg.imaging.case import Case
+    from napari_diffseg.runs.edited_mask import read_edited
 
     wanted = run.record.inputs or run.record.files
     lacking = [name for name in wanted if name not in found]
@@ -112,6 +117,7 @@ def _reopened(run: StoredRun, origin: RunOrigin, found: Mapping[str, LayerData],
         started=run.started,
         expected=run.expected,
         sampled=run.sampled,
+        edited=tuple(read_edited(run.folder, run.grid.shape)),
         ending=Ending.DONE if run.is_complete else Ending.CANCELLED,
         plan=plan,
         missing=missing,

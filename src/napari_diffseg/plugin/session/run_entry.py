@@ -58,7 +58,7 @@ class RunEntry:
     @property
     def title(self) -> str:
         """The run in a heading, such as `run 2 of case_1`."""
-        return f"run {self.number} of {shown_name(self.case)}"
+        return self.result.title
 
     @property
     def layer_prefix(self) -> str:

@@ -13,6 +13,8 @@ from napari_diffseg.plugin.session.run_result import RunResult
 from napari_diffseg.plugin.session.run_store import OpenMarks
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_diffseg.events import Started
     from napari_diffseg.plugin.background.mailbox import Ending
     from napari_diffseg.plugin.session.reopening import ReopenedRun
@@ -48,6 +50,10 @@ class RunLog:
         """The run whose results are on the screen: it is explored and exported, and members can be added to it."""
         return self._on_screen
 
+    def folder_of(self, result: RunResult) -> Path | None:
+        """Where a listed run is kept, by its result."""
+        return next((entry.plan.folder for entry in self._listed if entry.result is result), None)
+
     def begun(self, plan: RunPlan, started: Started) -> RunEntry:
         """A run has begun, and takes the screen."""
         entry = RunEntry(plan, RunResult(self._count + 1, started, plan.frame))
@@ -60,6 +66,7 @@ class RunLog:
         if run.expected is not None:
             result.ensemble.expected = run.expected
         result.add(run.sampled)
+        result.edited = {edited.number: edited for edited in run.edited}
         self._add(RunEntry(run.plan, result, run.ending, run.missing))
 
     def _add(self, entry: RunEntry) -> None:

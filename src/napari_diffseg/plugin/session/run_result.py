@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from napari_diffseg.ensemble.ensemble import Ensemble
+from napari_diffseg.imaging.naming import shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from napari_diffseg.events import Expected, Sampled, Started, Stepped
     from napari_diffseg.plugin.grid.frame import Frame
+    from napari_diffseg.runs.edited_mask import EditedMask
 
 
 @dataclass(eq=False)
@@ -28,12 +30,15 @@ class RunResult:
         How the case's grid lies on the screen.
     ensemble : Ensemble
         The members, and the one-step estimate.
+    edited : dict of int to EditedMask
+        Corrections of its mask by their numbers, as they were seen last.
     """
 
     number: int
     started: Started
     frame: Frame
     ensemble: Ensemble = field(init=False)
+    edited: dict[int, EditedMask] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.ensemble = Ensemble.for_run(self.started)
@@ -47,6 +52,11 @@ class RunResult:
     def case(self) -> str:
         """The name of the case that it is of."""
         return self.started.case_id
+
+    @property
+    def title(self) -> str:
+        """The run in a heading, such as `run 2 of case_1`."""
+        return f"run {self.number} of {shown_name(self.case)}"
 
     def is_of(self, event: Sampled | Expected | Stepped) -> bool:
         """Whether an event is one of this run's."""

@@ -13,6 +13,7 @@ from uuid import uuid4
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.alone import LOCK, forget, is_locked, is_taken, try_lock
 from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.runs.edited_mask import has_edited
 from napari_diffseg.runs.layout import RECORD
 from napari_diffseg.runs.result_names import MAPS
 
@@ -150,7 +151,8 @@ class RunStore:
         """Remove the oldest runs beyond `keep`; how many.
 
         Only files that a run writes are removed, so whatever people put beside them stays, and with it the folder.
-        Runs that are going on or open in another napari stay, and unfinished ones of the last day.
+        Runs that are going on or open in another napari stay, unfinished ones of the last day, and those whose mask was
+        corrected by hand: nothing could make that again.
 
         Parameters
         ----------
@@ -163,7 +165,7 @@ class RunStore:
         removed = 0
         for folder in list(self._folders())[self.keep :]:
             run = _kept(folder)
-            if run is None or folder.resolve() in spared or _may_go_on(run) or is_in_use(folder):
+            if run is None or folder.resolve() in spared or _is_wanted(folder, run):
                 continue
             removed += _remove(folder)
         return removed
@@ -195,6 +197,11 @@ def _began(record: RunRecord) -> datetime | None:
     except ValueError:
         return None
     return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+
+
+def _is_wanted(folder: Path, run: KeptRun) -> bool:
+    """Whether a run is not to be removed, however old it is."""
+    return _may_go_on(run) or is_in_use(folder) or has_edited(folder)
 
 
 def _may_go_on(run: KeptRun) -> bool:

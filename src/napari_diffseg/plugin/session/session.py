@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.session.scope import Scope
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.reporting import ReportChoice
+    from napari_diffseg.runs.edited_mask import EditedMask
     from napari_diffseg.runs.export import ExportChoice
 
     Launcher = Callable[[Callable[[], None], threading.Event], None]
@@ -343,7 +344,13 @@ class Session(SessionSignals):
             self.message.emit("Going on.")
 
     def export(
-        self, folder: Path, choice: ExportChoice, *, also: ReportChoice | None = None, run: RunEntry | None = None
+        self,
+        folder: Path,
+        choice: ExportChoice,
+        *,
+        also: ReportChoice | None = None,
+        run: RunEntry | None = None,
+        edited: EditedMask | None = None,
     ) -> None:
         """Write results to a folder, as chosen, and page and pictures where they are asked for.
 
@@ -353,6 +360,8 @@ class Session(SessionSignals):
             Where to, and what.
         run : RunEntry, optional
             Of which run; of the one on the screen by default.
+        edited : EditedMask, optional
+            A correction of its mask, to be written beside it.
 
         Raises
         ------
@@ -363,7 +372,9 @@ class Session(SessionSignals):
         if (reason := self.why_not_export(entry)) is not None or entry is None:
             raise BadRequest(reason or "Run first.")
         source = entry.plan.folder
-        self.begin(Task(export_job(source, folder, choice, also=also), Work.EXPORTING, self._tell_exported))
+        self.begin(
+            Task(export_job(source, folder, choice, also=also, edited=edited), Work.EXPORTING, self._tell_exported)
+        )
 
     def _tell_exported(self, folder: Path) -> None:
         self.message.emit(f"Exported to {folder}.")

@@ -18,7 +18,7 @@ from napari_diffseg.plugin.widgets.volume_box import VolumeBox
 from napari_diffseg.plugin.widgets.what_if_box import WhatIfBox
 
 if TYPE_CHECKING:
-    from napari_diffseg.ensemble.findings import Findings
+    from napari_diffseg.ensemble.findings import EditedFindings, Findings
 
 _NOTHING = "Run first: then the volume and the lesions are here."
 
@@ -69,6 +69,17 @@ class ExploreBox(QGroupBox):
         self.volume.show_volumes(None if findings is None else findings.volumes)
         self.lesions.show_lesions(() if findings is None else findings.lesions)
         self.convergence.show_convergence(None if findings is None else findings.convergence)
+
+    def show_edited(self, edited: EditedFindings | None) -> None:
+        """Show what was measured of the edited mask, before what was of the members; None is the rule's mask."""
+        if edited is None:
+            return
+        count = len(edited.lesions)
+        self.line.setText(
+            f"Edited mask: {in_ml(edited.volume_ml)} ml in {count} lesion{'' if count == 1 else 's'}. "
+            f"Members: {self.line.text()}"
+        )
+        self.lesions.show_lesions(edited.lesions, of_one_mask=True)
 
     def choose_member(self, member: int | None) -> None:
         """Say which member is on the canvas; None is none."""

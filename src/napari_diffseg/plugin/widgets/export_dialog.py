@@ -56,7 +56,7 @@ _WHAT: Final = (
 class ExportWish:
     """What the user wants: folder, maps, names, and the layer whose grid they are resampled to (None: the source's).
 
-    `page` and `pictures` ask for the run on one page, and for its slices as pictures.
+    `page` and `pictures` ask for the run on one page, and for its slices as pictures; `edited` for the edited mask.
     """
 
     folder: Path
@@ -66,6 +66,7 @@ class ExportWish:
     like: Layer | None
     page: bool = False
     pictures: bool = False
+    edited: bool = False
 
     def choice(self, summary: Summary, *, overwrite: bool = False) -> ExportChoice:
         """The export itself, with the ensemble summed up as it is on the screen.
@@ -109,6 +110,8 @@ class ExportDialog(QDialog):
         Where to, to begin with.
     title : str
         Of the window; it says which run is exported.
+    edited : str
+        Name of the mask that was edited; empty where there is none.
     parent : QWidget, optional
         Its window.
     """
@@ -121,6 +124,7 @@ class ExportDialog(QDialog):
         layers: Iterable[Layer],
         folder: Path,
         title: str = "Export results",
+        edited: str = "",
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -133,6 +137,9 @@ class ExportDialog(QDialog):
             box.setEnabled(has_extra("evaluation"))
             if not box.isEnabled():
                 box.setToolTip("Needs the extra: pip install 'napari-diffseg[evaluation]'.")
+        self.edited = _check("edited", f"{edited.capitalize()} mask", "The mask as you edited it, beside the others.")
+        self.edited.setVisible(bool(edited))
+        self.edited.setChecked(bool(edited))
         self.style_choice = QComboBox()
         self.style_choice.setObjectName("diffseg_export_style")
         self.style_choice.addItem("By a pattern", Style.PATTERN)
@@ -164,7 +171,7 @@ class ExportDialog(QDialog):
 
     def _lay_out(self) -> None:
         what = QHBoxLayout()
-        for box in self.boxes.values():
+        for box in (*self.boxes.values(), self.edited):
             what.addWidget(box)
         also = QHBoxLayout()
         for box in self.reports.values():
@@ -198,6 +205,7 @@ class ExportDialog(QDialog):
             like=self.like.layer(),
             page=self.reports["page"].isChecked(),
             pictures=self.reports["pictures"].isChecked(),
+            edited=self.edited.isChecked(),
         )
 
     def _ask_folder(self) -> None:

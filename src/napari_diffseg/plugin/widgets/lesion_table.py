@@ -61,14 +61,18 @@ class LesionTable(QWidget):
         layout.addWidget(self.note)
         self.show_lesions(())
 
-    def show_lesions(self, lesions: Sequence[Lesion]) -> None:
-        """Show lesions in their order, the first `MOST_ROWS` of them."""
+    def show_lesions(self, lesions: Sequence[Lesion], *, of_one_mask: bool = False) -> None:
+        """Show lesions in their order, the first `MOST_ROWS` of them.
+
+        Those of one mask, such as an edited one, have no interval and nothing on which members differ.
+        """
         self._lesions = tuple(lesions[:MOST_ROWS])
         self.table.setSortingEnabled(False)
         self.table.setRowCount(len(self._lesions))
         for row, lesion in enumerate(self._lesions):
             for column, (text, key) in enumerate(_cells(lesion)):
-                self.table.setItem(row, column, _Cell(text, key, row))
+                shown = "" if of_one_mask and column >= _WIDEST else text
+                self.table.setItem(row, column, _Cell(shown, key, row))
         self.table.clearSelection()
         self.table.setSortingEnabled(True)
         self.table.sortByColumn(len(_COLUMNS) - 1, Qt.SortOrder.DescendingOrder)

@@ -5,7 +5,7 @@ Below are the colours of the maps with their units, and the votes on the voxel u
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -26,6 +26,9 @@ from napari_diffseg.plugin.widgets.controls import guard_from_wheel
 from napari_diffseg.plugin.widgets.legend import Legend
 from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _PERCENT: Final = 100
 _STEP: Final = 5
 _SMOOTHING_STEP_MM: Final = 0.5
@@ -37,6 +40,8 @@ _NO_VOTES: Final = "Point at a voxel to read its votes."
 class ResultBox(QGroupBox):
     """Controls that show the ensemble in another way, at once and without sampling."""
 
+    mask_chosen = Signal(object)
+    """The number of the edited mask that is to be measured; None is the rule's."""
     changed = Signal(object, object)
     """A Summary, and how many members to show (None: all)."""
 
@@ -50,6 +55,12 @@ class ResultBox(QGroupBox):
             "(Warfield 2004).",
         )
         self.rule.insertItem(0, "", None)
+        self.measured = QComboBox()
+        self.measured.setObjectName("diffseg_measured_mask")
+        self.measured.setToolTip("Which mask volume, lesions and Dice are of: the rule's, or one that you edited.")
+        self.measured.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        guard_from_wheel(self.measured)
+        self.measured_label = QLabel("Measure")
         self.note = QLabel()
         self.note.setObjectName("diffseg_rule_note")
         self.note.setTextFormat(Qt.TextFormat.PlainText)
@@ -81,6 +92,7 @@ class ResultBox(QGroupBox):
         self.votes.setToolTip("What the members say of the voxel under the cursor, in 2-D.")
         self._lay_out()
         self._begin()
+        self.measured.currentIndexChanged.connect(lambda _: self.mask_chosen.emit(self.measured.currentData()))
         for choice in (self.rule, self.measure):
             choice.currentIndexChanged.connect(self._tell)
         for number in (self.threshold, self.smoothing, self.shown):
@@ -91,6 +103,7 @@ class ResultBox(QGroupBox):
         self.set_own(Rule.MAJORITY, 0.0)
         self.set_summary(Summary())
         self.set_count(0)
+        self.show_masks({}, None)
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -108,6 +121,8 @@ class ResultBox(QGroupBox):
             label.setToolTip(widget.toolTip())
             grid.addWidget(label, n, 0)
             grid.addWidget(widget, n, 1)
+        grid.addWidget(self.measured_label, len(rows), 0)
+        grid.addWidget(self.measured, len(rows), 1)
         layout.addLayout(grid)
         for widget in (self.note, self.uncertainty_legend, self.mean_legend, self.votes):
             layout.addWidget(widget)
@@ -115,6 +130,18 @@ class ResultBox(QGroupBox):
     def show_run(self, title: str | None) -> None:
         """Say which run's result it is, such as `run 2 of case_1`; None is none."""
         self.setTitle("Result" if title is None else f"Result of {title}")
+
+    def show_masks(self, edited: Mapping[int, str], measured: int | None) -> None:
+        """Offer the masks that were edited, each with its number and name, and say which mask is measured."""
+        self.measured.blockSignals(True)
+        self.measured.clear()
+        self.measured.addItem("mask of the rule", None)
+        for number, name in edited.items():
+            self.measured.addItem(f"{name} mask", number)
+        self.measured.setCurrentIndex(max(self.measured.findData(measured), 0))
+        self.measured.blockSignals(False)
+        for widget in (self.measured_label, self.measured):
+            widget.setVisible(bool(edited))
 
     def show_cursor(self, words: str) -> None:
         """Show the votes on the voxel under the cursor; without any, say how to get some."""

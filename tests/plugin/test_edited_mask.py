@@ -43,7 +43,7 @@ def test_the_layer_is_left_to_who_paints_and_the_rule_gets_another(model, result
     assert not source(model.layers[EDITED]).any()
     np.testing.assert_array_equal(source(model.layers["diffseg 1 | mask"]), rule)
     [edited] = results.view.edited
-    assert edited.began_from == "majority of 3 members"
+    assert edited.began_from == "majority of the members (3 members)"
     np.testing.assert_array_equal(edited.base, rule)
     assert edited.snapshot().record.voxels_removed == np.count_nonzero(rule)
 
@@ -177,7 +177,7 @@ def test_a_stroke_is_told_measured_and_kept_without_being_asked(painted, qtbot):
     [edited] = kept(panel)
     assert np.count_nonzero(edited.mask) == voxels
     assert (edited.record.voxels_added, edited.record.voxels_removed) == (1, 0)
-    assert edited.record.began_from == "majority of 3 members"
+    assert edited.record.began_from == "majority of the members (3 members)"
     assert edited.mask[0, 0, 0] == 1
 
 
@@ -215,7 +215,7 @@ def test_it_is_exported_beside_the_rules_mask_with_its_provenance(painted, tmp_p
     assert np.argwhere(difference).tolist() == [[0, 0, 0]]
     record = json.loads((out / "case_1_edited.json").read_text())
     assert record["Manual"] is True
-    assert record["began_from"] == "majority of 3 members"
+    assert record["began_from"] == "majority of the members (3 members)"
     assert record["made_with"].startswith("napari ")
 
 

@@ -46,7 +46,7 @@ class EditRecord(BaseModel):
     Attributes
     ----------
     began_from : str
-        The mask that was corrected, such as `majority of 5 members`.
+        The mask that was corrected, such as `majority of the members (5 members)`.
     made_with : str
         The program in which it was painted, with its version.
     changed : str
@@ -65,7 +65,7 @@ class EditRecord(BaseModel):
 
     @property
     def words(self) -> str:
-        """The correction in a sentence's part, such as `edited by hand, from majority of 5 members`."""
+        """The correction in a sentence's part, such as `edited by hand, from majority of the members (5 members)`."""
         return f"edited by hand, from {self.began_from}" if self.began_from else "edited by hand"
 
 

@@ -32,7 +32,7 @@ class EditedLayer:
     frame : Frame
         How its grid lies on the screen.
     began_from : str
-        The mask that it began as, such as `majority of 5 members`.
+        The mask that it began as, such as `majority of the members (5 members)`.
     base : ndarray, (X, Y, Z), uint8
         That mask, as label numbers.
     """

@@ -395,7 +395,7 @@ class RunLayers:
         """Leave the layer to who paints in it, and give the rule's mask another."""
         layer = self._mask.layer
         count = len(self._ensemble.begun[: self._first])
-        words = f"{self._summary.of_run(self._started).words} of {count} member{'' if count == 1 else 's'}"
+        words = f"{self._summary.of_run(self._started).words} ({count} member{'' if count == 1 else 's'})"
         edited = EditedLayer(self._next_edit, layer, self._frame, words, base)
         if layer.name == f"{self._prefix} | mask":  # a name that the user gave stays
             layer.name = f"{self._prefix} | mask {edited.name}"

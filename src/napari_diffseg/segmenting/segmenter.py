@@ -242,7 +242,9 @@ def _started(run: Run, case: Case) -> Started:
         warnings=(
             *run.conditioning.warnings,
             *describe_idle(run.request, sampler=run.sampler, slices=slices),
-            *describe_scope(run.request.slices, run.window),
+            *describe_scope(
+                run.request.slices, run.window, slices=run.conditioning.slices, sampled=run.conditioning.sampled
+            ),
         ),
         window=run.window,
         spacing_mm=case.grid_volume.spacing_mm,

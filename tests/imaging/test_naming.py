@@ -6,8 +6,8 @@ import pytest
 
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.case_files import find_case_files, looks_like_case
+from napari_diffseg.imaging.grouping import case_id_of
 from napari_diffseg.imaging.naming import (
-    case_id_of,
     case_stem,
     is_image_name,
     modalities_named,

@@ -1,5 +1,7 @@
 """The next case of a session: nothing mixes its images with another patient's but a person, who is then told so."""
 
+import nibabel as nib
+import numpy as np
 import pytest
 from napari.layers import Image, Layer
 from panel_clicks import click, find, wait_idle
@@ -168,3 +170,46 @@ def test_the_panel_asks_for_what_the_next_case_lacks(panel, tmp_path, qtbot):
     assert find(panel, "reason").text().replace("\u200b", "") == "Choose an image for t2."
     panel.viewer.layers[0].name = "renamed"
     assert panel.session.why_not_run() == "Choose an image for t2."
+
+
+def test_a_scanners_protocols_are_assigned_by_all_words_of_their_names(box, tmp_path):
+    names = ("3_t1_mprage_sag", "9_t1_mprage_sag_KM", "4_t2_tse_tra", "5_t2_tirm_tra_dark-fluid")
+    opened = open_(box, read(*files(tmp_path / "anna", *names)))
+    assert [combo.layer() for combo in box.combos.values()] == opened
+    assert note(box) == ""
+
+
+def test_of_two_images_that_may_be_one_modality_none_is_chosen_and_both_are_named(box, tmp_path):
+    names = ("p_t1", "p_t1_bias", "p_t1ce", "p_t2", "p_flair")
+    _, second, *others = open_(box, read(*files(tmp_path / "p", *names)))
+    assert [combo.layer() for combo in box.combos.values()] == [None, *others]
+    assert "t1: p t1 and p t1 bias may be it: choose one" in note(box).casefold()
+    box.combos["t1"].choose(second)
+    assert "t1: p t1 may be it, too" in note(box).casefold()
+
+
+def test_a_folder_with_two_images_of_one_modality_opens_all_of_them(box, tmp_path):
+    files(tmp_path / "p", "p_t1", "p_t1_bias", "p_t2")
+    assert [layer.name for layer in read(tmp_path / "p")] == ["p t1", "p t1 bias", "p t2"]
+
+
+def test_time_points_that_are_called_like_a_modality_open_as_what_they_show(box, tmp_path):
+    files(tmp_path / "P1", "P1_T1_FLAIR", "P1_T1_T1", "P1_T1_T2")
+    open_(box, read(tmp_path / "P1"))
+    assert list(chosen(box)) == ["t1", "t2", "flair"]
+
+
+def test_a_description_beside_a_4d_file_names_its_channels(box, tmp_path):
+    folder = tmp_path / "imagesTr"
+    folder.mkdir()
+    (tmp_path / "dataset.json").write_text('{"modality": {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}}')
+    nib.save(nib.Nifti1Image(np.random.default_rng(0).random((6, 5, 4, 4)), np.eye(4)), folder / "BR_001.nii.gz")
+    opened = open_(box, read(folder / "BR_001.nii.gz"))
+    assert [layer.name for layer in opened] == ["BR_001 flair", "BR_001 t1", "BR_001 t1ce", "BR_001 t2"]
+    assert set(chosen(box)) == set(MODALITIES)
+
+
+def test_a_description_beside_numbered_files_says_what_each_shows(box, tmp_path):
+    (tmp_path / "dataset.json").write_text('{"channel_names": {"0": "FLAIR", "1": "T1"}}')
+    opened = read(*files(tmp_path / "imagesTr", "A_0000", "A_0001"))
+    assert [layer.name for layer in opened] == ["A flair", "A t1"]

@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING, Self
 from napari_diffseg.errors import BadCase, BadImage, GridMismatch, Remedy
 from napari_diffseg.imaging.case_files import find_case_files, masks_in, warn_of_unread
 from napari_diffseg.imaging.dataset_json import channels_said_for
-from napari_diffseg.imaging.grouping import group_images
-from napari_diffseg.imaging.naming import (
-    MODALITIES,
-    OTHER,
-    REFERENCE,
-    case_id_of,
-    modalities_named,
-    modality_named,
-    shown_name,
-)
+from napari_diffseg.imaging.grouping import case_id_of, group_images
+from napari_diffseg.imaging.naming import MODALITIES, OTHER, REFERENCE, modalities_named, modality_named, shown_name
 from napari_diffseg.imaging.nifti import count_channels, read_channels, read_mask, read_volume
 from napari_diffseg.imaging.pairs import each_pair_once
 from napari_diffseg.imaging.regrid import has_same_voxels

@@ -14,13 +14,12 @@ from napari_diffseg.errors import BadCase, BadRequest, Remedy
 from napari_diffseg.imaging.bids import session_of
 from napari_diffseg.imaging.dataset_json import channels_said_for
 from napari_diffseg.imaging.dicom_files import holds_dicom
-from napari_diffseg.imaging.grouping import Group, group_images, is_picked
+from napari_diffseg.imaging.grouping import Group, case_id_of, group_images, is_picked
 from napari_diffseg.imaging.listing import folders_in, images_in, is_image_entry, other_images_below, other_images_in
 from napari_diffseg.imaging.naming import (
     MODALITIES,
     REFERENCE,
     RUN_RECORD,
-    case_id_of,
     file_stem,
     folder_case_name,
     modality_named,
@@ -30,7 +29,7 @@ from napari_diffseg.imaging.naming import (
     read_name,
     shown_name,
 )
-from napari_diffseg.imaging.nnunet import nnunet_cases
+from napari_diffseg.imaging.nnunet import channel_said_for, nnunet_cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -112,10 +111,35 @@ def find_case_files(
         for one modality that is looked for.
     """
     folder = Path(folder)
+    if not images_in(folder) and (series := _series_by_modality(folder)):
+        return series
+    return _only_group(folder).files(modalities, pick)
+
+
+def find_case_images(folder: Path) -> list[tuple[Path, str]]:
+    """All images of the one case in a folder with what each shows, canonical modalities first, its masks ("seg") last.
+
+    Unlike `find_case_files` it chooses none of several that may be one modality.
+
+    Raises
+    ------
+    BadCase
+        If the folder cannot be read, holds no image with a modality in its name, or several cases.
+    """
+    group = _only_group(Path(folder))
+    images = [(path, m) for m in MODALITIES for path in group.images.get(m, [])]
+    return [*images, *((path, REFERENCE) for path in group.masks)]
+
+
+def modality_said_for(path: Path) -> str | None:
+    """What one file shows: by its name, or, for nnU-Net's file of a channel, by the `dataset.json` beside or above."""
+    said = modality_of(path.name)
+    return channel_said_for(path) if said is None else said
+
+
+def _only_group(folder: Path) -> Group:
     images = images_in(folder)
     groups = _grouped(folder, images, MODALITIES)
-    if not groups and (series := _series_by_modality(folder)):
-        return series
     if not groups:
         raise _no_images(folder, images)
     if len(groups) > 1:
@@ -124,7 +148,7 @@ def find_case_files(
             "give each a folder of its own, or name the files of one by their modality.",
             Remedy("image", "t1=FILE"),
         )
-    return groups[0].files(modalities, pick)
+    return groups[0]
 
 
 def masks_in(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadCase, Remedy
@@ -15,7 +16,9 @@ from napari_diffseg.imaging.naming import (
     REFERENCE,
     ImageName,
     file_stem,
+    folder_case_name,
     is_machine_made,
+    printable,
     read_name,
     shown_name,
 )
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 _SERIES = re.compile(r"\d{1,4}")
 _WORD = re.compile(r"[A-Za-z0-9+*]+")
+_NUMBERED = re.compile(r"(.+)_\d{4}")
+"""Files of one case in nnU-Net's layout, one for each channel."""
 _NAMED = 5
 
 
@@ -131,6 +136,22 @@ def group_images(paths: Sequence[Path], modalities: Sequence[str] = MODALITIES) 
         group.images.setdefault(str(name.modality), []).append(path)
     _add_the_rest(groups, [(path, name) for path, name in named if name.modality not in MODALITIES])
     return list(groups.values())
+
+
+def case_id_of(files: Sequence[Path]) -> str:
+    """The name of a case: what the names of its files call it; else what their folder is called.
+
+    In BIDS that is the subject and session. Stems that differ have in common what they begin with. A folder such as
+    `anat` or `nifti` has no name of a case, and that of a visit (`ses-2`, `baseline`) takes the one above before it.
+    What cannot be printed becomes `_`: folders of results take this name.
+    """
+    numbered = {found[1] for path in files if (found := _NUMBERED.fullmatch(file_stem(path.name)))}
+    if len(files) > 1 and len(numbered) == 1 and all(_NUMBERED.fullmatch(file_stem(path.name)) for path in files):
+        return printable(numbered.pop())
+    named = [name for _, name in read_names(files)]
+    stems = next((found for found in ({n.case for n in named}, {n.before for n in named}) if len(found) == 1), None)
+    stem = stems.pop() if stems else _common_start({name.case for name in named})
+    return printable(stem) if stem else folder_case_name(files[0].parent)
 
 
 def is_picked(path: Path, pick: Sequence[str]) -> bool:
@@ -336,3 +357,8 @@ def _finder(groups: Mapping[str, Group]) -> Callable[[ImageName], Group | None]:
         return None
 
     return find
+
+
+def _common_start(stems: Iterable[str]) -> str:
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*stems, strict=False))
+    return "".join(letters[0] for letters in same).strip("_-. ")

@@ -7,7 +7,6 @@ import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -238,18 +237,6 @@ def modalities_named(words: Iterable[str], wanted: Sequence[str] = ()) -> list[s
 def is_machine_made(filename: str) -> bool:
     """Whether the name of a mask says that a program made it, as in `p1_automated_segm`."""
     return any(_MACHINE.fullmatch(word) for word in words_of(file_stem(filename)))
-
-
-def case_id_of(files: Sequence[Path]) -> str:
-    """The name of a case: what the names of its files call it; else what their folder is called.
-
-    In BIDS that is the subject and session. Stems that differ have in common what they begin with. A folder such as
-    `anat` or `nifti` has no name of a case, and that of a visit (`ses-2`, `baseline`) takes the one above before it.
-    What cannot be printed becomes `_`: folders of results take this name.
-    """
-    stems = {case_stem(path.name) for path in files}
-    stem = stems.pop() if len(stems) == 1 else _common_start(stems)
-    return printable(stem) if stem else folder_case_name(files[0].parent)
 
 
 _NO_CASE = re.compile(
@@ -513,8 +500,3 @@ def _without(plain: str, words: Sequence[_Word], cut: Iterable[tuple[int, int]])
 def _canonical(word: str) -> str:
     said = read_name(word)
     return said.modality if said.modality in MODALITIES and not said.case else word.casefold()
-
-
-def _common_start(stems: Iterable[str]) -> str:
-    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*stems, strict=False))
-    return "".join(letters[0] for letters in same).strip(_TRIMMED)

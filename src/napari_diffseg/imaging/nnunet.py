@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadCase, BadImage, Remedy
-from napari_diffseg.imaging.dataset_json import NAME, channel_names
+from napari_diffseg.imaging.dataset_json import NAME, channel_names, channels_said_for
 from napari_diffseg.imaging.listing import images_in
-from napari_diffseg.imaging.naming import OTHER, file_stem, modalities_named, modality_of, shown_name
+from napari_diffseg.imaging.naming import OTHER, file_stem, modalities_named, modality_named, modality_of, shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +70,21 @@ def nnunet_cases(
         if name != OTHER:
             cases.setdefault(match["case"], {})[name] = path
     return cases
+
+
+def channel_said_for(path: Path) -> str | None:
+    """What a file such as `A_0001.nii.gz` shows, where the description of its folder names its channels."""
+    numbered = _NUMBERED.fullmatch(file_stem(path.name))
+    names = channels_said_for(path) if numbered is not None else None
+    if numbered is None or names is None or int(numbered["channel"]) >= len(names):
+        return None
+    return modality_named(names[int(numbered["channel"])])
+
+
+def channel_case_of(path: Path) -> str | None:
+    """The case of a file such as `A_0001.nii.gz`, where the description of its folder names its channels."""
+    numbered = _NUMBERED.fullmatch(file_stem(path.name))
+    return numbered["case"] if numbered is not None and channel_said_for(path) is not None else None
 
 
 def _has_another_meaning(images: Sequence[Path], highest: int, named: Sequence[str] | None) -> bool:

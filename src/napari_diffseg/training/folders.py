@@ -24,12 +24,12 @@ from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.imaging.case_files import cases_in_folder, find_case_files, may_hold_cases
 from napari_diffseg.imaging.dataset_json import channels_said_for, label_names
 from napari_diffseg.imaging.grid import Grid
+from napari_diffseg.imaging.grouping import case_id_of
 from napari_diffseg.imaging.intensity import brain_mask
 from napari_diffseg.imaging.listing import folders_in
 from napari_diffseg.imaging.naming import (
     MODALITIES,
     REFERENCE,
-    case_id_of,
     case_stem,
     is_image_name,
     modality_of,

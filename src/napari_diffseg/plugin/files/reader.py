@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.case_files import find_case_files, looks_like_case, masks_in
+from napari_diffseg.imaging.case_files import find_case_images, looks_like_case, modality_said_for
+from napari_diffseg.imaging.dataset_json import channels_said_for
 from napari_diffseg.imaging.dicom_files import holds_dicom
-from napari_diffseg.imaging.naming import REFERENCE, may_be_given, modality_of, read_name
+from napari_diffseg.imaging.grouping import case_id_of
+from napari_diffseg.imaging.naming import REFERENCE, may_be_given, modality_named, modality_of, read_name
+from napari_diffseg.imaging.nnunet import channel_case_of
 from napari_diffseg.imaging.pairs import each_pair_once, other_half
 from napari_diffseg.plugin.files.run_layers import looks_like_run, run_layers
 
@@ -84,10 +87,10 @@ def read_layers(path: Paths) -> list[LayerData]:
     """
     paths = each_pair_once(Path(p) for p in _listed(path))
     runs = [p for p in paths if looks_like_run(p)]
-    files: list[Path] = []
+    files: list[tuple[Path, str | None]] = []
     for p in _each_series_once(paths):
         if p not in runs:
-            files += _files_of_case(p) if p.is_dir() and not holds_dicom(p) else [p]
+            files += find_case_images(p) if p.is_dir() and not holds_dicom(p) else [(p, modality_said_for(p))]
     layers = _read_files(files)
     images = [attributes for _, attributes, kind in layers if kind == "image"]
     promised = [_promises_labels(_volume_of(one).path) for one in images]
@@ -98,25 +101,19 @@ def read_layers(path: Paths) -> list[LayerData]:
     return [*layers, *(layer for run in runs for layer in run_layers(run))]
 
 
-def _files_of_case(folder: Path) -> list[Path]:
-    """A case's images, then all masks beside them: which of several is meant matters only when one is used."""
-    files = list(find_case_files(folder).values())
-    return files + [mask for mask in masks_in(folder) if mask not in files]
-
-
 def _each_series_once(paths: Sequence[Path]) -> list[Path]:
     """The paths in their order; of the DICOM files in one folder the first, which stands for its series."""
     series = {path: path.parent for path in paths if path.suffix.lower() in (".dcm", ".ima")}
     return [p for n, p in enumerate(paths) if p not in series or series[p] not in map(series.get, paths[:n])]
 
 
-def _read_files(files: Sequence[Path]) -> list[LayerData]:
+def _read_files(files: Sequence[tuple[Path, str | None]]) -> list[LayerData]:
     """The layers of files; a mask that cannot be read is left out beside images, the first of which then says so."""
     layers: list[LayerData] = []
     refusals: list[BadImage] = []
-    for file in files:
+    for file, modality in files:
         try:
-            layers += _read_file(file)
+            layers += _read_file(file, modality)
         except BadImage as err:
             if not _promises_labels(file):
                 raise
@@ -149,22 +146,26 @@ def _promises_labels(path: Path | None) -> bool:
     return path is not None and (modality_of(path.name) == REFERENCE or _LABELS.search(path.name) is not None)
 
 
-def _read_file(path: Path) -> list[LayerData]:
+def _read_file(path: Path, modality: str | None) -> list[LayerData]:
     from napari_diffseg.imaging.nifti import read_channels, read_mask
 
-    name = layer_name(path)
+    name = layer_name(path, modality)
     if _promises_labels(path):
         with suppress(BadImage):  # probabilities, thickness: an image; what is damaged is refused below
             return [labels_layer(read_mask(path), name)]
     volumes = read_channels(path, constant=True)
     if len(volumes) == 1:
         return [image_layer(volumes[0], name)]
-    return [image_layer(volume, f"{name} channel {n}") for n, volume in enumerate(volumes, start=1)]
+    said = channels_said_for(path) or []
+    words = said if len(said) == len(volumes) else [f"channel {n}" for n in range(1, len(volumes) + 1)]
+    return [image_layer(volume, f"{name} {modality_named(word)}") for volume, word in zip(volumes, words, strict=True)]
 
 
-def layer_name(path: Path) -> str:
+def layer_name(path: Path, modality: str | None = None) -> str:
     """`case_006_T1gd_bet.nii.gz` as `case_006 t1ce bet`: case, modality in its usual spelling, how it was processed."""
     said = read_name(path.name)
+    if modality is not None and modality != said.modality:  # said by the folder's other names, or a description
+        return f"{channel_case_of(path) or case_id_of([path])} {modality}"
     return " ".join([said.case, said.modality, *said.manner]).strip() if said.modality else said.case or path.name
 
 

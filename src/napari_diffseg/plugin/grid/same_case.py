@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_diffseg.imaging.bids import session_of
 from napari_diffseg.imaging.naming import case_stem
+from napari_diffseg.imaging.sequence_words import tells_protocol
 from napari_diffseg.plugin.grid.frame import METADATA_KEY, Frame
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_diffseg.imaging.case import Case
-
-_SESSION: Final = re.compile("sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?(?![a-z0-9])", re.IGNORECASE)
-"""How the names of BIDS begin; what follows tells how an image was made."""
 
 
 def file_of(layer: Layer) -> Path | None:
@@ -37,8 +35,8 @@ def case_of(layer: Layer) -> str:
 @lru_cache(maxsize=1024)
 def _case_named(name: str) -> str:
     stem = case_stem(name)
-    session = _SESSION.match(stem)
-    return stem if session is None else session[0]
+    is_series = stem.isdigit() and tells_protocol(name)  # of 3_t1_mprage_sag the 3 is the number of a series
+    return "" if is_series else session_of(stem) or stem
 
 
 def are_apart(one: str, other: str) -> bool:
@@ -96,6 +94,12 @@ def is_of_case(layer: Layer, case: Case) -> bool:
         if isinstance(data, np.ndarray) and np.may_share_memory(data, volume.data):
             return True
     return False
+
+
+def are_rivals(one: Layer, other: Layer) -> bool:
+    """Whether layers of one modality may be images of one case: they are of two files of it."""
+    files = file_of(one), file_of(other)
+    return None not in files and files[0] != files[1] and are_one_case(one, other)
 
 
 def _share_folder(one: Layer, other: Layer) -> bool | None:

@@ -10,11 +10,12 @@ from weakref import WeakSet
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_diffseg.imaging.naming import case_id_of, may_be_given, modality_of, shown_name
+from napari_diffseg.imaging.grouping import case_id_of
+from napari_diffseg.imaging.naming import may_be_given, modality_of, shown_name
 from napari_diffseg.plugin.canvas.add_layer import bare
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.grid.layer_notes import notes_of
-from napari_diffseg.plugin.grid.same_case import are_apart, are_one_case, are_two_cases, case_of, file_of
+from napari_diffseg.plugin.grid.same_case import are_apart, are_one_case, are_rivals, are_two_cases, case_of, file_of
 from napari_diffseg.plugin.widgets.controls import breakable
 from napari_diffseg.plugin.widgets.dropping import dropped_paths
 from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
@@ -193,7 +194,13 @@ class CaseBox(QGroupBox):
         files = [file for layer in chosen.values() if (file := file_of(layer)) is not None]
         name = shown_name(case_id_of(files)) if files else ""
         self.setTitle(f"Case {name}" if name else "Case")
-        notes = dict.fromkeys([*_note_of_cases(chosen), *(note for one in chosen.values() for note in notes_of(one))])
+        notes = dict.fromkeys(
+            [
+                *_note_of_cases(chosen),
+                *self._note_of_rivals(chosen),
+                *(note for one in chosen.values() for note in notes_of(one)),
+            ]
+        )
         self.notes.setText(breakable(" ".join(f"{note[0].upper()}{note[1:].rstrip('.')}." for note in notes)))
         self.notes.setVisible(bool(notes))
 
@@ -235,18 +242,40 @@ class CaseBox(QGroupBox):
         """The layer of each modality that has one."""
         return {name: layer for name, combo in self.combos.items() if (layer := combo.layer()) is not None}
 
+    def _note_of_rivals(self, chosen: Mapping[str, Layer]) -> list[str]:
+        """That several images of the case may be one modality: order settles nothing."""
+        notes = []
+        for name in self.combos:
+            of_case = [layer for layer in self._layers if modality_of(layer.name) == name and layer not in self._passed]
+            if name in chosen:
+                of_case = [layer for layer in of_case if layer is not chosen[name] and are_rivals(layer, chosen[name])]
+                notes += [f"{name}: {layer.name} may be it, too" for layer in of_case]
+            elif len(of_case) > 1 and name not in self._left_out:
+                notes.append(f"{name}: {' and '.join(layer.name for layer in of_case)} may be it: choose one")
+        return notes
+
     def guess(self, layers: Iterable[Layer]) -> None:
-        """Choose layers by the modality in their names for what is not chosen, unless they are of another case."""
-        for layer in map(bare, layers):
+        """Choose layers by the modality in their names for what is not chosen, unless they are of another case.
+
+        Of several that may be one modality none is chosen.
+        """
+        come = [bare(layer) for layer in layers]
+        for layer in come:
             name = modality_of(layer.name)
             chosen = self._chosen()
             if name not in self.combos or name in chosen or name in self._left_out or layer in self._passed:
                 continue
+            rivals = [one for one in come if modality_of(one.name) == name and one is not layer]
+            if any(are_rivals(layer, other) for other in rivals):
+                continue
             if not any(are_two_cases(layer, other) for other in chosen.values()):
                 self.combos[name].choose(layer)
+        self._show_notes()
 
     def choose_case(self, layers: Iterable[Layer]) -> bool:
         """Choose what the user has opened, by the modality in its names; of another case nothing stays chosen.
+
+        Of several opened together that may be one modality none is chosen.
 
         Returns
         -------
@@ -255,6 +284,11 @@ class CaseBox(QGroupBox):
         """
         opened = [bare(layer) for layer in layers]
         named = {name: layer for layer in opened if (name := modality_of(layer.name)) in self.combos}
+        unclear = {
+            name
+            for name, layer in named.items()
+            if any(modality_of(one.name) == name and are_rivals(one, layer) for one in opened if one is not layer)
+        }
         before = {name: layer for name, layer in self._chosen().items() if layer not in opened}
         is_next = bool(named) and not (before and _goes_on(before, named))
         if is_next and before:
@@ -263,7 +297,8 @@ class CaseBox(QGroupBox):
             for name in self.combos.keys() - named.keys():
                 self.combos[name].choose(None)
         for name, layer in named.items():
-            self.combos[name].choose(layer)
+            self.combos[name].choose(None if name in unclear else layer)
+        self._show_notes()
         return is_next
 
 

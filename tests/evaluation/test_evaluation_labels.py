@@ -45,7 +45,7 @@ def run(folders, **options):
 def test_labels_that_no_truth_holds_are_refused_with_those_that_are_there(folders, asked, missing):
     told = []
     wanted = tuple(int(label) for label in asked.split(","))
-    with pytest.raises(BadRequest, match=rf"no truth holds {missing}: .* 1, 2, 4"):
+    with pytest.raises(BadRequest, match=rf"No truth holds label {missing}: .* 1, 2, 4"):
         run_evaluation(Evaluation(folders / "runs", folders / "truth", labels=wanted), tell=told.append)
     assert told == []
 

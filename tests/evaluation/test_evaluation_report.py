@@ -146,7 +146,7 @@ def test_predictions_are_no_truth_of_themselves_and_nothing_is_reported(folders)
 
 
 def test_a_report_that_is_there_is_kept(reported):
-    with pytest.raises(OutputExists, match="--overwrite"):
+    with pytest.raises(OutputExists, match="allow overwriting"):
         run(reported)
 
 

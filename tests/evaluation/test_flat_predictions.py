@@ -127,7 +127,7 @@ def test_labels_of_the_predictions_are_chosen_like_those_of_the_truth(tmp_path, 
     assert dices(run(tmp_path / "masks", truth, labels="4", prediction_labels="3")) == {"a": 1}
     cases = run(tmp_path / "masks", truth, labels="4", overwrite=True)
     assert dices(cases) == {"a": 2 / 3}
-    assert "--prediction-labels" in cases["a"]["notes"][0]
+    assert "choose those of the predictions, too" in cases["a"]["notes"][0]
 
 
 def test_a_prediction_of_negative_labels_is_refused(tmp_path, truth):
@@ -142,4 +142,4 @@ def test_an_exported_uncertainty_that_is_no_variance_is_said_to_be_none(tmp_path
     export(folder, tmp_path / "masks", "a")
     assert run(tmp_path / "masks", truth)["a"]["notes"] == []
     write(tmp_path / "masks" / "a_uncertainty.nii.gz", np.where(box(8) ^ box(10), 0.92, 0).astype(np.float32))
-    assert "--measure variance" in run(tmp_path / "masks", truth, overwrite=True)["a"]["notes"][0]
+    assert "export its variance" in run(tmp_path / "masks", truth, overwrite=True)["a"]["notes"][0]

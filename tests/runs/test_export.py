@@ -119,7 +119,7 @@ def test_nothing_is_written_when_one_file_is_there_already(run, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "case_1_uncertainty.nii.gz").write_text("mine")
-    with pytest.raises(OutputExists, match=r"case_1_uncertainty.nii.gz exist.* allow overwriting \(--overwrite\)"):
+    with pytest.raises(OutputExists, match=r"case_1_uncertainty.nii.gz exist.* allow overwriting"):
         list(export_run(run, out, ExportChoice()))
     assert names_in(out) == ["case_1_uncertainty.nii.gz"]
     list(export_run(run, out, ExportChoice(overwrite=True)))

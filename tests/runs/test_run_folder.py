@@ -246,7 +246,7 @@ def test_a_damaged_member_is_named_with_the_way_out(tiny_case, tiny_checkpoint, 
     keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2), tiny_checkpoint)
     member = tmp_path / "run" / "members" / "member-002.nii.gz"
     member.write_bytes(member.read_bytes()[:40])
-    with pytest.raises(BadRequest, match=r"member-002\.nii\.gz cannot be taken over .* --resume samples it again"):
+    with pytest.raises(BadRequest, match=r"member-002\.nii\.gz cannot be taken over .* resuming samples it again"):
         keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint, resume=True)
 
 

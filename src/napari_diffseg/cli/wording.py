@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def worded(err: DiffsegError, *, options: Mapping[str, str] | None = None) -> str:
-    """What an error says, with the options that help behind it, such as `(--channels flair,t1)`.
+    """What an error says, with the options that help at its end, such as `(--channels flair,t1)`.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def worded(err: DiffsegError, *, options: Mapping[str, str] | None = None) -> st
     """
     named = [_option(remedy, options or {}) for remedy in err.remedies]
     listed = " or ".join(dict.fromkeys(name for name in named if name))
-    return f"{err} ({listed})" if listed else str(err)
+    return f"{str(err).removesuffix('.')} ({listed})." if listed else str(err)
 
 
 def _option(remedy: Remedy, options: Mapping[str, str]) -> str:

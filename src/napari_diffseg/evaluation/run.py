@@ -74,8 +74,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.bins < 2:
             raise BadRequest(f"{self.bins} bins are too few for a reliability curve: ask for at least 2.")
-        check_lesion_labels(self.labels or (), option="--labels")
-        check_lesion_labels(self.prediction_labels or (), option="--prediction-labels")
+        check_lesion_labels(self.labels or (), setting="labels")
+        check_lesion_labels(self.prediction_labels or (), setting="prediction_labels")
 
     def settings(self) -> dict[str, object]:
         """What was asked for, for the report; folders by name, not by where they lie on this machine."""
@@ -238,7 +238,7 @@ def _read(evaluation: Evaluation, case_id: str, files: PredictionFiles) -> Predi
     predicted = read_prediction(files, case_id=case_id, channel=evaluation.channel, labels=wanted)
     if evaluation.labels is None or wanted is not None or predicted.grid.data.max() <= 1:
         return predicted
-    note = "the prediction's labels all count as lesion, but not the truth's: choose with --prediction-labels, too"
+    note = "the prediction's labels all count as lesion, but not the truth's: choose those of the predictions, too"
     return replace(predicted, notes=(*predicted.notes, note))
 
 

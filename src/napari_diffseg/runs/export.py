@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -13,7 +14,7 @@ import numpy as np
 
 from napari_diffseg.ensemble.consensus import consensus_of
 from napari_diffseg.ensemble.summary import MAJORITY, Measure, Rule, Summary, mean_of
-from napari_diffseg.errors import BadRequest, OutputExists
+from napari_diffseg.errors import BadRequest, OutputExists, Remedy
 from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
 from napari_diffseg.imaging.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
@@ -230,12 +231,12 @@ def refuse_existing(paths: list[Path]) -> None:
     OutputExists
         If any of the paths exists; the text names the first.
     """
-    there = [path for path in paths if path.exists()]
+    there = [path for path in paths if os.path.lexists(path)]
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise OutputExists(
-            f"{there[0].name}{more} exist in {there[0].parent}: choose another folder, or allow overwriting "
-            "(--overwrite)."
+            f"{there[0].name}{more} exist in {there[0].parent}: choose another folder, or allow overwriting.",
+            Remedy("overwrite"),
         )
 
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_diffseg.errors import BadRequest
+from napari_diffseg.errors import BadRequest, Remedy
 from napari_diffseg.events import Expected, Finished, Sampled, Started
 from napari_diffseg.imaging.alone import alone_in
 
@@ -106,7 +106,11 @@ def _remaining(folder: RunFolder) -> SegmentRequest | None:
     if done == request.members:
         if not folder.is_complete():
             return None
-        raise BadRequest(f"{folder.folder} has all {done} members already: ask for more members, or use --overwrite.")
+        raise BadRequest(
+            f"{folder.folder} has all {done} members already: ask for more members, or allow overwriting.",
+            Remedy("members"),
+            Remedy("overwrite"),
+        )
     return request.model_copy(update={"first_member": request.first_member + done, "members": request.members - done})
 
 

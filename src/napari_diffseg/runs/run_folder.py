@@ -114,8 +114,12 @@ class RunFolder:
         """
         if not overwrite and (found := self._own_files()):
             state = "an unfinished run" if self.status() == "running" else "results"
-            more = "--resume to finish it, or --overwrite" if state == "an unfinished run" else "--overwrite"
-            raise OutputExists(f"{self.folder} holds {state} ({found[0].name}): give another place, or {more}.")
+            raise OutputExists(
+                f"{self.folder} holds {state} ({found[0].name}): choose another place, or "
+                f"{'go on with it, or ' if state == 'an unfinished run' else ''}allow overwriting.",
+                *([Remedy("resume")] if state == "an unfinished run" else []),
+                Remedy("overwrite"),
+            )
         self._check_other_images()
 
     def _check_other_images(self) -> None:
@@ -339,7 +343,7 @@ class RunFolder:
         except BadImage as err:
             path = self._paths("expected")[0]
             raise BadRequest(
-                f"{path} cannot be taken over ({err}) Delete it, and --resume goes on without it."
+                f"{path} cannot be taken over ({err}) Delete it, and resuming goes on without it."
             ) from err
 
     def record(self) -> RunRecord:
@@ -368,9 +372,14 @@ class RunFolder:
         """
         record = self._record()
         if record is None:
-            raise BadRequest(f"{self.folder} holds no readable {RECORD}: nothing to resume there; use --overwrite.")
+            raise BadRequest(
+                f"{self.folder} holds no readable {RECORD}: nothing can be resumed there, only overwritten.",
+                Remedy("overwrite"),
+            )
         if other := difference(self._identity(), record.as_json()):
-            raise BadRequest(f"{self.folder} was made with {other}: resume with the same, or use --overwrite.")
+            raise BadRequest(
+                f"{self.folder} was made with {other}: resume with the same, or allow overwriting.", Remedy("overwrite")
+            )
 
     def _identity(self) -> dict[str, Any]:
         return identity_of(self.case, self.checkpoint, self.request)
@@ -481,10 +490,10 @@ def _read_own(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
     try:
         mask = read_mask(path).data
     except BadImage as err:
-        raise BadRequest(f"{path} cannot be taken over ({err}) Delete it, and --resume samples it again.") from err
+        raise BadRequest(f"{path} cannot be taken over ({err}) Delete it, and resuming samples it again.") from err
     if mask.shape != shape:
         raise BadRequest(
-            f"{path} is {mask.shape} voxels, but the case is {shape}: delete it, and --resume samples it again."
+            f"{path} is {mask.shape} voxels, but the case is {shape}: delete it, and resuming samples it again."
         )
     return mask.astype(np.bool_)
 

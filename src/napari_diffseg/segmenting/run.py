@@ -16,7 +16,7 @@ from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.diffusion.samplers import sample
 from napari_diffseg.ensemble.window import confine
-from napari_diffseg.errors import RunFailed
+from napari_diffseg.errors import Remedy, RunFailed
 from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
 from napari_diffseg.segmenting.early_stop import EarlyStop
@@ -269,5 +269,6 @@ def check_finite(batch: Batch, x: npt.NDArray[np.float32]) -> None:
         bad = batch[int(np.argmin(finite))]
         raise RunFailed(
             f"Slice {bad.slice_index}, member {bad.member}: the network gave numbers that are not finite: "
-            "use --precision fp32, or check the checkpoint."
+            "compute in float32, or check the checkpoint.",
+            Remedy("precision", "fp32"),
         )

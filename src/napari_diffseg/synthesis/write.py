@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import nibabel as nib
 
-from napari_diffseg.errors import OutputExists, OutputFailed
+from napari_diffseg.errors import OutputExists, OutputFailed, Remedy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,8 @@ def write_case(
     if present and not overwrite:
         raise OutputExists(
             f"{target}: {', '.join(present[:3])}{' ...' if len(present) > 3 else ''} exist already: choose another "
-            f"folder or case id, or allow overwriting (--overwrite)."
+            "folder or case id, or allow overwriting.",
+            Remedy("overwrite"),
         )
     try:
         target.mkdir(parents=True, exist_ok=True)

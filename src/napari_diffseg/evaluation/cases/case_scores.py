@@ -239,7 +239,7 @@ def _notes_on_uncertainty(predicted: Predicted) -> tuple[str, ...]:
     k = predicted.member_count
     if predicted.uncertainty is None or k < 2 or predicted.uncertainty.max() <= _largest_variance(k) + _ROUNDING:
         return ()
-    return ("its uncertainty is no variance, which QU-BraTS counts in percent: export it with --measure variance",)
+    return ("its uncertainty is no variance, which QU-BraTS counts in percent: export its variance",)
 
 
 def _expected_scores(predicted: Predicted, truth: Truth, inside: Bool, bins: int) -> ExpectedScores | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_diffseg.errors import BadCase, BadRequest, DiffsegError
+from napari_diffseg.errors import BadCase, BadRequest, DiffsegError, Remedy
 from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from napari_diffseg.imaging.volume import Volume
 
 
-def check_lesion_labels(labels: Iterable[int], *, option: str) -> None:
-    """Refuse labels that cannot be lesion.
+def check_lesion_labels(labels: Iterable[int], *, setting: str) -> None:
+    """Refuse labels that cannot be lesion; `setting` is what they are called in `Evaluation`.
 
     Raises
     ------
@@ -26,7 +26,9 @@ def check_lesion_labels(labels: Iterable[int], *, option: str) -> None:
         If one is not above 0.
     """
     if wrong := sorted(label for label in labels if label < 1):
-        raise BadRequest(f"{option} {_listed(wrong)}: lesion has labels above 0, and 0 is background: name those.")
+        raise BadRequest(
+            f"Labels {_listed(wrong)} cannot be lesion, whose labels are above 0: name those.", Remedy(setting)
+        )
 
 
 def check_labels_occur(labels: Iterable[int], masks: Iterable[Path]) -> None:
@@ -58,7 +60,7 @@ def check_labels_occur(labels: Iterable[int], masks: Iterable[Path]) -> None:
             return
     if read:
         found = f"their labels are {_listed(there)}" if there else "there is no label above 0 in any"
-        raise BadRequest(f"--labels: no truth holds {_listed(missing)}: {found}. Correct --labels.")
+        raise BadRequest(f"No truth holds label {_listed(missing)}: {found}: name others.", Remedy("labels"))
 
 
 def refuse_negative_labels(mask: Volume, *, case_id: str) -> None:

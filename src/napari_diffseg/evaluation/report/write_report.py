@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
-from napari_diffseg.errors import OutputExists
+from napari_diffseg.errors import OutputExists, Remedy
 from napari_diffseg.evaluation.report.report import columns
 from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
 
@@ -37,7 +37,9 @@ def check_output(folder: Path, *, overwrite: bool = False) -> None:
     """
     there = [name for name in FILES if os.path.lexists(folder / name)]
     if there and not overwrite:
-        raise OutputExists(f"{folder} holds {', '.join(there)}: give another folder, or --overwrite.")
+        raise OutputExists(
+            f"{folder} holds {', '.join(there)}: choose another folder, or allow overwriting.", Remedy("overwrite")
+        )
     make_folder(folder)
 
 

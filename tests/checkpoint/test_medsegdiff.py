@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,6 @@ def small(tmp_path_factory):
 
 def test_it_predicts_what_its_own_code_predicts(tmp_path):
     """The numbers are of MedSegDiff at commit 60850bf: scripts/golden_medsegdiff.py."""
-    from dataclasses import replace
-
     config = replace(SMALL, model_channels=128, attention_factors=(2,))
     torch.save(drawn(config), tmp_path / "emasavedmodel_0.9999_000100.pt")
     loaded = load_checkpoint(tmp_path / "emasavedmodel_0.9999_000100.pt")

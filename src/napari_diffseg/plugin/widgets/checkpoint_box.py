@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DEMO = "demo"
 """The name of the checkpoint that is shipped."""
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
-_SUFFIXES = (".safetensors", ".pt", ".pth")
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 _FILTER = f"Checkpoints ({' '.join(f'*{suffix}' for suffix in _SUFFIXES)});;All files (*)"
 
 

@@ -143,7 +143,7 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
     holds_brain = np.asarray((brain if rim is None else rim.shown).any(axis=across))
     sampled = tuple(s for s in chosen if holds_brain[s])
     channels = tuple(channel_of(present[m], recipe, rim) if m in present else None for m in recipe.modalities)
-    notes = (*_left_out(missing), *_warnings(case, grid, brain))
+    notes = (*_without_brain(chosen, sampled), *_left_out(missing), *_warnings(case, grid, brain))
     return Conditioning(channels, grid, chosen, sampled, notes, rim, recipe.value_range)
 
 
@@ -170,6 +170,13 @@ def missing_modalities(case: Case, recipe: Recipe) -> tuple[str, ...]:
             "add it, or choose a checkpoint that does without."
         )
     return missing
+
+
+def _without_brain(chosen: Sequence[int], sampled: Sequence[int]) -> tuple[str, ...]:
+    if sampled or not chosen:
+        return ()
+    span = f"slice {chosen[0]}" if len(chosen) == 1 else f"slices {chosen[0]} to {chosen[-1]}"
+    return (f"there is no brain on {span}: nothing is sampled, and the mask is empty.",)
 
 
 def _left_out(missing: tuple[str, ...]) -> tuple[str, ...]:

@@ -104,3 +104,17 @@ def test_a_sheared_grid_is_said_once_and_not_for_each_image(tiny_checkpoint, tin
     warnings = encode(replace(tiny_case, volumes=volumes), tiny_checkpoint.recipe).warnings
     assert sum("sheared" in line for line in warnings) == 1
     assert not any("sheared" in line for line in encode(tiny_case, tiny_checkpoint.recipe).warnings)
+
+
+def test_slices_without_brain_are_told_of_where_there_are_no_others(tiny_checkpoint, tiny_case):
+    volumes = {}
+    for name, volume in tiny_case.volumes.items():
+        data = volume.data.copy()
+        data[..., 3:] = 0
+        volumes[name] = replace(volume, data=data)
+    case = replace(tiny_case, volumes=volumes)
+    seen = encode(case, tiny_checkpoint.recipe, choose=lambda count: range(count)[-2:])
+    assert seen.sampled == ()
+    assert any("no brain on slices 3 to 4" in note for note in seen.warnings)
+    seen = encode(case, tiny_checkpoint.recipe, choose=lambda count: range(count)[-3:])
+    assert not any("no brain on" in note for note in seen.warnings)

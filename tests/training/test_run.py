@@ -257,6 +257,36 @@ def test_a_damaged_state_is_one_sentence(train, tmp_path, capsys):
     assert "state.pt in" in refusal(capsys)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("network", {}),
+        ("average", {"no such": 1}),
+        ("optimizer", {}),
+        ("step", "many"),
+        ("validated", {"dice": 1.0}),
+        ("validated", {"step": 1.0, "dice": 0.5, "ece": 0.1, "ged_squared": 0.2, "dice a": 0.5}),
+        ("best_dice", None),
+    ],
+)
+def test_a_state_with_a_damaged_record_is_one_sentence(train, tmp_path, capsys, name, value):
+    out = tmp_path / "out"
+    assert train(out, "--stop-after", 1) == 0
+    state = torch.load(out / "state.pt", weights_only=True)
+    torch.save(state | {name: value}, out / "state.pt")
+    assert train(out, "--resume") == 1
+    assert "is damaged" in refusal(capsys)
+
+
+@pytest.mark.parametrize("text", ["step,loss\n1\x00,2\n", '"', "²,1,1,1,1,1,1,1\n", "9" * 5000 + ",1,1,1,1,1,1,1\n"])
+def test_a_damaged_record_of_losses_stops_no_training(train, tmp_path, text):
+    out = tmp_path / "out"
+    assert train(out, "--stop-after", 1) == 0
+    (out / "log.csv").write_text(text, encoding="utf-8")
+    assert train(out, "--resume", "--stop-after", 2) == 0
+    assert [row["step"] for row in rows(out) if row["loss"]] == ["2"]
+
+
 def test_a_gradient_that_is_not_finite_stops_before_it_does_harm(train, tmp_path, monkeypatch, capsys):
     out, real = tmp_path / "out", trainer.TrainingLoss.__call__
 

@@ -17,7 +17,7 @@ from napari_diffseg.training.checks import check_batch
 from napari_diffseg.training.journal import Journal
 from napari_diffseg.training.pool import open_pool
 from napari_diffseg.training.prepare import BEST, LAST, POOL, START, STATE, check_resumable, prepare
-from napari_diffseg.training.state import load_state, save_state
+from napari_diffseg.training.state import damaged_state, load_state, save_state
 from napari_diffseg.training.stopping import deterministic, stop_between_steps
 from napari_diffseg.training.trainer import StepReport, Trainer, make_accelerator
 from napari_diffseg.training.validate import Figures, average_checkpoint, summary, validate_case
@@ -154,11 +154,18 @@ class _Run:
         self._told = Provenance(config, source.describe(self._split), len(pool), self._split, start)
         self.trainer = Trainer(config, pool, accelerator, workers)
         if (folder / STATE).exists():
-            self.trainer.resume(load_state(folder / STATE))
+            self._go_on(folder / STATE)
             say(f"Going on after step {self.trainer.step}.")
         elif start is not None:
             self.trainer.begin_with(start.state)
             say(f"Beginning with the weights of {config.start_from}.")
+
+    def _go_on(self, path: Path) -> None:
+        state = load_state(path)
+        try:
+            self.trainer.resume(state)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as err:
+            raise damaged_state(path) from err
 
     def until(self, last: int, journal: Journal | None) -> Outcome:
         """Train to a step, or until a signal comes; leaves state and weights behind."""

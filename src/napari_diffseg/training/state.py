@@ -11,8 +11,10 @@ import torch
 from napari_diffseg.errors import BadCheckpoint
 from napari_diffseg.imaging.atomic import atomic_write
 from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.training.validate import Figures
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from typing import Any
 
@@ -27,6 +29,11 @@ _DAMAGED = (
     MemoryError,
     TypeError,
     ValueError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    AssertionError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
 )
@@ -80,9 +87,23 @@ def load_state(path: Path) -> TrainingState:
             "step": int(loaded["step"]),
             "best_dice": float(loaded["best_dice"]),
             "best_step": int(loaded["best_step"]),
-            "validated": dict(loaded["validated"]),
+            "validated": _figures(loaded["validated"]),
         }
     except _DAMAGED as err:
-        raise BadCheckpoint(
-            f"{shown_name(path)} in {path.parent} cannot be read or is damaged: start again in another folder."
-        ) from err
+        raise damaged_state(path) from err
+
+
+def damaged_state(path: Path) -> BadCheckpoint:
+    """That a state cannot be gone on from."""
+    return BadCheckpoint(
+        f"{shown_name(path)} in {path.parent} cannot be read or is damaged: start again in another folder."
+    )
+
+
+def _figures(values: Mapping[str, float]) -> dict[str, float]:
+    """Of the last validation, if there was one: its step, and all that `Figures.columns` gives."""
+    figures = {str(name): float(value) for name, value in values.items()}
+    if figures:
+        Figures.from_columns(figures)
+        int(figures["step"])
+    return figures

@@ -36,11 +36,16 @@ class Layout:
     predict: Cases | str
     evaluate: Cases | str | None = None
     train: Cases | str | None = None
+    """As evaluation, unless it is said."""
     modalities: tuple[str, ...] = FOUR
     pick: tuple[str, ...] = ()
     start: str = "."
     truth: str = "."
     described: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.train is None and isinstance(self.evaluate, dict):
+            object.__setattr__(self, "train", self.evaluate)
 
     def write(self, root: Path) -> None:
         for name, (case, kind) in self.files.items():
@@ -346,6 +351,7 @@ LAYOUTS = [
         ),
         "F-1_T1.nii.gz and F-1_T1_bias.nii.gz both say t1, and so for t1ce, t2, flair",
         {"F-1": 1},
+        "both say t1",
     ),
     Layout(
         "each image raw and bias-corrected, one picked",

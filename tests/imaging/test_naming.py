@@ -130,6 +130,8 @@ def test_a_name_that_states_no_modality_is_not_guessed(name):
         ("GOLD_STANDARD_STRIPPED", "seg"),
         ("sub-1_ses-1_space-MNI_label-L_desc-T1lesion_mask", "seg"),
         ("sub-1_space-flair_seg-lst", "seg"),
+        ("p_MPRAGE", "t1"),
+        ("3D_MPRAGE_post_gad", "t1ce"),
         ("T1_map", None),
         ("T2_map", None),
         ("T2_star", None),

@@ -134,7 +134,7 @@ def _options_named() -> Iterator[None]:
     try:
         yield
     except DiffsegError as err:
-        named = list(dict.fromkeys(map(_option, err.remedies)))
+        named = list(dict.fromkeys(option for option in map(_option, err.remedies) if option))
         raise type(err)(f"{err} ({' or '.join(named)})" if named else str(err)) from err
 
 
@@ -143,6 +143,8 @@ def _option(remedy: Remedy) -> str:
     section, _, name = setting.rpartition(".")
     if setting in _OPTIONS:
         return f"--{name.replace('_', '-')} {remedy.value}".strip()
+    if not section:  # of another verb
+        return ""
     return f"[{section}] {name}{' = ' * bool(remedy.value)}{remedy.value} in a --config file"
 
 
@@ -205,7 +207,7 @@ def _source(data: str, settings: TrainingConfig) -> tuple[TrainingConfig, CaseSo
         cases = find_cases(Path(data), modalities=settings.recipe.modalities, channels=settings.data.channels)
 
         def source_of(config: TrainingConfig) -> CaseSource:
-            return FolderSource(cases, config.recipe, config.data, config.seed)
+            return FolderSource(cases, config.recipe, config.data, config.seed, root=Path(data))
 
     settings = settled(settings, source_of(settings), say=_say if _speaks() else _silent)
     return settings, source_of(settings)

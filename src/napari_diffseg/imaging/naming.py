@@ -18,6 +18,7 @@ from napari_diffseg.imaging.sequence_words import (
     BARE,
     CONTRAST,
     CONTRAST_BEFORE,
+    MPRAGE,
     NOT_WEIGHTED,
     NOT_WEIGHTED_BEFORE,
     PROCESSING,
@@ -319,7 +320,8 @@ def _statements(words: Sequence[_Word]) -> list[_Statement]:
                 last += 1
         found.append(_Statement(kind, first, last))
         i = last + 1
-    return found
+    # an MPRAGE is T1-weighted, also where its name does not say so
+    return found or [_Statement("t1", i, i) for i, word in enumerate(words) if MPRAGE.fullmatch(word.text)]
 
 
 def _flair_after(words: Sequence[_Word], at: int) -> int | None:

@@ -105,6 +105,9 @@ PROCESSING: Final = re.compile(
 _PROTOCOL: Final = re.compile(rf"{_PULSES}|tirm|fluid|trans\w*|sagittal|coronal|axi|gre|haste|fl2d|fl3d")
 _INITIALS: Final = re.compile(r"[a-z]{1,2}")
 
+MPRAGE: Final = re.compile(r"(?:[23]d)?(?:me)?mprage")
+"""A sequence that is T1-weighted by what it is."""
+
 BARE: Final = re.compile(r"t[12]")
 """May be a time point as well."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import os
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_diffseg.errors import BadCase, GridMismatch, Remedy
-from napari_diffseg.evaluation.cases.find_truth import READER_PATTERN, find_truth
+from napari_diffseg.evaluation.cases.find_truth import READER_PATTERN, TruthFolder, find_truth
 from napari_diffseg.evaluation.cases.labels import refuse_negative_labels
 from napari_diffseg.evaluation.cases.truth import read_label_maps
 from napari_diffseg.evaluation.cases.turning import turned_like
@@ -80,12 +81,15 @@ class FolderSource:
         Which slices, masks and labels; the share that is held out.
     seed : int
         Of the split.
+    root : Path, optional
+        The folder of all cases: masks that are not beside the images are looked for in all of it.
     """
 
     places: Mapping[str, Place]
     recipe: Recipe
     data: DataSettings
     seed: int
+    root: Path | None = None
 
     def split(self) -> Split:
         """Patients are held out by a hash of their names.
@@ -256,6 +260,9 @@ class FolderSource:
                 return find_truth(place, case_id)
             except BadCase:
                 continue  # there is none, or there are several: what is said below
+        if self.root is not None and pattern is None:
+            with contextlib.suppress(BadCase):  # as above
+                return _truth_below(self.root).of(case_id)
         raise BadCase(
             f"Case {case_id}: there is no mask {pattern or f'{case_id}_seg.nii.gz'} to learn from, or there are "
             "several: add one, say how those of several readers are called, or take the case away.",
@@ -345,6 +352,12 @@ def _mask_folders(images: Path) -> list[Path]:
 def _masks_kept_in(parent: Path) -> tuple[Path, ...]:
     """By name; a parent is that of many cases, so it is looked at once."""
     return tuple(folder for folder in folders_in(parent) if _KEEPS_MASKS.fullmatch(folder.name))
+
+
+@lru_cache(maxsize=1)
+def _truth_below(root: Path) -> TruthFolder:
+    """Looked through once in each process that reads cases."""
+    return TruthFolder(root)
 
 
 def _labels_in(labels: npt.NDArray[np.integer]) -> frozenset[int]:

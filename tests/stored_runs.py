@@ -46,13 +46,12 @@ def write_run(folder: Path, *, masks=None, one_step=None, **recipe) -> Started:
         "r", "case_1", "cpu", "fp32", "ddim", 4, members, SLICES, SLICES, AXIS, SHAPE, promised.labels, 9,
         spacing_mm=(2.0, 1.0, 3.0), smoothing_mm=promised.smoothing_mm, rule=promised.rule,
     )  # fmt: skip
-    ensemble = run.begin(started)
+    writer = run.begin(started)
     if one_step is not None:
-        run.keep_expected(Expected("r", SLICES, one_step), ensemble)
+        writer.keep_expected(Expected("r", SLICES, one_step))
     for k in members:
-        ensemble.add(k, SLICES, masks[k])
-        run.keep(Sampled("r", k, SLICES, masks[k]), ensemble)
-    run.finish(Finished("r", members, 1.0, 1), ensemble)
+        writer.keep(Sampled("r", k, SLICES, masks[k]))
+    writer.finish(Finished("r", members, 1.0, 1))
     return started
 
 

@@ -185,8 +185,7 @@ def test_the_maps_of_a_run_of_before_are_made_anew_when_it_is_taken_up(earlier):
     folder = make_run_folder(earlier, smoothing_mm=1.5, rule="probability")
     assert not folder.is_complete()
     run = read_run(earlier)
-    ensemble = folder.resume(replace(run.started, members=(0, 1, 2)))
-    folder.finish(None, ensemble)
+    folder.resume(replace(run.started, members=(0, 1, 2))).finish(None)
     np.testing.assert_array_equal(load(earlier / "mean.nii.gz"), member_files(earlier).mean(axis=0).astype(np.float32))
     assert (earlier / "probability.nii.gz").exists()
 
@@ -204,7 +203,7 @@ def test_a_probability_that_is_not_asked_for_any_more_does_not_stay(tmp_path):
     write_run(tmp_path / "run", smoothing_mm=1.5, rule="probability")
     folder = make_run_folder(tmp_path / "run", rule="probability")
     assert not folder.is_complete()
-    folder.finish(None, folder.resume(replace(read_run(tmp_path / "run").started, smoothing_mm=0.0)))
+    folder.resume(replace(read_run(tmp_path / "run").started, smoothing_mm=0.0)).finish(None)
     assert not (tmp_path / "run" / "probability.nii.gz").exists()
     assert said(tmp_path / "run" / "mask.nii.gz") == "mask: majority of the members, 3 members"
 

@@ -14,7 +14,7 @@ from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
 from napari_diffseg.imaging import save
 from napari_diffseg.imaging.case import read_case
-from napari_diffseg.runs import run_folder as run_folder_module
+from napari_diffseg.runs import run_writer
 from napari_diffseg.runs.parts import parts_of
 from stored_runs import make_record
 
@@ -139,7 +139,7 @@ def test_a_full_disk_is_one_sentence_and_finished_members_stay(tiny_case, tiny_c
             raise OutputFailed("Disk full.")
         original(path, array, like, **how)
 
-    monkeypatch.setattr(run_folder_module, "write_nifti", full_at_the_third)
+    monkeypatch.setattr(run_writer, "write_nifti", full_at_the_third)
     with pytest.raises(OutputFailed, match="Disk full"):
         keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint), tiny_checkpoint)
     monkeypatch.undo()

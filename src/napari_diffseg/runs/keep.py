@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,9 @@ from napari_diffseg.imaging.alone import alone_in
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from napari_diffseg.ensemble.ensemble import Ensemble
     from napari_diffseg.events import Gaze, SamplingEvent, Segmenter, SegmentRequest
     from napari_diffseg.runs.run_folder import RunFolder
+    from napari_diffseg.runs.run_writer import RunWriter
 
 
 def keep_run(
@@ -60,35 +59,37 @@ def keep_run(
     folder = folder.with_all_there() if resume else folder
     request = _remaining(folder) if resume else folder.request
     source = _nothing_left(segmenter, folder) if request is None else segmenter.segment(folder.case, request, gaze=gaze)
-    ensemble: Ensemble | None = None
-    finished: Finished | None = None
-    with ExitStack() as stack:
-        try:
-            for event in source:
-                match event:
-                    case Started():
-                        stack.enter_context(alone_in(folder.folder, what="run"))
-                        ensemble = _begun(folder, event, overwrite=overwrite, resume=resume, request=request)
-                    case Expected():
-                        assert ensemble is not None  # Started comes first
-                        folder.keep_expected(event, ensemble)
-                    case Sampled():
-                        assert ensemble is not None  # Started comes first
-                        ensemble.add(event.member, event.slices, event.mask)
-                        folder.keep(event, ensemble)
-                    case Finished():
-                        assert ensemble is not None
-                        finished = event
-                        folder.finish(event, ensemble)
-                yield event
-        finally:
-            if finished is None and ensemble is not None and folder.is_mine():
-                folder.finish(None, ensemble)
+    events = iter(source)
+    started = next(events)
+    assert isinstance(started, Started)  # the protocol's first event
+    with alone_in(folder.folder, what="run"):
+        writer = _begun(folder, started, overwrite=overwrite, resume=resume, request=request)
+        yield from _kept(started, events, writer)
+
+
+def _kept(started: Started, events: Iterator[SamplingEvent], writer: RunWriter) -> Iterator[SamplingEvent]:
+    """The events, each once its results are written; one that ends early leaves the maps of what there is."""
+    finished = False
+    try:
+        yield started
+        for event in events:
+            match event:
+                case Expected():
+                    writer.keep_expected(event)
+                case Sampled():
+                    writer.keep(event)
+                case Finished():
+                    finished = True
+                    writer.finish(event)
+            yield event
+    finally:
+        if not finished and writer.is_mine():
+            writer.finish(None)
 
 
 def _begun(
     folder: RunFolder, started: Started, *, overwrite: bool, resume: bool, request: SegmentRequest | None
-) -> Ensemble:
+) -> RunWriter:
     """Begin or take up the run, unless another one has been there since the folder was looked at."""
     folder.check_results(overwrite=overwrite or resume)
     if not resume:

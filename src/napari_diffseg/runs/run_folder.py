@@ -5,39 +5,33 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from pathlib import Path
-from platform import python_version
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import numpy as np
 
 from napari_diffseg.ensemble.ensemble import Ensemble
-from napari_diffseg.ensemble.summary import MAJORITY, Rule, Summary
+from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.errors import BadCase, BadImage, BadRequest, OutputExists, OutputFailed, Remedy
 from napari_diffseg.imaging.alone import is_taken, taken
-from napari_diffseg.imaging.atomic import make_folder, write_json
 from napari_diffseg.imaging.naming import shown_name
 from napari_diffseg.imaging.nifti import read_mask
-from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.runs.expected_file import read_expected
 from napari_diffseg.runs.identity import are_other_images, difference, identity_of
 from napari_diffseg.runs.layout import RECORD, RunFiles
-from napari_diffseg.runs.map_words import describe_map
-from napari_diffseg.runs.parts import Part, parts_of, unclaimed
-from napari_diffseg.runs.record import FORMAT, RunRecord, read_record
+from napari_diffseg.runs.parts import parts_of
+from napari_diffseg.runs.record import RunRecord, read_record
 from napari_diffseg.runs.result_names import MAPS, channel_tails
+from napari_diffseg.runs.run_writer import RunWriter, smoothed_by
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.ensemble.expected import ExpectedMask
-    from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started
+    from napari_diffseg.events import SegmentRequest, Started
     from napari_diffseg.imaging.case import Case
 
 logger = logging.getLogger(__name__)
@@ -72,12 +66,6 @@ class RunFolder:
     case: Case
     checkpoint: Checkpoint
     request: SegmentRequest
-    _started: Started | None = field(default=None, init=False, repr=False)
-    _earlier: tuple[Part, ...] = field(default=(), init=False, repr=False)
-    _began: str = field(default="", init=False, repr=False)
-    _clock: float = field(default=0.0, init=False, repr=False)
-    _owner: str = field(default="", init=False, repr=False)
-    _stamps: dict[Path, tuple[int, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
@@ -134,11 +122,6 @@ class RunFolder:
                 Remedy("out"),
             )
 
-    def is_mine(self) -> bool:
-        """Whether the run that was begun or taken up here is still the one that the folder is of."""
-        record = self._record()
-        return record is not None and bool(self._owner) and record.owner == self._owner
-
     def has_results(self) -> bool:
         """Whether files of a run, finished or not, are here."""
         return bool(self._own_files())
@@ -159,10 +142,10 @@ class RunFolder:
 
     def _is_summed_up(self, record: RunRecord) -> bool:
         """Whether maps are what this checkpoint's would be; those of before there were rules may be of another mean."""
-        summary = Summary().of_run(self.checkpoint.recipe)
+        summary = self.summary
         if record.smoothing_mm != summary.smoothing_mm or record.own_rule != summary.rule_word:
             return False
-        by = _smoothed_by(has_expected=self._has_expected())
+        by = smoothed_by(has_expected=self.has_expected())
         return not summary.smoothing_mm or (not record.has_smoothed_mean and record.smoothed_by == by)
 
     def status(self) -> str | None:
@@ -170,16 +153,14 @@ class RunFolder:
         record = self._record()
         return None if record is None else record.status
 
-    def begin(self, started: Started) -> Ensemble:
-        """Remove results of an earlier run, write `run.json` with the status 'running'; the ensemble, still empty."""
+    def begin(self, started: Started) -> RunWriter:
+        """Remove results of an earlier run; what writes the new one, whose record says 'running'."""
         for old in self._own_files():
             _remove(old)
-        ensemble = Ensemble.for_run(started)
-        self._open(started, ensemble, earlier=())
-        return ensemble
+        return RunWriter(self, started, Ensemble.for_run(started))
 
-    def resume(self, started: Started) -> Ensemble:
-        """Take up an unfinished or smaller run of the same settings; the ensemble holds its whole members.
+    def resume(self, started: Started) -> RunWriter:
+        """Take up an unfinished or smaller run of the same settings; its ensemble holds the whole members.
 
         Raises
         ------
@@ -191,11 +172,9 @@ class RunFolder:
         ensemble = Ensemble.for_run(started)
         for k in self.finished_members():
             ensemble.add(k, started.slices, self._read_member(k, started))
-            self._stamps |= {path: _stamp(path) for path in self._paths("member", number=k)}
-        if self._has_expected():
+        if self.has_expected():
             ensemble.expected = self._read_expected(started)
-        self._open(started, ensemble, earlier=parts_of(self.record(), ensemble.members))
-        return ensemble
+        return RunWriter(self, started, ensemble, earlier=parts_of(self.record(), ensemble.members))
 
     def finished_members(self) -> tuple[int, ...]:
         """Numbers of the members on disk from the request's first on, without a gap."""
@@ -210,79 +189,30 @@ class RunFolder:
 
     def holds_member(self, number: int) -> bool:
         """Whether the member, counted from 0, is on disk in every mask channel."""
-        return all(p.exists() for p in self._paths("member", number=number))
+        return all(p.exists() for p in self.paths("member", number=number))
 
-    def keep(self, event: Sampled, ensemble: Ensemble) -> None:
-        """Write the event's member if `ensemble`, which has it already, holds it whole now."""
-        if ensemble.is_complete(event.member):
-            self._write("member", ensemble.member(event.member), number=event.member)
-
-    def keep_expected(self, event: Expected, ensemble: Ensemble) -> None:
-        """Give the ensemble its one-step estimate, and write it once it is complete; that of an earlier part stays."""
-        ensemble.expect(event.slices, event.probability)
-        expected = ensemble.expected
-        if expected is not None and expected.is_complete and not self._has_expected():
-            self._write("expected", expected.probability())
-
-    def _has_expected(self) -> bool:
-        return all(p.exists() for p in self._paths("expected"))
-
-    def finish(self, finished: Finished | None, ensemble: Ensemble) -> None:
-        """Write the maps of the whole members and `run.json`, which stays 'running' without `finished`.
-
-        The uncertainty of fewer than two members does not exist and is not written, nor is a probability that was not
-        smoothed, which is the mean.
-
-        Raises
-        ------
-        OutputFailed
-            If the place is full or cannot be written; files that are complete stay.
-        """
-        self._check_mine()
-        ensemble = ensemble.whole()
-        self._write_lost(ensemble)
-        if ensemble.count:
-            self._write_maps(ensemble)
-        self._write_record("running" if finished is None else "complete", ensemble, finished)
-
-    def _write_maps(self, ensemble: Ensemble) -> None:
-        mask: npt.NDArray[Any] = ensemble.consensus()
-        if ensemble.smoothing.is_none:
-            for stale in self._paths("probability"):
-                stale.unlink(missing_ok=True)
-        else:
-            probability = ensemble.probability()
-            self._write("probability", probability, count=ensemble.count)
-            if self._summary.rule is Rule.PROBABILITY:
-                mask = probability > MAJORITY
-        self._write("mask", mask, count=ensemble.count)
-        self._write("mean", ensemble.mean(), count=ensemble.count)
-        if ensemble.count >= 2:
-            self._write("uncertainty", ensemble.variance(), count=ensemble.count)
+    def has_expected(self) -> bool:
+        """Whether the one-step estimate is on disk in every mask channel."""
+        return all(p.exists() for p in self.paths("expected"))
 
     @property
-    def _summary(self) -> Summary:
+    def summary(self) -> Summary:
         """How the run's own maps are made."""
         return Summary().of_run(self.checkpoint.recipe)
 
-    def _open(self, started: Started, ensemble: Ensemble, *, earlier: tuple[Part, ...]) -> None:
-        self._started, self._clock, self._earlier = started, time.monotonic(), earlier
-        self._began = datetime.now(UTC).isoformat(timespec="seconds")
-        self._owner = uuid4().hex
-        make_folder(self._files.member_folder)
-        self._write_record("running", ensemble, None)
-
-    def _paths(self, stem: str, *, number: int | None = None) -> list[Path]:
+    def paths(self, stem: str, *, number: int | None = None) -> list[Path]:
+        """Where a map, or a member by its number from 0, is or will be: one file for each mask channel."""
         tails = channel_tails(self.checkpoint.recipe.labels)
-        return [self._files.map(stem, tail) if number is None else self._files.member(number, tail) for tail in tails]
+        return [self.files.map(stem, tail) if number is None else self.files.member(number, tail) for tail in tails]
 
     @property
-    def _files(self) -> RunFiles:
+    def files(self) -> RunFiles:
+        """The names of its files."""
         return RunFiles(self.folder)
 
     def _own_files(self) -> list[Path]:
         """Files of an earlier run here, `run.json` first; what people keep beside them is not among them."""
-        files, record = self._files, self._record()
+        files, record = self.files, self._record()
         old = files.member_tails() if record is None else channel_tails(record.recipe.labels)
         tails = dict.fromkeys((*channel_tails(self.checkpoint.recipe.labels), *old))
         paths = [files.record, *(files.map(what, tail) for what in MAPS for tail in tails)]
@@ -300,48 +230,16 @@ class RunFolder:
                     "choose another place for the results."
                 )
 
-    def _write(self, stem: str, maps: npt.NDArray[Any], *, number: int | None = None, count: int = 1) -> None:
-        self._check_mine()
-        words = describe_map(stem, self._summary, count, number=number)
-        for path, array in zip(self._paths(stem, number=number), maps, strict=True):
-            write_nifti(path, array, self.case.grid_volume, overwrite=True, description=words)
-            self._stamps[path] = _stamp(path)
-
-    def _write_lost(self, ensemble: Ensemble) -> None:
-        """Write anew what somebody has deleted or changed since it was written: the record speaks of these files."""
-        for k in ensemble.members:
-            paths = self._paths("member", number=k)
-            if any(_stamp(path) != self._stamps.get(path) for path in paths):
-                logger.warning("Member %d was deleted or changed during the run and is written again.", k + 1)
-                make_folder(self._files.member_folder)
-                self._write("member", ensemble.member(k), number=k)
-        if ensemble.expected is not None and not self._has_expected():
-            self._write("expected", ensemble.expected.probability())
-
-    def _check_mine(self) -> None:
-        """Write nothing into a folder that another run has taken over.
-
-        Raises
-        ------
-        OutputFailed
-            If its record is another run's, or gone.
-        """
-        if not self.is_mine():
-            raise OutputFailed(
-                f"{self.folder} is not this run's any more: another run has begun there, or its {RECORD} was removed. "
-                "Nothing more is written: give each run a folder of its own."
-            )
-
     def _read_member(self, number: int, started: Started) -> npt.NDArray[np.bool_]:
-        volumes = [_read_own(p, started.source_shape) for p in self._paths("member", number=number)]
+        volumes = [_read_own(p, started.source_shape) for p in self.paths("member", number=number)]
         slabs = [np.moveaxis(v, started.slice_axis, 0)[list(started.slices)] for v in volumes]
         return np.stack(slabs)
 
     def _read_expected(self, started: Started) -> ExpectedMask:
         try:
-            return read_expected(self._paths("expected"), started)
+            return read_expected(self.paths("expected"), started)
         except BadImage as err:
-            path = self._paths("expected")[0]
+            path = self.paths("expected")[0]
             raise BadRequest(
                 f"{path} cannot be taken over ({err}) Delete it, and resuming goes on without it."
             ) from err
@@ -376,85 +274,14 @@ class RunFolder:
                 f"{self.folder} holds no readable {RECORD}: nothing can be resumed there, only overwritten.",
                 Remedy("overwrite"),
             )
-        if other := difference(self._identity(), record.as_json()):
+        if other := difference(self.identity(), record.as_json()):
             raise BadRequest(
                 f"{self.folder} was made with {other}: resume with the same, or allow overwriting.", Remedy("overwrite")
             )
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """What decides the members of this run, see `identity_of`."""
         return identity_of(self.case, self.checkpoint, self.request)
-
-    def _write_record(self, status: str, ensemble: Ensemble, finished: Finished | None) -> None:
-        assert self._started is not None  # begin() or resume() came first
-        s = self._started
-        parts = (*self._earlier, self._present_part(s, ensemble, finished))
-        values = {
-            "format": FORMAT,
-            "status": status,
-            "owner": self._owner,
-            "case": self.case.id,
-            **self._identity(),
-            "checkpoint": {
-                "file": shown_name(self.checkpoint.path),
-                "guesses": list(self.checkpoint.guesses),
-                "overrides": dict(self.checkpoint.overrides),
-            },
-            "files": {name: shown_name(v.path) if v.path else None for name, v in self.case.volumes.items()},
-            "resampled": {name: v.resampled_to for name, v in self.case.volumes.items() if v.resampled_to is not None},
-            "request": self.request.model_dump(mode="json"),
-            "members": list(ensemble.members),
-            "seeds": "noise of member k on source slice i: napari_diffseg.diffusion.noise.member_seed(seed, k, i)",
-            "slice_axis": s.slice_axis,
-            "slices": list(s.slices),
-            "slices_without_brain": sorted(set(s.slices) - set(s.sampled)),
-            "uncertainty": "unbiased variance of the binary members",
-            "rule": self._summary.rule_word,
-            "maps": self._map_words(ensemble.count),
-            "smoothing_mm": s.smoothing_mm,
-            "smoothed_by": _smoothed_by(has_expected=self._has_expected()),
-            "device": s.device,
-            "precision": s.precision,
-            "sampler": s.sampler,
-            "timesteps": s.timesteps,
-            "batch_size": parts[-1].batch_size,
-            "warnings": list(s.warnings),
-            "versions": parts[-1].versions,
-            "began": parts[0].began,
-            "seconds": round(sum(part.seconds for part in parts), 3),
-            "parts": [part.model_dump(mode="json") for part in parts],
-        }
-        write_json(self._files.record, RunRecord.model_validate(values).as_json(), overwrite=True)
-
-    def _map_words(self, count: int) -> dict[str, str]:
-        """What the maps that are here hold, by the stem of their names."""
-        here = [what for what in MAPS if all(path.exists() for path in self._paths(what))]
-        return {what: describe_map(what, self._summary, count) for what in here}
-
-    def _present_part(self, started: Started, ensemble: Ensemble, finished: Finished | None) -> Part:
-        return Part(
-            began=self._began,
-            seconds=round(time.monotonic() - self._clock, 3),
-            members=unclaimed(ensemble.members, self._earlier),
-            device=started.device,
-            precision=started.precision,
-            batch_size=finished.batch_size if finished is not None else None,
-            unneeded=finished.unneeded if finished is not None else None,
-            versions={"python": python_version(), **{name: _version(name) for name in _PACKAGES}},
-        )
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """What tells that a file is still the one that was written; empty where there is none."""
-    try:
-        seen = path.stat()
-    except OSError:
-        return ()
-    return seen.st_ino, seen.st_size, seen.st_mtime_ns
-
-
-def _smoothed_by(*, has_expected: bool) -> str:
-    """What the Gaussian of the smoothed probability averages; the words are those of runs of before."""
-    return "what the run expected" if has_expected else "share of the members"
 
 
 def _check_writable(folder: Path) -> None:
@@ -496,10 +323,3 @@ def _read_own(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
             f"{path} is {mask.shape} voxels, but the case is {shape}: delete it, and resuming samples it again."
         )
     return mask.astype(np.bool_)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

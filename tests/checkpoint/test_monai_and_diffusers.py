@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from monai.networks.schedulers import DDIMScheduler as MonaiDDIM
 
+from builders import write_case
 from foreign import DIFFUSERS, MONAI, calm, diffusers_network, monai_network, old_names, save_pipeline
 from napari_diffseg.checkpoint import convert_checkpoint, describe, load_checkpoint
+from napari_diffseg.cli import main
 from napari_diffseg.diffusion.ddim import sample_ddim
 from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.errors import BadCheckpoint, BadRecipe
@@ -226,8 +230,6 @@ def test_a_model_of_diffusers_with_another_part_is_refused_by_its_setting(tmp_pa
     ],
 )
 def test_a_scheduler_that_cannot_be_followed_is_refused_by_its_setting(tmp_path, scheduler, said):
-    import json
-
     folder = save_pipeline(tmp_path / "pipeline", diffusers_network())
     path = folder / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | scheduler))
@@ -255,3 +257,17 @@ def test_a_damaged_folder_is_refused_in_one_sentence(tmp_path, name, content, sa
     (folder / name).write_text(content)
     with pytest.raises((BadCheckpoint, BadRecipe), match=said):
         load_checkpoint(folder, **TWO)
+
+
+def test_a_pipelines_folder_goes_through_info_convert_and_predict(tmp_path, capsys):
+    folder = str(save_pipeline(tmp_path / "pipeline", diffusers_network(in_channels=5)))
+    assert main(["info", folder]) == 0
+    assert "diffusers UNet2DModel" in capsys.readouterr().out
+    assert main(["convert", folder, str(tmp_path / "own.safetensors")]) == 0
+    case, out = str(write_case(tmp_path / "case")), str(tmp_path / "out")
+    words = ["--out", out, "--timesteps", "2", "--device", "cpu", "--members"]
+    assert main(["predict", case, "--checkpoint", folder, *words, "1"]) == 0
+    assert main(["predict", case, "--checkpoint", folder, *words, "2", "--resume"]) == 0
+    record = json.loads(next((tmp_path / "out").rglob("run.json")).read_text())
+    assert record["recipe"]["value_range"] == [-1.0, 1.0]
+    assert record["network"]["num_head_channels"] == 8

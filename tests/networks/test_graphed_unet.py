@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -68,6 +69,25 @@ def test_two_batches_in_turn_each_see_their_own_image(fast):
         for image, predict in zip(images, predicts, strict=True):
             expected = fast.conditioned_on(image)(noise(2, 1, 6), 7.0)
             torch.testing.assert_close(predict(noise(2, 1, 6), 7.0), expected)
+
+
+def test_what_an_anchor_network_sees_belongs_to_the_image_and_is_not_recorded():
+    torch.manual_seed(0)
+    network = UNet(replace(CONFIG, anchor=True))
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.1)
+    fast = FastUNet(to_inference(network))
+    big = [torch.nn.functional.interpolate(noise(2, 3, seed), scale_factor=2) for seed in (4, 5)]
+    graphed = GraphedUNet(fast, capture=Recorder())
+    predicts = [graphed.conditioned_on(x[:, :2]) for x in big]
+    for _ in range(2):
+        for x, predict in zip(big, predicts, strict=True):
+            torch.testing.assert_close(
+                predict(x[:, 2:], 7.0), network(x, torch.tensor([7.0, 7.0])), atol=1e-4, rtol=1e-4
+            )
+    one = graphed.conditioned_on(big[0][:1, :2])(big[0][:1, 2:], 7.0)
+    torch.testing.assert_close(one, network(big[0][:1], torch.tensor([7.0])), atol=1e-4, rtol=1e-4)
 
 
 def test_a_prediction_stays_when_the_next_is_played(fast):

@@ -15,12 +15,12 @@ def convert(
     overwrite: bool = False,
     overrides: RecipeOptions = RecipeOverrides(),
 ) -> int:
-    """Write a state dict as a .safetensors checkpoint that carries its recipe; the weights stay bit for bit.
+    """Write a checkpoint of any known family as a .safetensors that carries its recipe; the weights stay bit for bit.
 
     Parameters
     ----------
     checkpoint
-        A .pt file as the original code saves it.
+        A file of weights, or the folder of a diffusers model, as `info` tells of.
     out
         The .safetensors file to write.
     overwrite

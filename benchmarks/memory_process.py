@@ -23,7 +23,7 @@ from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from napari_diffseg.events import Gaze, SamplingEvent, Segmenter
+    from napari_diffseg.events import Focus, SamplingEvent, Segmenter
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.plugin.layers.result_layers import ResultLayers
 
@@ -104,12 +104,12 @@ class Repeated:
 
     segmenter: Segmenter
 
-    def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
+    def segment(self, case: Case, request: SegmentRequest, *, focus: Focus | None = None) -> Iterator[SamplingEvent]:
         """As an engine does."""
         first: list[Sampled] = []
         finished: Finished | None = None
         one = request.model_copy(update={"members": 1})
-        with closing(cast("Generator[SamplingEvent]", self.segmenter.segment(case, one, gaze=gaze))) as events:
+        with closing(cast("Generator[SamplingEvent]", self.segmenter.segment(case, one, focus=focus))) as events:
             for event in events:
                 match event:
                     case Started():

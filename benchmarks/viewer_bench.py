@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
     from pathlib import Path
 
-    from napari_diffseg.events import Gaze, SamplingEvent, Segmenter
+    from napari_diffseg.events import Focus, SamplingEvent, Segmenter
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.plugin.session.engine import Engine
 
@@ -253,8 +253,8 @@ class _Counted:
     segmenter: Segmenter
     bench: Bench
 
-    def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
-        with closing(cast("Generator[SamplingEvent]", self.segmenter.segment(case, request, gaze=gaze))) as events:
+    def segment(self, case: Case, request: SegmentRequest, *, focus: Focus | None = None) -> Iterator[SamplingEvent]:
+        with closing(cast("Generator[SamplingEvent]", self.segmenter.segment(case, request, focus=focus))) as events:
             for event in events:
                 if isinstance(event, Stepped) and event.preview is not None:
                     self.bench.count_made()

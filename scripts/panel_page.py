@@ -106,7 +106,7 @@ class PanelPage:
 
     def _settings(self) -> None:
         self._number("members", MEMBERS)
-        self.hand.press(self.panel, "preset_fast")
+        self.hand.press(self.panel, "preset_10")
         self._choose("scope", "slices A:B")
         QTest.keyClicks(self._find("slices").line, SLICES)
         settle()
@@ -212,7 +212,7 @@ class PanelPage:
         self.hand.press(self.panel, "export")
         self._wait_until_idle("the export")
         self._number("members", 3)
-        self.hand.press(self.panel, "preset_preview")
+        self.hand.press(self.panel, "preset_1")
         self._choose("scope", "this slice")
         self.hand.press(self.panel, "run")
         self._wait_until_idle("the second run")

@@ -182,7 +182,7 @@ def _without_brain(chosen: Sequence[int], sampled: Sequence[int]) -> tuple[str, 
 def _left_out(missing: tuple[str, ...]) -> tuple[str, ...]:
     if not missing:
         return ()
-    return (f"segmented without {', '.join(missing)}, as it was trained to do at times: expect less of the masks.",)
+    return (f"segmented without {', '.join(missing)}, which this checkpoint supports: accuracy may be lower.",)
 
 
 def channel_of(volume: Volume, recipe: Recipe, rim: Rim | None = None) -> Channel:

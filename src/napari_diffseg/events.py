@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Window = tuple[tuple[int, int], tuple[int, int]]
     """Half-open ranges of the source's two axes other than the slices', in their order."""
-    Gaze = Callable[[], int | None]
+    Focus = Callable[[], int | None]
     """The source slice that is looked at now; None while none is."""
 
 PrecisionName = Literal["auto", "fp32", "bf16"]
@@ -74,19 +74,25 @@ class SegmentRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    members: int = Field(5, ge=1, le=1000, title="Members", description="Masks to sample.")
+    members: int = Field(5, ge=1, le=1000, title="Members", description="How many masks to sample.")
     sampler: SamplerName | None = Field(None, title="Sampler", description="Default: the checkpoint's own.")
     timesteps: int | None = Field(
-        None, ge=1, le=10_000, title="Timesteps", description="Denoising steps a mask. Default: the checkpoint's own."
+        None,
+        ge=1,
+        le=10_000,
+        title="Timesteps",
+        description="Denoising steps for each mask. Default: the checkpoint's own.",
     )
-    eta: float = Field(0.0, ge=0, le=1, title="Eta", description="Noise of the DDIM sampler: 0 none, 1 as ancestral.")
+    eta: float = Field(
+        0.0, ge=0, le=1, title="Eta", description="Noise that DDIM adds at each step: 0 none, 1 as much as DDPM."
+    )
     seed: int = Field(0, ge=0, lt=2**53, title="Seed", description="Same seed, same masks.")
     first_member: int = Field(
         0,
         ge=0,
         le=100_000,
         title="First member",
-        description="Number of the first mask, counted from 0 (files count from 1); earlier ones are left out.",
+        description="Number of the first mask, counted from 0 (files count from 1); earlier ones are skipped.",
     )
     device: Annotated[str, AfterValidator(_check_device)] = Field(
         "auto", title="Device", description="auto, cpu, cuda, cuda:1 or mps."
@@ -94,7 +100,7 @@ class SegmentRequest(BaseModel):
     precision: PrecisionName = Field(
         "auto",
         title="Precision",
-        description="Arithmetic of the network; auto: bf16 on a device that computes in it, else fp32.",
+        description="Number format of the network; auto: bf16 where the device supports it, else fp32.",
     )
     stop_early: StopEarlyName = Field(
         "auto",
@@ -103,29 +109,33 @@ class SegmentRequest(BaseModel):
         "stays the same. Auto: as the checkpoint says.",
     )
     slices: Annotated[str | None, AfterValidator(_check_slices)] = Field(
-        None, title="Slices", description="Half-open range A:B along the slice axis, source indices. Default: all."
+        None,
+        title="Slices",
+        description="Slices A to B-1 along the slice axis, as A:B, in the image's own indices. Default: all.",
     )
     window: Annotated[str | None, AfterValidator(_check_window)] = Field(
         None,
         title="Window",
-        description="Half-open ranges A:B,C:D of the slices' two axes, source indices: no mask outside. Default: all.",
+        description="Part A:B,C:D of each slice, in the image's own indices; masks are empty outside. Default: all.",
     )
     focus: int | None = Field(
-        None, ge=0, title="Focus", description="Slice to sample first, then outwards. Default: member after member."
+        None,
+        ge=0,
+        title="Focus",
+        description="Slice to sample first, then its neighbours. Default: one member after another.",
     )
     batch_size: int | None = Field(
-        None, ge=1, le=4096, title="Batch size", description="Slices evaluated at once. Default: from free memory."
+        None, ge=1, le=4096, title="Batch size", description="Slices evaluated at once. Default: as memory allows."
     )
     threads: int | None = Field(
         None,
         ge=1,
         le=1024,
         title="Threads",
-        description="Processor threads. Default: one a core; beside the viewer one fewer, if there are three or more. "
-        "A small network's slices are shared out among them.",
+        description="Processor threads. Default: one for each core; beside the viewer one fewer, if three or more.",
     )
     reproducible: bool = Field(
-        False, title="Reproducible", description="Fixed batch shape and one thread: the same bytes every time, slower."
+        False, title="Reproducible", description="The same bytes every time: one slice at a time, one thread; slower."
     )
 
     def slice_indices(self, count: int) -> tuple[int, ...]:
@@ -287,10 +297,10 @@ SamplingEvent = Started | Stepped | Expected | Sampled | Finished
 class Segmenter(Protocol):
     """Whatever turns a case and a request into events. Closing the iterator cancels the run within one step."""
 
-    def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
+    def segment(self, case: Case, request: SegmentRequest, *, focus: Focus | None = None) -> Iterator[SamplingEvent]:
         """Sample the ensemble; yields Started, then Stepped, Expected and Sampled as they come, then Finished.
 
-        `gaze` is asked between batches: the rest of the run goes outwards from the slice it tells. The masks are the
+        `focus` is asked between batches: the rest of the run goes outwards from the slice it tells. The masks are the
         same in any order.
 
         Raises

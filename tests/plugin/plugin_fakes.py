@@ -18,7 +18,7 @@ from napari_diffseg.plugin.session.task import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from napari_diffseg.events import Gaze, SamplingEvent, SegmentRequest
+    from napari_diffseg.events import Focus, SamplingEvent, SegmentRequest
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
 
@@ -69,7 +69,7 @@ class FakeSegmenter:
     cases: list[Case] = field(default_factory=list)
     closed: int = 0
 
-    def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
+    def segment(self, case: Case, request: SegmentRequest, *, focus: Focus | None = None) -> Iterator[SamplingEvent]:
         self.seen.append(request)
         self.cases.append(case)
         axis = 2
@@ -86,7 +86,7 @@ class FakeSegmenter:
             done = 0
             rows = [(s, m) for m in members for s in order] if self.alike else [(s, m) for s in order for m in members]
             while rows:
-                if gaze is not None and (looked_at := gaze()) is not None:
+                if focus is not None and (looked_at := focus()) is not None:
                     rows.sort(key=lambda row: abs(row[0] - looked_at))
                 s, member = rows.pop(0)
                 mask = fake_member(case.shape, 0 if self.alike else member)[..., s]

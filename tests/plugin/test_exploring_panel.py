@@ -192,7 +192,7 @@ def test_convergence_is_plotted_and_says_whether_it_has_settled(shown, qtbot):
     found = shown.exploring.measuring.findings.convergence
     assert box.dice.points == tuple(enumerate(found.dice, start=2))
     assert box.volume.points == tuple(enumerate(found.volume_ml, start=1))
-    assert find(shown, "settled").text().startswith("Not settled")
+    assert find(shown, "settled").text().startswith("Not stable")
 
 
 def test_a_run_ends_by_itself_when_asked_to_stop_when_stable(shown, qtbot, segmenter):
@@ -204,7 +204,7 @@ def test_a_run_ends_by_itself_when_asked_to_stop_when_stable(shown, qtbot, segme
     wait_idle(shown, qtbot)
     assert 4 <= shown.results.result.ensemble.count < 300
     assert "kept" in find(shown, "status").text()
-    qtbot.waitUntil(lambda: find(shown, "settled").text() == "Settled since 1 member.", timeout=90_000)
+    qtbot.waitUntil(lambda: find(shown, "settled").text() == "Stable since 1 member.", timeout=90_000)
     assert find(shown, "stop_when_stable").isChecked()
 
 

@@ -128,7 +128,7 @@ def test_the_focused_slice_of_every_member_comes_first(tiny_checkpoint, tiny_cas
 def test_a_run_turns_to_the_slice_that_is_looked_at_and_its_masks_stay_the_same(tiny_checkpoint, tiny_case):
     looked_at = iter([None, 3, 3, 0])
     request = SegmentRequest(device="cpu", members=2, focus=1, batch_size=2)
-    seen = list(LocalSegmenter(tiny_checkpoint).segment(tiny_case, request, gaze=lambda: next(looked_at)))
+    seen = list(LocalSegmenter(tiny_checkpoint).segment(tiny_case, request, focus=lambda: next(looked_at)))
     order = [(e.member, e.slices) for e in seen if isinstance(e, Sampled)]
     assert order == [(0, (1,)), (1, (1,)), (0, (3,)), (1, (3,)), (0, (2, 0)), (1, (0, 2))]
     reference = members(tiny_checkpoint, tiny_case)

@@ -43,15 +43,15 @@ def predict(
     Parameters
     ----------
     cases
-        Folders with a case's images, or of several cases; 4-D or single-modality files.
+        Folders of one case or of several; 4-D or single-modality image files.
     checkpoint
         A .safetensors or .pt file, or `demo` for the shipped one.
     out
         Folder for the results; each case gets a folder of its own in it.
     channels
-        Modalities of a 4-D file's channels, in their order, such as flair,t1,t1ce,t2; other: not to be read.
+        Modality of each channel of a 4-D file, in order, such as flair,t1,t1ce,t2; `other` is not read.
     resample
-        Modality whose grid the others are brought to when they differ.
+        Modality to whose grid the others are resampled when they differ.
     image
         One image of one more case, as MODALITY=FILE, such as t1=MPRAGE.nii.gz; once for each of its images.
     name

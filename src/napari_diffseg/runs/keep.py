@@ -12,7 +12,7 @@ from napari_diffseg.imaging.alone import alone_in
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from napari_diffseg.events import Gaze, SamplingEvent, Segmenter, SegmentRequest
+    from napari_diffseg.events import Focus, SamplingEvent, Segmenter, SegmentRequest
     from napari_diffseg.runs.run_folder import RunFolder
     from napari_diffseg.runs.run_writer import RunWriter
 
@@ -23,7 +23,7 @@ def keep_run(
     *,
     overwrite: bool = False,
     resume: bool = False,
-    gaze: Gaze | None = None,
+    focus: Focus | None = None,
 ) -> Generator[SamplingEvent]:
     """The events of `segmenter` for the folder's case and request, each passed on after its results are written.
 
@@ -41,7 +41,7 @@ def keep_run(
     resume : bool
         Whether members that are there are taken over, all of them, and only the others sampled; without results it
         begins anew.
-    gaze : callable, optional
+    focus : callable, optional
         The slice that is looked at, for the segmenter.
 
     Raises
@@ -58,7 +58,9 @@ def keep_run(
     resume = resume and folder.has_results()
     folder = folder.with_all_there() if resume else folder
     request = _remaining(folder) if resume else folder.request
-    source = _nothing_left(segmenter, folder) if request is None else segmenter.segment(folder.case, request, gaze=gaze)
+    source = (
+        _nothing_left(segmenter, folder) if request is None else segmenter.segment(folder.case, request, focus=focus)
+    )
     events = iter(source)
     started = next(events)
     assert isinstance(started, Started)  # the protocol's first event

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_diffseg.diffusion.schedule import Schedule
     from napari_diffseg.diffusion.step import Step
     from napari_diffseg.encode import Conditioning
-    from napari_diffseg.events import Gaze, Preview, SegmentRequest, Window
+    from napari_diffseg.events import Focus, Preview, SegmentRequest, Window
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.segmenting.device.memory import BatchLimits
     from napari_diffseg.segmenting.device.prepare import Prepared
@@ -104,7 +104,7 @@ class Sampling:
     unneeded: int
 
 
-def sample_run(run: Run, gaze: Gaze | None = None) -> Generator[Stepped | Expected | Sampled, None, Sampling]:
+def sample_run(run: Run, focus_now: Focus | None = None) -> Generator[Stepped | Expected | Sampled, None, Sampling]:
     """Sample all rows of a run, first wanted first."""
     if not run.conditioning.sampled:
         yield from _empty_members(run)
@@ -112,7 +112,7 @@ def sample_run(run: Run, gaze: Gaze | None = None) -> Generator[Stepped | Expect
     progress, size, most = _begin(run), run.batch_size, run.opening
     focus = run.request.focus
     while rows:
-        looked_at = gaze() if gaze is not None else None
+        looked_at = focus_now() if focus_now is not None else None
         if looked_at is not None and looked_at != focus:
             rows, focus = look_elsewhere(rows, looked_at), looked_at
         batch = rows[: min(size, most)]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.diffusion.schedule import Schedule
-    from napari_diffseg.events import Expected, Gaze, Sampled, SamplingEvent, SegmentRequest, Stepped
+    from napari_diffseg.events import Expected, Focus, Sampled, SamplingEvent, SegmentRequest, Stepped
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.segmenting.device.prepare import Prepared
@@ -69,7 +69,7 @@ class LocalSegmenter:
         """Of the loaded network on an NVIDIA GPU: once a size is recorded less is free, and another costs again."""
         self._loaded: tuple[torch.device, torch.dtype, Prepared] | None = None
 
-    def segment(self, case: Case, request: SegmentRequest, *, gaze: Gaze | None = None) -> Iterator[SamplingEvent]:
+    def segment(self, case: Case, request: SegmentRequest, *, focus: Focus | None = None) -> Iterator[SamplingEvent]:
         """Sample the ensemble that `request` describes; see `napari_diffseg.events.Segmenter`.
 
         Raises
@@ -85,7 +85,7 @@ class LocalSegmenter:
         with self._sampling(f"Case {case.id}: sampling", request):
             run = self._resolve(case, request)
             yield _started(run, case)
-            sampling = yield from sample_run(run, gaze)
+            sampling = yield from sample_run(run, focus)
             seconds = time.monotonic() - began
             yield Finished(run.id, request.member_numbers, seconds, sampling.batch_size, sampling.unneeded)
 

@@ -1,4 +1,4 @@
-"""The way of one slice's members through the denoising steps, in bounded memory, and when each pixel was decided."""
+"""Denoising of one slice, member by member and step by step, in bounded memory, and when each pixel was decided."""
 
 from __future__ import annotations
 

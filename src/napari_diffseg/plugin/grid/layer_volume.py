@@ -86,7 +86,7 @@ def _foreign_frame(layer: Layer) -> Frame:
     world = matrix_of(layer)
     codes = tuple(layer.axis_labels)
     known = {_TO_RAS[c][0] for c in codes if c in _TO_RAS} == {0, 1, 2}
-    notes = () if known else (f"directions are assumed: no file of ours lies behind layer {layer.name}",)
+    notes = () if known else (f"layer {layer.name} was not opened from an image file, so its directions are assumed",)
     in_mm = np.diag([*(_mm_per(unit) for unit in layer.units), 1.0])
     affine = _ras_from(codes if known else _ASSUMED) @ in_mm @ world
     volume = Volume(data=np.asarray(layer.data), affine=affine, header=None, path=None, notes=notes)

@@ -46,17 +46,17 @@ class LoadEngine(Protocol):
 
 @dataclass(eq=False)
 class RunControl:
-    """How a run is held and turned while it goes on, from another thread."""
+    """Pauses a run, and turns it to another slice, while it goes on in another thread."""
 
     going: threading.Event = field(default_factory=threading.Event)
-    """Set unless the run is to rest."""
+    """Set unless the run is paused."""
     focus: int | None = None
     """The source slice on the screen, once it has changed."""
 
     def __post_init__(self) -> None:
         self.going.set()
 
-    def gaze(self) -> int | None:
+    def focus_now(self) -> int | None:
         """The slice to go on with."""
         return self.focus
 
@@ -107,10 +107,12 @@ def load_job(
     return job
 
 
-def segment_job(load_engine: LoadEngine, plan: RunPlan, reins: RunControl, *, open_runs: Collection[Path] = ()) -> Job:
+def segment_job(
+    load_engine: LoadEngine, plan: RunPlan, control: RunControl, *, open_runs: Collection[Path] = ()
+) -> Job:
     """Sample an ensemble. Every event is on disk before it is in the mailbox; a stop is answered within one step.
 
-    While the reins are held the job rests between two steps, and still answers a stop. Once a new run has a result, the
+    While the run is paused the job rests between two steps, and still answers a stop. Once a new run has a result, the
     oldest kept ones give way, except `open_runs`.
     """
 
@@ -122,7 +124,7 @@ def segment_job(load_engine: LoadEngine, plan: RunPlan, reins: RunControl, *, op
         engine = load_engine(plan.checkpoint, plan.overrides)
         check_modalities(plan, engine)
         folder = RunFolder(plan.folder, plan.case, engine.checkpoint, plan.request)
-        events = keep_run(engine.segmenter, folder, resume=plan.resume, gaze=reins.gaze)
+        events = keep_run(engine.segmenter, folder, resume=plan.resume, focus=control.focus_now)
         is_new, watch = not plan.resume, Stopwatch()
         try:
             for event in events:
@@ -134,10 +136,10 @@ def segment_job(load_engine: LoadEngine, plan: RunPlan, reins: RunControl, *, op
                 if is_new and isinstance(event, Sampled):  # before it there is nothing to open again
                     is_new = False
                     _make_room(plan, open_runs)
-                if not reins.going.is_set():
+                if not control.going.is_set():
                     watch.rest()
-                while not (reins.going.is_set() or stop.is_set()):
-                    reins.going.wait(_GLANCE_S)
+                while not (control.going.is_set() or stop.is_set()):
+                    control.going.wait(_GLANCE_S)
                 if stop.is_set():
                     raise Stopped
         finally:

@@ -305,15 +305,15 @@ class Session(SessionSignals):
 
     def _begin_run(self, plan: RunPlan, entry: RunEntry | None = None) -> None:
         open_runs = {run.plan.folder for run in self.runs.records}
-        reins = RunControl()
-        job = segment_job(self.load_engine, plan, reins, open_runs=open_runs)
-        self.begin(Task(job, None, lambda _: None, plan=plan, entry=entry, reins=reins))
+        control = RunControl()
+        job = segment_job(self.load_engine, plan, control, open_runs=open_runs)
+        self.begin(Task(job, None, lambda _: None, plan=plan, entry=entry, control=control))
 
     def look_at(self, point: Sequence[float]) -> None:
         """Let a run that is going on turn to the slice at a point in world coordinates. Else nothing happens."""
         task = self._task
         if task is not None and task.plan is not None and task.started is not None:
-            task.reins.focus = task.plan.slice_at(point, task.started.slice_axis)
+            task.control.focus = task.plan.slice_at(point, task.started.slice_axis)
 
     def _plan(self, point: Sequence[float] | None) -> RunPlan:
         if self._recipe is None:

@@ -82,7 +82,7 @@ class Task:
     entry: RunEntry | None = None
     mailbox: Mailbox = field(default_factory=Mailbox)
     stop: threading.Event = field(default_factory=threading.Event)
-    reins: RunControl = field(default_factory=RunControl)
+    control: RunControl = field(default_factory=RunControl)
     started: Started | None = None
     _first_step: tuple[float, int] | None = field(default=None, init=False)
 
@@ -93,12 +93,12 @@ class Task:
 
     def rest(self) -> None:
         """Let a run rest after its present step."""
-        self.reins.going.clear()
+        self.control.going.clear()
 
     def go_on(self) -> None:
         """End the rest; the estimate begins anew, as it is not to count the rest."""
         self._first_step = None
-        self.reins.going.set()
+        self.control.going.set()
 
     def seconds_left(self, done: int) -> float | None:
         """The estimate after so many evaluations; None while it is unknown."""

@@ -51,7 +51,9 @@ class CheckpointBox(QGroupBox):
         self.line.setToolTip("The trained network: a .safetensors or .pt file, or demo for the shipped one.")
         self.line.editingFinished.connect(self._tell_if_new)
         self._told = ""
-        self.card = Fold("card", "What it is", tip="What the checkpoint says of itself, and what was guessed.")
+        self.card = Fold(
+            "card", "About this checkpoint", tip="What the checkpoint takes and gives, and what had to be guessed."
+        )
         self.card.setVisible(False)
         self.setAcceptDrops(True)
         self.line.setAcceptDrops(False)  # it would take a dropped file for text, and its address for a path

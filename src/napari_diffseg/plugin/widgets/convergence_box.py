@@ -33,10 +33,12 @@ class ConvergenceBox(QWidget):
         )
         self.stop = QCheckBox("Stop when stable")
         self.stop.setObjectName("diffseg_stop_when_stable")
-        self.stop.setToolTip("End the run when three members in a row leave the majority as it was, to the tolerance.")
+        self.stop.setToolTip(
+            "End the run when three members in a row do not change the majority (within the tolerance)."
+        )
         self.tolerance = QDoubleSpinBox()
         self.tolerance.setObjectName("diffseg_tolerance")
-        self.tolerance.setToolTip("Largest 1 - Dice between two majorities in a row that is called no change.")
+        self.tolerance.setToolTip("Largest 1 - Dice between two majorities in a row that counts as no change.")
         self.tolerance.setFixedWidth(BOX_WIDTH)
         self.tolerance.setDecimals(2)
         self.tolerance.setRange(0.01, 0.2)
@@ -45,7 +47,7 @@ class ConvergenceBox(QWidget):
         guard_from_wheel(self.tolerance)
         self.line = QLabel()
         self.line.setObjectName("diffseg_settled")
-        self.line.setToolTip("Whether further members still change the majority.")
+        self.line.setToolTip("Whether more members still change the majority.")
         self.line.setWordWrap(True)
         self._lay_out()
         self.stop.toggled.connect(self._judge)
@@ -76,8 +78,8 @@ class ConvergenceBox(QWidget):
         if found is None:
             self.line.setText("")
         elif since is None:
-            self.line.setText("Not settled: further members still change the majority, or there are too few.")
+            self.line.setText("Not stable yet: more members still change the majority, or there are too few.")
         else:
-            self.line.setText(f"Settled since {since} member{'' if since == 1 else 's'}.")
+            self.line.setText(f"Stable since {since} member{'' if since == 1 else 's'}.")
         if since is not None and self.stop.isChecked():
             self.settled.emit(since)

@@ -20,7 +20,7 @@ from napari_diffseg.plugin.widgets.what_if_box import WhatIfBox
 if TYPE_CHECKING:
     from napari_diffseg.ensemble.findings import EditedFindings, Findings
 
-_NOTHING = "Run first: then the volume and the lesions are here."
+_NOTHING = "Run first: volume and lesions are shown here."
 
 
 class ExploreBox(QGroupBox):
@@ -39,23 +39,28 @@ class ExploreBox(QGroupBox):
         self.agreement = QCheckBox("Outline 5, 50 and 95 % agreement")
         self.agreement.setObjectName("diffseg_agreement")
         colors = ", ".join(f"{level:.0%} {name}" for level, name in zip(LEVELS, COLOR_NAMES, strict=True))
-        self.agreement.setToolTip(f"Around what that share of the members holds: {colors}. Surfaces in 3-D.")
+        self.agreement.setToolTip(f"Outlines of what this share of the members marks: {colors}. Surfaces in 3-D.")
         layout = QVBoxLayout(self)
         layout.addWidget(self.line)
         layout.addWidget(self.agreement)
         for name, title, content, tip in (
-            ("volume_fold", "Members by volume", self.volume, "Each member's volume; click one to see it."),
+            ("volume_fold", "Members by volume", self.volume, "Lesion volume of each member; click one to see it."),
             ("wall_fold", "Members side by side", self.wall, "Every member on the slice on screen."),
-            ("lesions_fold", "Lesions", self.lesions, "What hangs together, and how many members see it."),
-            ("convergence_fold", "Convergence", self.convergence, "Whether further members change the majority."),
-            ("denoising_fold", "Denoising", self.denoising, "The way of a slice from noise to masks, step by step."),
+            ("lesions_fold", "Lesions", self.lesions, "Connected components, and how many members mark each."),
+            ("convergence_fold", "Convergence", self.convergence, "Whether more members still change the majority."),
+            (
+                "denoising_fold",
+                "Denoising",
+                self.denoising,
+                "Denoising of one slice, from noise to masks, step by step.",
+            ),
             (
                 "what_if_fold",
                 "What if",
                 self.what_if,
-                "The members without an image, or with another in its place.",
+                "The same members without one image, or with another one in its place.",
             ),
-            ("reference_fold", "Against a reference", self.reference, "Dice, HD95, errors, and how sure they were."),
+            ("reference_fold", "Compare with ground truth", self.reference, "Dice, HD95, errors and calibration."),
         ):
             layout.addWidget(Fold(name, title, tip=tip, content=content))
 

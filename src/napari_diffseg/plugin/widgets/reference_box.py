@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.plugin.layers.result_view import ResultView
 
-_NOTHING = "Choose a labels layer: the mask is held against it after a run."
-_NOT_YET = "The mask is held against it once a run has ended; measuring takes a moment."
+_NOTHING = "Choose a labels layer: the mask is compared with it after a run."
+_NOT_YET = "The mask is compared with it once a run has ended; measuring takes a moment."
 _INSTALL = "for HD95: pip install 'napari-diffseg[evaluation]'"
 
 
@@ -55,11 +55,11 @@ class ReferenceBox(QWidget):
         super().__init__()
         self.layer = LayerCombo()
         self.layer.setObjectName("diffseg_reference")
-        self.layer.setToolTip("A labels layer with the lesion as it is; everything above 0 counts.")
+        self.layer.setToolTip("A labels layer that a person drew (ground truth); everything above 0 counts as lesion.")
         self.layer.layer_chosen.connect(self.chosen.emit)
         self.errors = QCheckBox("Show errors")
         self.errors.setObjectName("diffseg_show_errors")
-        self.errors.setToolTip("What the mask misses, and what it marks that is not there, on the canvas.")
+        self.errors.setToolTip("What the mask misses, and what it marks wrongly, on the canvas.")
         self.errors.toggled.connect(self.shown.emit)
         self.line = self._text("scores", "Dice: overlap, 1 is the best. HD95: distance of the outlines in mm.")
         self.legend = self._text(

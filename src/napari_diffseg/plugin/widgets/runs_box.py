@@ -47,7 +47,7 @@ class RunsBox(Fold):
         super().__init__("runs_fold", "Runs", tip="The runs of this session.")
         self.list = QListWidget()
         self.list.setObjectName("diffseg_runs")
-        self.list.setToolTip("The number is the one in the names of the layers. Ctrl and a click choose a second run.")
+        self.list.setToolTip("The number is the one in the layers' names. Ctrl+click chooses a second run.")
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.list.itemSelectionChanged.connect(self._enable)
         self.list.setWordWrap(True)
@@ -77,7 +77,7 @@ class RunsBox(Fold):
             button.clicked.connect(lambda _=False, signal=signal: self._tell(signal))
             grid.addWidget(button, n // _COLUMNS, n % _COLUMNS)
             self._buttons.append(button)
-        self._compare = _button("compare_runs", "Compare two", "How alike the masks of the two chosen runs are.")
+        self._compare = _button("compare_runs", "Compare two", "Agreement (Dice) of the masks of the two chosen runs.")
         self._compare.clicked.connect(lambda: self.compare_asked.emit(*self.selected))
         grid.addWidget(self._compare, len(self._buttons) // _COLUMNS, len(self._buttons) % _COLUMNS, 1, 2)
         return grid

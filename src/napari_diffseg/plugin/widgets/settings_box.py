@@ -36,9 +36,9 @@ FROM_SCREEN: Final = ("focus", "window")
 SCOPE: Final = "slices"
 """The setting that is a part of the scope's control."""
 PRESETS: Final = {
-    "preview": (1, "One timestep a mask: the quickest look, and a rough one."),
-    "fast": (10, "Ten timesteps a mask."),
-    "paper": (1000, "A thousand timesteps a mask, as in the paper: the slowest."),
+    "rough": (1, "1 timestep for each mask: the quickest, and rough."),
+    "usual": (10, "10 timesteps for each mask."),
+    "paper": (1000, "1000 timesteps for each mask, as in the paper: the slowest."),
 }
 """Timesteps that have a name."""
 ADVANCED: Final = tuple(name for name in SegmentRequest.model_fields if name not in FIRST + FROM_SCREEN)
@@ -59,7 +59,9 @@ class SettingsBox(QGroupBox):
         self.controls: dict[str, Control] = {}
         self.keep_seed = QCheckBox("keep")
         self.keep_seed.setObjectName("diffseg_keep_seed")
-        self.keep_seed.setToolTip("Ticked: every run has this seed, so the same masks. Else each draws a new one.")
+        self.keep_seed.setToolTip(
+            "Ticked: every run uses this seed, so gives the same masks. Otherwise each run takes a new seed."
+        )
         self.keep_seed.setChecked(True)
         self.keep_seed.toggled.connect(self.keep_seed_changed)
         layout = QVBoxLayout(self)
@@ -72,15 +74,15 @@ class SettingsBox(QGroupBox):
         grid.setContentsMargins(0, 0, 0, 0)
         inner.setLayout(grid)
         self.live = self._make_live(grid)
-        self.advanced = Fold("advanced", "Advanced", tip="Settings that are seldom changed.", content=inner)
+        self.advanced = Fold("advanced", "Advanced", tip="Settings that are rarely changed.", content=inner)
         layout.addWidget(self.advanced)
 
     def _make_presets(self) -> QHBoxLayout:
         row = QHBoxLayout()
         self._presets: dict[int, QPushButton] = {}
         for name, (timesteps, tip) in PRESETS.items():
-            button = QPushButton(f"{name} {timesteps}")
-            button.setObjectName(f"diffseg_preset_{name}")
+            button = QPushButton(f"{timesteps} ({name})")
+            button.setObjectName(f"diffseg_preset_{timesteps}")
             button.setToolTip(tip)
             button.clicked.connect(partial(self._choose_timesteps, timesteps))
             row.addWidget(button)

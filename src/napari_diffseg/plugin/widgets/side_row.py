@@ -24,7 +24,7 @@ class SideRow(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.label = QLabel("Left is")
+        self.label = QLabel("Patient's left")
         self.choice = QComboBox()
         self.choice.setObjectName("diffseg_convention")
         self.choice.setToolTip(

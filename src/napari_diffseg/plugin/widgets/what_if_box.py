@@ -38,7 +38,7 @@ class WhatIfBox(QWidget):
         guard_from_wheel(self.modality)
         self.instead = LayerCombo(none=LEFT_OUT)
         self.instead.setObjectName("diffseg_what_if_instead")
-        self.instead.setToolTip("What takes its place: another open image on the same voxels, or nothing.")
+        self.instead.setToolTip("Another open image on the same voxels, or nothing.")
         self.go = QPushButton("Try on this slice")
         self.go.setObjectName("diffseg_what_if")
         self.go.setToolTip(_NOTHING)
@@ -53,7 +53,7 @@ class WhatIfBox(QWidget):
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setColumnStretch(1, 1)
-        for row, (text, widget) in enumerate((("Image", self.modality), ("Instead", self.instead))):
+        for row, (text, widget) in enumerate((("Image", self.modality), ("Replace with", self.instead))):
             grid.addWidget(QLabel(text), row, 0)
             grid.addWidget(widget, row, 1)
         below: tuple[QWidget, ...] = (self.go, self.line, self.legend)

@@ -63,7 +63,7 @@ class BrickHistogram(QWidget):
     def __init__(self, unit: str) -> None:
         super().__init__()
         self.setObjectName("diffseg_histogram")
-        self.setToolTip("Each brick is a member: click it to see that member.")
+        self.setToolTip("Each block is one member: click it to see that member.")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
         self._unit = unit

@@ -199,7 +199,8 @@ class Started:
     `slices` are the source slice indices that were asked for, `sampled` those of them that hold brain and will be
     sampled (the others are zero in every member). Every mask is zero outside the `window`, where there is one.
     `evaluations` counts network evaluations of one slice by one member. `spacing_mm` is the source's voxel size,
-    `smoothing_mm` the checkpoint's Gaussian smoothing of the vote map, `rule` the one that makes its masks.
+    `smoothing_mm` the checkpoint's Gaussian smoothing of the vote map, `smoothing_slices` how many times as long it is
+    across slices, `rule` the one that makes its masks.
     """
 
     run_id: str
@@ -219,6 +220,7 @@ class Started:
     window: Window | None = None
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     smoothing_mm: float = 0.0
+    smoothing_slices: float = 1.0
     rule: RuleName = "majority"
 
 

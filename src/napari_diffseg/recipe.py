@@ -29,6 +29,7 @@ ChannelOrderName = Literal["images_first", "mask_first"]
 RuleName = Literal["majority", "probability"]
 
 HIGHEST_SMOOTHING_MM: Final = 5.0
+MOST_SMOOTHING_SLICES: Final = 5.0
 HIGHEST_RIM_MM: Final = 10.0
 _TOLD: Final = 6
 """Faults of a file that are told at once."""
@@ -120,6 +121,12 @@ class Recipe(BaseModel):
         ge=0,
         le=HIGHEST_SMOOTHING_MM,
         description="Gaussian smoothing of the vote map in mm, for the smoothed probability; 0: off.",
+    )
+    smoothing_slices: float = Field(
+        1.0,
+        ge=1,
+        le=MOST_SMOOTHING_SLICES,
+        description="How many times as long that Gaussian is across slices, each of which is sampled by itself.",
     )
     rule: RuleName = Field(
         "majority",

@@ -228,3 +228,7 @@ def test_a_run_smooths_by_its_checkpoint_unless_told_otherwise() -> None:
     assert Smoothing.of_run(STARTED) == Smoothing(1 / 1.5, (1.0, 0.5))
     assert Smoothing.of_run(STARTED, 0.0).is_none
     assert Smoothing.of_run(STARTED, 3.0).along == 2.0
+    longer = replace(STARTED, smoothing_slices=3.0)
+    assert Smoothing.of_run(longer) == Smoothing(3 / 1.5, (1.0, 0.5))
+    assert Smoothing.of_run(longer, 0.5).along == 1.0
+    assert Smoothing.of_run(longer, 0.0).is_none

@@ -122,3 +122,20 @@ def test_an_expected_mask_that_is_zero_throughout_is_taken_over(tiny_case, tiny_
     nib.save(nib.Nifti1Image(np.zeros(nib.load(path).shape, np.float32), nib.load(path).affine), path)
     keep(make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=3), tiny_checkpoint, resume=True)
     assert not read_run(tmp_path / "run").expected.probability().any()
+
+
+def test_smoothing_that_is_longer_across_slices_is_kept_with_the_run_and_made_anew_where_it_changes(
+    tiny_case, smooth, tmp_path
+):
+    longer = replace(smooth, recipe=smooth.recipe.model_copy(update={"smoothing_slices": 3.0}))
+    keep(make_folder(tmp_path / "run", tiny_case, smooth), smooth)
+    before = load(tmp_path / "run" / "probability.nii.gz")
+    again = make_folder(tmp_path / "run", tiny_case, longer)
+    assert not again.is_complete()
+    keep(again, longer, resume=True)
+    after = load(tmp_path / "run" / "probability.nii.gz")
+    assert again.is_complete()
+    assert np.abs(after - before).max() > 0.01
+    stored = read_run(tmp_path / "run")
+    assert stored.started.smoothing_slices == 3.0
+    np.testing.assert_allclose(stored.ensemble().probability()[0], after, atol=1e-5)

@@ -42,7 +42,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         *_input_rows(recipe),
         *_diffusion_rows(recipe),
         ("mirroring", "every second member sees the image mirrored" if recipe.mirror else "none"),
-        ("smoothing", f"neighbourhoods vote, by {recipe.smoothing_mm:g} mm" if recipe.smoothing_mm else "none"),
+        ("smoothing", _smoothing(recipe)),
         ("attention", _attention(checkpoint.config)),
         ("digest", checkpoint.digest[:12]),
         ("licence", recipe.licence or card.pop("licence", _NOT_STATED)),
@@ -72,6 +72,14 @@ def as_values(checkpoint: Checkpoint) -> dict[str, Any]:
         "card": dict(checkpoint.card),
         "guesses": list(checkpoint.guesses),
     }
+
+
+def _smoothing(recipe: Recipe) -> str:
+    if not recipe.smoothing_mm:
+        return "none"
+    longer = recipe.smoothing_mm * recipe.smoothing_slices
+    across = f", {longer:g} mm across slices" if recipe.smoothing_slices != 1 else ""
+    return f"neighbourhoods vote, by {recipe.smoothing_mm:g} mm{across}"
 
 
 def _dtypes(checkpoint: Checkpoint) -> list[str]:

@@ -59,11 +59,11 @@ class Smoothing:
 
     @classmethod
     def of_run(cls, started: Started, smoothing_mm: float | None = None) -> Smoothing:
-        """A Gaussian of so many mm on the voxels of a run; by default what its checkpoint says."""
+        """A Gaussian of so many mm on a run's voxels, by default what its checkpoint says; longer across slices."""
         mm = started.smoothing_mm if smoothing_mm is None else smoothing_mm
         along = started.spacing_mm[started.slice_axis]
         u, v = (size for axis, size in enumerate(started.spacing_mm) if axis != started.slice_axis)
-        return cls(mm / along, (mm / u, mm / v), started.window)
+        return cls(mm * started.smoothing_slices / along, (mm / u, mm / v), started.window)
 
     @property
     def is_none(self) -> bool:

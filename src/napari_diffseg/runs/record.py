@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM, RuleName, describe_validation
+from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM, MOST_SMOOTHING_SLICES, RuleName, describe_validation
 from napari_diffseg.runs.layout import RECORD, RunFiles
 from napari_diffseg.runs.parts import Part
 
@@ -77,8 +77,8 @@ class RunRecord(BaseModel):
         How noise was drawn and maps were made, in words.
     slice_axis, slices, slices_without_brain :
         What was sampled, in source indices.
-    smoothing_mm : float
-        Gaussian smoothing of the vote map.
+    smoothing_mm, smoothing_slices : float
+        Gaussian smoothing of the vote map, and how many times as long it is across slices.
     rule : str or None
         How the mask was made; None in records of before, see `own_rule`.
     maps : dict
@@ -117,6 +117,7 @@ class RunRecord(BaseModel):
     slices_without_brain: tuple[int, ...] = ()
     uncertainty: str = ""
     smoothing_mm: float = Field(0.0, ge=0, le=HIGHEST_SMOOTHING_MM)
+    smoothing_slices: float = Field(1.0, ge=1, le=MOST_SMOOTHING_SLICES)
     smoothed_by: str = ""
     rule: RuleName | None = None
     maps: dict[str, str] = {}

@@ -145,6 +145,8 @@ class RunFolder:
         summary = self.summary
         if record.smoothing_mm != summary.smoothing_mm or record.own_rule != summary.rule_word:
             return False
+        if summary.smoothing_mm and record.smoothing_slices != self.checkpoint.recipe.smoothing_slices:
+            return False
         by = smoothed_by(has_expected=self.has_expected())
         return not summary.smoothing_mm or (not record.has_smoothed_mean and record.smoothed_by == by)
 

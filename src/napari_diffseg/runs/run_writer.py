@@ -187,6 +187,7 @@ class RunWriter:
             "rule": self.run.summary.rule_word,
             "maps": self._map_words(ensemble.count),
             "smoothing_mm": s.smoothing_mm,
+            "smoothing_slices": s.smoothing_slices,
             "smoothed_by": smoothed_by(has_expected=self.run.has_expected()),
             "device": s.device,
             "precision": s.precision,

@@ -95,6 +95,7 @@ class StoredRun:
             window=make_request({"window": r.request.get("window")}).window_in(self._plane),
             spacing_mm=self.grid.spacing_mm,
             smoothing_mm=r.smoothing_mm,
+            smoothing_slices=r.smoothing_slices,
             rule=r.own_rule,
         )
 

@@ -249,5 +249,6 @@ def _started(run: Run, case: Case) -> Started:
         window=run.window,
         spacing_mm=case.grid_volume.spacing_mm,
         smoothing_mm=run.recipe.smoothing_mm,
+        smoothing_slices=run.recipe.smoothing_slices,
         rule=run.recipe.rule,
     )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from napari.layers import Layer
+from panel_clicks import status, wait_idle
 from qtpy.QtWidgets import QLabel
 
 from napari_diffseg.plugin.files.reader import read_layers
@@ -50,11 +51,26 @@ def test_a_dropped_case_is_opened_and_nobody_is_asked_which_reader(box, qtbot, c
     assert told.args == [[str(path) for path in paths]]
 
 
-def test_what_is_no_case_and_what_comes_during_a_run_is_not_taken(box, case_folder):
+def test_nothing_is_taken_during_a_run(box, case_folder):
     heard = []
     box.opened.connect(heard.append)
-    assert not drop(box, case_folder / "case_1_t1.nii.gz", case_folder / "notes.txt")
     assert not drop(box)
     box.buttons.setEnabled(False)
     assert not drop(box, case_folder)  # the cursor does not promise what would not be done
     assert heard == []
+
+
+def test_a_folder_of_cases_is_told_with_what_to_open(panel, tmp_path, qtbot):
+    for name in ("alice", "bob"):
+        write_images(tmp_path / "all" / name, case_id=name)
+    assert drop(panel.case, tmp_path / "all")
+    wait_idle(panel, qtbot)
+    assert status(panel) == "Folder all holds no images itself, but folders of cases: open one of alice, bob."
+    assert len(panel.viewer.layers) == 0
+
+
+def test_a_file_that_is_no_image_is_told_so(panel, tmp_path, qtbot):
+    (tmp_path / "README.md").write_text("Read me.")
+    assert drop(panel.case, tmp_path / "README.md")
+    wait_idle(panel, qtbot)
+    assert status(panel) == "README.md is not an image: open the images of a case (NIfTI), or their folder."

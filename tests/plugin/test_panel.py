@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 
 from napari_diffseg.plugin.background.worker import launch
 from napari_diffseg.plugin.panel.panel import DiffsegPanel
+from napari_diffseg.plugin.session.scope import Scope
 from napari_diffseg.plugin.session.session import Session
 from napari_diffseg.plugin.session.task import Phase
 from plugin_fakes import MODALITIES, SHAPE, FakeLoader, fake_member
@@ -110,14 +111,80 @@ def test_an_error_inside_is_a_sentence_and_run_works_again(ready, qtbot, segment
     assert status(ready).startswith("3 members in 1 s.")
 
 
-def test_closing_the_dock_stops_the_run(ready, viewer, qtbot, segmenter):
+@pytest.fixture
+def closed(ready, viewer, qtbot, segmenter):
+    """A panel that was closed while its run went on."""
     segmenter.pause = 0.01
-    ready.settings.controls["members"].set_value(400)
+    ready.settings.controls["members"].set_value(20)
+    ready.settings.controls["timesteps"].set_value(3)
     click(ready, "run", qtbot)
     qtbot.waitUntil(lambda: "diffseg 1 | mask" in viewer.layers, timeout=90_000)
     viewer.window.remove_dock_widget(ready)
+    return ready
+
+
+def open_again(viewer):
+    panel = DiffsegPanel(viewer)
+    viewer.window.add_dock_widget(panel, name="Diffusion ensemble again", area="right")
+    return panel
+
+
+def test_a_run_goes_on_without_the_panel_and_the_next_one_shows_it(closed, viewer, qtbot, segmenter):
+    qtbot.wait(100)
+    assert segmenter.closed == 0
+    panel = open_again(viewer)
+    assert panel.session is closed.session
+    assert panel.session.phase is Phase.RUNNING
+    assert find(panel, "cancel").isEnabled()
+    assert find(panel, "pause").isVisibleTo(panel)
+    wait_idle(panel, qtbot)
+    assert panel.result.title() == "Result of run 1 of case_1"
+    assert find(panel, "checkpoint").text() == "demo"
+    assert panel.settings.controls["timesteps"].value() == 3
+    assert [entry.number for entry in panel.session.runs.records] == [1]
+    assert [combo.currentText() for combo in panel.case.combos.values()] == [f"case_1 {n}" for n in MODALITIES]
+    stack = np.stack([fake_member(SHAPE, k) for k in range(20)])
+    np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
+    assert [layer.name for layer in viewer.layers].count("diffseg 1 | mean") == 1
+    assert find(panel, "export").isEnabled()
+
+
+def test_a_run_that_ended_without_the_panel_is_shown_whole(closed, viewer, qtbot, segmenter):
     qtbot.waitUntil(lambda: segmenter.closed == 1, timeout=90_000)
-    assert ready.session.phase is Phase.IDLE
+    panel = open_again(viewer)
+    wait_idle(panel, qtbot)
+    assert panel.results.members == tuple(range(20))
+    assert find(panel, "run").isEnabled()
+
+
+def test_it_ends_with_the_window(closed, viewer, qtbot, segmenter):
+    from superqt.utils import WorkerBase
+
+    viewer.close()
+    WorkerBase.await_workers(5000)
+    assert segmenter.closed == 1
+
+
+def test_cancelled_before_the_first_member_nothing_is_kept_and_nothing_is_offered(ready, qtbot, segmenter):
+    segmenter.pause = 0.2
+    click(ready, "run", qtbot)
+    qtbot.waitUntil(lambda: ready.session.runs.on_screen is not None, timeout=90_000)
+    click(ready, "cancel", qtbot)
+    wait_idle(ready, qtbot)
+    assert status(ready) == "Stopped before the first member was finished: nothing is kept."
+    assert not find(ready, "export").isEnabled()
+    assert find(ready, "export").toolTip() == "No member is finished yet: finish the run first."
+    assert find(ready, "progress").value() == 0
+
+
+def test_a_bad_range_stops_no_other_scope(ready, qtbot):
+    ready.settings.controls["slices"].set_value("9:")
+    ready.settings.scope.choose(Scope.RANGE)
+    assert not find(ready, "run").isEnabled()
+    ready.settings.scope.choose(Scope.SLICE)
+    assert find(ready, "run").isEnabled()
+    ready.settings.scope.choose(Scope.VOLUME)
+    assert find(ready, "run").isEnabled()
 
 
 def test_closing_the_viewer_stops_the_run(ready, viewer, qtbot, segmenter):

@@ -33,7 +33,13 @@ class Closing(QObject):
         self._widget = widget
         self._window: Callable[[], QWidget | None] = _nothing  # a weak reference: a window's end waits for nobody
         self._is_asked = self._has_come = False
+        self._is_dock_alone = False
         widget.installEventFilter(self)
+
+    @property
+    def window_that_stays(self) -> QWidget | None:
+        """The window, where the dock alone was closed."""
+        return self._window() if self._is_dock_alone else None
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Look at what happens to the widget and to its window; take nothing away."""
@@ -47,6 +53,7 @@ class Closing(QObject):
     def _follow(self) -> None:
         if self._widget.parentWidget() is None:
             if self._window is not _nothing:
+                self._is_dock_alone = True
                 self._end()
             return
         window = self._widget  # not its window(): a floating dock is one by itself, below the viewer's

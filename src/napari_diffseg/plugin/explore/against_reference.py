@@ -73,6 +73,10 @@ class AgainstReference(QObject):
         """Hold what is on the screen now against the reference, if there is one."""
         self.judging.ask(self._results.view, self._reference, at_once=at_once)
 
+    def hide(self) -> None:
+        """Take the errors off the screen."""
+        self._errors.hide()
+
     def close(self) -> None:
         """Leave layers alone from now on."""
         self._soon.stop()

@@ -62,6 +62,11 @@ class Agreement(QObject):
         self._draw_contours()
         self._surfaces.draw(self._results.view if self._shown else None)
 
+    def hide(self) -> None:
+        """Take the outlines off the screen."""
+        self._shown = False
+        self.draw()
+
     def close(self) -> None:
         """Leave the viewer alone from now on."""
         self._soon.stop()

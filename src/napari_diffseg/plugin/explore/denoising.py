@@ -85,6 +85,10 @@ class Denoising:
         take = partial(self._take, view.prefix)
         self._session.begin(Task(job, Work.RECORDING, take, refused=self._refuse))
 
+    def hide(self) -> None:
+        """Take the maps off the screen."""
+        self._layers.hide()
+
     def close(self) -> None:
         """Leave the viewer alone from now on."""
         self._refusal.close()

@@ -68,7 +68,7 @@ class Editing(QObject):
     ) -> None:
         super().__init__()
         self._folder_of = folder_of
-        self._known: dict[Key, tuple[RunResult, EditedLayer, int]] = {}
+        self._known: dict[Key, tuple[RunResult, EditedLayer, Path | None, int]] = {}
         self._unsaved: Unsaved = {}
         self._saving = LatestOnly(launch=launch)
         self._saving.answered.connect(self._saved)
@@ -100,7 +100,7 @@ class Editing(QObject):
     def close(self) -> None:
         """Write what is not written yet, and leave the layers alone."""
         self.keep_now()
-        for _, edited, _ in self._known.values():
+        for _, edited, _, _ in self._known.values():
             for event in _events_of(edited):
                 event.disconnect(self._touched)
         self._known = {}
@@ -108,7 +108,7 @@ class Editing(QObject):
     def _watch(self, result: RunResult, edited: EditedLayer) -> None:
         kept = result.edited.get(edited.number)
         digest = -1 if kept is None else _digest(kept.mask)
-        self._known[result.prefix, edited.number] = (result, edited, digest)
+        self._known[result.prefix, edited.number] = (result, edited, self._folder_of(result), digest)
         for event in _events_of(edited):
             event.connect(self._touched)
         self._soon.start()
@@ -121,14 +121,14 @@ class Editing(QObject):
     def _take_changes(self) -> bool:
         """Take a copy of every correction that is another than when it was looked at last; whether there is one."""
         changed = False
-        for key, (result, edited, digest) in self._known.items():
+        for key, (result, edited, folder, digest) in self._known.items():
             now = _digest(edited.frame.to_source(np.asarray(edited.layer.data)))
             if now == digest:
                 continue
             changed = True
             snapshot = result.edited[edited.number] = edited.snapshot()
-            self._known[key] = (result, edited, now)
-            if (folder := self._folder_of(result)) is not None:
+            self._known[key] = (result, edited, folder, now)
+            if folder is not None:
                 self._unsaved[key] = (folder, snapshot, edited.frame.volume)
         return changed
 

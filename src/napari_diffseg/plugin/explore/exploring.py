@@ -114,6 +114,11 @@ class Exploring:
         self.stapling.ask()
         self.reference.judge()
 
+    def hide(self) -> None:
+        """Take what only this shows off the screen: outlines and errors."""
+        self.agreement.hide()
+        self.reference.hide()
+
     def close(self) -> None:
         """Take callbacks and keys back from the viewer, and end what is being measured."""
         self.polling.close()

@@ -62,6 +62,10 @@ class WhatIf:
         if self._shown and (view is None or view.prefix != self._shown):
             self._clear()
 
+    def hide(self) -> None:
+        """Take the map off the screen."""
+        self._slab.hide()
+
     def close(self) -> None:
         """Leave the viewer alone from now on."""
         self._refusal.close()

@@ -68,6 +68,7 @@ class ResultLayers:
         known = self._runs.get(result.prefix)
         if known is not None and known.is_in_viewer:
             known.bring_back(self._summary, most=self._most)
+            self._present = known
         else:
             known = RunLayers(self._viewer, result, self.arriving, summary=self._summary, most=self._most)
             known.edited.connect(partial(self.edited.emit, result))
@@ -80,6 +81,11 @@ class ResultLayers:
     def extend(self, result: RunResult) -> None:
         """A run goes on with members that were added to it."""
         self._runs[result.prefix].extend()
+
+    def tell_edits(self) -> None:
+        """Tell of the corrections of all runs once more, for somebody who listens only now."""
+        for run in self._runs.values():
+            run.tell_edits()
 
     def forget(self, prefix: str) -> None:
         """A run is gone for good: none of its layers comes any more. Those in the viewer are left to others."""
@@ -125,6 +131,12 @@ class ResultLayers:
         for run in self._runs.values():
             if run.result.is_of(event):
                 run.show_expected(event.slices)
+
+    def leave(self) -> None:
+        """Nobody listens any more, and nobody is there to catch up; what is in the viewer stays."""
+        self.edited.disconnect()
+        self.behind.disconnect()
+        self.live.end()
 
     def end(self) -> None:
         """A run has ended: hide the live layer and draw everything once more, with thumbnails."""

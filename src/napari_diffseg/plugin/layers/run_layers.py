@@ -431,6 +431,11 @@ class RunLayers:
         """The corrections whose layers are in the viewer, or on their way there."""
         return tuple(e for e in self._edited if is_there(self._viewer, e.layer) or self._arriving.awaits(e.layer))
 
+    def tell_edits(self) -> None:
+        """Tell of all corrections once more, for somebody who listens only now."""
+        for edited in self.edits:
+            self.edited.emit(edited)
+
     def choose_mask(self, number: int | None) -> None:
         """Measure a correction, by its number, or the mask that the rule makes."""
         self._measured = next((edited for edited in self._edited if edited.number == number), None)

@@ -33,6 +33,7 @@ from napari_diffseg.plugin.panel.activity import Activity
 from napari_diffseg.plugin.panel.catching_up import CatchingUp
 from napari_diffseg.plugin.panel.exporting import Exporting
 from napari_diffseg.plugin.panel.forecasting import Forecasting
+from napari_diffseg.plugin.panel.kept_session import KeptSession
 from napari_diffseg.plugin.panel.polling import Polling
 from napari_diffseg.plugin.panel.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
 from napari_diffseg.plugin.panel.resampling import Resampling
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.plugin.background.mailbox import LayerReady
     from napari_diffseg.plugin.layers.edited_layer import EditedLayer
+    from napari_diffseg.plugin.session.chosen import Chosen
     from napari_diffseg.plugin.session.reopening import ReopenedRun
     from napari_diffseg.plugin.session.run_entry import RunEntry
     from napari_diffseg.plugin.session.run_plan import RunPlan
@@ -90,8 +92,8 @@ class DiffsegPanel(QWidget):
         self.viewer = napari_viewer
         delete_in_canvas(napari_viewer)
         self.remembered = remembered or Remembered(settings_path())
-        self.session = session or _new_session()
-        self.results = ResultLayers(napari_viewer)
+        kept = None if session is not None else KeptSession.take(napari_viewer)
+        self.session, self.results = kept or (session or _new_session(), ResultLayers(napari_viewer))
         self.case, self.checkpoint = CaseBox(self.session.store), CheckpointBox()
         self._case_layers = CaseLayers(napari_viewer)
         self.sides = Sides(napari_viewer)
@@ -135,12 +137,20 @@ class DiffsegPanel(QWidget):
         self._closing.came.connect(self._end)
         self.destroyed.connect(self.session.close)
         self._lay_out()
+        self._begin(is_kept=kept is not None)
+
+    def _begin(self, *, is_kept: bool) -> None:
+        """Listen, and show what the session has, which is not new where a panel before this one had it."""
         self._connect_widgets()
         self._connect_session()
         self._connect_runs()
-        self._restore()
-        self.reset_choices()
-        self._follow_checkpoint()
+        with self.session.choosing():
+            chosen = self.session.chosen.copy()
+            self._restore()
+            self.reset_choices()
+            self._follow_checkpoint()
+            if is_kept:
+                self._take_up(chosen)
         self._show_phase()
 
     def _lay_out(self) -> None:
@@ -243,6 +253,22 @@ class DiffsegPanel(QWidget):
             self.remembered.remember_value(name, value)
         elif self.session.checkpoint_rows and isinstance(value, int):
             self.remembered.remember_checkpoint(self.session.checkpoint, value)
+
+    def _take_up(self, chosen: Chosen) -> None:
+        """Show what the session has, as it was left when the panel before was closed."""
+        self.checkpoint.show_chosen(chosen.checkpoint)
+        for name, value in chosen.values.items():
+            self.settings.controls[name].set_value(value)
+        self.settings.scope.choose(chosen.scope)
+        there = set(map(id, self.case.candidates))
+        self.case.choose_images({name: layer for name, layer in chosen.inputs.items() if id(layer) in there})
+        self.case.leave_out(chosen.left_out)
+        self.session.runs.changed.emit()
+        entry = self.session.runs.on_screen
+        self._show_run(entry)
+        self.results.tell_edits()
+        if self.session.phase is not Phase.IDLE and (busy := self.session.why_busy()):
+            self.run_box.show_status(busy)
 
     def reset_choices(self, _event: object = None) -> None:
         """Offer the layers that there are now; napari calls this when one comes, goes, moves or is renamed."""
@@ -448,7 +474,7 @@ class DiffsegPanel(QWidget):
         )
 
     def _end(self) -> None:
-        """Stop the run and leave the viewer alone: the dock or the window is closed."""
+        """Leave the viewer alone: the dock or the window is closed; with the window everything ends."""
         self._polling.stop()
         self._catching_up.stop()
         self._painting.resume()
@@ -457,7 +483,23 @@ class DiffsegPanel(QWidget):
         self.viewer.dims.events.current_step.disconnect(self._look)
         for part in (self.editing, self.exploring, self.denoising, self.what_if, self.slice_here, self.sides):
             part.close()
-        self.session.close()
+        if (window := self._closing.window_that_stays) is None:
+            self.session.close()
+            return
+        self.destroyed.disconnect(self.session.close)
+        for shown in (self.exploring, self.denoising, self.what_if):
+            shown.hide()
+        self._leave(window)
+
+    def _leave(self, window: QWidget) -> None:
+        """Only the panel is closed: what goes on goes on, and the next panel shows it."""
+        if self.session.phase is not Phase.IDLE:
+            from napari.utils.notifications import show_info
+
+            show_info(f"{self.session.doing}, without the panel. Open the panel again to see or to cancel it.")
+        self.session.leave()
+        self.results.leave()
+        KeptSession(window, self.viewer, self.session, self.results)
 
 
 def _new_session() -> Session:

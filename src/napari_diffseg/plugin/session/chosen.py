@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from napari_diffseg.errors import BadCase
@@ -53,6 +53,10 @@ class Chosen:
     checkpoint: str = ""
     overrides: dict[str, Any] = field(default_factory=dict)
 
+    def copy(self) -> Chosen:
+        """The choices as they are now."""
+        return replace(self, inputs=dict(self.inputs), left_out=set(self.left_out), values=dict(self.values))
+
     def draw_seed(self) -> int:
         """Choose another seed, and tell it."""
         seed = secrets.randbelow(_SEEDS)
@@ -77,6 +81,11 @@ class Chosen:
             raise BadCase("Every image is left out: choose one.")
         return {name: self.inputs[name] for name in wanted}
 
+    @property
+    def _values(self) -> dict[str, object]:
+        """The settings; a range of slices is none while another scope is chosen, and its line out of sight."""
+        return self.values if self.scope is Scope.RANGE else {k: v for k, v in self.values.items() if k != "slices"}
+
     def plan(self, recipe: Recipe, *, point: Sequence[float] | None, runs_folder: Path) -> RunPlan:
         """The run of what is chosen, with the slice at a point in world coordinates first.
 
@@ -89,7 +98,7 @@ class Chosen:
             self.images(recipe),
             checkpoint=self.checkpoint,
             overrides=self.overrides,
-            request=make_request(self.values),
+            request=make_request(self._values),
             recipe=recipe,
             point=point,
             runs_folder=runs_folder,

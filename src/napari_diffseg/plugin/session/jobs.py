@@ -66,8 +66,10 @@ def read_job(paths: Sequence[str]) -> Job:
 
     def job(mailbox: Mailbox, _stop: threading.Event) -> None:
         from napari_diffseg.plugin.files.reader import read_layers
+        from napari_diffseg.plugin.files.what_is_dropped import check_is_case
 
         mailbox.put(StatusMessage("Reading images…"))
+        check_is_case(paths)
         bring(read_layers(list(paths)), mailbox)
 
     return job

@@ -40,6 +40,11 @@ class RunLog:
         self._count = 0
         self._marks = OpenMarks()
 
+    def forget_listeners(self) -> None:
+        """Tell nobody any more who listens now."""
+        for signal in (self.changed, self.shown, self.removed):
+            signal.disconnect()
+
     @property
     def records(self) -> tuple[RunEntry, ...]:
         """The runs that are listed, oldest first."""

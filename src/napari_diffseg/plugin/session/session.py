@@ -116,6 +116,11 @@ class Session(SessionSignals):
         """Why nothing else can be begun now, as a sentence; None where nothing goes on."""
         return why_busy(self._phase, self._task)
 
+    @property
+    def doing(self) -> str:
+        """What goes on, in words, such as `A run is going on`; empty where nothing does."""
+        return (self.why_busy() or "").partition(":")[0].rstrip(".")
+
     def check_free(self) -> None:
         """Refuse to begin something beside what goes on.
 
@@ -379,6 +384,11 @@ class Session(SessionSignals):
     def _tell_exported(self, folder: Path) -> None:
         self.message.emit(f"Exported to {folder}.")
         self.exported.emit(folder)
+
+    def leave(self) -> None:
+        """Go on without a panel: nobody is told anything, and `poll` is called again by the next one."""
+        self.forget_listeners()
+        self.runs.forget_listeners()
 
     def close(self) -> None:
         """End for good: whatever runs is asked to stop, and nothing more is heard of it."""

@@ -12,6 +12,12 @@ from napari_diffseg.plugin.session.task import Phase
 class SessionSignals:
     """The signals of a session."""
 
+    def forget_listeners(self) -> None:
+        """Tell nobody any more who listens now: the panel is closed, and another may come."""
+        for name in dir(SessionSignals):
+            if isinstance(getattr(SessionSignals, name), Signal):
+                getattr(self, name).disconnect()
+
     phase_changed: ClassVar[Signal] = Signal(Phase)
     message: ClassVar[Signal] = Signal(str)
     """What is going on, in words."""

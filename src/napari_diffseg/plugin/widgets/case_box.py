@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -11,7 +10,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_diffseg.imaging.grouping import case_id_of
-from napari_diffseg.imaging.naming import may_be_given, modality_of, shown_name
+from napari_diffseg.imaging.naming import modality_of, shown_name
 from napari_diffseg.plugin.canvas.add_layer import bare
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.grid.layer_notes import notes_of
@@ -72,7 +71,7 @@ class CaseBox(QGroupBox):
         layout.addWidget(self.notes)
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
-        """Take what may be a case, which napari's own canvas would ask about first."""
+        """Take what napari's own canvas would ask about first; what is no case is told so by who reads it."""
         if event is not None and self._taken_of(event):
             event.acceptProposedAction()
 
@@ -84,7 +83,7 @@ class CaseBox(QGroupBox):
 
     def _taken_of(self, event: QDropEvent) -> list[str]:
         """What is opened of a drop: during a run nothing."""
-        return _dropped_case(event) if self.buttons.isEnabled() else []
+        return dropped_paths(event) if self.buttons.isEnabled() else []
 
     def _make_notes(self) -> QLabel:
         notes = QLabel()
@@ -325,12 +324,6 @@ def _note_of_cases(chosen: Mapping[str, Layer]) -> list[str]:
             cases.setdefault(known, []).append(name)
     told = "; ".join(f"{', '.join(names)} of {shown_name(case)}" for case, names in cases.items())
     return [f"Images of {len(cases)} cases are chosen: {told}"] if len(cases) > 1 else []
-
-
-def _dropped_case(event: QDropEvent) -> list[str]:
-    """The folders and images that are being dropped; none where one of them is something else."""
-    paths = dropped_paths(event)
-    return paths if all(Path(path).is_dir() or may_be_given(Path(path).name) for path in paths) else []
 
 
 def _can_be_input(layer: Layer) -> bool:

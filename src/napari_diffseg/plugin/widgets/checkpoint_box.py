@@ -126,6 +126,11 @@ class CheckpointBox(QGroupBox):
         self._told = text
         self.chosen.emit(text)
 
+    def show_chosen(self, text: str) -> None:
+        """Show a checkpoint that is chosen already, and tell nobody."""
+        self.line.setText(text)
+        self._told = text
+
     def choose_if_none(self, text: str) -> None:
         """Fill in a checkpoint where the line is empty; one that is there stays."""
         if not self.line.text().strip():

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from napari_diffseg.imaging.grid import Grid
-    from napari_diffseg.imaging.rim import Rim
+    from napari_diffseg.imaging.geometry.grid import Grid
+    from napari_diffseg.imaging.geometry.rim import Rim
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.synthesis.settings import PhantomFamily, PhantomKind
 

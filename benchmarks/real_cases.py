@@ -33,7 +33,7 @@ from napari_diffseg.events import SegmentRequest
 from napari_diffseg.imaging.atomic import write_json
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.imaging.case_files import find_case_files
-from napari_diffseg.imaging.nifti import read_mask
+from napari_diffseg.imaging.formats.nifti import read_mask
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 

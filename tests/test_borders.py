@@ -129,7 +129,7 @@ TO_BE_REWORDED = {
     "evaluation/metrics/region.py",
     "imaging/case.py",
     "imaging/case_files.py",
-    "imaging/naming.py",
+    "imaging/names/naming.py",
     "imaging/nnunet.py",
     "training/folders.py",
     "training/pool.py",

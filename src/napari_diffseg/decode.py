@@ -12,8 +12,8 @@ from napari_diffseg.regions import nest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_diffseg.imaging.grid import Grid
-    from napari_diffseg.imaging.rim import Rim
+    from napari_diffseg.imaging.geometry.grid import Grid
+    from napari_diffseg.imaging.geometry.rim import Rim
     from napari_diffseg.recipe import Recipe
 
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.imaging.grid import Grid
+from napari_diffseg.imaging.geometry.grid import Grid
+from napari_diffseg.imaging.geometry.rim import Rim
 from napari_diffseg.imaging.intensity import brain_mask, scale_of
-from napari_diffseg.imaging.rim import Rim
 from napari_diffseg.imaging.skull_check import skull_notes
 from napari_diffseg.imaging.volume import shear_notes
 

@@ -14,7 +14,7 @@ from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.encode import encode
 from napari_diffseg.errors import BadRecipe
 from napari_diffseg.events import SegmentRequest
-from napari_diffseg.imaging.grid import Grid
+from napari_diffseg.imaging.geometry.grid import Grid
 from napari_diffseg.imaging.intensity import scale_of
 from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.recipe import Recipe, make_recipe

@@ -10,7 +10,7 @@ from napari_diffseg.cli import main
 from napari_diffseg.cli.evaluate import evaluate
 from napari_diffseg.errors import BadCase
 from napari_diffseg.evaluation.cases.find_predictions import find_predictions
-from napari_diffseg.imaging.nifti import read_mask
+from napari_diffseg.imaging.formats.nifti import read_mask
 from stored_runs import AFFINE, make_record, write_run
 
 EVERYTHING = "mask,mean,uncertainty,members"

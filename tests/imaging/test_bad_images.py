@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from phantoms import LPS, nifti_bytes, ramp, write_image
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging import nifti
-from napari_diffseg.imaging.nifti import count_channels, read_channels, read_mask, read_volume
+from napari_diffseg.imaging.formats import nifti
+from napari_diffseg.imaging.formats.nifti import count_channels, read_channels, read_mask, read_volume
 
 NOISE = np.random.default_rng(0).integers(1, 999, (20, 20, 20)).astype(np.int16)
 

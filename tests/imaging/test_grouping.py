@@ -9,7 +9,7 @@ import pytest
 
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.case_files import find_case_files
-from napari_diffseg.imaging.grouping import group_images, read_names
+from napari_diffseg.imaging.names.grouping import group_images, read_names
 
 
 def paths(*names):
@@ -81,7 +81,7 @@ def test_of_several_masks_none_is_the_reference_but_one_that_people_drew(tmp_pat
 
 
 def test_a_flat_folder_is_grouped_in_a_time_that_grows_as_the_number_of_files(monkeypatch):
-    from napari_diffseg.imaging import grouping
+    from napari_diffseg.imaging.names import grouping
 
     reads = 0
 

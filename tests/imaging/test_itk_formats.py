@@ -10,10 +10,10 @@ from dicom_series import TILTED, write_series
 from phantoms import ORIENTATIONS, oriented
 
 from napari_diffseg.errors import BadCase, BadImage
-from napari_diffseg.imaging import nifti
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.imaging.case_files import case_of_images, find_case_sources
-from napari_diffseg.imaging.nifti import count_channels, read_channels, read_grid, read_mask, read_volume
+from napari_diffseg.imaging.formats import nifti
+from napari_diffseg.imaging.formats.nifti import count_channels, read_channels, read_grid, read_mask, read_volume
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.imaging.volume import shear_notes
 

@@ -9,7 +9,7 @@ from napari_diffseg.errors import BadCase, DiffsegError
 from napari_diffseg.evaluation.cases.find_truth import TruthFolder
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.imaging.case_files import find_case_sources, told_apart
-from napari_diffseg.imaging.nifti import read_mask
+from napari_diffseg.imaging.formats.nifti import read_mask
 from napari_diffseg.recipe import Recipe
 from napari_diffseg.training.config import DataSettings
 from napari_diffseg.training.folders import FolderSource, find_cases

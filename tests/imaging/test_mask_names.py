@@ -1,8 +1,8 @@
 import pytest
 
 from napari_diffseg.imaging.case_files import find_case_files
-from napari_diffseg.imaging.mask_names import is_brain_mask_name
-from napari_diffseg.imaging.naming import modality_of
+from napari_diffseg.imaging.names.mask_names import is_brain_mask_name
+from napari_diffseg.imaging.names.naming import modality_of
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.case_files import find_case_files, looks_like_case
-from napari_diffseg.imaging.grouping import case_id_of
-from napari_diffseg.imaging.naming import (
+from napari_diffseg.imaging.names.grouping import case_id_of
+from napari_diffseg.imaging.names.naming import (
     case_stem,
     is_image_name,
     modalities_named,
@@ -276,7 +276,7 @@ def test_a_case_is_named_by_what_its_files_have_in_common(names, case_id):
 
 def test_naming_brings_nothing_heavy_with_it():
     code = (
-        "import sys, napari_diffseg.imaging.naming\n"
+        "import sys, napari_diffseg.imaging.names.naming\n"
         "print([m for m in ('numpy', 'scipy', 'nibabel', 'torch', 'pydantic') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

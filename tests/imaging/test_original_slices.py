@@ -4,8 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_diffseg.imaging.grid import Grid
-from napari_diffseg.imaging.nifti import read_mask, read_volume
+from napari_diffseg.imaging.formats.nifti import read_mask, read_volume
+from napari_diffseg.imaging.geometry.grid import Grid
 from napari_diffseg.imaging.save import write_nifti
 
 ROWS = np.arange(1, 31, dtype=np.float64).reshape(6, 5)

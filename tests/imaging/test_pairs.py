@@ -8,9 +8,9 @@ from phantoms import OBLIQUE, ramp, write_pair
 from napari_diffseg.errors import BadImage
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.imaging.case_files import find_case_files
-from napari_diffseg.imaging.naming import is_image_name, may_be_given, modality_of
-from napari_diffseg.imaging.nifti import count_channels, read_channels, read_mask, read_volume
-from napari_diffseg.imaging.pairs import each_pair_once, header_of, other_half, stem_of, voxels_of
+from napari_diffseg.imaging.formats.nifti import count_channels, read_channels, read_mask, read_volume
+from napari_diffseg.imaging.names.naming import is_image_name, may_be_given, modality_of
+from napari_diffseg.imaging.names.pairs import each_pair_once, header_of, other_half, stem_of, voxels_of
 
 
 @pytest.mark.parametrize("suffix", [".hdr", ".hdr.gz"])

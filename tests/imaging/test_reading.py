@@ -10,7 +10,7 @@ import pytest
 from phantoms import LPS, OBLIQUE, nifti_bytes, ramp, write_image
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.nifti import count_channels, read_channels, read_grid, read_mask, read_volume
+from napari_diffseg.imaging.formats.nifti import count_channels, read_channels, read_grid, read_mask, read_volume
 from napari_diffseg.imaging.volume import describe_grid
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from phantoms import ORIENTATIONS, oriented, ramp
 from scipy import ndimage
 
-from napari_diffseg.imaging.regrid import LINEAR, NEAREST, find_reordering, regrid
-from napari_diffseg.imaging.resampling import resample_image, resample_mask
+from napari_diffseg.imaging.geometry.regrid import LINEAR, NEAREST, find_reordering, regrid
+from napari_diffseg.imaging.geometry.resampling import resample_image, resample_mask
 from napari_diffseg.imaging.volume import Volume
 
 TO_LPS = np.diag([-1.0, -1.0, 1.0])

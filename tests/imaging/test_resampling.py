@@ -6,7 +6,7 @@ import pytest
 from phantoms import ramp
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.imaging.resampling import finest, resample_image, resample_mask
+from napari_diffseg.imaging.geometry.resampling import finest, resample_image, resample_mask
 from napari_diffseg.imaging.volume import Volume, same_grid
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_diffseg.imaging.rim import Rim
+from napari_diffseg.imaging.geometry.rim import Rim
 
 
 @pytest.fixture

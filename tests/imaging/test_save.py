@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from phantoms import LPS, OBLIQUE, ORIENTATIONS, oriented, ramp, write_image
 
 from napari_diffseg.errors import BadImage, GridMismatch, OutputExists, OutputFailed
-from napari_diffseg.imaging.nifti import read_mask, read_volume
+from napari_diffseg.imaging.formats.nifti import read_mask, read_volume
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.imaging.volume import Volume
 

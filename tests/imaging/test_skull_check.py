@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_diffseg.imaging.nifti import read_volume
+from napari_diffseg.imaging.formats.nifti import read_volume
 from napari_diffseg.imaging.skull_check import skull_notes
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom

@@ -138,4 +138,4 @@ def test_the_name_of_the_record_stands_once():
         texts = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
         if any(re.fullmatch(r".*\brun\.json", text) for text in texts):
             named.add(module.relative_to(root).as_posix())
-    assert named == {"imaging/naming.py"}  # which must know a folder of results
+    assert named == {"imaging/names/naming.py"}  # which must know a folder of results

@@ -11,7 +11,7 @@ import torch
 from napari_diffseg.checkpoint.load import FAMILY, load_checkpoint
 from napari_diffseg.checkpoint.save import save_checkpoint
 from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ from napari_diffseg.checkpoint.safetensors_file import is_safetensors, open_safe
 from napari_diffseg.checkpoint.source import read_source, refuse_other_format
 from napari_diffseg.checkpoint.torch_zip import MAGIC, open_torch_zip
 from napari_diffseg.errors import BadCheckpoint, BadRecipe
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.recipe import make_recipe
 
 if TYPE_CHECKING:

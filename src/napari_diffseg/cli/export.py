@@ -71,7 +71,7 @@ def export(
     """
     from napari_diffseg.ensemble.summary import MAJORITY, Measure, Rule, Summary
     from napari_diffseg.extras import check_extra
-    from napari_diffseg.imaging.nifti import read_grid, read_volume
+    from napari_diffseg.imaging.formats.nifti import read_grid, read_volume
     from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.runs.export import EVERYTHING, ExportChoice
     from napari_diffseg.runs.export_plan import refuse_collisions

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from napari_diffseg.imaging.naming import modalities_named
+from napari_diffseg.imaging.names.naming import modalities_named
 from napari_diffseg.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -220,7 +220,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _names(text: str | None) -> list[str] | None:
-    from napari_diffseg.imaging.naming import modalities_named
+    from napari_diffseg.imaging.names.naming import modalities_named
 
     return modalities_named(text.split(",")) if text else None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from napari_diffseg.errors import OutputExists, OutputFailed, Remedy
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

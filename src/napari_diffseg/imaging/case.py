@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Self
 from napari_diffseg.errors import BadCase, BadImage, GridMismatch, Remedy
 from napari_diffseg.imaging.case_files import find_case_files, masks_in, warn_of_unread
 from napari_diffseg.imaging.dataset_json import channels_said_for
-from napari_diffseg.imaging.grouping import case_id_of, group_images
-from napari_diffseg.imaging.naming import MODALITIES, OTHER, REFERENCE, modalities_named, modality_named, shown_name
-from napari_diffseg.imaging.nifti import count_channels, read_channels, read_mask, read_volume
-from napari_diffseg.imaging.pairs import each_pair_once
-from napari_diffseg.imaging.regrid import has_same_voxels
-from napari_diffseg.imaging.resampling import resample_image, resample_mask
+from napari_diffseg.imaging.formats.nifti import count_channels, read_channels, read_mask, read_volume
+from napari_diffseg.imaging.geometry.regrid import has_same_voxels
+from napari_diffseg.imaging.geometry.resampling import resample_image, resample_mask
+from napari_diffseg.imaging.names.grouping import case_id_of, group_images
+from napari_diffseg.imaging.names.naming import (
+    MODALITIES,
+    OTHER,
+    REFERENCE,
+    modalities_named,
+    modality_named,
+    shown_name,
+)
+from napari_diffseg.imaging.names.pairs import each_pair_once
 from napari_diffseg.imaging.volume import Volume, describe_grid, same_grid
 
 if TYPE_CHECKING:

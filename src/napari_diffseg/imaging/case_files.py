@@ -11,12 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadCase, BadRequest, Remedy
-from napari_diffseg.imaging.bids import session_of
 from napari_diffseg.imaging.dataset_json import channels_said_for
-from napari_diffseg.imaging.dicom_files import holds_dicom
-from napari_diffseg.imaging.grouping import Group, case_id_of, group_images, is_picked
-from napari_diffseg.imaging.listing import folders_in, images_in, is_image_entry, other_images_below, other_images_in
-from napari_diffseg.imaging.naming import (
+from napari_diffseg.imaging.names.bids import session_of
+from napari_diffseg.imaging.names.dicom_files import holds_dicom
+from napari_diffseg.imaging.names.grouping import Group, case_id_of, group_images, is_picked
+from napari_diffseg.imaging.names.listing import (
+    folders_in,
+    images_in,
+    is_image_entry,
+    other_images_below,
+    other_images_in,
+)
+from napari_diffseg.imaging.names.naming import (
     MODALITIES,
     REFERENCE,
     RUN_RECORD,

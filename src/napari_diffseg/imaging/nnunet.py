@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadCase, BadImage, Remedy
 from napari_diffseg.imaging.dataset_json import NAME, channel_names, channels_said_for
-from napari_diffseg.imaging.listing import images_in
-from napari_diffseg.imaging.naming import OTHER, file_stem, modalities_named, modality_named, modality_of, shown_name
+from napari_diffseg.imaging.names.listing import images_in
+from napari_diffseg.imaging.names.naming import (
+    OTHER,
+    file_stem,
+    modalities_named,
+    modality_named,
+    modality_of,
+    shown_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +100,7 @@ def _has_another_meaning(images: Sequence[Path], highest: int, named: Sequence[s
         return True
     if named is None and any(modality_of(path.name) for path in images):
         return True
-    from napari_diffseg.imaging.nifti import count_channels  # numpy is not needed to look at names
+    from napari_diffseg.imaging.formats.nifti import count_channels  # numpy is not needed to look at names
 
     try:
         return count_channels(images[0]) > 1

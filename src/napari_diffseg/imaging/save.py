@@ -14,7 +14,7 @@ from nibabel.nifti2 import Nifti2Header
 
 from napari_diffseg.errors import BadImage, GridMismatch, OutputFailed
 from napari_diffseg.imaging.atomic import atomic_write
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.imaging.volume import describe_grid
 
 if TYPE_CHECKING:

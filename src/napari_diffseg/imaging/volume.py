@@ -14,7 +14,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.orientations import aff2axcodes
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from napari_diffseg.ensemble.consensus import consensus_of
 from napari_diffseg.ensemble.findings import measure
 from napari_diffseg.ensemble.summary import Measure, mean_of
 from napari_diffseg.evaluation.report.upright import Upright, frame_of, unit_intensity
-from napari_diffseg.imaging.regrid import LINEAR, regrid
+from napari_diffseg.imaging.geometry.regrid import LINEAR, regrid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

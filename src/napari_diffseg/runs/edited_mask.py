@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_diffseg.errors import BadImage
 from napari_diffseg.imaging.atomic import make_folder, write_json
-from napari_diffseg.imaging.nifti import read_mask
-from napari_diffseg.imaging.regrid import NEAREST, regrid
+from napari_diffseg.imaging.formats.nifti import read_mask
+from napari_diffseg.imaging.geometry.regrid import NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.runs.layout import ENDING, Style
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from napari_diffseg.ensemble.expected import ExpectedMask
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.naming import shown_name
-from napari_diffseg.imaging.nifti import read_map
+from napari_diffseg.imaging.formats.nifti import read_map
+from napari_diffseg.imaging.names.naming import shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

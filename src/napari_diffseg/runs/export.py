@@ -16,7 +16,7 @@ from napari_diffseg.ensemble.consensus import consensus_of
 from napari_diffseg.ensemble.summary import MAJORITY, Measure, Rule, Summary, mean_of
 from napari_diffseg.errors import BadRequest, OutputExists, Remedy
 from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
-from napari_diffseg.imaging.regrid import LINEAR, NEAREST, regrid
+from napari_diffseg.imaging.geometry.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.runs.export_plan import refuse_other_images
 from napari_diffseg.runs.layout import DEFAULT_PATTERN, Names, RunFiles, Style

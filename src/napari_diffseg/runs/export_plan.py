@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase, BadRequest, Remedy
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.runs.identity import are_of_other_images
 from napari_diffseg.runs.layout import DEFAULT_PATTERN, RunFiles, Style, whole_members
 from napari_diffseg.runs.record import read_record, read_record_file

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadRequest
-from napari_diffseg.imaging.naming import RUN_RECORD
+from napari_diffseg.imaging.names.naming import RUN_RECORD
 from napari_diffseg.runs.result_names import MAPS, channel_tails
 
 if TYPE_CHECKING:

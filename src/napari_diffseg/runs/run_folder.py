@@ -16,8 +16,8 @@ from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.errors import BadCase, BadImage, BadRequest, OutputExists, OutputFailed, Remedy
 from napari_diffseg.imaging.alone import is_taken, taken
-from napari_diffseg.imaging.naming import shown_name
-from napari_diffseg.imaging.nifti import read_mask
+from napari_diffseg.imaging.formats.nifti import read_mask
+from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.runs.expected_file import read_expected
 from napari_diffseg.runs.identity import are_other_images, difference, identity_of
 from napari_diffseg.runs.layout import RECORD, RunFiles

@@ -14,7 +14,7 @@ from uuid import uuid4
 from napari_diffseg.ensemble.summary import MAJORITY, Rule
 from napari_diffseg.errors import BadCase, OutputFailed
 from napari_diffseg.imaging.atomic import make_folder, write_json
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.runs.layout import RECORD
 from napari_diffseg.runs.map_words import describe_map

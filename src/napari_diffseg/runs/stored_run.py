@@ -13,8 +13,8 @@ from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.ensemble.smoothing import Smoothing
 from napari_diffseg.errors import BadCase, BadImage, BadRequest
 from napari_diffseg.events import Sampled, Started, make_request
-from napari_diffseg.imaging.naming import shown_name
-from napari_diffseg.imaging.nifti import read_mask
+from napari_diffseg.imaging.formats.nifti import read_mask
+from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.runs.expected_file import read_expected
 from napari_diffseg.runs.layout import RECORD, RunFiles, whole_members
 from napari_diffseg.runs.record import read_record

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.imaging.atomic import atomic_write
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.recipe import describe_validation
 from napari_diffseg.training.config import TrainingConfig
 from napari_diffseg.training.presets import preset

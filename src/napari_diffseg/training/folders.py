@@ -24,11 +24,12 @@ from napari_diffseg.events import parse_slices
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.imaging.case_files import cases_in_folder, find_case_files, may_hold_cases
 from napari_diffseg.imaging.dataset_json import channels_said_for, label_names
-from napari_diffseg.imaging.grid import Grid
-from napari_diffseg.imaging.grouping import case_id_of
+from napari_diffseg.imaging.formats.nifti import count_channels, read_grid, read_mask
+from napari_diffseg.imaging.geometry.grid import Grid
 from napari_diffseg.imaging.intensity import brain_mask
-from napari_diffseg.imaging.listing import folders_in
-from napari_diffseg.imaging.naming import (
+from napari_diffseg.imaging.names.grouping import case_id_of
+from napari_diffseg.imaging.names.listing import folders_in
+from napari_diffseg.imaging.names.naming import (
     MODALITIES,
     REFERENCE,
     case_stem,
@@ -36,7 +37,6 @@ from napari_diffseg.imaging.naming import (
     modality_of,
     shown_name,
 )
-from napari_diffseg.imaging.nifti import count_channels, read_grid, read_mask
 from napari_diffseg.imaging.volume import describe_grid, same_grid
 from napari_diffseg.regions import LARGEST_VALUE, Region, split_label_map
 from napari_diffseg.training.source import LabelledCase, Marked, Slices, encode_slices

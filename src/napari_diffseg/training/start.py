@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint, save_checkpoint
 from napari_diffseg.errors import BadRequest, Remedy
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 
 if TYPE_CHECKING:
     from pathlib import Path

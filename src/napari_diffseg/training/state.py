@@ -10,7 +10,7 @@ import torch
 
 from napari_diffseg.errors import BadCheckpoint
 from napari_diffseg.imaging.atomic import atomic_write
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.training.validate import Figures
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from napari_diffseg.evaluation.metrics.calibration import Reliability, pooled, r
 from napari_diffseg.evaluation.metrics.distribution import compare_distributions
 from napari_diffseg.evaluation.metrics.overlap import dice
 from napari_diffseg.events import Sampled, SegmentRequest, Started
-from napari_diffseg.imaging.grid import Grid
+from napari_diffseg.imaging.geometry.grid import Grid
 from napari_diffseg.imaging.intensity import brain_mask
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadCase
 from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
-from napari_diffseg.imaging.naming import REFERENCE, case_stem, is_image_name, modality_of, shown_name
+from napari_diffseg.imaging.names.naming import REFERENCE, case_stem, is_image_name, modality_of, shown_name
 from napari_diffseg.runs.layout import ExportedName, RunFiles, find_bids_runs, parse_exported
 
 if TYPE_CHECKING:

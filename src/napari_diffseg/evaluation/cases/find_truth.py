@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase, Remedy
 from napari_diffseg.imaging.case_files import CaseFiles, find_case_sources, told_apart
-from napari_diffseg.imaging.naming import (
+from napari_diffseg.imaging.names.naming import (
     MODALITIES,
     REFERENCE,
+    RUN_RECORD,
     file_stem,
     folder_case_name,
     is_image_name,
@@ -276,7 +277,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
     for where, folders, files in os.walk(root, followlinks=True):
         here = Path(where)
         seen.add(os.path.realpath(here))
-        if "run.json" in files and here != root:
+        if RUN_RECORD in files and here != root:
             folders[:] = []
             continue
         deep = len(here.relative_to(root).parts) >= _DEEPEST

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_diffseg.errors import BadCase, BadRequest, DiffsegError, Remedy
-from napari_diffseg.imaging.naming import shown_name
-from napari_diffseg.imaging.nifti import read_mask
+from napari_diffseg.imaging.formats.nifti import read_mask
+from napari_diffseg.imaging.names.naming import shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

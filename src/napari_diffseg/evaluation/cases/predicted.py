@@ -11,8 +11,8 @@ import numpy.typing as npt
 from napari_diffseg.errors import BadCase, BadImage, GridMismatch
 from napari_diffseg.evaluation.cases.coverage import Coverage, coverage_of_masks, coverage_of_run
 from napari_diffseg.evaluation.cases.labels import refuse_negative_labels
-from napari_diffseg.imaging.naming import shown_name
-from napari_diffseg.imaging.nifti import read_mask, read_volume
+from napari_diffseg.imaging.formats.nifti import read_mask, read_volume
+from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.imaging.volume import describe_grid, same_grid
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from napari_diffseg.evaluation.metrics.overlap import bounding_box
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.imaging.case_files import CaseFiles, find_case_sources, told_apart
 from napari_diffseg.imaging.intensity import brain_mask
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.imaging.volume import describe_grid, same_grid
 
 if TYPE_CHECKING:

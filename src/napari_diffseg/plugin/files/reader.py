@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from napari_diffseg.errors import BadImage
 from napari_diffseg.imaging.case_files import find_case_images, looks_like_case, modality_said_for
 from napari_diffseg.imaging.dataset_json import channels_said_for
-from napari_diffseg.imaging.dicom_files import holds_dicom
-from napari_diffseg.imaging.grouping import case_id_of
-from napari_diffseg.imaging.naming import REFERENCE, may_be_given, modality_named, modality_of, read_name
+from napari_diffseg.imaging.names.dicom_files import holds_dicom
+from napari_diffseg.imaging.names.grouping import case_id_of
+from napari_diffseg.imaging.names.naming import REFERENCE, may_be_given, modality_named, modality_of, read_name
+from napari_diffseg.imaging.names.pairs import each_pair_once, other_half
 from napari_diffseg.imaging.nnunet import channel_case_of
-from napari_diffseg.imaging.pairs import each_pair_once, other_half
 from napari_diffseg.plugin.files.run_layers import looks_like_run, run_layers
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _promises_labels(path: Path | None) -> bool:
 
 
 def _read_file(path: Path, modality: str | None) -> list[LayerData]:
-    from napari_diffseg.imaging.nifti import read_channels, read_mask
+    from napari_diffseg.imaging.formats.nifti import read_channels, read_mask
 
     name = layer_name(path, modality)
     if _promises_labels(path):

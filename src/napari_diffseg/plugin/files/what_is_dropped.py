@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.case_files import looks_like_case
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.plugin.files.reader import get_reader
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_diffseg.imaging.bids import session_of
-from napari_diffseg.imaging.naming import case_stem
-from napari_diffseg.imaging.sequence_words import tells_protocol
+from napari_diffseg.imaging.names.bids import session_of
+from napari_diffseg.imaging.names.naming import case_stem
+from napari_diffseg.imaging.names.sequence_words import tells_protocol
 from napari_diffseg.plugin.grid.frame import METADATA_KEY, Frame
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def offer_for(layers: Mapping[str, Layer]) -> Offer | None:
     """What is offered for the layers of a case; None where they share a grid, or cannot be its images at all."""
-    from napari_diffseg.imaging.resampling import finest
+    from napari_diffseg.imaging.geometry.resampling import finest
     from napari_diffseg.imaging.volume import describe_grid, same_grid
 
     try:

@@ -156,7 +156,7 @@ def _voxel(layer: Layer, point: Sequence[float]) -> tuple[float, ...]:
 
 
 def _case_id(volumes: Mapping[str, Volume]) -> str:
-    from napari_diffseg.imaging.grouping import case_id_of
+    from napari_diffseg.imaging.names.grouping import case_id_of
 
     paths = [volume.path for volume in volumes.values() if volume.path is not None]
     return (case_id_of(paths) if paths else "") or "case"

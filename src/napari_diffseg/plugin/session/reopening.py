@@ -136,7 +136,7 @@ def _request(run: StoredRun) -> SegmentRequest:
 
 def _find_images(run: StoredRun, origin: RunOrigin) -> tuple[dict[str, LayerData], list[str]]:
     """Layers of the run's images by modality, and what is said of those that are not there any more, or others now."""
-    from napari_diffseg.imaging.naming import modality_of, shown_name
+    from napari_diffseg.imaging.names.naming import modality_of, shown_name
     from napari_diffseg.plugin.files.reader import read_layers
 
     by_content: dict[str, LayerData] = {}
@@ -167,7 +167,7 @@ def _find_images(run: StoredRun, origin: RunOrigin) -> tuple[dict[str, LayerData
 
 def _as_resampled(read: Mapping[str, LayerData], origin: RunOrigin) -> dict[str, LayerData]:
     """Layers of images that the run took resampled, by their content: on the grid of one that it took as it is."""
-    from napari_diffseg.imaging.resampling import resample_image
+    from napari_diffseg.imaging.geometry.resampling import resample_image
     from napari_diffseg.plugin.files.reader import image_layer
 
     as_they_are = {name: read[image.content] for name, image in origin.images.items() if image.content in read}

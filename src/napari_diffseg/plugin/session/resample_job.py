@@ -29,7 +29,7 @@ def resample_job(frames: Mapping[str, Frame], reference: str) -> Job:
     """
 
     def job(mailbox: Mailbox, stop: threading.Event) -> dict[str, Frame]:
-        from napari_diffseg.imaging.resampling import resample_image
+        from napari_diffseg.imaging.geometry.resampling import resample_image
         from napari_diffseg.imaging.volume import same_grid
 
         target = frames[reference]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from napari_diffseg.ensemble.ensemble import Ensemble
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.names.naming import shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

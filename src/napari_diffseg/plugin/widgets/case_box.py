@@ -9,8 +9,8 @@ from weakref import WeakSet
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_diffseg.imaging.grouping import case_id_of
-from napari_diffseg.imaging.naming import modality_of, shown_name
+from napari_diffseg.imaging.names.grouping import case_id_of
+from napari_diffseg.imaging.names.naming import modality_of, shown_name
 from napari_diffseg.plugin.canvas.add_layer import bare
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.grid.layer_notes import notes_of

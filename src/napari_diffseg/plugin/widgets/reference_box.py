@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QLabel, QVBoxLayout, QWidget
 
 from napari_diffseg.evaluation.metrics.judgement import SURE, Verdict
-from napari_diffseg.imaging.naming import REFERENCE, modality_of
+from napari_diffseg.imaging.names.naming import REFERENCE, modality_of
 from napari_diffseg.plugin.canvas.add_layer import bare
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.grid.same_case import file_of, is_of_case, is_of_other_case

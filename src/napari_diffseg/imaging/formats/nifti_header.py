@@ -14,7 +14,7 @@ from nibabel.nifti2 import Nifti2Header
 from nibabel.quaternions import quat2mat
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.layout import Layout, checked_affine, checked_shape
+from napari_diffseg.imaging.formats.layout import Layout, checked_affine, checked_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from nibabel.freesurfer.mghformat import MGHHeader
 
-from napari_diffseg.imaging.layout import Layout, checked_affine, checked_shape
+from napari_diffseg.imaging.formats.layout import Layout, checked_affine, checked_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from napari_diffseg.imaging.dicom_files import is_dicom
+from napari_diffseg.imaging.names.dicom_files import is_dicom
 
 if TYPE_CHECKING:
     from pathlib import Path

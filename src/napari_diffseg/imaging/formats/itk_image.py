@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from napari_diffseg.errors import BadImage, BadRequest
 from napari_diffseg.extras import check_extra
-from napari_diffseg.imaging.layout import Layout, checked_affine, checked_shape
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.formats.layout import Layout, checked_affine, checked_shape
+from napari_diffseg.imaging.names.naming import shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

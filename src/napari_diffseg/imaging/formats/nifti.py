@@ -13,24 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.analyze import LENGTH, is_analyze, parse_analyze
-from napari_diffseg.imaging.dicom import read_series, series_layout
-from napari_diffseg.imaging.dicom_files import holds_dicom, is_dicom
-from napari_diffseg.imaging.itk_image import is_itk, itk_layout, read_itk
+from napari_diffseg.imaging.formats.analyze import LENGTH, is_analyze, parse_analyze
+from napari_diffseg.imaging.formats.dicom import read_series, series_layout
+from napari_diffseg.imaging.formats.itk_image import is_itk, itk_layout, read_itk
+from napari_diffseg.imaging.formats.mgh import is_mgh, parse_mgh
+from napari_diffseg.imaging.formats.nifti_header import is_nifti, parse_nifti
+from napari_diffseg.imaging.formats.original_slices import NOTE, ROWS_TO_POSTERIOR, is_original_slice
+from napari_diffseg.imaging.formats.source_file import GZIP_MAGIC, SourceFile
 from napari_diffseg.imaging.memory_budget import memory_budget
-from napari_diffseg.imaging.mgh import is_mgh, parse_mgh
-from napari_diffseg.imaging.naming import shown_name
-from napari_diffseg.imaging.nifti_header import is_nifti, parse_nifti
-from napari_diffseg.imaging.original_slices import NOTE, ROWS_TO_POSTERIOR, is_original_slice
-from napari_diffseg.imaging.pairs import header_of, is_header_name, is_voxels_name, stem_of, voxels_of
-from napari_diffseg.imaging.placeholders import how_to_fetch, what_begins_so
-from napari_diffseg.imaging.source_file import GZIP_MAGIC, SourceFile
+from napari_diffseg.imaging.names.dicom_files import holds_dicom, is_dicom
+from napari_diffseg.imaging.names.naming import shown_name
+from napari_diffseg.imaging.names.pairs import header_of, is_header_name, is_voxels_name, stem_of, voxels_of
+from napari_diffseg.imaging.names.placeholders import how_to_fetch, what_begins_so
 from napari_diffseg.imaging.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_diffseg.imaging.layout import Layout
+    from napari_diffseg.imaging.formats.layout import Layout
 
 logger = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from nibabel.spm99analyze import Spm99AnalyzeHeader
 
-from napari_diffseg.imaging.layout import checked_affine
-from napari_diffseg.imaging.nifti_header import parse_nifti
+from napari_diffseg.imaging.formats.layout import checked_affine
+from napari_diffseg.imaging.formats.nifti_header import parse_nifti
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_diffseg.errors import BadImage
-    from napari_diffseg.imaging.layout import Layout
+    from napari_diffseg.imaging.formats.layout import Layout
 
 LENGTH = 348
 _LENGTHS = {LENGTH.to_bytes(4, "little"): "<", LENGTH.to_bytes(4, "big"): ">"}

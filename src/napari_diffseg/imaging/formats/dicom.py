@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.dicom_files import dicom_files_in
-from napari_diffseg.imaging.itk_image import TO_RAS, ItkImage, digest_of, executed, last_line, simpleitk
-from napari_diffseg.imaging.layout import Layout, checked_affine, checked_shape
-from napari_diffseg.imaging.naming import shown_name
+from napari_diffseg.imaging.formats.itk_image import TO_RAS, ItkImage, digest_of, executed, last_line, simpleitk
+from napari_diffseg.imaging.formats.layout import Layout, checked_affine, checked_shape
+from napari_diffseg.imaging.names.dicom_files import dicom_files_in
+from napari_diffseg.imaging.names.naming import shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,8 +10,8 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadCase, Remedy
-from napari_diffseg.imaging.bids import entities_of
-from napari_diffseg.imaging.naming import (
+from napari_diffseg.imaging.names.bids import entities_of
+from napari_diffseg.imaging.names.naming import (
     MODALITIES,
     REFERENCE,
     ImageName,
@@ -22,7 +22,7 @@ from napari_diffseg.imaging.naming import (
     read_name,
     shown_name,
 )
-from napari_diffseg.imaging.sequence_words import BARE, stated_by, tells_protocol
+from napari_diffseg.imaging.names.sequence_words import BARE, stated_by, tells_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -7,9 +7,9 @@ from itertools import chain, islice
 from pathlib import Path
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.imaging.dicom_files import holds_dicom
-from napari_diffseg.imaging.naming import FOREIGN_SUFFIXES, MODALITIES, is_image_name, modality_of, shown_name
-from napari_diffseg.imaging.placeholders import what_it_is
+from napari_diffseg.imaging.names.dicom_files import holds_dicom
+from napari_diffseg.imaging.names.naming import FOREIGN_SUFFIXES, MODALITIES, is_image_name, modality_of, shown_name
+from napari_diffseg.imaging.names.placeholders import what_it_is
 
 _SCANNED = 1000
 _PEEKED = 20

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.naming import shown_name
-from napari_diffseg.imaging.placeholders import annex_link, how_to_fetch
+from napari_diffseg.imaging.names.naming import shown_name
+from napari_diffseg.imaging.names.placeholders import annex_link, how_to_fetch
 
 if TYPE_CHECKING:
     from pathlib import Path

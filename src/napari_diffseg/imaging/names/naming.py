@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.imaging.bids import entities_of, session_of, without_entities
-from napari_diffseg.imaging.mask_names import is_brain_mask_name, kinds_of, words_of
-from napari_diffseg.imaging.pairs import is_voxels_name
-from napari_diffseg.imaging.sequence_words import (
+from napari_diffseg.imaging.names.bids import entities_of, session_of, without_entities
+from napari_diffseg.imaging.names.mask_names import is_brain_mask_name, kinds_of, words_of
+from napari_diffseg.imaging.names.pairs import is_voxels_name
+from napari_diffseg.imaging.names.sequence_words import (
     BARE,
     CONTRAST,
     CONTRAST_BEFORE,

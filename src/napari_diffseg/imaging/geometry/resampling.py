@@ -9,9 +9,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.imaging.naming import shown_name
-from napari_diffseg.imaging.regrid import LINEAR, NEAREST, find_reordering, regrid
-from napari_diffseg.imaging.sampling import blur_sigma
+from napari_diffseg.imaging.geometry.regrid import LINEAR, NEAREST, find_reordering, regrid
+from napari_diffseg.imaging.geometry.sampling import blur_sigma
+from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.imaging.volume import Volume, describe_grid, same_grid
 
 if TYPE_CHECKING:

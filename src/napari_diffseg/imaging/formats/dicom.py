@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.formats.itk_image import TO_RAS, ItkImage, digest_of, executed, last_line, simpleitk
+from napari_diffseg.imaging.formats.itk_image import TO_RAS, ItkImage, digest_of, shaped
+from napari_diffseg.imaging.formats.itk_process import ItkHeader, ItkProcess
 from napari_diffseg.imaging.formats.layout import Layout, checked_affine, checked_shape
 from napari_diffseg.imaging.names.dicom_files import dicom_files_in
 from napari_diffseg.imaging.names.naming import shown_name
@@ -34,6 +35,9 @@ _SERIES, _INSTANCE, _DESCRIPTION = "0020|000e", "0008|0018", "0008|103e"
 _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
 _FRAMES, _SAMPLES, _KIND = "0028|0008", "0028|0002", "0008|0008"
 _BETWEEN, _THICKNESS = "0018|0088", "0018|0050"
+_TAGS = (
+    _SERIES, _INSTANCE, _DESCRIPTION, _POSITION, _ORIENTATION, _FRAMES, _SAMPLES, _KIND, _BETWEEN, _THICKNESS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +48,8 @@ class _Slice:
     ----------
     path : Path
         The file.
-    reader : SimpleITK.ImageFileReader
-        That has read its header.
+    header : ItkHeader
+        What it says of itself.
     position : ndarray, (3,)
         Of its first pixel, mm, LPS+.
     axes : ndarray, (3, 2)
@@ -53,13 +57,17 @@ class _Slice:
     """
 
     path: Path
-    reader: Any
+    header: ItkHeader
     position: Float
     axes: Float
 
     def tag(self, name: str) -> str:
         """A field of the header as text; empty where it has none."""
-        return _tag(self.reader, name)
+        return self.header.tags.get(name, "")
+
+    def numbers(self, name: str) -> Float:
+        """A field of numbers; empty where it is none."""
+        return _numbers(self.header, name)
 
     @property
     def normal(self) -> Float:
@@ -76,7 +84,8 @@ def series_layout(path: Path) -> Layout:
     BadImage
         As `read_series`.
     """
-    return _layout(_ordered(_series(path), path), path)
+    with ItkProcess(path) as process:
+        return _layout(_ordered(_series(process, path), path), path)
 
 
 def read_series(path: Path, check: Callable[[Layout], None]) -> ItkImage:
@@ -97,32 +106,25 @@ def read_series(path: Path, check: Callable[[Layout], None]) -> ItkImage:
         If SimpleITK is not installed; if there is no series or several; if slices are missing, lie in several
         directions or on one another, or hold anything but grey values.
     """
-    slices = _ordered(_series(path), path)
-    layout = _layout(slices, path)
-    check(layout)
-    planes = [_plane(one) for one in slices]
-    array = np.stack(planes, axis=2)[..., None]
-    return ItkImage(layout, array, digest_of([one.path for one in slices]))
+    with ItkProcess(path) as process:
+        slices = _ordered(_series(process, path), path)
+        layout = _layout(slices, path)
+        check(layout)
+        files = [one.path for one in slices]
+        array = shaped(process.values(files), layout, path)
+    return ItkImage(layout, array, digest_of(files))
 
 
-def _plane(one: _Slice) -> npt.NDArray[Any]:
-    import SimpleITK as sitk
-
-    values = sitk.GetArrayFromImage(executed(one.reader, one.path))
-    return np.asarray(values.reshape(values.shape[-2:]).T)
-
-
-def _series(path: Path) -> list[_Slice]:
+def _series(process: ItkProcess, path: Path) -> list[_Slice]:
     """The slices of the series that is meant, in any order."""
     folder = path if path.is_dir() else path.parent
     try:
         files = dicom_files_in(folder)
     except OSError as err:
         raise BadImage(f"{shown_name(path)} cannot be read, {err.strerror}: choose another folder.") from err
-    sitk = simpleitk(shown_name(path))
     series: dict[str, list[_Slice]] = {}
-    for file in files:
-        one = _read_header(sitk, file)
+    for file, header in zip(files, process.headers(files, tags=_TAGS), strict=True):
+        one = _slice(file, header)
         series.setdefault(one.tag(_SERIES), []).append(one)
     if path.is_dir():
         return _only(series, path)
@@ -141,41 +143,30 @@ def _only(series: dict[str, list[_Slice]], folder: Path) -> list[_Slice]:
     return next(iter(series.values()))
 
 
-def _read_header(sitk: Any, path: Path) -> _Slice:
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as err:
-        raise BadImage(f"{shown_name(path)} is a damaged DICOM file ({last_line(err)}): copy it again.") from err
-    frames = _tag(reader, _FRAMES)
-    if (frames and frames != "1") or "MOSAIC" in _tag(reader, _KIND):
+def _slice(path: Path, header: ItkHeader) -> _Slice:
+    said = header.tags
+    if said.get(_FRAMES, "1") not in ("", "1") or "MOSAIC" in said.get(_KIND, ""):
         raise BadImage(
             f"{shown_name(path)} holds many slices in one DICOM file, which is not read here: "
             "convert it to NIfTI (dcm2niix)."
         )
-    if _tag(reader, _SAMPLES) not in ("", "1"):
+    if said.get(_SAMPLES, "1") not in ("", "1"):
         raise BadImage(f"{shown_name(path)} holds colours: give the series of grey values.")
-    position, directions = _numbers(reader, _POSITION), _numbers(reader, _ORIENTATION)
+    position, directions = _numbers(header, _POSITION), _numbers(header, _ORIENTATION)
     if len(position) != 3 or len(directions) != 6:
         raise BadImage(
             f"{shown_name(path)} does not state where its slice lies: it is no image of a scan, take it away."
         )
-    axes = directions.reshape(2, 3).T * np.array(reader.GetSpacing()[:2])
-    return _Slice(path, reader, position, axes)
+    axes = directions.reshape(2, 3).T * header.spacing[:2]
+    return _Slice(path, header, position, axes)
 
 
-def _tag(reader: Any, name: str) -> str:
-    text = str(reader.GetMetaData(name)) if reader.HasMetaDataKey(name) else ""
-    return "".join(c if c.isprintable() else "?" for c in text).strip()
-
-
-def _numbers(reader: Any, name: str) -> Float:
+def _numbers(header: ItkHeader, name: str) -> Float:
     try:
-        return np.array([float(word) for word in _tag(reader, name).split("\\") if word])
+        numbers = np.array([float(word) for word in header.tags.get(name, "").split("\\") if word])
     except ValueError:
         return np.empty(0)
+    return numbers if np.isfinite(numbers).all() else np.empty(0)
 
 
 def _ordered(slices: Sequence[_Slice], path: Path) -> list[_Slice]:
@@ -189,7 +180,7 @@ def _ordered(slices: Sequence[_Slice], path: Path) -> list[_Slice]:
     first, *others = {one.tag(_INSTANCE) or one.path.name: one for one in slices}.values()
     name = shown_name(path)
     for one in others:
-        if np.abs(one.axes - first.axes).max() > _SAME or one.reader.GetSize() != first.reader.GetSize():
+        if np.abs(one.axes - first.axes).max() > _SAME or one.header.size != first.header.size:
             raise BadImage(
                 f"{name} is a DICOM series whose slices have several directions or sizes ({shown_name(first.path)}, "
                 f"{shown_name(one.path)}), as a localizer's: give the series of one volume."
@@ -234,7 +225,7 @@ def _step(stack: Sequence[_Slice]) -> Float:
     if len(stack) > 1:
         return np.asarray((stack[-1].position - stack[0].position) / (len(stack) - 1))
     only = stack[0]
-    sizes = [*_numbers(only.reader, _BETWEEN), *_numbers(only.reader, _THICKNESS), 1.0]
+    sizes = [*only.numbers(_BETWEEN), *only.numbers(_THICKNESS), 1.0]
     return np.asarray(only.normal * next(size for size in sizes if size > 0))
 
 
@@ -245,11 +236,11 @@ def _layout(stack: Sequence[_Slice], path: Path) -> Layout:
     first = stack[0]
     affine = np.eye(4)
     affine[:3, :2], affine[:3, 2], affine[:3, 3] = first.axes, _step(stack), first.position
-    rows_and_columns = [int(n) for n in first.reader.GetSize()[:2]]
+    rows_and_columns = list(first.header.size[:2])
     return Layout(
         header=None,
         shape=checked_shape([*rows_and_columns, len(stack)], bad),
-        dtype=np.dtype("f8"),
+        dtype=np.dtype(f"V{first.header.bytes_a_value}"),
         offset=0,
         is_single=True,
         slope=1.0,

@@ -350,12 +350,13 @@ def test_a_folder_of_cases_is_segmented_case_by_case_and_counted(checkpoint, tmp
 
 
 def test_cases_of_one_name_are_called_by_their_folders(checkpoint, tmp_path, capsys):
-    cases = [write_case(tmp_path / f"p{k}", case_id="brain", seed=k) for k in (1, 2)]
+    cases = [write_case(tmp_path / f"p{k}", case_id="one", seed=k) for k in (1, 2)]
     assert predict(*cases, "--slices", "2:3", checkpoint=checkpoint, out=tmp_path / "out") == 0
     printed = capsys.readouterr()
-    assert printed.out.splitlines() == [str(tmp_path / "out" / f"p{k}") for k in (1, 2)]
+    assert "called one: they take the names of their folders: p1_one, p2_one" in printed.err
+    assert printed.out.splitlines() == [str(tmp_path / "out" / f"p{k}_one") for k in (1, 2)]
     assert predict(cases[0], cases[0], checkpoint=checkpoint, out=tmp_path / "twice") == 1
-    assert "Two cases are called p1" in capsys.readouterr().err
+    assert "Two cases are called one" in capsys.readouterr().err
 
 
 def test_channels_of_nnunet_are_segmented_by_the_words_of_the_user(checkpoint, tmp_path, capsys):

@@ -484,6 +484,23 @@ LAYOUTS = [
         {"A_visit1": 1, "A_visit2": 2, "B_visit1": 3},
     ),
     Layout(
+        "the same patients' numbers at two sites",
+        _both(
+            *[_brats(k, f"site{s}/p{n}/", f"p{n}") for k, (s, n) in enumerate([("A", 1), ("A", 2), ("B", 1)], start=1)]
+        ),
+        {"siteA_p1": 1, "p2": 2, "siteB_p1": 3},
+    ),
+    Layout(
+        "original and preprocessed, called pre",
+        _both(
+            {f"Site/7/orig/{w}.nii.gz": (1, m) for w, m in (("FLAIR", "flair"), ("T1", "t1"))},
+            {f"Site/7/pre/{w}.nii.gz": (2, m) for w, m in (("FLAIR", "flair"), ("T1", "t1"))},
+            {"Site/7/wmh.nii.gz": (1, SEG)},
+        ),
+        "there are images of it in orig and pre",
+        modalities=("t1", "flair"),
+    ),
+    Layout(
         "slices of the original implementation",
         _both(
             *[

@@ -121,7 +121,7 @@ def test_cases_of_one_name_take_those_of_the_folders_that_tell_them_apart(tmp_pa
         make_case(tmp_path / patient / "anat", "one")
     make_case(tmp_path / "p3", "other")
     cases = [case for p in ("p1", "p2", "p3") for case in find_case_sources(tmp_path / p)]
-    assert [case.name for case in told_apart(cases)] == ["p1", "p2", "other"]
+    assert [case.name for case in told_apart(cases)] == ["p1_one", "p2_one", "other"]
     assert [case.name for case in told_apart([cases[0], cases[0]])] == ["one", "one"]
 
 

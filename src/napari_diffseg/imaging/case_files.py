@@ -308,19 +308,13 @@ def case_of_images(
 def told_apart(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
     """The cases, those that share a name by the nearest folders that tell them apart, where there are such.
 
-    The folder's name is enough, unless another case has it: then it stands before the case's own.
+    The folder's name comes before the case's own, which alone may be that of every case (`brain`) or of one in each
+    site (`p1`).
     """
     alike: dict[str, list[CaseFiles]] = defaultdict(list)
     for case in cases:
         alike[case.name].append(case)
-    taken = {name for name, group in alike.items() if len(group) == 1}
-    names: dict[int, str] = {}
-    for name, group in alike.items():
-        own = _own_names(group)
-        if len(group) > 1 and (taken & set(own)):
-            own = [f"{folder}_{name}" for folder in own]
-        taken |= set(own)
-        names.update((id(case), called) for case, called in zip(group, own, strict=True))
+    names = {id(case): name for group in alike.values() for case, name in zip(group, _own_names(group), strict=True)}
     return [replace(case, name=names[id(case)]) for case in cases]
 
 
@@ -418,7 +412,7 @@ class _Search:
         """The cases, those whose images lie in several folders of one patient, such as raw and preprocessed, once."""
         alike: dict[tuple[str, Path], list[CaseFiles]] = defaultdict(list)
         for case in found:
-            alike[case.name, naming_folder(case.folder)].append(case)
+            alike[_patient_of(case)].append(case)
         return [self._one_of(group) for group in alike.values()]
 
     def _one_of(self, group: Sequence[CaseFiles]) -> CaseFiles:
@@ -426,7 +420,7 @@ class _Search:
         first, *others = picked or group
         if not others:
             return first
-        patient = naming_folder(first.folder)
+        _, patient = _patient_of(first)
         places = [os.path.relpath(case.folder, patient).replace(os.sep, "/") for case in (first, *others)]
         refused = BadCase(
             f"Case {first.name}: there are images of it in {', '.join(places[:-1])} and {places[-1]}: say which are "
@@ -485,10 +479,21 @@ def _shows(path: Path, modality: str) -> bool:
 
 
 def _has_images(folder: Path) -> bool:
+    """Whether there are images in a folder whose names do not say that they are masks."""
     try:
-        return bool(images_in(folder))
+        named = [read_name(path.name) for path in images_in(folder)]
     except BadCase:
         return False
+    return any(name.modality != REFERENCE and not name.is_map for name in named)
+
+
+def _patient_of(case: CaseFiles) -> tuple[str, Path]:
+    """What a case is called, and the folder that it is called by; beside `orig` a folder `pre` is no visit."""
+    folder = naming_folder(case.folder)
+    beside = {child.name.lower() for child in folders_in(folder.parent)} if folder.name.lower() == "pre" else set()
+    if beside & {"orig", "original", "raw"}:
+        return folder_case_name(folder.parent), naming_folder(folder.parent)
+    return case.name, folder
 
 
 def _is_run(folder: Path) -> bool:
@@ -508,7 +513,7 @@ def _own_names(group: Sequence[CaseFiles]) -> list[str]:
     for level in zip(*folders, strict=False):
         names = [printable(folder.name) for folder in level]
         if all(folder.name for folder in level) and len(set(names)) == len(names):
-            return names
+            return [f"{name}_{case.name}" for name, case in zip(names, group, strict=True)]
     return same
 
 

@@ -23,6 +23,7 @@ from napari_diffseg.imaging.names.sequence_words import (
     NOT_WEIGHTED_BEFORE,
     PROCESSING,
     SAID_CONTRAST,
+    SAID_FLAIR,
     SAID_OTHER,
     T2_STAR,
     TIME_BEFORE,
@@ -30,6 +31,7 @@ from napari_diffseg.imaging.names.sequence_words import (
     image_in_space,
     is_processing_before,
     stated_by,
+    tells_protocol,
 )
 
 if TYPE_CHECKING:
@@ -175,7 +177,7 @@ def read_name(filename: str) -> ImageName:
     if numbered := _VSD.fullmatch(stem):
         stem = numbered[1]
     plain = without_entities(stem)
-    words = [_Word(found[0].lower(), *found.span()) for found in _WORD.finditer(plain)]
+    words = [_Word(_text_of(found, plain), *found.span()) for found in _WORD.finditer(plain)]
     if (mask := _mask_word(stem, words)) is not None:
         return _read_mask(stem, plain, words, mask)
     statements = _statements(words)
@@ -246,7 +248,7 @@ _NO_CASE = re.compile(
     re.IGNORECASE,
 )
 _VISIT = re.compile(
-    r"(?:ses|session|visit|tp|time_?point|t|scan|study|exam|month|week|day|year|fu|follow_?up)[-_ ]?\d+"
+    r"(?:ses|session|visit|tp|time_?point|t|scan|study|exam|month|week|day|year|fu|follow_?up)[-_ ]?\d+(?:[-_.]\d+)*"
     r"|ses-\w+|baseline|bl|follow_?up|pre|post|pre_?op|post_?op|(?:19|20)\d{2}[-_.]?[01]\d[-_.]?[0-3]\d|\d{1,2}",
     re.IGNORECASE,
 )
@@ -301,6 +303,12 @@ class _Statement:
     last: int
 
 
+def _text_of(found: re.Match[str], name: str) -> str:
+    """A word in small letters; of `T1_C-` the C with its sign."""
+    text = found[0].lower()
+    return f"{text}-" if text == "c" and re.match(r"-(?![A-Za-z0-9])", name[found.end() :]) else text
+
+
 def _statements(words: Sequence[_Word]) -> list[_Statement]:
     """The modalities that a name mentions, in their order; kind "space" for one that an image was brought to."""
     found: list[_Statement] = []
@@ -332,7 +340,7 @@ def _flair_after(words: Sequence[_Word], at: int) -> int | None:
             return i + 1
         if text == "dafl" or stated_by(text) == "flair":
             return i
-        if not PROCESSING.fullmatch(text) and text != "tirm":
+        if not tells_protocol(text):
             break
     return None
 
@@ -391,6 +399,9 @@ def _widened(words: Sequence[_Word], first: int) -> tuple[int, list[str]]:
     start = first
     while start and _belongs(words[start - 1].text):
         start -= 1
+    is_agent = start < first and CONTRAST_BEFORE.fullmatch(words[start].text)
+    if start and is_agent and (words[start - 1].text in ("post", "with") or WITHOUT.fullmatch(words[start - 1].text)):
+        start -= 1
     return start, [word.text for word in words[start:first]]
 
 
@@ -411,9 +422,13 @@ def _modality(kind: str, after: Sequence[str], before: Sequence[str], said: Mapp
     values = [said[key].lower() for key in ("acq", "desc", "rec") if key in said]
     if any(SAID_OTHER.fullmatch(value) for value in values) or said.get("part", "mag").lower() != "mag":
         return None
+    if kind in ("t1", "t2") and any(SAID_FLAIR.fullmatch(value) for value in values):
+        return None
     if kind not in ("t1", "t1ce"):
         return kind
     given = "ce" in said or any(SAID_CONTRAST.fullmatch(value) for value in values)
+    if any(WITHOUT.fullmatch(word) for word in before):
+        return kind if kind == "t1" and not given else None
     given = given or any(CONTRAST_BEFORE.fullmatch(word) for word in before)
     return _with_contrast(kind, after, given)
 
@@ -451,7 +466,8 @@ def _mask_word(stem: str, words: Sequence[_Word]) -> int | None:
     last = max(shown, default=-1)
     likely = [i for i, text in enumerate(texts) if i > last and _MASK_UNLESS_IMAGE.fullmatch(text.rstrip("0123456789"))]
     named = len(texts) > 1 and any(c.isdigit() for c in texts[1])
-    return next((i for i in reversed(likely) if i or not named), None)
+    following = [*texts[1:], ""]
+    return next((i for i in reversed(likely) if (i or not named) and following[i] not in ("filled", "filling")), None)
 
 
 def _is_certain(text: str) -> bool:

@@ -15,9 +15,9 @@ _PULSES = (
 )
 _AGENT = r"(?:\+?c\+?|\+|ce|gd|gad|gado|gadolinium|km|contrast|post|postcontrast|postgd|postgad|postkm|enhanced|pc)"
 _PLAIN = r"(?:nat|nativ|native|pre|precontrast|noncontrast|plain)?"
-_T1 = rf"{_BEFORE}t1(?:wi?|n|wn)?(?:{_PULSES})?{_PLAIN}"
+_T1 = rf"{_BEFORE}t1(?:wi?|n|wn|weighted)?(?:{_PULSES})?{_PLAIN}"
 _T1CE = rf"{_BEFORE}(?:t1(?:wi?)?(?:{_PULSES})?{_AGENT}|(?:c|ce|gd|gad|km)t1(?:wi?)?(?:{_PULSES})?)"
-_T2 = rf"{_BEFORE}t2(?:wi?)?(?:{_PULSES})?"
+_T2 = rf"{_BEFORE}t2(?:wi?|weighted)?(?:{_PULSES})?"
 _FLAIR = rf"{_BEFORE}(?:(?:t2w?)?(?:flair|fla)w?(?:{_PULSES})?|t2f|darkfluid)"
 _T1_FLAIR = rf"{_BEFORE}t1w?(?:flair|fla)"
 _ANY = rf"(?:{_T1}|{_T1CE}|{_T2}|{_FLAIR})"
@@ -34,7 +34,7 @@ _STATES: Final[dict[Sequence, re.Pattern[str]]] = {
 _INTO: Final = re.compile(rf"(?P<image>{_ANY}){_REGISTERED}(?:2|to|in|on)(?P<space>{_ANY})")
 
 CONTRAST: Final = re.compile(
-    r"\+?c\+?|\+|ce|gd|gad|gado|gadolinium|gadovist|gadobutrol|dotarem|magnevist|km|mkm|ivkm|kontrast|kontrastmittel"
+    r"\+?c\+?|\+|ce|gd|gad|gado|gadolinium|gadovist|gadobutrol|dotarem|magnevist|km|mkm|ivkm|mdc|kontrast|kontrastmittel"
     r"|contrast|contrasted|enhanced|inj|post|postcontrast|postgd|postgad|postgado|postkm|postinjection|pc"
     rf"|with(?:contrast|gd|gad)|(?:{_PULSES})\+?(?:c|ce|gd|gad|gado|km|post)(?<!space)"
 )
@@ -54,11 +54,14 @@ SAID_CONTRAST: Final = re.compile(
 )
 """What the value of an entity of BIDS (`acq-postcontrast`) says, in small letters, where contrast was given."""
 
+SAID_FLAIR: Final = re.compile(r".*(?:flair|darkfluid)")
+"""The same, where a T2-weighted image is a FLAIR, or may be one."""
+
 SAID_OTHER: Final = re.compile(r".*(?:map|subtraction|synthetic|synth)|swi|dwi|phase")
 """The same, where the image is no weighted image as its suffix says."""
 
 WITHOUT: Final = re.compile(
-    r"no|non|wo|w/o|ohne|okm|without|pre|un(?:enhanced)?|precontrast|noncontrast|nocontrast|pregd|pregad|prekm|nat|nativ"
+    r"no|non|wo|ohne|vor|okm|c-|without|pre|un(?:enhanced)?|precontrast|noncontrast|nocontrast|pregd|pregad|prekm|nat|nativ"
     r"|native|plain|sans"
 )
 """Words by which none was given, also where one for the agent follows them."""
@@ -75,7 +78,7 @@ NOT_WEIGHTED: Final = re.compile(
     r"|tof|mra|angio|m?minip|mip|locali[sz]er|scout|survey|loc|prob\w*|softmax|pve\w*|biasfield|bias?field|field|warp"
     r"|warpfield|deformation|jac|jacobian|phase|magnitude|mag|pd|pdw|inv[12]?|unit1|uni"
     r"|gradient|noise|snr|uncertainty|variance|entropy|error|residual|synth(?:etic|esi[sz]ed|sr)?|pseudo|fake|generated"
-    r"|r1|r2|qt1|qt2|mt|mtr|mtsat|cest|spectro\w*|mrs|csi|elasto\w*|thickness|diffmap|change|delta|ktrans|tirm"
+    r"|r1|r2|qt1|qt2|mt|mtr|mtsat|cest|spectro\w*|mrs|csi|elasto\w*|thickness|diffmap|change|delta|ktrans|tirm|gm|wm|csf|tissues?|filled|lesionfilled|inpainted"
 )
 """Words after "T1", "T2" or "FLAIR" by which the image is no such weighted image."""
 

@@ -19,7 +19,7 @@ from napari_diffseg.diffusion.dpmpp import sample_dpmpp
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.diffusion.schedule import Schedule, make_schedule, respaced_timesteps
 from napari_diffseg.ensemble.smoothing import Smoothing
-from napari_diffseg.segmenting.mirroring import Mirroring
+from napari_diffseg.segmenting.flip_augmentation import Mirroring
 
 if TYPE_CHECKING:
     from collections.abc import Callable

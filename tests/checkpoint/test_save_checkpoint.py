@@ -215,6 +215,6 @@ def test_the_shipped_checkpoint_loads_with_nothing_guessed():
 
 
 def test_the_card_says_whether_images_may_be_missing(tmp_path):
-    for may_miss, words in ((True, "any but one may be left out"), (False, "none may be left out")):
+    for may_miss, words in ((True, "supported: all but one may be missing"), (False, "not supported")):
         path = write_tiny_checkpoint(tmp_path / f"{may_miss}.safetensors", may_miss=may_miss)
-        assert dict(describe(load_checkpoint(path)))["missing images"] == words
+        assert dict(describe(load_checkpoint(path)))["missing modalities"] == words

@@ -41,7 +41,14 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("parameters", f"{checkpoint.parameters / 1e6:.2f} M in {len(checkpoint.state)} tensors"),
         *_input_rows(recipe),
         *_diffusion_rows(recipe),
-        ("mirroring", "every second member sees the image mirrored" if recipe.mirror else "none"),
+        (
+            "augmentation",
+            "left-right flip of every second member (test time)" if recipe.mirror else "none at test time",
+        ),
+        (
+            "stop early",
+            "masks that are decided take no further steps" if recipe.stop_early else "no: all steps are taken",
+        ),
         ("smoothing", _smoothing(recipe)),
         ("attention", _attention(checkpoint.config)),
         ("digest", checkpoint.digest[:12]),
@@ -79,7 +86,7 @@ def _smoothing(recipe: Recipe) -> str:
         return "none"
     longer = recipe.smoothing_mm * recipe.smoothing_slices
     across = f", {longer:g} mm across slices" if recipe.smoothing_slices != 1 else ""
-    return f"neighbourhoods vote, by {recipe.smoothing_mm:g} mm{across}"
+    return f"Gaussian of {recipe.smoothing_mm:g} mm over the vote map{across}"
 
 
 def _dtypes(checkpoint: Checkpoint) -> list[str]:
@@ -100,7 +107,7 @@ def _input_rows(recipe: Recipe) -> list[tuple[str, str]]:
     placed = f"about the centre of the {recipe.centre}" if recipe.fit == "crop" else "to which a slice is stretched"
     return [
         ("input", ", ".join(channels)),
-        ("missing images", "any but one may be left out" if recipe.may_miss else "none may be left out"),
+        ("missing modalities", "supported: all but one may be missing" if recipe.may_miss else "not supported"),
         ("labels", ", ".join(recipe.labels)),
         ("size", f"{recipe.size[0]} x {recipe.size[1]} pixels {placed}"),
         ("spacing", "the image's own" if recipe.spacing_mm is None else f"{recipe.spacing_mm:g} mm"),

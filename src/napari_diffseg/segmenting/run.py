@@ -20,7 +20,7 @@ from napari_diffseg.errors import Remedy, RunFailed
 from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
 from napari_diffseg.segmenting.early_stop import EarlyStop
-from napari_diffseg.segmenting.mirroring import Mirroring
+from napari_diffseg.segmenting.flip_augmentation import Mirroring
 from napari_diffseg.segmenting.pacing import Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
 from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows

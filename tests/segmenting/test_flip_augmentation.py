@@ -12,7 +12,7 @@ from napari_diffseg.encode import encode
 from napari_diffseg.errors import BadRecipe
 from napari_diffseg.events import Sampled, SegmentRequest, Stepped
 from napari_diffseg.recipe import make_recipe
-from napari_diffseg.segmenting.mirroring import Mirroring
+from napari_diffseg.segmenting.flip_augmentation import Mirroring
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 

@@ -1,4 +1,4 @@
-"""Every second member sees the image mirrored: two views of one brain, which is nearly its own mirror image."""
+"""Left-right flip test-time augmentation: every second member sees the image flipped."""
 
 from __future__ import annotations
 

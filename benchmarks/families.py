@@ -15,7 +15,7 @@ from cells import RESULTS, Budget, Cells, write_record
 from held_out import held_out
 from options import parser, read_model
 
-from napari_diffseg.evaluation.metrics.overlap import dice
+from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.synthesis.settings import PhantomFamily
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ import numpy as np
 from kept_members import ensemble_of
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
+from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.evaluation.metrics.calibration import reliability
 from napari_diffseg.evaluation.metrics.distribution import dice_by_members
 from napari_diffseg.evaluation.metrics.error_detection import auroc
-from napari_diffseg.evaluation.metrics.overlap import dice
 from napari_diffseg.evaluation.metrics.region import brain_of_images
 from napari_diffseg.events import SegmentRequest
 from napari_diffseg.imaging.atomic import write_json

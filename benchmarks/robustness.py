@@ -25,8 +25,8 @@ from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
 from napari_diffseg.encode import encode
+from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.ensemble.ensemble import Ensemble
-from napari_diffseg.evaluation.metrics.overlap import dice
 from napari_diffseg.events import Expected, Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.imaging.case_files import find_case_files

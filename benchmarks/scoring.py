@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.evaluation.metrics.calibration import Reliability, pooled, reliability
 from napari_diffseg.evaluation.metrics.distribution import compare_distributions
 from napari_diffseg.evaluation.metrics.error_detection import auroc
-from napari_diffseg.evaluation.metrics.overlap import dice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,7 +27,7 @@ from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
 from napari_diffseg.encode import encode
-from napari_diffseg.evaluation.metrics.overlap import dice
+from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.imaging.case import read_case
 from napari_diffseg.imaging.case_files import find_case_files
 from napari_diffseg.networks.unet import to_inference

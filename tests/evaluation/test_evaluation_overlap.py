@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.errors import GridMismatch
-from napari_diffseg.evaluation.metrics.overlap import Overlap, compare, dice
+from napari_diffseg.evaluation.metrics.overlap import Overlap, compare
 
 
 def cube(start: int = 10, *, shape: tuple[int, ...] = (32, 32, 32), size: int = 8) -> np.ndarray:

@@ -6,10 +6,10 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from played_runs import SHAPE, events_of, play, volume
 
+from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.ensemble.summary import Rule, Summary
 from napari_diffseg.errors import GridMismatch
 from napari_diffseg.evaluation.metrics.judgement import Verdict
-from napari_diffseg.evaluation.metrics.overlap import dice
 from napari_diffseg.plugin.explore.against_reference import AgainstReference
 from napari_diffseg.plugin.grid.frame import METADATA_KEY, Frame
 from napari_diffseg.plugin.grid.reference import on_grid_of

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.ensemble.dice import dice_of_counts
 from napari_diffseg.ensemble.volumes import MM3_PER_ML
 from napari_diffseg.errors import BadRequest
 
@@ -88,7 +89,6 @@ def follow_votes(members: WholeMembers, *, voxel_mm3: float) -> tuple[npt.NDArra
         sizes.append(int(majority.sum()))
         if count > 1:
             both = int((majority & before).sum())
-            total = sizes[-1] + sizes[-2]
-            dices.append(2 * both / total if total else 1.0)
+            dices.append(dice_of_counts(both, *sizes[-2:]))
         before = majority
     return votes, Convergence(tuple(dices), tuple(size * voxel_mm3 / MM3_PER_ML for size in sizes))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from napari_diffseg.checkpoint import Checkpoint
+from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.evaluation.metrics.calibration import Reliability, pooled, reliability
 from napari_diffseg.evaluation.metrics.distribution import compare_distributions
-from napari_diffseg.evaluation.metrics.overlap import dice
 from napari_diffseg.events import Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.geometry.grid import Grid
 from napari_diffseg.imaging.intensity import brain_mask

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.evaluation.metrics.calibration import Reliability, brier, reliability
 from napari_diffseg.evaluation.metrics.distribution import Distribution, compare_distributions, dice_by_members
 from napari_diffseg.evaluation.metrics.error_detection import RiskCoverage, auroc, risk_coverage
-from napari_diffseg.evaluation.metrics.overlap import Overlap, compare, dice
+from napari_diffseg.evaluation.metrics.overlap import Overlap, compare
 from napari_diffseg.evaluation.metrics.qu_brats import QuBrats, qu_brats
 from napari_diffseg.imaging.volume import shear_notes
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from napari_diffseg.evaluation.metrics.overlap import dice
+from napari_diffseg.ensemble.dice import dice
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]

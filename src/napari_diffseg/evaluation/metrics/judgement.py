@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.evaluation.metrics.calibration import Reliability, brier, reliability
-from napari_diffseg.evaluation.metrics.overlap import dice, hd95_of
+from napari_diffseg.evaluation.metrics.overlap import hd95_of
 from napari_diffseg.evaluation.metrics.region import region_around
 
 if TYPE_CHECKING:

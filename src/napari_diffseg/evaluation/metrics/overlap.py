@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.ensemble.dice import dice_of_counts
 from napari_diffseg.errors import GridMismatch
 
 if TYPE_CHECKING:
@@ -106,16 +107,6 @@ def compare(prediction: Bool, truth: Bool, *, spacing_mm: Sequence[float], voxel
         volume_error_ml=(ours - theirs) * ml,
         volume_error_percent=100 * (ours - theirs) / theirs if theirs else math.nan,
     )
-
-
-def dice_of_counts(both: int, first: int, second: int) -> float:
-    """Dice of two masks from their voxel counts and that of their intersection; 1 when both are empty."""
-    return 1.0 if first + second == 0 else 2 * both / (first + second)
-
-
-def dice(a: Bool, b: Bool) -> float:
-    """Dice of two masks of one shape, in [0, 1]; 1 when both are empty."""
-    return dice_of_counts(int((a & b).sum()), int(a.sum()), int(b.sum()))
 
 
 def _distances(prediction: Bool, truth: Bool, spacing_mm: Sequence[float]) -> tuple[float, float, float, float]:

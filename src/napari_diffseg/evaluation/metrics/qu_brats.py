@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import trapezoid
 
-from napari_diffseg.evaluation.metrics.overlap import dice_of_counts
+from napari_diffseg.ensemble.dice import dice_of_counts
 
 Bool = npt.NDArray[np.bool_]
 

@@ -129,7 +129,7 @@ def compare_runs(one: StoredRun, other: StoredRun) -> Comparison:
     BadRequest
         If they are on different voxels.
     """
-    from napari_diffseg.evaluation.metrics.overlap import dice
+    from napari_diffseg.ensemble.dice import dice
     from napari_diffseg.imaging.volume import same_grid
 
     if not same_grid(one.grid, other.grid):

@@ -140,7 +140,7 @@ def _counted(
     members: WholeMembers, reference: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], dict[int, float]]:
     """Votes by label and for any label, and the Dice of each member by its number."""
-    from napari_diffseg.evaluation.metrics.overlap import dice
+    from napari_diffseg.ensemble.dice import dice
 
     by_label: npt.NDArray[np.int32] | int = 0
     votes = np.zeros(members.source_shape, np.int32)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
-_CHANGES_NO_MEMBER = ("title", "smoothing_mm", "smoothing_slices_mm", "rule", "trained_on", "licence")
+_CHANGES_NO_MEMBER = ("title", "smoothing_mm", "smoothing_slices", "rule", "trained_on", "licence")
 
 
 def ensemble_of(

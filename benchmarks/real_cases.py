@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 _SUMMED = ("dice", "auroc", "ece")
 _EXPECTED = ("expected_dice", "expected_ece", "expected_auroc")
 _MEANS = (*_SUMMED, *(f"unsmoothed_{name}" for name in _SUMMED), "single", *_EXPECTED)
+_BEFORE = {"every": 1, "smoothing_slices": 1.0}
+"""What held of records before they had a word of it."""
 RESULTS = Path(__file__).resolve().parent / "results" / "real_cases.json"
 
 
@@ -180,6 +182,7 @@ def _settings(options: argparse.Namespace, checkpoint: Checkpoint) -> dict[str, 
     return {
         "checkpoint": checkpoint.digest,
         "smoothing_mm": recipe.smoothing_mm,
+        "smoothing_slices": recipe.smoothing_slices,
         "members": options.members,
         "sampler": recipe.sampler,
         "steps": options.timesteps or recipe.timesteps,
@@ -193,7 +196,7 @@ def _earlier(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     record = json.loads(path.read_text("utf-8"))
-    same = all(record.get(name, 1 if name == "every" else None) == value for name, value in settings.items())
+    same = all(record.get(name, _BEFORE.get(name)) == value for name, value in settings.items())
     return list(record["cases"]) if same else []
 
 

@@ -203,11 +203,7 @@ def _cases(record: Record) -> str:
     mean = [_number(record.get(f"mean_{key}"), n) for _, key, n in keys]
     if "mean" in record:
         mean[0] = _number(record["mean"], 3)
-    return (
-        f"Smoothed by a Gaussian of {record['smoothing_mm']:g} mm, but for what is called unsmoothed.\n\n"
-        if record.get("smoothing_mm")
-        else ""
-    ) + table(["case", *(name for name, _, _ in keys)], [*rows, ["**mean**", *mean]])
+    return _how(record) + table(["case", *(name for name, _, _ in keys)], [*rows, ["**mean**", *mean]])
 
 
 def _rare_lesions(record: Record) -> str:
@@ -235,6 +231,18 @@ def _robustness(record: Record) -> str:
         "same voxels as it is and changed; agreement is the Dice of the two masks.\n\n"
         + table(["change", "as it is", "changed", "loss", "largest loss", "in", "agreement"], rows)
     )
+
+
+def _how(record: Record) -> str:
+    """Of real cases: how they were smoothed, and which slices."""
+    every = record.get("every", 1)
+    slices = "" if every == 1 else f"One slice in {every}, as of a scan with gaps between its slices. "
+    if not record.get("smoothing_mm"):
+        return f"{slices}\n\n" if slices else ""
+    longer = record["smoothing_mm"] * record.get("smoothing_slices", 1)
+    across = "" if longer == record["smoothing_mm"] else f" ({longer:g} mm across slices)"
+    smoothed = f"Smoothed by a Gaussian of {record['smoothing_mm']:g} mm{across}, but for what is called unsmoothed."
+    return f"{slices}{smoothed}\n\n"
 
 
 PAGE = FiguresPage("evaluation.md", "tables.py", figures)

@@ -28,6 +28,15 @@ def verdict_of(test):
             return end.value, steps
 
 
+def test_a_wrong_order_of_channels_is_found_out(shipped_case):
+    wrong = load_checkpoint("demo", channel_order="mask_first")
+    test = check_checkpoint(wrong, shipped_case, device="cpu", slices=1, aspects=["channel order"])
+    verdict, _ = verdict_of(test)
+    assert dict(verdict.best.changes) == {"channel_order": "images_first"}
+    assert "channel_order = images_first" in verdict.rows()[0][1]
+
+
+@pytest.mark.slow
 def test_wrong_readings_of_the_shipped_checkpoint_are_found_out(shipped_case):
     wrong = load_checkpoint("demo", channel_order="mask_first", normalisation="none")
     verdict, steps = verdict_of(check_checkpoint(wrong, shipped_case, device="cpu", slices=1))

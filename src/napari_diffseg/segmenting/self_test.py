@@ -23,7 +23,7 @@ from napari_diffseg.segmenting.device.choose_device import resolve_device
 from napari_diffseg.segmenting.device.prepare import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.imaging.case import Case
@@ -133,7 +133,12 @@ class Verdict:
 
 
 def check_checkpoint(
-    checkpoint: Checkpoint, case: Case, *, device: str = "auto", slices: int = 4
+    checkpoint: Checkpoint,
+    case: Case,
+    *,
+    device: str = "auto",
+    slices: int = 4,
+    aspects: Sequence[str] = ASPECTS,
 ) -> Generator[Progress, None, Verdict]:
     """Try the readings of a checkpoint's recipe that matter; closing the generator cancels.
 
@@ -149,6 +154,8 @@ def check_checkpoint(
         Where the network is evaluated, as in `SegmentRequest`.
     slices : int
         Slices that are looked at, of those with lesion.
+    aspects : sequence of str
+        Those of `ASPECTS` that are tried, in this order.
 
     Yields
     ------
@@ -167,7 +174,7 @@ def check_checkpoint(
         If the device cannot be had.
     """
     bench = _Bench(checkpoint, case, device, slices)
-    total = 1 + _PASSES * sum(len(list(_readings(checkpoint, aspect))) for aspect in ASPECTS)
+    total = 1 + _PASSES * sum(len(list(_readings(checkpoint, aspect))) for aspect in aspects)
     first = bench.tried("as stated", {})
     if first is None:
         raise BadCase(f"Case {case.id}: its images cannot be normalised as the recipe says: choose another case.")
@@ -176,7 +183,7 @@ def check_checkpoint(
     done = 1
     for _ in range(_PASSES):
         before = best
-        for aspect in ASPECTS:
+        for aspect in aspects:
             for changes in _readings(checkpoint, aspect):
                 done += 1
                 found = bench.tried(aspect, {**best.changes, **changes})

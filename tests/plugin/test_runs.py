@@ -2,7 +2,6 @@
 
 import shlex
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from qtpy.QtCore import Qt
@@ -39,12 +38,12 @@ def test_each_run_has_a_number_and_a_line_that_says_what_it_is(session, layers, 
     first = run(session)
     segmenter.fail_at, segmenter.error = 1, RuntimeError("power")
     second = run(session, members=3, seed=7)
-    assert first.line == "1: 1 member x 2 ddim, seed 0"
-    assert second.line == "2: 3 members x 2 ddim, seed 7; failed"
+    assert first.line == "1 case_1: 1 member x 2 ddim, seed 0"
+    assert second.line == "2 case_1: 3 members x 2 ddim, seed 7; failed"
     segmenter.fail_at = None
     session.add_members(1)
     session.poll()
-    assert [record.line for record in session.runs.records] == [first.line, "2: 4 members x 2 ddim, seed 7"]
+    assert [record.line for record in session.runs.records] == [first.line, "2 case_1: 4 members x 2 ddim, seed 7"]
 
 
 def test_a_rerun_has_the_images_and_settings_of_the_run_and_files_of_its_own(session, layers, segmenter):
@@ -61,15 +60,17 @@ def test_a_rerun_has_the_images_and_settings_of_the_run_and_files_of_its_own(ses
         assert (first.plan.folder / name).read_bytes() == (second.plan.folder / name).read_bytes()
 
 
-def test_a_removed_run_leaves_its_files_and_its_number_and_cannot_be_added_to(session, layers):
+def test_a_removed_run_leaves_its_files_and_its_number_and_the_screen_to_the_one_before(session, layers):
     ready(session, layers, members=1)
-    run(session)
+    first = run(session)
     second = run(session)
     session.runs.remove(second)
     assert (second.plan.folder / "mask.nii.gz").exists()
-    assert session.why_not_add() == "There is no run to add members to: run first."
+    assert session.runs.on_screen is first
+    session.runs.remove(first)
+    assert session.why_not_add() == "There is no run of this case to add members to: run first."
     assert run(session).number == 3
-    assert [record.number for record in session.runs.records] == [1, 3]
+    assert [record.number for record in session.runs.records] == [3]
 
 
 def test_the_line_says_how_good_the_run_was_until_the_reference_is_another(session, layers):
@@ -80,7 +81,7 @@ def test_the_line_says_how_good_the_run_was_until_the_reference_is_another(sessi
     session.runs.changed.connect(lambda: heard.append(True))
     session.runs.judged("diffseg 1", 0.8765)
     session.runs.judged("diffseg 1", 0.8765)
-    assert first.line == "1: 1 member x 2 ddim, seed 0; Dice 0.88"
+    assert first.line == "1 case_1: 1 member x 2 ddim, seed 0; Dice 0.88"
     assert "Dice" not in second.line
     assert len(heard) == 1
     session.runs.forget_judgements()
@@ -89,13 +90,14 @@ def test_the_line_says_how_good_the_run_was_until_the_reference_is_another(sessi
     assert len(heard) == 2
 
 
-def test_a_run_that_is_going_on_is_not_removed():
+def test_a_run_that_is_going_on_is_not_removed(session, layers):
+    finished = run(ready(session, layers, members=1))
     log = RunLog()
-    log.started(SimpleNamespace(resume=False), None)
+    entry = log.begun(finished.plan, finished.started)
     with pytest.raises(BadRequest, match="Run 1 is going on"):
-        log.remove(log.last)
-    log.ended(Ending.DONE)
-    log.remove(log.records[0])
+        log.remove(entry)
+    log.ended(entry, Ending.DONE)
+    log.remove(entry)
     assert log.records == ()
 
 
@@ -185,7 +187,7 @@ def test_the_list_in_the_panel_copies_and_removes(listing, viewer, qtbot):
     names = [layer.name for layer in viewer.layers]
     assert "diffseg 1 | mean" in names
     assert not [name for name in names if name.startswith("diffseg 2")]
-    assert not find(listing, "more").isVisible()
+    assert listing.result.title() == "Result of run 1 of case_1"
 
 
 def test_two_runs_are_compared_and_one_gives_its_settings(listing, viewer, qtbot):

@@ -42,6 +42,17 @@ def frame_of_layer(layer: Layer) -> Frame:
     return _foreign_frame(layer)
 
 
+def is_without_file(layer: Layer) -> bool:
+    """Whether a layer is an array of somebody's, so that no file says how it lies in the patient."""
+    frame = layer.metadata.get(METADATA_KEY)
+    return not (isinstance(frame, Frame) and tuple(layer.data.shape) == frame.shape)
+
+
+def axes_are_known(layer: Layer) -> bool:
+    """Whether the names of a layer's axes say where they run: three of L R A P S I, one for each direction."""
+    return {_TO_RAS[code][0] for code in layer.axis_labels if code in _TO_RAS} == {0, 1, 2}
+
+
 def _check_array(layer: Layer) -> None:
     if getattr(layer, "multiscale", False) or getattr(layer, "rgb", False) or layer.ndim != 3:
         raise BadImage(
@@ -85,7 +96,7 @@ def _foreign_frame(layer: Layer) -> Frame:
 
     world = matrix_of(layer)
     codes = tuple(layer.axis_labels)
-    known = {_TO_RAS[c][0] for c in codes if c in _TO_RAS} == {0, 1, 2}
+    known = axes_are_known(layer)
     notes = () if known else (f"layer {layer.name} was not opened from an image file, so its directions are assumed",)
     in_mm = np.diag([*(_mm_per(unit) for unit in layer.units), 1.0])
     affine = _ras_from(codes if known else _ASSUMED) @ in_mm @ world

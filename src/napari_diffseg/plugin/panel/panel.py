@@ -38,6 +38,7 @@ from napari_diffseg.plugin.panel.polling import Polling
 from napari_diffseg.plugin.panel.remembered import OF_THE_CHECKPOINT, Remembered, settings_path
 from napari_diffseg.plugin.panel.resampling import Resampling
 from napari_diffseg.plugin.panel.run_list import RunList
+from napari_diffseg.plugin.panel.seen_by_network import SeenByNetwork
 from napari_diffseg.plugin.panel.slice_here import SliceHere
 from napari_diffseg.plugin.session.scope import Scope
 from napari_diffseg.plugin.session.session import Session
@@ -98,6 +99,7 @@ class DiffsegPanel(QWidget):
         self._case_layers = CaseLayers(napari_viewer)
         self.sides = Sides(napari_viewer)
         self.resampling = Resampling(napari_viewer, self.session, self.case)
+        self.seen_by_network = SeenByNetwork(self.session, self.case, self.sides)
         self.settings, self.run_box = SettingsBox(), RunBox()
         self.result, self.runs_box = ResultBox(), RunsBox()
         self.exploring = Exploring(napari_viewer, self.results, self.result)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.errors import BadCase, BadRequest, GridMismatch
 from napari_diffseg.events import make_request
-from napari_diffseg.plugin.grid.layer_volume import frame_of_layer
+from napari_diffseg.plugin.grid.layer_volume import axes_are_known, frame_of_layer, is_without_file
 from napari_diffseg.plugin.session.run_plan import RunPlan
 from napari_diffseg.plugin.session.scope import Scope, scoped
 
@@ -56,6 +56,7 @@ def make_plan(
     from napari_diffseg.imaging.case import Case
 
     _check_distinct(layers)
+    _check_axes(layers)
     frames = {name: frame_of_layer(layer) for name, layer in layers.items()}
     volumes = {name: frame.volume for name, frame in frames.items()}
     _check_grids(volumes)
@@ -128,6 +129,15 @@ def _check_distinct(layers: Mapping[str, Layer]) -> None:
         if id(layer) in seen:
             raise BadCase(f"{seen[id(layer)]} and {name} are the same layer, {layer.name}: choose one for each.")
         seen[id(layer)] = name
+
+
+def _check_axes(layers: Mapping[str, Layer]) -> None:
+    """Refuse arrays of which nobody has said how they lie: a guess would show the network slices along another axis."""
+    unknown = [layer.name for layer in layers.values() if is_without_file(layer) and not axes_are_known(layer)]
+    if unknown:
+        raise BadCase(
+            f"Choose 'Array axes' under Case: no file says how the axes of {', '.join(unknown)} run in the patient."
+        )
 
 
 def _check_grids(volumes: Mapping[str, Volume]) -> None:

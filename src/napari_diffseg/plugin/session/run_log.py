@@ -111,7 +111,7 @@ class RunLog:
             self.changed.emit()
 
     def remove(self, record: RunEntry) -> None:
-        """Take a run from the list.
+        """Take a run from the list; where it was on the screen, the newest of the same case takes its place.
 
         Raises
         ------
@@ -124,6 +124,7 @@ class RunLog:
         if all(other.plan.folder != record.plan.folder for other in self._listed):
             self._marks.remove(record.plan.folder)
         if record is self._on_screen:
-            self.show(None)
+            same = (r for r in reversed(self._listed) if are_same_case(r.plan.case, record.plan.case))
+            self.show(next(same, None))
         self.changed.emit()
         self.removed.emit(record)

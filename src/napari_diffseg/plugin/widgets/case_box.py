@@ -15,9 +15,11 @@ from napari_diffseg.plugin.canvas.add_layer import bare
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.grid.layer_notes import notes_of
 from napari_diffseg.plugin.grid.same_case import are_apart, are_one_case, are_rivals, are_two_cases, case_of, file_of
+from napari_diffseg.plugin.widgets.axes_row import AxesRow
 from napari_diffseg.plugin.widgets.controls import breakable
 from napari_diffseg.plugin.widgets.dropping import dropped_paths
 from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
+from napari_diffseg.plugin.widgets.plots.input_picture import InputPicture
 from napari_diffseg.plugin.widgets.reopen_button import ReopenButton
 from napari_diffseg.plugin.widgets.side_row import SideRow
 
@@ -62,12 +64,17 @@ class CaseBox(QGroupBox):
         self._grid.setColumnStretch(1, 1)
         self.buttons = self._make_buttons()
         self.sides = SideRow()
+        self.axes = AxesRow()
+        self.picture = InputPicture()
         layout = QVBoxLayout(self)
         layout.addWidget(self.buttons)
         layout.addLayout(self._grid)
+        self._grid.addWidget(self.axes.label, _LAST_ROW - 1, 0)
+        self._grid.addWidget(self.axes.choice, _LAST_ROW - 1, 1)
         self._grid.addWidget(self.sides.label, _LAST_ROW, 0)
         self._grid.addWidget(self.sides.choice, _LAST_ROW, 1)
         self.notes = self._make_notes()
+        layout.addWidget(self.picture)
         layout.addWidget(self.notes)
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import time
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,8 @@ class Monkey:
             (4, self._cancel),
             (20, self._poke),
             (5, self._open_case),
+            (4, self._next_case),
+            (5, self._paint),
             (3, self._choose_checkpoint),
             (6, self._scroll),
             (3, self._turn_dimensions),
@@ -114,6 +117,7 @@ class Monkey:
         began = time.monotonic()
         self.log.append(f"{action.__name__} begins")
         self.log[-1] = f"{action.__name__}: {action()}"
+        self.check()
         self.settle(self._rng.choice((0.0, 0.0, 0.01, 0.05)))
         if time.monotonic() - began > LONGEST_S:
             raise Hang(f"{self.log[-1]} took {time.monotonic() - began:.0f} s.")
@@ -147,11 +151,14 @@ class Monkey:
         runs = self._folder / "runs"
         session = Session(launch=launch, load_engine=FakeLoader(segmenter), runs_folder=runs)
         panel = DiffsegPanel(viewer, session=session)
+        self._dock(viewer, panel)
+        panel.case.opened.emit([str(self.cases[0])])
+        panel.checkpoint.choose("demo")
+
+    def _dock(self, viewer: Viewer, panel: DiffsegPanel) -> None:
         viewer.window.add_dock_widget(panel, name=f"Diffusion ensemble {self._opened}", area="right")
         self._opened += 1
         self._panels[id(viewer)] = panel
-        panel.case.opened.emit([str(self.cases[0])])
-        panel.checkpoint.choose("demo")
 
     def _any_viewer(self) -> Viewer:
         return self._rng.choice(self._viewers)
@@ -241,6 +248,48 @@ class Monkey:
         case = self._rng.choice(self.cases)
         panel.case.opened.emit([str(case)])
         return case.name
+
+    def _next_case(self) -> str | None:
+        """Another case than the one that is chosen."""
+        panel = self._any_panel()
+        if panel is None or not panel.case.buttons.isEnabled():
+            return "not offered"
+        others = [case for case in self.cases if case.name not in panel.case.title()]
+        case = self._rng.choice(others)
+        panel.case.opened.emit([str(case)])
+        return case.name
+
+    def _paint(self) -> str | None:
+        """Paint, erase or undo in a mask, as somebody who corrects it."""
+        viewer = self._any_viewer()
+        masks = [layer for layer in viewer.layers if "| mask" in layer.name and hasattr(layer, "paint")]
+        if not masks:
+            return "no mask"
+        layer = self._rng.choice(masks)
+        what = self._rng.choice((0, 1, 1, "undo"))
+        if what == "undo":
+            layer.undo()
+        else:
+            layer.paint(tuple(self._rng.randrange(n) for n in layer.data.shape), what)
+        return f"{what} in {layer.name}"
+
+    def check(self) -> None:
+        """Every result is of its case: what is on the screen is of the images that are chosen, and so are its files."""
+        for panel in self._panels.values():
+            session, view = panel.session, panel.results.view
+            entry = session.runs.on_screen
+            assert (view is None) == (entry is None)
+            assert panel.result.title() == ("Result" if entry is None else f"Result of {entry.title}")
+            if entry is not None:
+                assert view.ensemble is entry.result.ensemble
+                assert not session.images or entry.plan.is_of(session.images), entry.title
+                for edited in view.edited:
+                    assert edited.layer is not view.mask
+            for run in session.runs.records:
+                assert run.started.case_id == run.plan.case.id
+                assert run.result.ensemble.source_shape == run.plan.case.shape
+                record = run.plan.folder / "run.json"
+                assert not record.exists() or json.loads(record.read_text())["case"] == run.case
 
     def _choose_checkpoint(self) -> str | None:
         panel = self._any_panel()
@@ -346,7 +395,7 @@ class Monkey:
         viewer = self._any_viewer()
         panel = self._panels.pop(id(viewer), None)
         if panel is None:
-            self._add_panel(viewer)
+            self._dock(viewer, DiffsegPanel(viewer))  # it takes up the session of the panel before
             return "opened again"
         viewer.window.remove_dock_widget(panel)
         return "closed"

@@ -48,6 +48,29 @@ def test_the_layer_is_left_to_who_paints_and_the_rule_gets_another(model, result
     assert edited.snapshot().record.voxels_removed == np.count_nonzero(rule)
 
 
+@pytest.mark.parametrize("act", ["paint", "erase", "fill", "polygon"])
+def test_every_tool_leaves_the_mask_that_was_there_as_the_base(model, results, act):
+    layer = model.layers["diffseg 1 | mask"]
+    rule = source(layer).copy()
+    marked = np.argwhere(np.asarray(layer.data))[0]
+    match act:
+        case "paint":
+            layer.paint(tuple(marked), 2)
+        case "erase":
+            layer.paint(tuple(marked), 0)
+        case "fill":
+            layer.fill(tuple(marked), 2)
+        case "polygon":
+            layer.paint_polygon([[marked[0], 0, 0], [marked[0], 0, 4], [marked[0], 4, 4]], 2)
+    catch_up(results)
+    [edited] = results.view.edited
+    np.testing.assert_array_equal(edited.base, rule)
+    assert not np.array_equal(edited.mask, rule)
+    np.testing.assert_array_equal(source(results.view.mask), rule)
+    edited.layer.undo()
+    np.testing.assert_array_equal(edited.mask, rule)
+
+
 def test_neither_another_rule_nor_another_member_writes_to_it(model):
     results = ResultLayers(model)
     events = events_of(members=3)

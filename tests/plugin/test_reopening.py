@@ -169,6 +169,7 @@ def test_the_last_run_comes_back_in_a_new_viewer(viewer, segmenter, kept, qtbot)
     assert first.text().startswith("Last run: case_1, ")
     first.trigger()
     qtbot.waitUntil(lambda: bool(session.checkpoint_rows) and session.phase is Phase.IDLE, timeout=90_000)
+    qtbot.waitUntil(lambda: not panel.results.is_behind, timeout=90_000)
     names = [layer.name for layer in viewer.layers]
     assert names[:4] == [f"case_1 {m}" for m in MODALITIES]
     mean = viewer.layers["diffseg 1 | mean"]

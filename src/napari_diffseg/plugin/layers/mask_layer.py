@@ -84,7 +84,7 @@ class MaskLayer(LayerArray):
 
 def _undo(shown: Any, atom: Any) -> None:
     """Take back one change in an array as it is shown, as napari's history keeps it: by indices, or by a mask."""
-    if isinstance(atom, tuple):
+    if not hasattr(atom, "slice_key"):
         indices, before, _ = atom
         shown[indices] = before
     elif atom.mask is None:

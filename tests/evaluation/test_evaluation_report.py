@@ -213,16 +213,16 @@ def test_undefined_numbers_are_counted_and_left_out():
     assert found.sd == pytest.approx(math.sqrt(2))
 
 
-def test_a_snapshot_has_the_patients_left_on_the_left_and_the_front_up(folders):
+def test_a_snapshot_has_the_patients_left_on_the_right_and_the_front_up(folders):
     from napari_diffseg.evaluation.cases.predicted import read_prediction
     from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
 
     folder = write_prediction(folders / "corner", [np.pad(np.ones((2, 3, 1), bool), ((0, 22), (0, 17), (2, 3)))])
     predicted = read_prediction(PredictionFiles(RunFiles(folder)), case_id="corner")
-    # The file is LPS: its first voxel is the patient's right and front, so at the end of both axes here.
+    # The file is LPS: its first voxel is the patient's right and front, so at the top left here.
     found = take_snapshot(predicted, predicted.mask, dice=1.0, image=None)
     assert found.index == 2
     assert found.mask.shape == (3 + 8, 2 + 8)  # cut, with a margin where there is room
-    assert found.mask[-3:, -2:].all()
+    assert found.mask[:3, :2].all()
     assert found.mask.sum() == 6
     assert found.aspect == 1

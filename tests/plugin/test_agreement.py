@@ -6,9 +6,10 @@ from napari.components import ViewerModel
 from played_runs import events_of, play
 from qtpy.QtWidgets import QApplication
 
+from napari_diffseg.appearance import AGREEMENT
 from napari_diffseg.plugin.explore.agreement import Agreement
 from napari_diffseg.plugin.explore.navigation import go_to_voxel
-from napari_diffseg.plugin.layers.contours import LEVELS, NAME, contour_segments
+from napari_diffseg.plugin.layers.contours import NAME, contour_segments
 from napari_diffseg.plugin.layers.result_layers import ResultLayers
 from napari_diffseg.plugin.layers.surfaces import mesh_of
 from plugin_fakes import run_here
@@ -68,7 +69,7 @@ def test_lines_lie_on_the_slice_on_the_screen_in_every_plane(viewer, results, ag
     index = round(results.view.mask.world_to_data(viewer.dims.point)[across])
     assert (layer.data[:, 0, across] == index).all()
     mean = np.asarray(results.view.mean[0].data)
-    expected = sum(len(contour_segments(mean.take(index, axis=across), level)) for level in LEVELS)
+    expected = sum(len(contour_segments(mean.take(index, axis=across), level)) for level in AGREEMENT)
     assert len(layer.data) == expected > 0
     np.testing.assert_allclose(layer.scale, results.view.mask.scale)
     np.testing.assert_allclose(layer.translate, results.view.mask.translate)

@@ -6,8 +6,9 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
+from napari_diffseg.appearance import Convention, direction_of
 from napari_diffseg.plugin.background.worker import launch
-from napari_diffseg.plugin.canvas.sides import MARKS, Convention, direction_of
+from napari_diffseg.plugin.canvas.sides import MARKS
 from napari_diffseg.plugin.panel.panel import DiffsegPanel
 from napari_diffseg.plugin.panel.remembered import Remembered
 from napari_diffseg.plugin.session.session import Session

@@ -11,10 +11,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from superqt import QCollapsible
 
+from napari_diffseg.appearance import MASK_COLOR
 from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.events import Sampled, SegmentRequest
 from napari_diffseg.imaging.volume import Volume
-from napari_diffseg.plugin.canvas.result_style import MASK_COLOR
 from napari_diffseg.plugin.explore.member_tiles import MemberTiles, tile, tiles_of, window_around
 from napari_diffseg.plugin.explore.navigation import go_to_slice
 from napari_diffseg.plugin.grid.frame import Frame

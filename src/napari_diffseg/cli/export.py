@@ -30,6 +30,7 @@ def export(
     report: bool = False,
     pictures: bool = False,
     image: Path | None = None,
+    view: Literal["radiological", "neurological"] = "radiological",
     overwrite: bool = False,
 ) -> int:
     """Write results of finished or interrupted runs under names of your choice, or as a BIDS derivative.
@@ -66,9 +67,12 @@ def export(
         A PNG of every slice with lesion, too.
     image
         What page and pictures show behind the masks. Default: the mean of the members.
+    view
+        Of page and pictures: radiological has the patient's left on the right, neurological on the left.
     overwrite
         Replace files that are there.
     """
+    from napari_diffseg.appearance import Convention
     from napari_diffseg.ensemble.summary import MAJORITY, Measure, Rule, Summary
     from napari_diffseg.extras import check_extra
     from napari_diffseg.imaging.formats.nifti import read_grid, read_volume
@@ -98,7 +102,9 @@ def export(
     if image is not None and not (report or pictures):
         raise BadRequest("--image is what --report and --pictures show: ask for one of them.")
     shown = None if image is None else read_volume(image)
-    also = ReportChoice(report, pictures, shown, image.name if image else "") if report or pictures else None
+    also = None
+    if report or pictures:
+        also = ReportChoice(report, pictures, shown, image.name if image else "", Convention(view))
     folders = list({folder.resolve(): folder for named in runs for folder in find_runs(named)}.values())
     refuse_collisions(folders, out, choice)
     whole = [_is_exported(folder, out, choice, also) for folder in folders]

@@ -6,6 +6,7 @@ import shlex
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from napari_diffseg.appearance import AGREEMENT, AGREEMENT_NAMES, Convention
 from napari_diffseg.ensemble.summary import Rule
 from napari_diffseg.evaluation.report.figures import data_address
 from napari_diffseg.evaluation.report.html import NO_DEVICE, bullets, definitions, number, table, whole_page
@@ -112,13 +113,27 @@ def _volume(sheet: Sheet) -> str:
 def _slices(sheet: Sheet) -> Iterator[str]:
     behind = f"on {escape(sheet.image)}" if sheet.image else "on the mean of the members, as no image was given"
     yield (
-        f"<p>{len(sheet.telling)} of {len(sheet.slices)} slices on which a member marks something, {behind}, the "
-        "patient's left on the left: the mask (green); the outlines within which 5 % (blue), 50 % (yellow) and 95 % "
-        "(red) of the members agree; the uncertainty.</p>"
+        f"<p>{len(sheet.telling)} of {len(sheet.slices)} slices on which a member marks something, {behind}. "
+        f"{_sides(sheet)}Left: the mask (green). Middle: outlines of what more than {_agreement()} of the members "
+        "mark. Right: the uncertainty, clear where it is 0. Orientation and colours are the panel's.</p>"
     )
     for index in sheet.telling:
         address = data_address("image/png", slice_picture(sheet, sheet.view(index)))
         yield f'<figure><img class="slice" alt="slice {index}" src="{address}"></figure>'
+
+
+def _sides(sheet: Sheet) -> str:
+    if not any(sheet.sides):
+        return ""
+    left = "right" if sheet.convention is Convention.RADIOLOGICAL else "left"
+    doubt = " (the file does not state it)" if "?" in sheet.sides[0] else ""
+    return f"The patient's left is on the {left} ({sheet.convention.value} view){doubt}. "
+
+
+def _agreement() -> str:
+    """Levels and colours of the outlines, such as `5 % (blue), 50 % (white), 95 % (yellow)`."""
+    named = zip(AGREEMENT, AGREEMENT_NAMES, strict=True)
+    return ", ".join(f"{100 * level:.0f} % ({name})" for level, name in named)
 
 
 def _lesions(sheet: Sheet) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from napari_diffseg.evaluation.report.figures import new_figure, svg_address
+from napari_diffseg.appearance import AGREEMENT, MASK_COLOR
+from napari_diffseg.evaluation.report.figures import new_figure, svg_address, uncertainty_colors, write_sides
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,14 +19,9 @@ if TYPE_CHECKING:
     from napari_diffseg.ensemble.volumes import Volumes
     from napari_diffseg.reporting.sheet import Sheet, SliceView
 
-MASK_COLOUR: Final = "#00e676"
-AGREEMENT: Final = ((0.05, "#56b4e9"), (0.5, "#f0e442"), (0.95, "#d55e00"))
-"""Shares of the members whose outlines are drawn, and their colours, apart for the colour-blind (Okabe and Ito)."""
-
 _PANEL_INCHES = 3.4
 _DPI = 130
 _LINE, _FAINT = "#0072b2", "#b0b0b0"
-_CLEAR_BELOW = 1e-6
 _DARK = 0.25
 
 
@@ -55,15 +51,14 @@ def slice_figure(sheet: Sheet, view: SliceView) -> Figure:
     figure = Figure(figsize=(3 * _PANEL_INCHES, tall + 0.5), dpi=_DPI, layout="constrained", facecolor="black")
     masked, agreed, doubted = figure.subplots(1, 3)
     count = len(sheet.findings.volumes.by_member)
-    _ground(masked, view, sheet.aspect, title=f"Slice {view.index}: {sheet.summary.words}, {count} members")
-    _outline(masked, view.mask.astype(np.float32), 0.5, MASK_COLOUR)
-    _ground(agreed, view, sheet.aspect, title="Outlines of 5, 50, 95 % agreement")
-    for share, colour in AGREEMENT:
+    _ground(masked, view, sheet, title=f"Slice {view.index}: {sheet.summary.words}, {count} members")
+    _outline(masked, view.mask.astype(np.float32), 0.5, MASK_COLOR)
+    _ground(agreed, view, sheet, title="Outlines of 5, 50, 95 % agreement")
+    for share, colour in AGREEMENT.items():
         _outline(agreed, view.mean, share, colour)
     title = f"Uncertainty: {sheet.summary.measure.title}"
-    _ground(doubted, view, sheet.aspect, title=title, brightest=1 if sheet.image else _DARK)
-    shown = np.ma.masked_less(view.uncertainty, _CLEAR_BELOW)
-    drawn = doubted.imshow(shown, cmap="inferno", vmin=0, vmax=sheet.largest, origin="lower", aspect=sheet.aspect)
+    _ground(doubted, view, sheet, title=title, brightest=1 if sheet.image else _DARK)
+    drawn = doubted.imshow(view.uncertainty, cmap=uncertainty_colors(), vmin=0, vmax=sheet.largest, aspect=sheet.aspect)
     bar = figure.colorbar(drawn, ax=doubted, shrink=0.8, label=sheet.summary.measure.unit)
     bar.ax.tick_params(colors="white", labelsize=8)
     bar.ax.yaxis.label.set_color("white")
@@ -93,10 +88,11 @@ def convergence_figure(convergence: Convergence) -> str:
     return svg_address(figure)
 
 
-def _ground(axes: Axes, view: SliceView, aspect: float, *, title: str, brightest: float = 1) -> None:
+def _ground(axes: Axes, view: SliceView, sheet: Sheet, *, title: str, brightest: float = 1) -> None:
     axes.set_axis_off()
+    write_sides(axes, sheet.sides)
     axes.set_title(title, color="white", fontsize=9)
-    axes.imshow(view.background, cmap="gray", vmin=0, vmax=1 / brightest, origin="lower", aspect=aspect)
+    axes.imshow(view.background, cmap="gray", vmin=0, vmax=1 / brightest, aspect=sheet.aspect)
 
 
 def _outline(axes: Axes, values: np.ndarray, level: float, colour: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_diffseg.appearance import Convention
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.extras import check_extra
 from napari_diffseg.imaging.atomic import atomic_write, make_folder
@@ -34,6 +35,8 @@ class ReportChoice:
         What is shown behind the masks.
     image_name : str
         What it is, for people.
+    convention : Convention
+        On which side the patient's left is shown.
 
     Raises
     ------
@@ -45,6 +48,7 @@ class ReportChoice:
     pictures: bool = False
     image: Volume | None = None
     image_name: str = ""
+    convention: Convention = Convention.RADIOLOGICAL
 
     def __post_init__(self) -> None:
         if not (self.page or self.pictures):
@@ -88,7 +92,13 @@ class RunReport:
     def __init__(self, run: StoredRun, choice: ReportChoice, export: ExportChoice) -> None:
         self._choice, self._overwrite = choice, export.overwrite
         self._names = export.names(run.record)
-        self._sheet = make_sheet(run, summary=export.summary, image=choice.image, image_name=choice.image_name)
+        self._sheet = make_sheet(
+            run,
+            summary=export.summary,
+            image=choice.image,
+            image_name=choice.image_name,
+            convention=choice.convention,
+        )
 
     @property
     def count(self) -> int:

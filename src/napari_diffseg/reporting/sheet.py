@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.appearance import Convention
 from napari_diffseg.ensemble.consensus import consensus_of
 from napari_diffseg.ensemble.findings import measure
-from napari_diffseg.ensemble.summary import Measure, mean_of
+from napari_diffseg.ensemble.summary import mean_of
 from napari_diffseg.evaluation.report.upright import Upright, frame_of, unit_intensity
 from napari_diffseg.imaging.geometry.regrid import LINEAR, regrid
 
@@ -67,11 +68,15 @@ class Sheet:
     findings : Findings
         Volumes, lesions, convergence.
     largest : float
-        The largest uncertainty that so many members can give: the upper end of its colours.
+        The upper end of the uncertainty's colours, as in the panel.
     aspect : float
         Height of a pixel divided by its width.
     image : str
         Name of the image behind the masks; empty where there is none.
+    convention : Convention
+        On which side the patient's left is.
+    sides : (str, str)
+        The patient's sides at the left and the right of a slice, as `Upright.sides`.
     """
 
     record: RunRecord
@@ -81,6 +86,8 @@ class Sheet:
     largest: float
     aspect: float
     image: str
+    convention: Convention
+    sides: tuple[str, str]
     _maps: _Maps
 
     @property
@@ -123,7 +130,14 @@ class _Maps:
     upright: Upright
 
 
-def make_sheet(run: StoredRun, *, summary: Summary, image: Volume | None = None, image_name: str = "") -> Sheet:
+def make_sheet(
+    run: StoredRun,
+    *,
+    summary: Summary,
+    image: Volume | None = None,
+    image_name: str = "",
+    convention: Convention = Convention.RADIOLOGICAL,
+) -> Sheet:
     """Work out what is shown; of several mask channels, any of them counts as lesion.
 
     Parameters
@@ -136,6 +150,8 @@ def make_sheet(run: StoredRun, *, summary: Summary, image: Volume | None = None,
         What is shown behind the masks; brought to the run's voxels where it lies on others.
     image_name : str
         What it is, for people.
+    convention : Convention
+        On which side the patient's left is shown.
 
     Raises
     ------
@@ -167,25 +183,20 @@ def make_sheet(run: StoredRun, *, summary: Summary, image: Volume | None = None,
         area=np.asarray((votes > 0).sum(axis=others), np.int64),
         doubt=np.asarray(uncertainty.sum(axis=others), np.float32),
         middle=_middle(run.record.slices),
-        upright=Upright(run.grid, axis),
+        upright=Upright(run.grid, axis, convention),
     )
     return Sheet(
         record=run.record,
         summary=summary,
         smoothing_mm=summary.smoothing_mm or 0.0,
         findings=findings,
-        largest=_largest(summary, count),
+        largest=summary.measure.largest,
         aspect=maps.upright.aspect,
         image="" if image is None else image_name,
+        convention=convention,
+        sides=maps.upright.sides,
         _maps=maps,
     )
-
-
-def _largest(summary: Summary, count: int) -> float:
-    """The largest uncertainty that so many members can give."""
-    if summary.measure is Measure.PROBABILITY:
-        return summary.measure.largest
-    return float(summary.uncertainty(np.arange(count + 1), count).max()) or summary.measure.largest
 
 
 def _middle(slices: Sequence[int]) -> int:

@@ -6,14 +6,17 @@ import base64
 import io
 from typing import TYPE_CHECKING, Final
 
-from matplotlib import rc_context
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from napari_diffseg.appearance import MAP_OPACITY, MASK_COLOR, UNCERTAINTY_COLORMAP, clear_at_zero
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     import numpy.typing as npt
     from matplotlib.axes import Axes
 
@@ -22,25 +25,25 @@ if TYPE_CHECKING:
     from napari_diffseg.evaluation.metrics.error_detection import RiskCoverage
     from napari_diffseg.evaluation.report.snapshot import Snapshot
 
-PREDICTION_COLOUR: Final = "#e69f00"
-TRUTH_COLOUR: Final = "#56b4e9"
+PREDICTION_COLOUR: Final = MASK_COLOR
+TRUTH_COLOUR: Final = "#ff80ab"
 _LINE = "#0072b2"
 _FAINT = "#b0b0b0"
 _SIZE = (4.4, 3.6)
-_LARGEST_UNCERTAINTY = 0.3
+_LARGEST_UNCERTAINTY = 0.5
 _LINEAR_BELOW = 1e-3
 
 
-def reliability_figure(curve: Reliability) -> str:
-    """Share of lesion against probability, with the diagonal; the size of a dot grows with the bin's voxels.
+def reliability_figure(curve: Reliability, *, of: str = "members' mean") -> str:
+    """Observed share of lesion against the predicted probability; the size of a dot grows with the bin's voxels.
 
     Returns
     -------
     str
         A data address (SVG) for an <img>; so for all figures here.
     """
-    figure, axes = new_figure("Mean of the members", "Share of lesion among those voxels")
-    axes.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", label="calibrated")
+    figure, axes = new_figure(f"Predicted ({of})", "Observed")
+    axes.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", label="perfect calibration")
     points = [(p, y, n) for p, y, n in zip(curve.confidence, curve.frequency, curve.count, strict=True) if n]
     if points:
         p, y, n = zip(*points, strict=True)
@@ -114,21 +117,16 @@ def snapshot_figure(snapshot: Snapshot) -> str:
     panels = 1 if snapshot.uncertainty is None else 2
     figure = Figure(figsize=(2.6 * panels, 2.6), dpi=110, layout="constrained", facecolor="black")
     first, *second = figure.subplots(1, panels, squeeze=False)[0]
-    first.set_axis_off()
     _outline(first, snapshot.truth, TRUTH_COLOUR)
     _outline(first, snapshot.mask, PREDICTION_COLOUR)
-    first.imshow(snapshot.background, cmap="gray", vmin=0, vmax=1, origin="lower", aspect=snapshot.aspect)
-    for axes in second:
+    for axes in (first, *second):
         axes.set_axis_off()
+        write_sides(axes, snapshot.sides)
+        axes.imshow(snapshot.background, cmap="gray", vmin=0, vmax=1, aspect=snapshot.aspect)
+    for axes in second:
         _outline(axes, snapshot.truth, TRUTH_COLOUR)
-        axes.imshow(
-            snapshot.uncertainty,
-            cmap="magma",
-            vmin=0,
-            vmax=_LARGEST_UNCERTAINTY,
-            origin="lower",
-            aspect=snapshot.aspect,
-        )
+        colors, top = uncertainty_colors(), _LARGEST_UNCERTAINTY
+        axes.imshow(snapshot.uncertainty, cmap=colors, vmin=0, vmax=top, aspect=snapshot.aspect)
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
     return data_address("image/png", content.getvalue())
@@ -137,6 +135,21 @@ def snapshot_figure(snapshot: Snapshot) -> str:
 def _outline(axes: Axes, mask: npt.NDArray[np.bool_], colour: str) -> None:
     if mask.any() and not mask.all():
         axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.9)
+
+
+def uncertainty_colors() -> ListedColormap:
+    """Colours of an uncertainty from 0 on, as the panel draws them: clear at 0, so that the image stays in sight."""
+    table = clear_at_zero(colormaps[UNCERTAINTY_COLORMAP](np.linspace(0, 1, 256)))
+    table[:, 3] *= MAP_OPACITY
+    return ListedColormap(table)
+
+
+def write_sides(axes: Axes, sides: tuple[str, str]) -> None:
+    """Write the patient's sides at the left and the right edge of an image; nothing where they are empty."""
+    for x, text, align in zip((0.02, 0.98), sides, ("left", "right"), strict=True):
+        axes.text(
+            x, 0.5, text, transform=axes.transAxes, ha=align, va="center", color="white", fontsize=9, fontweight="bold"
+        )
 
 
 def new_figure(x: str, y: str) -> tuple[Figure, Axes]:

@@ -131,7 +131,7 @@ def _steps(report: Report) -> str:
 def _curves(report: Report) -> str:
     shown = []
     if report.reliability is not None:
-        shown.append(("Reliability", figures.reliability_figure(report.reliability)))
+        shown.append(("Reliability", figures.reliability_figure(report.reliability, of=_calibrated(report))))
     if report.by_steps:
         shown.append(("Dice by number of steps", figures.steps_figure(report.by_steps)))
     by_members = [c.dice_by_members for c in report.cases if c.dice_by_members]
@@ -148,13 +148,19 @@ def _curves(report: Report) -> str:
     return f'<div class="figures">{pictures}</div>' if shown else "<p>Neither members nor maps are there.</p>"
 
 
+def _calibrated(report: Report) -> str:
+    """Which maps the pooled reliability curve is of."""
+    return " or ".join(dict.fromkeys(c.calibrated for c in report.cases if c.calibration is not None))
+
+
 def _pictures(snapshots: Sequence[Snapshot]) -> str:
     ordered = sorted(snapshots, key=lambda s: (-s.dice, s.case))
     best = ordered[:SHOWN]
     worst = [s for s in reversed(ordered) if s not in best][:SHOWN]
     legend = (
-        '<p>The slice on which lesion is largest, the patient\'s left on the left: <span class="truth">truth</span>, '
-        '<span class="prediction">prediction</span>; beside it the uncertainty, black at 0, light at 0.3.</p>'
+        "<p>The slice on which lesion is largest, the patient's left on the right (radiological): "
+        '<span class="prediction">prediction</span>, <span class="truth">ground truth</span>; beside it the '
+        "uncertainty in the panel's colours, clear at 0, light at 0.5.</p>"
     )
     groups = [("Best cases" if worst else "Cases in pictures", best), ("Worst cases", worst)]
     return legend.join(["<h2>Pictures</h2>", ""]) + "".join(_gallery(title, group) for title, group in groups if group)

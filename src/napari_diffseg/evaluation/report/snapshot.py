@@ -20,10 +20,7 @@ Float = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A slice to be shown; all arrays are (rows, columns), the first row at the bottom.
-
-    Columns go to the patient's right or, on sagittal slices, to the front; rows go up or, on axial slices, to the
-    front.
+    """A slice to be shown; all arrays are (rows, columns), turned as `Upright` says.
 
     Attributes
     ----------
@@ -41,6 +38,8 @@ class Snapshot:
         Where there is one.
     aspect : float
         Height of a pixel divided by its width.
+    sides : (str, str)
+        The patient's sides at the left and the right, as `Upright.sides`.
     """
 
     case: str
@@ -51,6 +50,7 @@ class Snapshot:
     truth: Bool
     uncertainty: Float | None
     aspect: float
+    sides: tuple[str, str]
 
 
 def take_snapshot(predicted: Predicted, majority: Bool, *, dice: float, image: Volume | None) -> Snapshot:
@@ -88,4 +88,5 @@ def take_snapshot(predicted: Predicted, majority: Bool, *, dice: float, image: V
         truth=truth[box],
         uncertainty=None if predicted.uncertainty is None else upright(predicted.uncertainty, index)[box],
         aspect=upright.aspect,
+        sides=upright.sides,
     )

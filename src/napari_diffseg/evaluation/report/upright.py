@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.orientations import apply_orientation, io_orientation
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
+from napari_diffseg.appearance import AXIS_LABELS, Convention, direction_of, sides_are_unknown
 from napari_diffseg.evaluation.metrics.overlap import bounding_box
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ _MARGIN = 8
 
 @dataclass(frozen=True, eq=False)
 class Upright:
-    """Turns slices of a grid.
+    """Turns slices of a grid as the panel shows them.
 
-    Columns go to the patient's right or, on sagittal slices, to the front; rows go up or, on axial slices, to the
-    front, the first row at the bottom.
+    Rows go down or, on axial slices, to the back, the first row on top. Columns go to the back on sagittal slices, else
+    to the patient's left (radiological) or right (neurological).
 
     Attributes
     ----------
@@ -32,27 +33,52 @@ class Upright:
         Only its affine and spacing count.
     axis : int
         The source axis that the slices lie across.
+    convention : Convention
+        On which side the patient's left is.
     """
 
     grid: Volume
     axis: int
+    convention: Convention = Convention.RADIOLOGICAL
 
     def __call__(self, array: npt.NDArray[Any], index: int) -> npt.NDArray[Any]:
         """Slice `index` of an array (X, Y, Z) on the grid, (rows, columns)."""
         slab = np.take(array, [index], axis=self.axis)
-        turned = apply_orientation(slab, self._toward)  # type: ignore[no-untyped-call]
-        return np.asarray(turned).squeeze(axis=int(self._toward[self.axis, 0])).T
+        turned = np.asarray(apply_orientation(slab, self._toward))  # type: ignore[no-untyped-call]
+        plane = turned.squeeze(axis=int(self._toward[self.axis, 0]))
+        return plane[:, ::-1] if self._is_mirrored else plane
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """The patient's sides at the left and the right end of a row, `R` and `L`; empty on sagittal slices.
+
+        A question mark stands beside them where the image's file does not state them.
+        """
+        if not self._shows_sides:
+            return "", ""
+        doubt = "?" if sides_are_unknown(self.grid.notes) else ""
+        ends = "LR" if self._is_mirrored else "RL"
+        return f"{ends[0]}{doubt}", f"{ends[1]}{doubt}"
 
     @property
     def aspect(self) -> float:
         """Height of a pixel divided by its width."""
         others = [a for a in range(3) if a != self.axis]
-        width, height = (s for _, s in sorted((self._toward[a, 0], self.grid.spacing_mm[a]) for a in others))
+        height, width = (s for _, s in sorted((self._toward[a, 0], self.grid.spacing_mm[a]) for a in others))
         return float(height / width)
+
+    @property
+    def _shows_sides(self) -> bool:
+        return bool(self._toward[self.axis, 0] != AXIS_LABELS.index("L"))
+
+    @property
+    def _is_mirrored(self) -> bool:
+        return self._shows_sides and direction_of("L", self.convention) == "left"
 
     @cached_property
     def _toward(self) -> npt.NDArray[np.float64]:
-        return np.asarray(io_orientation(self.grid.affine))  # type: ignore[no-untyped-call]
+        own: Any = io_orientation(self.grid.affine)  # type: ignore[no-untyped-call]
+        return np.asarray(ornt_transform(own, axcodes2ornt(AXIS_LABELS)))  # type: ignore[no-untyped-call]
 
 
 def frame_of(content: npt.NDArray[np.bool_]) -> tuple[slice, ...]:

@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.appearance import (
+    LABEL_COLORS,
+    MAP_OPACITY,
+    MASK_COLOR,
+    MEAN_COLORMAP,
+    UNCERTAINTY_COLORMAP,
+    clear_at_zero,
+)
 from napari_diffseg.ensemble.summary import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OPAQUE_FROM: Final = 0.2
-"""Share of a map's range from which its colours cover the image."""
+"""Size of a difference from which its colours cover the image."""
 
 _SAMPLE_LIMITS: Final = (-2.5, 2.5)
 """Pure noise has a deviation of 1, and a mask's values are at most 1 from zero."""
-
-MASK_COLOR: Final = "#00e676"
-"""Colour of the first label's mask."""
 
 EDITED_COLOR: Final = "#ff4081"
 """Colour of the first label in a mask that was corrected by hand."""
@@ -29,13 +34,12 @@ def map_style(colormap: str, highest: float, *, visible: bool) -> dict[str, Any]
     """A map that is clear where it is zero, so that the image below stays as it is."""
     from napari.utils.colormaps import Colormap, ensure_colormap
 
-    colors = np.array(ensure_colormap(colormap).map(np.linspace(0, 1, 256)))
-    colors[:, 3] = np.clip(np.linspace(0, 1 / _OPAQUE_FROM, 256), 0, 1)
+    colors = clear_at_zero(ensure_colormap(colormap).map(np.linspace(0, 1, 256)))
     return {
         "colormap": Colormap(colors, name=f"{colormap}, clear at 0"),
         "contrast_limits": (0.0, highest),
         "blending": "translucent_no_depth",
-        "opacity": 0.85,
+        "opacity": MAP_OPACITY,
         "visible": visible,
     }
 
@@ -64,12 +68,12 @@ def _tags(labels: Sequence[str]) -> list[str]:
 
 def mean_style() -> dict[str, Any]:
     """How the mean, 0 to 1, is drawn."""
-    return map_style("magma", 1.0, visible=False)
+    return map_style(MEAN_COLORMAP, 1.0, visible=False)
 
 
 def uncertainty_style(highest: float) -> dict[str, Any]:
     """How the uncertainty, 0 to `highest`, is drawn."""
-    return map_style("inferno", highest, visible=True)
+    return map_style(UNCERTAINTY_COLORMAP, highest, visible=True)
 
 
 def live_style() -> dict[str, Any]:
@@ -89,10 +93,10 @@ def sample_style() -> dict[str, Any]:
 
 
 def label_colors(*, first: str = MASK_COLOR) -> Any:
-    """Colours of labels 1, 2, 3 ...: no hue of the maps, and told apart by people who see red and green alike."""
+    """Colours of the masks of labels 1, 2, 3 ..., the first one's as is said."""
     from napari.utils.colormaps import direct_colormap
 
-    names = (first, "#40a0ff", "#ffd740", "#ff80ab", "#b388ff", "#ffffff")
+    names = (first, *LABEL_COLORS[1:])
     colors: dict[int | None, str] = {n: names[(n - 1) % len(names)] for n in range(1, 17)}
     colors[None] = colors[0] = "transparent"
     return direct_colormap(colors)

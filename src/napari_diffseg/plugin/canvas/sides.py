@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from psygnal import Signal
 
+from napari_diffseg.appearance import Convention, direction_of
 from napari_diffseg.plugin.canvas.add_layer import bare
 from napari_diffseg.plugin.grid.layer_notes import side_is_unknown
 
@@ -22,20 +22,6 @@ MARKS: Final = {
 """The letters' names among the overlays of the canvas, and where they are."""
 _OPPOSITE: Final = {"L": "R", "R": "L"}
 _FONT_POINTS: Final = 14
-
-
-class Convention(StrEnum):
-    """How slices from left to right are shown."""
-
-    RADIOLOGICAL = "radiological"
-    """As from the feet: the patient's left on the right of the screen."""
-    NEUROLOGICAL = "neurological"
-    """As from above: left on the left."""
-
-
-def direction_of(label: str, convention: Convention) -> str:
-    """Where on the screen, `right` or `left`, an axis has to point that increases towards `label`, L or R."""
-    return "right" if (label == "L") == (convention is Convention.RADIOLOGICAL) else "left"
 
 
 class Sides:

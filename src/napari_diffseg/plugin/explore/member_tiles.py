@@ -10,9 +10,8 @@ from qtpy.QtCore import QObject, QTimer
 from qtpy.QtGui import QColor
 from scipy import ndimage
 
+from napari_diffseg.appearance import MASK_COLOR, Convention, direction_of
 from napari_diffseg.plugin.canvas.add_layer import bare
-from napari_diffseg.plugin.canvas.result_style import MASK_COLOR
-from napari_diffseg.plugin.canvas.sides import Convention, direction_of
 from napari_diffseg.plugin.explore.navigation import slice_on_screen
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.widgets.plots.tile_grid import MOST_TILES

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.appearance import AXIS_LABELS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_diffseg.imaging.volume import Volume
-
-AXIS_LABELS: Final = ("I", "P", "L")
-"""Directions in which napari's world axes increase: with these, all three planes stand upright, as in a clinic."""
 
 METADATA_KEY: Final = "napari_diffseg"
 """Where a layer keeps its `Frame`."""

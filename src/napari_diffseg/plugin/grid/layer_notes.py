@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from napari_diffseg.appearance import sides_are_unknown
 from napari_diffseg.plugin.grid.frame import METADATA_KEY
 
 if TYPE_CHECKING:
@@ -12,13 +13,9 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.grid.frame import Frame
 
 
-_NO_SIDE: Final = "left/right unknown"
-"""How the readers' note begins where a file's header states no orientation."""
-
-
 def side_is_unknown(layer: Layer) -> bool:
     """Whether nobody knows which side of a layer is the patient's left."""
-    return any(note.startswith(_NO_SIDE) for note in notes_of(layer))
+    return sides_are_unknown(notes_of(layer))
 
 
 def notes_of(layer: Layer) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.appearance import AGREEMENT
 from napari_diffseg.plugin.canvas.add_layer import add_quietly, is_there
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_diffseg.plugin.layers.result_view import ResultView
-
-LEVELS: Final = {0.05: "#40a0ff", 0.5: "#ffffff", 0.95: "#ffd740"}
-"""Share of the members, and its colour."""
-
-COLOR_NAMES: Final = ("blue", "white", "yellow")
 
 NAME: Final = "diffseg | agreement"
 _WIDTH: Final = 0.4
@@ -89,7 +85,7 @@ def _lines(viewer: ViewerModel, view: ResultView) -> tuple[npt.NDArray[np.float6
             continue
         plane = np.asarray(mean.data.take(index, axis=across))
         plane = plane if rows < columns else plane.T
-        for level, color in LEVELS.items():
+        for level, color in AGREEMENT.items():
             found = contour_segments(plane, level)
             segment = np.zeros((len(found), 2, 3))
             segment[:, 0, across] = index

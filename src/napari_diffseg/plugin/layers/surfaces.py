@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.appearance import AGREEMENT
 from napari_diffseg.plugin.background.latest_only import LatestOnly, job_of, raise_if
 from napari_diffseg.plugin.canvas.add_layer import add_quietly, is_there
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
-from napari_diffseg.plugin.layers.contours import LEVELS
 
 if TYPE_CHECKING:
     import threading
@@ -80,7 +80,7 @@ class Surfaces:
         from napari.utils.colormaps import Colormap
 
         name = f"diffseg | surface {level:.0%}".replace("%", " %")
-        color = Colormap([LEVELS[level]] * 2, name=f"agreement {level}")
+        color = Colormap([AGREEMENT[level]] * 2, name=f"agreement {level}")
         layer = Surface(
             mesh,
             name=name,
@@ -105,7 +105,7 @@ def _in_world(vertices: npt.NDArray[np.float64], view: ResultView) -> npt.NDArra
 def _meshes(mean: npt.NDArray[np.floating[Any]], stop: threading.Event) -> dict[float, Mesh]:
     """The mesh of each share, most certain first, so that what lies outside is drawn over it."""
     found = {}
-    for level in sorted(LEVELS, reverse=True):
+    for level in sorted(AGREEMENT, reverse=True):
         raise_if(stop)
         found[level] = mesh_of(mean, level)
     return found

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtWidgets import QWidget
 
+    from napari_diffseg.appearance import Convention
     from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.imaging.volume import Volume
     from napari_diffseg.plugin.layers.edited_layer import EditedLayer
@@ -42,6 +43,8 @@ class Exporting:
         Images that can be resampled to; how the ensemble is summed up; the button, and who asks before replacing.
     attempt : callable
         Does what it is given, and says why where that cannot be done.
+    convention : callable
+        On which side of the canvas the patient's left is now.
     parent : QWidget
         Of the window that asks.
     """
@@ -55,11 +58,12 @@ class Exporting:
         result: ResultBox,
         run_box: RunBox,
         attempt: Callable[[Callable[[], None]], None],
+        convention: Callable[[], Convention],
         parent: QWidget,
     ) -> None:
         self._session, self._case, self._result, self._run_box = session, case, result, run_box
         self._results = results
-        self._attempt, self._parent = attempt, parent
+        self._attempt, self._convention, self._parent = attempt, convention, parent
         self._folder: Path | None = None
         self._asked: tuple[RunEntry, ExportWish] | None = None
         run_box.export_asked.connect(self.ask)
@@ -93,7 +97,7 @@ class Exporting:
 
         def export() -> None:
             choice = wish.choice(self._result.summary, overwrite=overwrite)
-            also = wish.also(*self._background(run)) if wish.page or wish.pictures else None
+            also = wish.also(*self._background(run), self._convention()) if wish.page or wish.pictures else None
             edited = self._edited() if wish.edited else None
             snapshot = None if edited is None else edited.snapshot()
             self._session.export(wish.folder, choice, also=also, run=run, edited=snapshot)

@@ -115,6 +115,7 @@ class DiffsegPanel(QWidget):
             result=self.result,
             run_box=self.run_box,
             attempt=self._try,
+            convention=lambda: self.sides.convention,
             parent=self,
         )
         self.run_list = RunList(napari_viewer, self.session, self.runs_box, self.case, attempt=self._try)

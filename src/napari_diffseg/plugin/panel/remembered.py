@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 from qtpy.QtCore import QSettings
 
+from napari_diffseg.appearance import Convention
 from napari_diffseg.ensemble.summary import Measure, Rule, Summary
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import SegmentRequest, make_request
-from napari_diffseg.plugin.canvas.sides import Convention
 from napari_diffseg.plugin.layers.live_layer import Live
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QGroupBox, QLabel, QVBoxLayout
 
-from napari_diffseg.plugin.layers.contours import COLOR_NAMES, LEVELS
+from napari_diffseg.appearance import AGREEMENT, AGREEMENT_NAMES
 from napari_diffseg.plugin.widgets.convergence_box import ConvergenceBox
 from napari_diffseg.plugin.widgets.denoising_box import DenoisingBox
 from napari_diffseg.plugin.widgets.fold import Fold
@@ -38,7 +38,7 @@ class ExploreBox(QGroupBox):
         self.what_if = WhatIfBox()
         self.agreement = QCheckBox("Outline 5, 50 and 95 % agreement")
         self.agreement.setObjectName("diffseg_agreement")
-        colors = ", ".join(f"{level:.0%} {name}" for level, name in zip(LEVELS, COLOR_NAMES, strict=True))
+        colors = ", ".join(f"{level:.0%} {name}" for level, name in zip(AGREEMENT, AGREEMENT_NAMES, strict=True))
         self.agreement.setToolTip(f"Outlines of what this share of the members marks: {colors}. Surfaces in 3-D.")
         layout = QVBoxLayout(self)
         layout.addWidget(self.line)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
+    from napari_diffseg.appearance import Convention
     from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.imaging.volume import Volume
     from napari_diffseg.reporting import ReportChoice
@@ -82,8 +83,8 @@ class ExportWish:
         like = None if self.like is None else frame_of_layer(self.like).volume
         return ExportChoice(self.what, self.style, self.pattern, summary, like, overwrite)
 
-    def also(self, image_name: str, image: Volume) -> ReportChoice:
-        """The page and the pictures, with an image behind the masks.
+    def also(self, image_name: str, image: Volume, convention: Convention) -> ReportChoice:
+        """The page and the pictures, with an image behind the masks, and the patient's left where the panel has it.
 
         Raises
         ------
@@ -92,7 +93,7 @@ class ExportWish:
         """
         from napari_diffseg.reporting import ReportChoice
 
-        return ReportChoice(self.page, self.pictures, image, image_name)
+        return ReportChoice(self.page, self.pictures, image, image_name, convention)
 
 
 class ExportDialog(QDialog):

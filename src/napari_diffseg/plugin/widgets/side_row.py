@@ -7,7 +7,7 @@ from typing import Final
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QLabel
 
-from napari_diffseg.plugin.canvas.sides import Convention
+from napari_diffseg.appearance import Convention
 from napari_diffseg.plugin.widgets.controls import guard_from_wheel
 
 _WORDS: Final = {

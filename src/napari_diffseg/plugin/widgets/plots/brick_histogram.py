@@ -10,7 +10,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from napari_diffseg.plugin.canvas.result_style import MASK_COLOR
+from napari_diffseg.appearance import MASK_COLOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,7 @@ from napari_diffseg.plugin.session.run_result import RunResult
 SHAPE = (7, 6, 5)
 AFFINE = np.array([[0, 2.0, 0, -5], [0, 0, -1.5, 4], [1.0, 0, 0, 3], [0, 0, 0, 1]])
 STARTED = Started("run", "case", "cpu", "fp32", "ddim", 2, (0, 1), (1, 2, 3), (1, 2), 2, SHAPE, ("lesion",), 8)
-NAME = "diffseg 1 | expected uncertainty"
+NAME = "diffseg 1 | one-step uncertainty"
 
 
 def expecting(*slices, p):
@@ -81,7 +81,7 @@ def test_what_a_kept_run_expected_is_shown_at_once_and_known_to_its_ensemble(sho
     add_sampled(results, [Sampled("run", 0, (1, 2, 3), np.zeros((1, 3, *SHAPE[:2]), np.bool_))])
     while results.catch_up(0.0):
         pass
-    values = source(viewer.layers["diffseg 2 | expected uncertainty"])
+    values = source(viewer.layers["diffseg 2 | one-step uncertainty"])
     assert values[..., 1] == pytest.approx(0.25)
     assert values[..., 2] == pytest.approx(0.09)
     assert not values[..., [0, 3, 4]].any()
@@ -133,4 +133,4 @@ def test_a_removed_layer_stays_removed_and_the_next_run_has_its_own(shown):
     assert NAME not in viewer.layers
     begin(results)
     show(results, 1, p=0.2)
-    assert source(viewer.layers["diffseg 2 | expected uncertainty"])[..., 1] == pytest.approx(0.16)
+    assert source(viewer.layers["diffseg 2 | one-step uncertainty"])[..., 1] == pytest.approx(0.16)

@@ -56,7 +56,7 @@ def test_the_export_window_shows_a_name_and_refuses_what_cannot_be(screen, qtbot
     assert "needs {what}" in example()
     assert not save.isEnabled()
     dialog.style_choice.setCurrentIndex(1)
-    assert example().startswith("As in sub-case1/anat/sub-case1_desc-diffseg_dseg.nii.gz.")
+    assert example().startswith("As in sub-case1/anat/sub-case1_desc-diffseg_mask.nii.gz.")
     assert save.isEnabled()
     for box in dialog.boxes.values():
         box.setChecked(False)

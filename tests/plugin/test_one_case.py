@@ -71,7 +71,7 @@ def point_at_lesion(panel):
 
 def test_the_next_case_closes_the_run_of_the_one_before(of_alice, bob, qtbot):
     panel = of_alice
-    assert point_at_lesion(panel).startswith("3 of 3")
+    assert point_at_lesion(panel).startswith("votes 3/3")
     assert find(panel, "export").isEnabled()
     open_case(panel, bob, qtbot)
     assert visible_results(panel) == []

@@ -15,7 +15,7 @@ def test_threshold_measure_and_members_shown_change_the_result_at_once(ready, vi
     click(ready, "run", qtbot)
     wait_idle(ready, qtbot)
     stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
-    find(ready, "rule").setCurrentText("mean above a threshold")
+    find(ready, "rule").setCurrentText("mean above threshold")
     find(ready, "threshold").setValue(30)
     find(ready, "measure").setCurrentText("disagreement")
     mask = viewer.layers["diffseg 1 | mask"]
@@ -39,28 +39,28 @@ def test_staple_is_made_beside_the_window_and_says_how_the_members_did(ready, vi
     members = [fake_member(SHAPE, k).astype(bool)[None] for k in range(3)]
     [found] = staple(members, np.sum(members, axis=0, dtype=np.uint16))
     np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), found.mask)
-    find(ready, "rule").setCurrentText("majority of the members")
+    find(ready, "rule").setCurrentText("majority")
     assert not note.isVisibleTo(ready)
 
 
 def test_the_majority_has_no_threshold(ready):
     assert not find(ready, "threshold").isEnabled()
-    find(ready, "rule").setCurrentText("mean above a threshold")
+    find(ready, "rule").setCurrentText("mean above threshold")
     assert find(ready, "threshold").isEnabled()
 
 
 def test_the_panel_names_what_the_checkpoint_says_and_takes_another(ready, viewer, qtbot, segmenter):
     smoothing, rule = find(ready, "smoothing"), find(ready, "rule")
     assert smoothing.text() == "the checkpoint's: off"
-    assert rule.currentText() == "the checkpoint's: majority of the members"
+    assert rule.currentText() == "default: majority"
     click(ready, "run", qtbot)
     wait_idle(ready, qtbot)
     ready.result.set_own(Rule.PROBABILITY, 1.0)
     assert smoothing.text() == "the checkpoint's: 1 mm"
-    assert rule.currentText() == "the checkpoint's: smoothed probability > 0.5"
+    assert rule.currentText() == "default: probability > 0.5"
     mean = source(ready.results.view.mean[0]).copy()
     smoothing.setValue(1.5)
-    rule.setCurrentText("smoothed probability > 0.5")
+    rule.setCurrentText("probability > 0.5")
     assert smoothing.text() == "1.5 mm"
     assert (ready.result.summary.rule, ready.result.summary.smoothing_mm) == (Rule.PROBABILITY, 1.5)
     qtbot.waitUntil(lambda: "diffseg 1 | probability" in viewer.layers and not ready.results.is_behind, timeout=90_000)

@@ -34,6 +34,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     Both are plain text on one line, whatever the file holds. A row "guessed" follows for each guess.
     """
     recipe, dtypes, card = checkpoint.recipe, _dtypes(checkpoint), dict(checkpoint.card)
+    by_probability = recipe.rule == "probability" and recipe.smoothing_mm > 0
     rows = [
         ("family", checkpoint.family),
         ("kind", f"{checkpoint.kind}, {' and '.join(dtypes)}"),
@@ -50,6 +51,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
             "masks that are decided take no further steps" if recipe.stop_early else "no: all steps are taken",
         ),
         ("smoothing", _smoothing(recipe)),
+        ("mask", f"{'smoothed probability' if by_probability else 'mean of the members'} > 0.5"),
         ("attention", _attention(checkpoint.config)),
         ("digest", checkpoint.digest[:12]),
         ("licence", recipe.licence or card.pop("licence", _NOT_STATED)),
@@ -83,7 +85,7 @@ def as_values(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _smoothing(recipe: Recipe) -> str:
     if not recipe.smoothing_mm:
-        return "none"
+        return "off"
     longer = recipe.smoothing_mm * recipe.smoothing_slices
     across = f", {longer:g} mm across slices" if recipe.smoothing_slices != 1 else ""
     return f"Gaussian of {recipe.smoothing_mm:g} mm over the vote map{across}"

@@ -1,4 +1,4 @@
-"""The mask that a run expects before it has sampled one: a probability a voxel, from one evaluation."""
+"""The one-step estimate of a run: the probability of each voxel, x_0 after one evaluation."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ Float = npt.NDArray[np.float32]
 
 @dataclass(eq=False)
 class ExpectedMask:
-    """The posterior mean of one run's mask, slice by slice as its first member is begun, on the source's voxels.
+    """The one-step estimate of a run: its posterior mean, slice by slice as its first member is begun.
+
+    On the source's voxels.
 
     A run that nothing has come of yet knows of its slices without brain alone.
 
     It is what the mean of very many members that see the image as the first one does comes near, and p (1 - p) their
-    variance, without the coarse levels that few members have: five that agree on an error call it certain, the expected
-    mask seldom does. A slice that holds no brain, or was not asked for, is zero. See `napari_diffseg.events.Expected`
-    for which checkpoints have one.
+    variance, without the coarse levels that few members have: five that agree on an error call it certain, the
+    one-step estimate seldom does. A slice that holds no brain, or was not asked for, is zero. See
+    `napari_diffseg.events.Expected` for which checkpoints have one.
 
     Parameters
     ----------

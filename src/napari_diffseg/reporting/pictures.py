@@ -60,6 +60,7 @@ def slice_figure(sheet: Sheet, view: SliceView) -> Figure:
     _ground(doubted, view, sheet, title=title, brightest=1 if sheet.image else _DARK)
     drawn = doubted.imshow(view.uncertainty, cmap=uncertainty_colors(), vmin=0, vmax=sheet.largest, aspect=sheet.aspect)
     bar = figure.colorbar(drawn, ax=doubted, shrink=0.8, label=sheet.summary.measure.unit)
+    bar.ax.set_facecolor("black")  # below what is clear
     bar.ax.tick_params(colors="white", labelsize=8)
     bar.ax.yaxis.label.set_color("white")
     return figure

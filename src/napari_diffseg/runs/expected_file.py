@@ -1,4 +1,4 @@
-"""The expected mask of a kept run, read from its files."""
+"""The one-step estimate of a kept run, read from its files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def read_expected(paths: Sequence[Path], started: Started) -> ExpectedMask:
-    """The expected mask of a whole run, as `RunFolder` wrote it.
+    """The one-step estimate of a whole run, as `RunFolder` wrote it.
 
     Parameters
     ----------

@@ -168,7 +168,7 @@ class RunFolder:
         ------
         BadRequest
             If the folder's run was made with another checkpoint, other images or other settings, or a member or the
-            expected mask in it is damaged.
+            one-step estimate in it is damaged.
         """
         self.check_same_run()
         ensemble = Ensemble.for_run(started)

@@ -500,7 +500,7 @@ class RunLayers:
         labels = self._started.labels
         tag = f" {labels[c]}" if len(labels) > 1 else ""
         style = uncertainty_style(_LARGEST_OF_A_COIN) | {"visible": False}
-        style["name"] = f"{self._prefix} | expected uncertainty{tag}"
+        style["name"] = f"{self._prefix} | one-step uncertainty{tag}"
         layer = self._add(self._frame.to_display(variance), "image", style)
         layer.colorbar.position = "top_left"  # the run's own uncertainty is on the right, and two do not fit
         show_bar_when_seen(layer)

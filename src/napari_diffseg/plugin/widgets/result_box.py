@@ -34,6 +34,14 @@ _STEP: Final = 5
 _SMOOTHING_STEP_MM: Final = 0.5
 _READING_WIDTH: Final = 44
 """Least room for what a slider says; 10 of 10 members need more."""
+_SHORT: Final = {
+    Rule.MAJORITY: "majority",
+    Rule.MEAN: "mean above threshold",
+    Rule.PROBABILITY: "probability > 0.5",
+    Rule.STAPLE: "STAPLE",
+    Measure.PROBABILITY: "p (1 - p), probability",
+}
+"""What fits where the panel is narrow; the tooltips say it in full."""
 _NO_VOTES: Final = "Point at a voxel to read its votes."
 
 
@@ -50,9 +58,9 @@ class ResultBox(QGroupBox):
         self.rule = _choice(
             "rule",
             Rule,
-            "How members become one mask: the majority of the members, their mean above a threshold, the smoothed "
-            "probability above 0.5, or STAPLE, which weighs each member by how well it agrees with the others "
-            "(Warfield 2004).",
+            "How members become one mask. Default: what the checkpoint says. Else the majority of the members, their mean "
+            "above a threshold, the smoothed probability above 0.5, or STAPLE, which weighs each member by how well it "
+            "agrees with the others (Warfield 2004).",
         )
         self.rule.insertItem(0, "", None)
         self.measured = QComboBox()
@@ -186,7 +194,7 @@ class ResultBox(QGroupBox):
         mm : float
             Its Gaussian smoothing of the vote map; 0 is off.
         """
-        self.rule.setItemText(0, f"the checkpoint's: {rule.title}")
+        self.rule.setItemText(0, f"default: {_SHORT[rule]}")
         self.smoothing.setSpecialValueText(f"the checkpoint's: {f'{mm:g} mm' if mm else 'off'}")
 
     def set_count(self, count: int) -> None:
@@ -223,7 +231,7 @@ def _choice(name: str, kind: type[Rule] | type[Measure], tip: str) -> QComboBox:
     box.setToolTip(tip)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     for choice in kind:
-        box.addItem(choice.title, choice)
+        box.addItem(_SHORT.get(choice, choice.title), choice)
     guard_from_wheel(box)
     return box
 

@@ -21,10 +21,11 @@ def run_first_python_of(page, folder, monkeypatch):
 def test_the_readmes_python_lines_segment_the_shipped_case(tmp_path, monkeypatch):
     run_first_python_of("README.md", tmp_path, monkeypatch)
     source = nib.load(next(demo_case_folder().glob("*_flair.nii.gz")))
-    mask = nib.load(tmp_path / "mask.nii.gz")
+    mask = nib.load(tmp_path / "majority.nii.gz")
     assert mask.shape == source.shape
     assert mask.get_fdata().sum() > 0
-    assert nib.load(tmp_path / "variance.nii.gz").shape == source.shape
+    for name in ("variance", "probability"):
+        assert nib.load(tmp_path / f"{name}.nii.gz").shape == source.shape
 
 
 def test_the_python_pages_lines_segment_a_case_and_save_it(tmp_path, monkeypatch):

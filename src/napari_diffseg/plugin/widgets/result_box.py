@@ -58,9 +58,9 @@ class ResultBox(QGroupBox):
         self.rule = _choice(
             "rule",
             Rule,
-            "How members become one mask. Default: what the checkpoint says. Else the majority of the members, their mean "
-            "above a threshold, the smoothed probability above 0.5, or STAPLE, which weighs each member by how well it "
-            "agrees with the others (Warfield 2004).",
+            "How members become one mask. Default: what the checkpoint says. Else the majority of the members, their "
+            "mean above a threshold, the smoothed probability above 0.5, or STAPLE, which weighs each member by how well "
+            "it agrees with the others (Warfield 2004).",
         )
         self.rule.insertItem(0, "", None)
         self.measured = QComboBox()

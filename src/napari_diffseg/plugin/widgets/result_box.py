@@ -59,8 +59,8 @@ class ResultBox(QGroupBox):
             "rule",
             Rule,
             "How members become one mask. Default: what the checkpoint says. Else the majority of the members, their "
-            "mean above a threshold, the smoothed probability above 0.5, or STAPLE, which weighs each member by how well "
-            "it agrees with the others (Warfield 2004).",
+            "mean above a threshold, the smoothed probability above 0.5, or STAPLE, which weighs each member by how "
+            "well it agrees with the others (Warfield 2004).",
         )
         self.rule.insertItem(0, "", None)
         self.measured = QComboBox()

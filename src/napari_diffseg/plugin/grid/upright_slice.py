@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from napari_diffseg.plugin.grid.frame import AXIS_LABELS, Frame
+from napari_diffseg.appearance import AXIS_LABELS
+from napari_diffseg.plugin.grid.frame import Frame
 
 if TYPE_CHECKING:
     import numpy.typing as npt

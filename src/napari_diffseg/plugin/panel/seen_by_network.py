@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_diffseg.appearance import Convention
 from napari_diffseg.errors import DiffsegError
-from napari_diffseg.plugin.canvas.sides import Convention
 from napari_diffseg.plugin.grid.layer_notes import side_is_unknown
 from napari_diffseg.plugin.grid.layer_volume import axes_are_known, frame_of_layer, is_without_file
 from napari_diffseg.plugin.grid.upright_slice import upright_middle

@@ -42,8 +42,8 @@ def test_the_panels_page_tells_of_every_part_of_the_panel_and_every_key():
     keys = re.findall(
         r'^            "([A-Z][\w-]*)": ', (plugin / "explore" / "exploring.py").read_text("utf-8"), re.MULTILINE
     )
-    assert len(titles) == 7
-    assert len(keys) == 3
+    assert len(titles) >= 7
+    assert len(keys) >= 3
     for title in titles:
         assert f"### {title}\n" in page
     for key in keys:

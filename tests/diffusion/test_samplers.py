@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from napari_diffseg.diffusion.ddpm import sample_ddpm
 from napari_diffseg.diffusion.denoiser import Denoised
 from napari_diffseg.diffusion.dpmpp import sample_dpmpp
 from napari_diffseg.diffusion.noise import SeededNoise
+from napari_diffseg.diffusion.samplers import SamplerName
 from napari_diffseg.diffusion.schedule import Schedule, make_schedule, respaced_timesteps
 from napari_diffseg.errors import BadRequest
 
@@ -24,6 +26,11 @@ SAMPLERS = {
     "ddim with noise": partial(sample_ddim, eta=1.0),
     "dpmpp": sample_dpmpp,
 }
+"""What most tests below go through; a new sampler has a line here, its draws of noise in `DRAWS`, and, if it is
+deterministic, its order of convergence in `ORDERS`."""
+STEPS = 9
+DRAWS = {"ddpm": 1 + STEPS, "ddim": 1, "ddim with noise": 1 + STEPS, "dpmpp": 1}
+ORDERS = {"ddim": 1, "dpmpp": 2}
 
 
 class GaussianData:
@@ -75,13 +82,16 @@ def error_after(sampler, steps: int) -> float:
     return float((last.x - denoiser(x_first, 0).x0).abs().max())
 
 
-STEPS = np.array([20, 40, 80, 160])
+def test_every_sampler_is_tested_here():
+    assert set(get_args(SamplerName)) <= set(SAMPLERS)
+    assert set(DRAWS) == set(SAMPLERS)
 
 
-@pytest.mark.parametrize(("sampler", "order"), [(sample_ddim, 1), (sample_dpmpp, 2)])
+@pytest.mark.parametrize(("sampler", "order"), ORDERS.items())
 def test_the_deterministic_samplers_converge_to_the_exact_flow_in_their_order(sampler, order):
-    errors = [error_after(sampler, int(n)) for n in STEPS]
-    slope = -np.polyfit(np.log(STEPS), np.log(errors), 1)[0]
+    steps = np.array([20, 40, 80, 160])
+    errors = [error_after(SAMPLERS[sampler], int(n)) for n in steps]
+    slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
     assert slope == pytest.approx(order, abs=0.1)
 
 
@@ -115,10 +125,10 @@ def test_steps_go_from_the_noisiest_timestep_to_the_prediction_itself(sampler, s
     torch.testing.assert_close(chain[-1].x, chain[-1].x0)
 
 
-@pytest.mark.parametrize(("sampler", "draws"), [("ddpm", 1 + 9), ("ddim", 1), ("ddim with noise", 1 + 9), ("dpmpp", 1)])
+@pytest.mark.parametrize(("sampler", "draws"), DRAWS.items())
 def test_a_sampler_draws_what_it_says_it_draws(sampler, draws):
-    schedule, noise = schedule_of(9), CountedNoise()
-    assert len(list(SAMPLERS[sampler](GaussianData(schedule), schedule, noise))) == 9
+    schedule, noise = schedule_of(STEPS), CountedNoise()
+    assert len(list(SAMPLERS[sampler](GaussianData(schedule), schedule, noise))) == STEPS
     assert noise.draws == draws
 
 

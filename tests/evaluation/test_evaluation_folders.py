@@ -7,7 +7,7 @@ from evaluation_folders import AFFINE, SHAPE, box, write, write_prediction
 from napari_diffseg.errors import BadCase, GridMismatch
 from napari_diffseg.evaluation.cases.case_scores import score_case
 from napari_diffseg.evaluation.cases.find_predictions import find_predictions
-from napari_diffseg.evaluation.cases.find_truth import cases_with_truth, find_truth
+from napari_diffseg.evaluation.cases.find_truth import TruthFolder, find_truth
 from napari_diffseg.evaluation.cases.predicted import read_prediction
 from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
 from napari_diffseg.evaluation.cases.truth import read_truth
@@ -166,21 +166,21 @@ def test_cases_with_truth_are_folders_and_files(tmp_path):
     write(tmp_path / "a" / "a_seg.nii.gz", box(8))
     write(tmp_path / "b_seg.nii.gz", box(8))
     write(tmp_path / "c" / "c_flair.nii.gz", box(8))
-    assert cases_with_truth(tmp_path) == {"a", "b"}
+    assert TruthFolder(tmp_path).cases() == {"a", "b"}
 
 
 def test_cases_with_truth_are_masks_that_are_called_by_their_case_alone(tmp_path):
     for name in ("a", "b", "c_reader1", "c_reader2"):
         write(tmp_path / f"{name}.nii.gz", box(8))
-    assert cases_with_truth(tmp_path) == {"a", "b"}
+    assert TruthFolder(tmp_path).cases() == {"a", "b"}
     write(tmp_path / "d_rater1.nii.gz", box(8))
-    assert "d_rater1" not in cases_with_truth(tmp_path, reader_pattern="{case}_rater*")
+    assert "d_rater1" not in TruthFolder(tmp_path, reader_pattern="{case}_rater*").cases()
 
 
 def test_what_lies_beside_images_is_no_truth_unless_its_name_says_so(tmp_path):
     for name in ("a_seg", "a_flair", "atlas"):
         write(tmp_path / f"{name}.nii.gz", box(8))
-    assert cases_with_truth(tmp_path) == {"a"}
+    assert TruthFolder(tmp_path).cases() == {"a"}
 
 
 def test_labels_are_merged_unless_told(tmp_path, predicted):

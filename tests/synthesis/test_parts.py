@@ -8,7 +8,7 @@ from napari_diffseg.synthesis.anatomy import make_anatomy
 from napari_diffseg.synthesis.fields import smooth_field
 from napari_diffseg.synthesis.grid import PhantomGrid, Pose, draw_pose
 from napari_diffseg.synthesis.lesions import Lesions, grow_lesions, region_levels
-from napari_diffseg.synthesis.readers import draw_label_maps, draw_readers, reader_probability
+from napari_diffseg.synthesis.readers import draw_label_maps, reader_probability
 from napari_diffseg.synthesis.seeds import LARGEST_CORE_MM, LesionSeed, draw_seeds
 from napari_diffseg.synthesis.settings import ReaderModel
 from napari_diffseg.synthesis.template import CENTRE_MM, load_template
@@ -92,7 +92,7 @@ def test_the_probability_follows_the_normal_distribution():
 
 
 def test_readers_are_nested_sets():
-    masks = draw_readers(rng(), np.linspace(-1, 1, 200, dtype=np.float32), model=ReaderModel(), count=20)
+    masks = draw_label_maps(rng(), {1: np.linspace(-1, 1, 200, dtype=np.float32)}, model=ReaderModel(), count=20)
     order = masks.sum(axis=1).argsort()
     for small, large in zip(masks[order], masks[order][1:], strict=False):
         assert (small <= large).all()

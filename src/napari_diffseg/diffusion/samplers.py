@@ -1,4 +1,4 @@
-"""The samplers by name: a new one is a module of its own and two lines here."""
+"""The samplers by name: a new one is a module of its own, its name and its case below."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def sample(name: SamplerName, denoiser: Denoiser, schedule: Schedule, noise: Noi
 
     Parameters
     ----------
-    name : {"ddpm", "ddim", "dpmpp"}
+    name : SamplerName
         The sampler.
     denoiser : Denoiser
         Of the same schedule.

@@ -16,7 +16,7 @@ def describe_idle(request: SegmentRequest, *, sampler: SamplerName, slices: int)
     ----------
     request : SegmentRequest
         The settings as they were asked for.
-    sampler : {"ddpm", "ddim", "dpmpp"}
+    sampler : SamplerName
         The one that is used.
     slices : int
         How many the volume has.

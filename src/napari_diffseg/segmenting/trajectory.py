@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
-
-    from napari_diffseg.events import SegmentRequest
-    from napari_diffseg.imaging.case import Case
+    from collections.abc import Iterable
 
 BUDGET_BYTES: Final = 256 * 2**20
 """Memory for the predictions of a trajectory, unless told otherwise."""
@@ -42,21 +39,6 @@ class Traced:
     rows: tuple[tuple[int, int], ...]
     evidence: npt.NDArray[np.float32]
     mask: npt.NDArray[np.bool_]
-
-
-@runtime_checkable
-class Tracer(Protocol):
-    """A segmenter that can tell of every step."""
-
-    def trace(self, case: Case, request: SegmentRequest) -> Generator[Traced]:
-        """Sample as `Segmenter.segment` does, and yield every step of every member.
-
-        Raises
-        ------
-        DiffsegError
-            Whatever goes wrong, from the iterator, as one sentence.
-        """
-        ...
 
 
 @dataclass(frozen=True, eq=False)

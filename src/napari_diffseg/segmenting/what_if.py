@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,9 @@ from napari_diffseg.errors import BadRequest, GridMismatch
 from napari_diffseg.imaging.volume import describe_grid, same_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator
+    from collections.abc import Collection
 
     from napari_diffseg.encode import Channel, Conditioning
-    from napari_diffseg.events import Expected, Sampled, SegmentRequest, Stepped
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.imaging.volume import Volume
     from napari_diffseg.recipe import Recipe
@@ -28,23 +27,6 @@ class Change:
 
     modality: str
     volume: Volume | None = None
-
-
-@runtime_checkable
-class Wonderer(Protocol):
-    """A segmenter that can sample a changed case with the noise of the case as it is."""
-
-    def what_if(
-        self, case: Case, request: SegmentRequest, change: Change
-    ) -> Generator[Stepped | Expected | Sampled, None, object]:
-        """Sample as `Segmenter.segment` does, but for the change.
-
-        Raises
-        ------
-        DiffsegError
-            Whatever goes wrong, from the iterator, as one sentence.
-        """
-        ...
 
 
 def change_channel(conditioning: Conditioning, case: Case, recipe: Recipe, change: Change) -> Conditioning:

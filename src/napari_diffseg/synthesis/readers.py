@@ -31,13 +31,6 @@ def reader_probability(boundary: Float32Array, model: ReaderModel) -> Float32Arr
     return np.where(boundary < 5, model.probability(boundary), 0).astype(np.float32)
 
 
-def draw_readers(
-    rng: np.random.Generator, boundary: Float32Array, *, model: ReaderModel, count: int
-) -> npt.NDArray[np.uint8]:
-    """Masks of `count` readers, (count, ...) uint8 of 0 and 1; the first k do not depend on count."""
-    return np.asarray(draw_label_maps(rng, {1: boundary}, model=model, count=count))
-
-
 def draw_label_maps(
     rng: np.random.Generator, levels: Mapping[int, Float32Array], *, model: ReaderModel, count: int
 ) -> npt.NDArray[np.uint8]:

@@ -56,11 +56,6 @@ def find_truth(folder: Path, case_id: str, *, reader_pattern: str | None = None)
     return TruthFolder(folder, reader_pattern=reader_pattern).of(case_id)
 
 
-def cases_with_truth(folder: Path, *, reader_pattern: str | None = None) -> set[str]:
-    """Names of the cases that a folder holds the truth of, see `TruthFolder.cases`."""
-    return TruthFolder(folder, reader_pattern=reader_pattern).cases()
-
-
 class TruthFolder:
     """A folder with the masks that people drew, of one case or of many, beside images or without.
 

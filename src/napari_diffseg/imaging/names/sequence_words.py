@@ -66,12 +66,6 @@ WITHOUT: Final = re.compile(
 )
 """Words by which none was given, also where one for the agent follows them."""
 
-AFTER_TREATMENT: Final = re.compile(
-    r"op|operative|operation|surgery|surgical|resection|treatment|treat|rt|radio\w*|chemo\w*|therapy|tx|proc|processed"
-    r"|processing|mortem|baseline"
-)
-"""Words after "post" that make it the time, not the contrast."""
-
 NOT_WEIGHTED: Final = re.compile(
     r"maps?|mapping|map\d?mm|star|starw|\*|swi|swan|rho|molli|relax\w*|quantitative|qmri|dsc|dce|perf|perfusion|dwi|diff"
     r"|diffusion|adc|tracew?|dti|fa|bold|asl|cbf|cbv|rcbv|fmri|func|subtract(?:ed|ion)|subtraktion|ratio|div|stir"

@@ -32,9 +32,10 @@ _drawn: WeakSet[Any] = WeakSet()
 class ColorBarWarmup(QObject):
     """Has the programs of a colour bar compiled, and its letters drawn, once for each canvas.
 
-    The first bar that a machine without a graphics card ever draws takes it most of a second, while the first run is
-    being watched. napari has no public name for what a bar is made of: where it is made of something else, this does
-    nothing, and the first bar takes its time.
+    Without it, the first run of a window on a machine without a graphics card stood still for a second, while the
+    programs of the bar were compiled. With it, the longest gap of a first run is 0.25 s (`first run of the window` in
+    `benchmarks/results/viewer.json`, by `python benchmarks/viewer.py`). napari has no public name for what a bar is
+    made of: where it is made of something else, this does nothing, and the first bar takes its time.
 
     Parameters
     ----------

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_diffseg.checkpoint import Checkpoint
-    from napari_diffseg.events import Segmenter, SegmentRequest
+    from napari_diffseg.events import SegmentRequest
+    from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,7 @@ class Engine:
     """A loaded checkpoint, what samples with it, and its description, row by row."""
 
     checkpoint: Checkpoint
-    segmenter: Segmenter
+    segmenter: LocalSegmenter
     rows: tuple[tuple[str, str], ...]
     unload: Callable[[], None]
     """Frees what the segmenter holds on the device."""

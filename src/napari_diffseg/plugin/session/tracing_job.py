@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import make_request
 from napari_diffseg.plugin.background.latest_only import raise_if
 from napari_diffseg.plugin.background.mailbox import StatusMessage
@@ -39,13 +38,11 @@ def trace_job(load_engine: LoadEngine, plan: RunPlan, *, slice_index: int, membe
     """
 
     def job(mailbox: Mailbox, stop: threading.Event) -> Trajectory | None:
-        from napari_diffseg.segmenting.trajectory import Tracer, record_trajectory
+        from napari_diffseg.segmenting.trajectory import record_trajectory
 
         mailbox.put(StatusMessage("Preparing…"))
         engine = load_engine(plan.checkpoint, plan.overrides)
         check_modalities(plan, engine)
-        if not isinstance(engine.segmenter, Tracer):
-            raise BadRequest("What samples here does not tell of its steps: run on this machine to record them.")
         request = narrowed(plan.request, slice_index=slice_index, members=members)
         with closing(engine.segmenter.trace(plan.case, request)) as traced:
             steps = _told(traced, mailbox, stop)

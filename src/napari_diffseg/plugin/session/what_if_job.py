@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import Sampled, Stepped
 from napari_diffseg.plugin.background.latest_only import raise_if
 from napari_diffseg.plugin.background.mailbox import StatusMessage
@@ -46,13 +45,9 @@ def what_if_job(
     """
 
     def job(mailbox: Mailbox, stop: threading.Event) -> npt.NDArray[np.bool_]:
-        from napari_diffseg.segmenting.what_if import Wonderer
-
         mailbox.put(StatusMessage("Preparing…"))
         engine = load_engine(plan.checkpoint, plan.overrides)
         check_modalities(plan, engine)
-        if not isinstance(engine.segmenter, Wonderer):
-            raise BadRequest("What samples here cannot change a case: run on this machine to try it.")
         request = narrowed(plan.request, slice_index=slice_index, members=members)
         found: dict[int, npt.NDArray[np.bool_]] = {}
         with closing(engine.segmenter.what_if(plan.case, request, change)) as events:

@@ -9,7 +9,7 @@ from phantoms import LPS, ORIENTATIONS, oriented, ramp
 
 from napari_diffseg.errors import BadImage
 from napari_diffseg.imaging.geometry.grid import Grid
-from napari_diffseg.imaging.geometry.sampling import AxisMap, resample_plane
+from napari_diffseg.imaging.geometry.resample_plane import AxisMap, resample_plane
 
 LENGTHS = st.integers(1, 11)
 SHAPES = st.tuples(LENGTHS, LENGTHS, LENGTHS)

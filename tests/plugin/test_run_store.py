@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from napari_diffseg.imaging.alone import alone_in
+from napari_diffseg.imaging.folder_lock import alone_in
 from napari_diffseg.plugin.session.run_store import DEFAULT_KEEP, OpenMarks, RunStore
 
 LONG_AGO = "2026-01-02T10:00:00+00:00"

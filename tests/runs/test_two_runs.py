@@ -11,8 +11,8 @@ from kept_runs import keep, load, make_folder
 from napari_diffseg.cli import main
 from napari_diffseg.errors import BadRequest, OutputExists, OutputFailed
 from napari_diffseg.events import Finished, Sampled
-from napari_diffseg.imaging.alone import LOCK, alone_in
 from napari_diffseg.imaging.case import read_case
+from napari_diffseg.imaging.folder_lock import LOCK, alone_in
 from napari_diffseg.runs import keep as keep_module
 from napari_diffseg.runs.keep import keep_run
 from napari_diffseg.runs.run_folder import RunFolder

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from napari_diffseg.cli import main
-from napari_diffseg.imaging.alone import alone_in
+from napari_diffseg.imaging.folder_lock import alone_in
 from napari_diffseg.training import trainer
 
 

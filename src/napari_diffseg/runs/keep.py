@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadRequest, Remedy
 from napari_diffseg.events import Expected, Finished, Sampled, Started
-from napari_diffseg.imaging.alone import alone_in
+from napari_diffseg.imaging.folder_lock import alone_in
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

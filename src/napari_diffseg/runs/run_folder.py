@@ -15,7 +15,7 @@ import numpy as np
 from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.errors import BadCase, BadImage, BadRequest, OutputExists, OutputFailed, Remedy
-from napari_diffseg.imaging.alone import is_taken, taken
+from napari_diffseg.imaging.folder_lock import is_taken, taken
 from napari_diffseg.imaging.formats.nifti import read_mask
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.runs.expected_file import read_expected

@@ -27,9 +27,9 @@ from napari_diffseg.segmenting.device.memory import BatchLimits, choose_batch_si
 from napari_diffseg.segmenting.device.prepare import prepare
 from napari_diffseg.segmenting.device.reproducible import reproducibly
 from napari_diffseg.segmenting.device.threads import resolve_threads, threads_used
-from napari_diffseg.segmenting.idle import describe_idle
 from napari_diffseg.segmenting.run import Run, Sampling, sample_run
 from napari_diffseg.segmenting.tracing import trace_run
+from napari_diffseg.segmenting.unused_settings import describe_idle
 from napari_diffseg.segmenting.what_if import change_channel
 
 if TYPE_CHECKING:

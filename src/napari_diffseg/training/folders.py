@@ -18,8 +18,8 @@ import numpy as np
 from napari_diffseg.errors import BadCase, GridMismatch, Remedy
 from napari_diffseg.evaluation.cases.find_truth import READER_PATTERN, TruthFolder, find_truth
 from napari_diffseg.evaluation.cases.labels import refuse_negative_labels
+from napari_diffseg.evaluation.cases.reorient import turned_like
 from napari_diffseg.evaluation.cases.truth import read_label_maps
-from napari_diffseg.evaluation.cases.turning import turned_like
 from napari_diffseg.events import parse_slices
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.imaging.case_files import cases_in_folder, find_case_files, may_hold_cases

@@ -10,7 +10,7 @@ import torch
 from accelerate.utils import gather_object
 
 from napari_diffseg.checkpoint import load_checkpoint
-from napari_diffseg.imaging.alone import alone_in
+from napari_diffseg.imaging.folder_lock import alone_in
 from napari_diffseg.segmenting.device.heap import freed_memory_kept
 from napari_diffseg.training.card import Provenance, write_weights
 from napari_diffseg.training.checks import check_batch

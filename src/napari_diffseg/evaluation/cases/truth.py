@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_diffseg.errors import BadCase, GridMismatch
 from napari_diffseg.evaluation.cases.labels import refuse_negative_labels
-from napari_diffseg.evaluation.cases.turning import turned_like
+from napari_diffseg.evaluation.cases.reorient import turned_like
 from napari_diffseg.imaging.formats.nifti import read_mask
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.imaging.volume import describe_grid, same_grid

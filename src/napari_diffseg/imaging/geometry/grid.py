@@ -10,7 +10,7 @@ import numpy.typing as npt
 from nibabel.orientations import axcodes2ornt, io_orientation
 
 from napari_diffseg.errors import BadImage
-from napari_diffseg.imaging.geometry.sampling import AxisMap, resample_plane
+from napari_diffseg.imaging.geometry.resample_plane import AxisMap, resample_plane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.geometry.regrid import LINEAR, NEAREST, find_reordering, regrid
-from napari_diffseg.imaging.geometry.sampling import blur_sigma
+from napari_diffseg.imaging.geometry.resample_plane import blur_sigma
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.imaging.volume import Volume, describe_grid, same_grid
 

@@ -16,7 +16,7 @@ from napari_diffseg.imaging.names.grouping import case_id_of
 from napari_diffseg.imaging.names.naming import REFERENCE, may_be_given, modality_named, modality_of, read_name
 from napari_diffseg.imaging.names.pairs import each_pair_once, other_half
 from napari_diffseg.imaging.nnunet import channel_case_of
-from napari_diffseg.plugin.files.run_layers import looks_like_run, run_layers
+from napari_diffseg.plugin.files.opened_run import looks_like_run, run_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

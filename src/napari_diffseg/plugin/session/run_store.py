@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.imaging.alone import LOCK, forget, is_locked, is_taken, try_lock
+from napari_diffseg.imaging.folder_lock import LOCK, forget, is_locked, is_taken, try_lock
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.runs.edited_mask import has_edited
 from napari_diffseg.runs.layout import RECORD

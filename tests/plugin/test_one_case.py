@@ -76,6 +76,8 @@ def test_the_next_case_closes_the_run_of_the_one_before(of_alice, bob, qtbot):
     open_case(panel, bob, qtbot)
     assert visible_results(panel) == []
     assert point_at_lesion(panel) == ""
+    assert "votes" not in str(panel.viewer.status)
+    assert find(panel, "progress").value() == 0
     assert "Dice" not in find(panel, "scores").text()
     assert "Run first" in find(panel, "findings").text()
     assert not find(panel, "export").isEnabled()
@@ -112,6 +114,9 @@ def test_who_goes_back_finds_the_run_and_the_reference(of_alice, bob, qtbot):
     assert [combo.currentText() for combo in panel.case.combos.values()] == [f"alice {name}" for name in MODALITIES]
     assert find(panel, "reference").currentText() == "alice seg"
     assert visible_results(panel) == shown
+    images = [layer.name for layer in panel.viewer.layers if layer.visible and RESULT_KEY not in layer.metadata]
+    assert images == ["alice flair"]
+    assert find(panel, "progress").value() == find(panel, "progress").maximum()
     qtbot.waitUntil(lambda: "Dice 1.000" in find(panel, "scores").text(), timeout=30_000)
     assert find(panel, "export").isEnabled()
 

@@ -168,7 +168,7 @@ def test_unloading_lets_go_of_the_weights_and_the_next_run_loads_them_again(laye
 def test_nothing_is_unloaded_during_a_run(segmenter, layers, tmp_path):
     session = Session(launch=lambda target, stop: None, load_engine=FakeLoader(segmenter), runs_folder=tmp_path)
     session.choose_checkpoint("demo")
-    with pytest.raises(BadRequest, match="Wait until loading has ended"):
+    with pytest.raises(BadRequest, match="The checkpoint is being loaded"):
         session.unload()
     session.close()
 

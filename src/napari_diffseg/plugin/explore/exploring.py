@@ -89,6 +89,7 @@ class Exploring:
         self.stapling.ask()
         self.reference.judging.forget()
         self.wall.follow()
+        self.pointer.forget()
         self._chosen = None
         self.box.choose_member(None)
 

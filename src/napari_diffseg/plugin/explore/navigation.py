@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_diffseg.plugin.canvas.add_layer import bare
+from napari_diffseg.plugin.grid.frame import RESULT_KEY
+from napari_diffseg.plugin.grid.same_case import are_two_cases, file_of
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.components import ViewerModel
     from napari.layers import Layer
 
@@ -25,6 +31,18 @@ def go_to_middle(viewer: ViewerModel, layer: Layer) -> None:
     middle = layer.data_to_world([(n - 1) // 2 for n in layer.data.shape[-3:]])
     for axis, value in enumerate(middle, start=viewer.dims.ndim - 3):
         viewer.dims.set_point(axis, float(value))
+
+
+def show_images_of(viewer: ViewerModel, chosen: Sequence[Layer]) -> None:
+    """Take images and masks of other cases off the screen, as far as their files tell; one of these stays on it."""
+    if not chosen:
+        return
+    for layer in map(bare, viewer.layers):
+        is_image = file_of(layer) is not None and RESULT_KEY not in layer.metadata
+        if is_image and layer.visible and any(are_two_cases(layer, one) for one in chosen):
+            layer.visible = False
+    if not any(layer.visible for layer in chosen):
+        chosen[-1].visible = True
 
 
 def go_to_slice(viewer: ViewerModel, view: ResultView, index: int) -> None:

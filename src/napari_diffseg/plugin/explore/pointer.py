@@ -39,12 +39,23 @@ class Pointer:
         self._viewer = viewer
         self._results = results
         self._completed: Any = None
+        self._plain: Any = None
+        """What napari's status was before our words."""
         self._told = ""
         viewer.events.status.connect(self._complete)
 
     def close(self) -> None:
         """Leave napari's status as it is from now on."""
         self._viewer.events.status.disconnect(self._complete)
+
+    def forget(self) -> None:
+        """Another result is on the screen, or none: what was read of the one before is said no longer."""
+        if self._told:
+            self._told = ""
+            self.told.emit("")
+        if self._completed is not None and self._viewer.status == self._completed:
+            self._viewer.status = self._plain
+        self._completed = None
 
     def _complete(self, event: Any) -> None:
         if event.value == self._completed:  # our own, which napari tells of later
@@ -54,7 +65,7 @@ class Pointer:
             self._told = words
             self.told.emit(words)
         if words:
-            self._completed = _with_words(event.value, words)
+            self._plain, self._completed = event.value, _with_words(event.value, words)
             self._viewer.status = self._completed
 
     def _words(self) -> str:

@@ -23,7 +23,7 @@ from napari_diffseg.plugin.canvas.sides import Sides
 from napari_diffseg.plugin.explore.denoising import Denoising
 from napari_diffseg.plugin.explore.editing import Editing
 from napari_diffseg.plugin.explore.exploring import Exploring, napari_launch
-from napari_diffseg.plugin.explore.navigation import go_to_middle
+from napari_diffseg.plugin.explore.navigation import go_to_middle, show_images_of
 from napari_diffseg.plugin.explore.what_if import WhatIf
 from napari_diffseg.plugin.grid.layer_notes import notes_of
 from napari_diffseg.plugin.grid.same_case import are_same_case
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.session.run_result import RunResult
 
 _MIN_WIDTH = 320
+_SAMPLING = (Phase.RUNNING, Phase.PAUSED, Phase.CANCELLING)
 
 
 class DiffsegPanel(QWidget):
@@ -377,7 +378,10 @@ class DiffsegPanel(QWidget):
             self.exploring.begin()
             self.denoising.follow()
             self.what_if.follow()
+        show_images_of(self.viewer, self.session.images)
         going_on = entry is not None and entry.ending is None
+        if self.session.phase not in _SAMPLING:
+            self.run_box.show_progress(int(entry is not None and entry.ending is Ending.DONE), 1, None)
         self.result.set_count(0 if going_on else len(self.results.members))
         self._catching_up.start()
         self.exploring.measure()

@@ -227,7 +227,8 @@ def _robustness(record: Record) -> str:
         for change, row in record["changes"].items()
     ]
     return (
-        f"{record['cases']} cases, {record['measure']}, on one slice in {record['every']}. Dice with the truth on the "
+        f"{record['cases']} cases, {record['measure']}, on one slice in {record['every']}.{_left_out(record)} "
+        "Dice with the truth on the "
         "same voxels as it is and changed; agreement is the Dice of the two masks.\n\n"
         + table(["change", "as it is", "changed", "loss", "largest loss", "in", "agreement"], rows)
     )
@@ -243,6 +244,11 @@ def _how(record: Record) -> str:
     across = "" if longer == record["smoothing_mm"] else f" ({longer:g} mm across slices)"
     smoothed = f"Smoothed by a Gaussian of {record['smoothing_mm']:g} mm{across}, but for what is called unsmoothed."
     return f"{slices}{smoothed}\n\n"
+
+
+def _left_out(record: Record) -> str:
+    left = record.get("left_out")
+    return f" Left out: {left}." if left else ""
 
 
 PAGE = FiguresPage("evaluation.md", "tables.py", figures)

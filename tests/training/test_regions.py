@@ -15,6 +15,7 @@ from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.errors import BadCase, BadRequest
 from napari_diffseg.events import Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.case import read_case
+from napari_diffseg.networks.unet import UNet
 from napari_diffseg.regions import regions_named
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 from napari_diffseg.training.checks import check_labels, settled
@@ -288,3 +289,16 @@ def test_what_the_data_set_calls_its_labels_counts_before_what_labels_there_are(
     assert config.recipe.label_values == ((7, 8, 9), (8, 9), (9,))
     (folder / "dataset.json").write_text('{"labels": [1e999, {}]}')
     assert settled(asked, source(folder), say=lambda text: None).regions == "brats2023"
+
+
+@pytest.mark.parametrize("base", [DEFAULT, PAPER], ids=["default", "paper"])
+def test_three_regions_cost_hardly_more_arithmetic_than_one(base):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    cost = []
+    for config in (base, changed(base, {"regions": "brats2021"}, where="test")):
+        shape = config.network.unet_config(config.recipe)
+        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            UNet(shape)(torch.zeros(1, shape.in_channels, *config.recipe.size), torch.zeros(1))
+        cost.append(counter.get_total_flops())
+    assert 1 < cost[1] / cost[0] < 1.01

@@ -1,4 +1,4 @@
-"""One process at a time in a folder: a training, a run."""
+"""A lock on a folder: one training or run at a time writes in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a timestep tells a network's residual blocks, worked out once for all rows, slices and members."""
+"""What a network's residual blocks add for each timestep, computed once for all rows, slices and members."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run whose results are on disk before anybody hears of them."""
+"""Yields the events of a run once its results are on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of a batch that are decided before the end of their chain, and as what."""
+"""Rows of a batch whose mask is final before the last step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run of which every step is told, not only its end."""
+"""A run that yields every denoising step, not only its end."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What an evaluation found, as JSON, CSV and one page of HTML."""
+"""The report of an evaluation over many cases: JSON, CSV and one page of HTML."""

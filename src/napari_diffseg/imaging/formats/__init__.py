@@ -1,1 +1,1 @@
-"""Image formats, read without being believed: what a header claims is checked before memory is taken."""
+"""Readers of image formats; what a header claims is checked before memory is taken."""

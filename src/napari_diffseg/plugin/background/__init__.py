@@ -1,1 +1,1 @@
-"""Work in another thread, and what passes from it to the window."""
+"""Jobs in another thread, and what they send to the window."""

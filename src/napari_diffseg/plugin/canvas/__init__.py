@@ -1,1 +1,1 @@
-"""Manners and workarounds towards napari's canvas and layer list."""
+"""Drawing on napari's canvas: styles, colour bars, sides, adding layers, and workarounds for napari."""

@@ -1,4 +1,4 @@
-"""Keeps scores and errors true to the result and to the reference, which may be drawn just now."""
+"""Updates scores and errors when the result or the reference changes, also while the reference is drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps the outlines of agreement true to the result: lines in 2-D, surfaces in 3-D, nothing when switched off."""
+"""Updates the outlines of agreement when the result changes: lines in 2-D, surfaces in 3-D, nothing when off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds two runs of the list against each other: how alike their masks are, and a map of where they differ."""
+"""Compares two runs of the list: how alike their masks are, and a map of where they differ."""
 
 from __future__ import annotations
 

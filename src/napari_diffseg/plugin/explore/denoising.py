@@ -1,4 +1,4 @@
-"""Ties the denoising steps of the slice on the screen together: the session records them, layers show them."""
+"""Connects the denoising steps of the slice on the screen: the session records them, layers show them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ties what explores a result together: the cursor, the keys, and the boxes that show what they find."""
+"""Connects what explores a result: the cursor, the keys, and the boxes that show what they find."""
 
 from __future__ import annotations
 

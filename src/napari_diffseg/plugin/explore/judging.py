@@ -1,4 +1,4 @@
-"""Holds the result on the screen against a reference, in another thread; no widget, so a test can drive it."""
+"""Compares the result on the screen with a reference, in another thread; no widget, so a test can drive it."""
 
 from __future__ import annotations
 

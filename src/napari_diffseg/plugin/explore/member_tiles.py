@@ -1,4 +1,4 @@
-"""Keeps the wall of members true to the result and to the slice on the screen, while it is in sight."""
+"""Updates the members side by side when the result or the slice on the screen changes, while they are visible."""
 
 from __future__ import annotations
 

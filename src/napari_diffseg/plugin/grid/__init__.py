@@ -1,1 +1,1 @@
-"""Voxels to the screen and back; which layers belong to one case."""
+"""From source voxels to napari's world coordinates and back; which layers belong to one case."""

@@ -1,4 +1,4 @@
-"""A mask that somebody has corrected: the layer that was painted in, which nothing of ours writes to any more."""
+"""The layer of a mask that was corrected by hand; the plugin does not write to it any more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the window looks for news: often, and never at the cost of the sampler."""
+"""How often the window asks for new results: often, but never at the cost of the sampler."""
 
 from __future__ import annotations
 

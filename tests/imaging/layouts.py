@@ -538,4 +538,68 @@ LAYOUTS = [
         {"a_t1.nii.gz": (1, "t1"), "b_t2.nii.gz": (2, "t2")},
         "2 cases",
     ),
+    Layout(
+        "maps and phases beside, of which only the name tells",
+        {
+            f"p{k}/p{k}_{w}.nii.gz": (k, m)
+            for k in (1, 2)
+            for w, m in (("T1_map", OTHER), ("t2_swi", OTHER), ("flair", "flair"), ("t1ce", "t1ce"), ("lesion", SEG))
+        },
+        {"p1": 1, "p2": 2},
+        {"p1": 1, "p2": 2},
+        "no t1, t2 among its images",
+    ),
+    Layout(
+        "contrast said by an entity, also that there was none",
+        {"sub-1/anat/sub-1_ce-none_T1w.nii.gz": (1, "t1"), "sub-1/anat/sub-1_ce-GD_T1w.nii.gz": (1, "t1ce")},
+        {"sub-1": 1},
+        modalities=("t1", "t1ce"),
+    ),
+    Layout(
+        "BIDS, lesions as a dseg beside those of tissues",
+        {
+            f"{place}/sub-{k}/anat/sub-{k}_{w}.nii.gz": (k, m)
+            for k in (1, 2)
+            for place, w, m in (
+                (".", "FLAIR", "flair"),
+                ("derivatives/d", "desc-lesion_dseg", SEG),
+                ("derivatives/d", "desc-aseg_dseg", OTHER),
+            )
+        },
+        *[{"sub-1": 1, "sub-2": 2}] * 2,
+        modalities=("flair",),
+    ),
+    Layout(
+        "a word for masks in the patients' names",
+        {
+            f"VS-SEG-00{k}/VS-SEG-00{k}_{w}.nii.gz": (k, m)
+            for k in (1, 2)
+            for w, m in (("t1_gd", "t1ce"), ("t2", "t2"), ("tumour_mask", SEG))
+        },
+        *[{"VS-SEG-001": 1, "VS-SEG-002": 2}] * 2,
+        modalities=("t1ce", "t2"),
+    ),
+    Layout(
+        "tissues by FSL",
+        {
+            f"p{k}/p{k}_T1{w}.nii.gz": (k, m)
+            for k in (1,)
+            for w, m in (("", "t1"), ("_brain_seg", OTHER), ("_fast_seg", OTHER), ("_brain_mixeltype", OTHER))
+        },
+        {"p1": 1},
+        "Case p1: there is no p1_seg.nii.gz .*no mask beside its images",
+        modalities=("t1",),
+    ),
+    Layout(
+        "corrected by hand after a program",
+        {
+            f"TCGA-0{k}/TCGA-0{k}_1997.06.0{k}_{w}.nii.gz": (k, m)
+            for k in (1, 2)
+            for w, m in (
+                *(("t1", "t1"), ("t1Gd", "t1ce"), ("t2", "t2"), ("flair", "flair")),
+                *(("GlistrBoost", OTHER), ("GlistrBoost_ManuallyCorrected", SEG)),
+            )
+        },
+        *[{"TCGA-01_1997.06.01": 1, "TCGA-02_1997.06.02": 2}] * 2,
+    ),
 ]

@@ -21,6 +21,7 @@ from napari_diffseg.imaging.names.naming import (
     folder_case_name,
     is_image_name,
     is_machine_made,
+    printable,
     read_name,
     shown_name,
 )
@@ -293,7 +294,8 @@ def _references(images: Sequence[Path], case_id: str, *, alone: bool, may_be_ima
     if found or may_be_images:
         return found
     unnamed = [path for path in images if said[path].modality is None and not said[path].is_map]
-    return [path for path in unnamed if said[path].case == case_id]
+    # of p1_T1_map, too, p1 is the case: only what is called by the case alone may be its mask
+    return [path for path in unnamed if case_id in (file_stem(path.name), printable(file_stem(path.name)))]
 
 
 def _one_or_readers(case_id: str, found: Sequence[Path]) -> tuple[Path, ...]:

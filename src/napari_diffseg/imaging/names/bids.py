@@ -1,6 +1,6 @@
 """The entities of names in the Brain Imaging Data Structure. Standard library only, so that it imports in milliseconds.
 
-PyBIDS (0.22) was weighed: it brings 26 packages, pandas and SQLAlchemy among them, takes 1.7 s to import, and refuses a
+PyBIDS (0.22) was weighed: it brings pandas and SQLAlchemy, takes 1.7 s to import, and refuses a
 tree without `dataset_description.json`, as most derivatives and parts of data sets are. What is needed here is the
 grammar of a name: `key-value` joined by `_`, and a suffix.
 """

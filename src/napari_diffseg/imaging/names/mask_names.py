@@ -22,7 +22,7 @@ _BRAIN: Final = (
     r"|tissues?|parenchymal?|gm|wm|csf|gr[ae]ymatter|whitematter|ventric(?:le|les|ular)|aseg|aparc|ribbon|icv|tiv|etiv"
     r"|intracranial|cranium|cerebrum|cerebell(?:um|ar)|brainstem|hemispheres?|cort(?:ex|ical)|hippocamp(?:us|i)"
     r"|thalam(?:us|i)|fov|foreground|background|body|air|extraction|synthseg|fastseg|pve|pveseg|dgm|subcortical"
-    r"|anatom(?:y|ical)|atlas|parcellations?|lobes?|eyes?|face|deface|defac(?:ed|ing)|valid|nonzero"
+    r"|fast|firstseg|freesurfer|malp(?:em)?|anatom(?:y|ical)|atlas|parcellations?|lobes?|eyes?|face|deface|defac(?:ed|ing)|valid|nonzero"
 )
 
 _WORD: Final = re.compile(r"[A-Za-z0-9+*]+")

@@ -18,6 +18,7 @@ from napari_diffseg.imaging.names.sequence_words import (
     BARE,
     CONTRAST,
     CONTRAST_BEFORE,
+    LESION_MAP,
     MPRAGE,
     NOT_WEIGHTED,
     NOT_WEIGHTED_BEFORE,
@@ -28,6 +29,7 @@ from napari_diffseg.imaging.names.sequence_words import (
     T2_STAR,
     TIME_BEFORE,
     WITHOUT,
+    WITHOUT_AGENT,
     image_in_space,
     is_processing_before,
     stated_by,
@@ -55,10 +57,12 @@ _VOXEL_SUFFIXES = (".img", ".img.gz")
 FOREIGN_SUFFIXES: Final = (*_OF_A_SERIES, ".mnc", ".mif", ".mif.gz")
 """Of files that are no images by themselves, or are not read here."""
 
-_VSD = re.compile(r"(VSD\..*)\.\d+")
-"""Names of BraTS 2012 to 2016, which end in another number for each image."""
+_VSD = re.compile(r"((?:VSD|SMIR)\..*)\.\d+")
+"""Names of BraTS 2012 to 2016 and ISLES 2015 to 2018, which end in another number for each image."""
 
 _TRIMMED = "_-. "
+_BRINGS = ("reg", "registered", "coreg", "aligned", "warped", "2")
+"""Between two modalities these leave open which of them the image shows, and which it was brought to: `T2_reg_T1`."""
 _WORD = re.compile(r"[A-Za-z0-9+*]+")
 
 _IDENTIFIES = re.compile(
@@ -68,6 +72,7 @@ _IDENTIFIES = re.compile(
 
 _MASK_ALONE = re.compile(
     r"(?:manual|expert|hand)?(?:seg|segs|segm|segment|segmentations?|masks?|msk|groundtruth|gtv|consensus)"
+    r"|manuallycorrected|glistrboost"
 )
 _MASK_UNLESS_IMAGE = re.compile(
     r"labels?|lesions?|tumou?rs?|rois?|gt|truth|ot|otmulticlass|annot|annotations?|contours?|delineations?|gold|goldstandard|wmh"
@@ -78,7 +83,10 @@ _NO_MASK = re.compile(
     r"prob|probs|probseg|probabilit(?:y|ies)|probmap|softmax|pmap|uncertainty|logits?|entropy|variance|heatmap|sdf"
     r"|distance|pve\w*|dseg"
 )
-_MACHINE = re.compile(r"auto|automated|automatic|approx|pred|preds|predicted|prediction|algo\d*|ai|nnunet|unet|cnn")
+_MACHINE = re.compile(
+    r"auto|automated|automatic|approx|pred|preds|predicted|prediction|algo\d*|ai|nnunet|unet|cnn|glistr(?:boost)?"
+)
+_BY_HAND = re.compile(r"manual(?:ly)?|corrected|edited")
 _BESIDE_MASK = re.compile(r"final|standard|corrected|edited|binary|bin|manual|expert|whole|reader|rater|v\d")
 
 
@@ -238,8 +246,9 @@ def modalities_named(words: Iterable[str], wanted: Sequence[str] = ()) -> list[s
 
 
 def is_machine_made(filename: str) -> bool:
-    """Whether the name of a mask says that a program made it, as in `p1_automated_segm`."""
-    return any(_MACHINE.fullmatch(word) for word in words_of(file_stem(filename)))
+    """Whether the name of a mask says that a program made it and nobody corrected it, as in `p1_automated_segm`."""
+    words = words_of(file_stem(filename))
+    return any(map(_MACHINE.fullmatch, words)) and not any(map(_BY_HAND.fullmatch, words))
 
 
 _NO_CASE = re.compile(
@@ -326,6 +335,8 @@ def _statements(words: Sequence[_Word]) -> list[_Statement]:
             first, kind = i - 1, "space"
             while last + 1 < len(words) and CONTRAST.fullmatch(words[last + 1].text):
                 last += 1
+        elif found and i == found[-1].last + 2 and words[i - 1].text in _BRINGS and kind != "space":
+            kind = "unclear"
         found.append(_Statement(kind, first, last))
         i = last + 1
     # an MPRAGE is T1-weighted, also where its name does not say so
@@ -357,7 +368,7 @@ def _read_image(
     after = [words[i] for i in range(deciding.last + 1, len(words)) if i not in in_space]
     first, before_words = _widened(words, deciding.first)
     modality = _modality(deciding.kind, [w.text for w in after], before_words, said)
-    if _may_be_time(words, shown):
+    if _may_be_time(words, shown) or any(LESION_MAP.fullmatch(word.text) for word in words):
         modality = None
     kept = [w for w in after if not (PROCESSING.fullmatch(w.text) or CONTRAST.fullmatch(w.text))]
     before = plain[: words[first].start].strip(_TRIMMED)
@@ -365,7 +376,7 @@ def _read_image(
     manner = tuple(w.text for w in after if PROCESSING.fullmatch(w.text) and w not in kept)
     may_name_case = any(CONTRAST_BEFORE.fullmatch(word) or NOT_WEIGHTED_BEFORE.fullmatch(word) for word in before_words)
     is_plain = modality is not None and not may_name_case and deciding.last == deciding.first
-    last_word = None if is_plain else _last_word(plain, words, deciding)
+    last_word = None if is_plain else _last_word(plain, words, deciding, said)
     return ImageName(modality, (before + rest).strip(_TRIMMED), before, tuple(w.text for w in kept), last_word, manner)
 
 
@@ -386,12 +397,16 @@ def _may_be_time(words: Sequence[_Word], shown: Sequence[_Statement]) -> bool:
     return any(one.first != one.last or not BARE.fullmatch(words[one.first].text) for one in shown[:-1])
 
 
-def _last_word(plain: str, words: Sequence[_Word], deciding: _Statement) -> tuple[str, str] | None:
+def _last_word(
+    plain: str, words: Sequence[_Word], deciding: _Statement, said: Mapping[str, str]
+) -> tuple[str, str] | None:
     """The modality of the last word of a statement alone, all before it being the case's name."""
     word = words[deciding.last]
     kind = stated_by(word.text)
     before = plain[: word.start].strip(_TRIMMED)
-    return (kind, before) if kind in MODALITIES and before else None
+    # what follows it counts here, too: no company makes an image of a T1_map
+    modality = None if kind is None else _modality(kind, [w.text for w in words[deciding.last + 1 :]], [], said)
+    return (modality, before) if modality in MODALITIES and before else None
 
 
 def _widened(words: Sequence[_Word], first: int) -> tuple[int, list[str]]:
@@ -417,8 +432,10 @@ def _modality(kind: str, after: Sequence[str], before: Sequence[str], said: Mapp
         return None
     if any(NOT_WEIGHTED.fullmatch(word) for word in after if not (kind == "flair" and word == "tirm")):
         return None
-    if kind == "t2" and any(T2_STAR.fullmatch(word) for word in after):
-        return None
+    if "sub" in after and not "".join(after[after.index("sub") + 1 :][:1]).isdigit():
+        return None  # a subtraction; sub-01 is a patient
+    if kind == "t2" and any(T2_STAR.fullmatch(word) or word == "ir" for word in after):
+        return None  # with an inversion pulse it is a FLAIR or a STIR
     values = [said[key].lower() for key in ("acq", "desc", "rec") if key in said]
     if any(SAID_OTHER.fullmatch(value) for value in values) or said.get("part", "mag").lower() != "mag":
         return None
@@ -426,7 +443,8 @@ def _modality(kind: str, after: Sequence[str], before: Sequence[str], said: Mapp
         return None
     if kind not in ("t1", "t1ce"):
         return kind
-    given = "ce" in said or any(SAID_CONTRAST.fullmatch(value) for value in values)
+    given = WITHOUT_AGENT.fullmatch(said.get("ce", "none")) is None
+    given = given or any(SAID_CONTRAST.fullmatch(value) for value in values)
     if any(WITHOUT.fullmatch(word) for word in before):
         return kind if kind == "t1" and not given else None
     given = given or any(CONTRAST_BEFORE.fullmatch(word) for word in before)
@@ -457,10 +475,12 @@ def _with_contrast(kind: str, after: Sequence[str], given: bool) -> str | None:
 def _mask_word(stem: str, words: Sequence[_Word]) -> int | None:
     """Which word says that a name is that of a mask, of whatever; None where none does."""
     texts = [word.text for word in words]
-    certain = [i for i, text in enumerate(texts) if _is_certain(text)]
+    certain = [i for i, text in enumerate(texts) if _is_certain(text) and not _is_of_number(words, i)]
     if certain:
         return certain[-1]
     if _NO_MASK.search(stem.lower()) and any(_NO_MASK.fullmatch(text) for text in texts):
+        if _is_lesion_dseg(texts, stem):
+            return texts.index("dseg")
         return next(i for i, text in enumerate(texts) if _NO_MASK.fullmatch(text)) if not _statements(words) else None
     shown = [one.last for one in _statements(words) if one.kind != "space"]
     last = max(shown, default=-1)
@@ -468,6 +488,19 @@ def _mask_word(stem: str, words: Sequence[_Word]) -> int | None:
     named = len(texts) > 1 and any(c.isdigit() for c in texts[1])
     following = [*texts[1:], ""]
     return next((i for i in reversed(likely) if (i or not named) and following[i] not in ("filled", "filling")), None)
+
+
+def _is_lesion_dseg(texts: Sequence[str], stem: str) -> bool:
+    """Whether a `dseg`, which is of tissues as a rule, says that it is of lesions: `desc-lesion_dseg`."""
+    others = any(_NO_MASK.fullmatch(text) for text in texts if text != "dseg")
+    return "dseg" in texts and not others and any("lesion" in kinds_of(word) for word in words_of(stem))
+
+
+def _is_of_number(words: Sequence[_Word], at: int) -> bool:
+    """Whether a word for a mask is part of a case's number, before a modality: `VS-SEG-001_t1`, not `mask_1_t1`."""
+    if not at or at + 2 >= len(words) or not words[at + 1].text.isdigit():
+        return False
+    return any(one.kind != "space" and one.first > at + 1 for one in _statements(words))
 
 
 def _is_certain(text: str) -> bool:
@@ -484,7 +517,9 @@ def _read_mask(stem: str, plain: str, words: Sequence[_Word], at: int) -> ImageN
     while last + 1 < len(words) and _is_of_mask(words[last + 1].text):
         last += 1
     rest = session_of(plain) or _without(plain, words, [(first, last)])
-    is_other = is_brain_mask_name(stem) or any(_NO_MASK.fullmatch(word.text) for word in words)
+    texts = [word.text for word in words]
+    no_mask = any(map(_NO_MASK.fullmatch, texts)) and not _is_lesion_dseg(texts, stem)
+    is_other = no_mask or is_brain_mask_name(stem)
     before = plain[: words[at].start].strip(_TRIMMED)
     modality = None if is_other else REFERENCE
     last_word = (REFERENCE, before) if modality and before and before != rest else None

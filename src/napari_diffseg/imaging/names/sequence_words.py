@@ -13,7 +13,7 @@ _PULSES = (
     r"mprage|mpr|memprage|tfe|tse|fse|frfse|se|ffe|fspgr|irfspgr|irspgr|spgr|bravo|vibe|space|spc|cube|flash|fs|blade"
     r"|propeller|ir|[23]d|ax|axial|sag|cor|tra|iso"
 )
-_AGENT = r"(?:\+?c\+?|\+|ce|gd|gad|gado|gadolinium|km|contrast|post|postcontrast|postgd|postgad|postkm|enhanced|pc)"
+_AGENT = r"(?:\+?c\+?|\+|ce|gd|gad|gado|gadolinium|km|contrast|post|postcontrast|postgd|postgad|postkm|enhanced|pc|ks)"
 _PLAIN = r"(?:nat|nativ|native|pre|precontrast|noncontrast|plain)?"
 _T1 = rf"{_BEFORE}t1(?:wi?|n|wn|weighted)?(?:{_PULSES})?{_PLAIN}"
 _T1CE = rf"{_BEFORE}(?:t1(?:wi?)?(?:{_PULSES})?{_AGENT}|(?:c|ce|gd|gad|km)t1(?:wi?)?(?:{_PULSES})?)"
@@ -66,13 +66,19 @@ WITHOUT: Final = re.compile(
 )
 """Words by which none was given, also where one for the agent follows them."""
 
+WITHOUT_AGENT: Final = re.compile(r"(?:no|non|none|without|pre|nat|native|plain)(?:contrast|gd|gado?)?", re.IGNORECASE)
+"""Values of the entity `ce` of BIDS by which none was given."""
+
+LESION_MAP: Final = re.compile(r"ples")
+"""Begins the names of lesion probabilities that LST writes: `ples_lpa_mFLAIR`."""
+
 NOT_WEIGHTED: Final = re.compile(
     r"maps?|mapping|map\d?mm|star|starw|\*|swi|swan|rho|molli|relax\w*|quantitative|qmri|dsc|dce|perf|perfusion|dwi|diff"
     r"|diffusion|adc|tracew?|dti|fa|bold|asl|cbf|cbv|rcbv|fmri|func|subtract(?:ed|ion)|subtraktion|ratio|div|stir"
     r"|tof|mra|angio|m?minip|mip|locali[sz]er|scout|survey|loc|prob\w*|softmax|pve\w*|biasfield|bias?field|field|warp"
     r"|warpfield|deformation|jac|jacobian|phase|magnitude|mag|pd|pdw|inv[12]?|unit1|uni"
     r"|gradient|noise|snr|uncertainty|variance|entropy|error|residual|synth(?:etic|esi[sz]ed|sr)?|pseudo|fake|generated"
-    r"|r1|r2|qt1|qt2|mt|mtr|mtsat|cest|spectro\w*|mrs|csi|elasto\w*|thickness|diffmap|change|delta|ktrans|tirm|gm|wm|csf|tissues?|filled|lesionfilled|inpainted"
+    r"|r1|r2|qt1|qt2|mt|mtr|mtsat|cest|spectro\w*|mrs|csi|elasto\w*|thickness|diffmap|change|delta|ktrans|tirm|gm|wm|csf|tissues?|subs|mixeltype|filled|lesionfilled|inpainted"
 )
 """Words after "T1", "T2" or "FLAIR" by which the image is no such weighted image."""
 
@@ -85,7 +91,7 @@ NOT_WEIGHTED_BEFORE: Final = re.compile(
 """The same directly before, where a patient's initials could stand."""
 
 PROCESSING: Final = re.compile(
-    rf"{_PULSES}|axi|trans|transversal|transverse|sagittal|coronal|isotropic|obl|oblique|mp2rage|grappa|sense|caipi"
+    rf"{_PULSES}|[vs]?wip|axi|trans|transversal|transverse|sagittal|coronal|isotropic|obl|oblique|mp2rage|grappa|sense|caipi"
     r"|dixon|fatsat|fsat|wfs|gre|haste|vista|multivane|brain|head|neck|image|images|img|imgs|scan|vol|volume|orig"
     r"|original|raw|std|reorient|reoriented|lps|ras|ras2|lpi|bet|bet2|hdbet|synthstrip|robex|stripped|skullstripped"
     r"|skullstrip|ss|strip|noskull|noneck|defaced|deface|anon|n3|n4|n4itk|bias|biascorr|biascorrected|bfc|unbiased|debiased"

@@ -489,6 +489,7 @@ LAYOUTS = [
             *[_brats(k, f"site{s}/p{n}/", f"p{n}") for k, (s, n) in enumerate([("A", 1), ("A", 2), ("B", 1)], start=1)]
         ),
         {"siteA_p1": 1, "p2": 2, "siteB_p1": 3},
+        train={"siteA_p1": 1, "p2": 2, "siteB_p1": 3},
     ),
     Layout(
         "original and preprocessed, called pre",
@@ -601,5 +602,60 @@ LAYOUTS = [
             )
         },
         *[{"TCGA-01_1997.06.01": 1, "TCGA-02_1997.06.02": 2}] * 2,
+    ),
+    Layout(
+        "original and preprocessed, called pre, one picked",
+        {
+            f"Site/{k}/{place}/{w}.nii.gz": (n, m)
+            for k in (1, 2)
+            for place, n in (("orig", k + 5), ("pre", k))
+            for w, m in (("FLAIR", "flair"), ("T1", "t1"))
+        }
+        | {f"Site/{k}/wmh.nii.gz": (k, SEG) for k in (1, 2)},
+        *[{"Site_1": 1, "Site_2": 2}] * 2,
+        modalities=("t1", "flair"),
+        pick=("*/pre/*",),
+    ),
+    Layout(
+        "tissues by SPM beside",
+        {
+            f"p{k}/{w}p{k}_T1.nii": (k, m)
+            for k in (1, 2)
+            for w, m in (("", "t1"), ("c1", OTHER), ("c2", OTHER), ("mwc1", OTHER))
+        },
+        {"p1": 1, "p2": 2},
+        modalities=("t1",),
+    ),
+    Layout(
+        "patient, number of the series, protocol",
+        {
+            f"P{k}/MR_P{k}_{n}_{w}_2020010{k}.nii.gz": (k, m)
+            for k in (1, 2)
+            for n, w, m in (
+                (3, "t1_mpr_ns_sag_p2_iso", "t1"),
+                (9, "t1_mpr_ns_sag_p2_iso_KM", "t1ce"),
+                (10, "t1_mpr_ns_sag_p2_iso_SUB", OTHER),
+                (4, "t2_tse_tra_512", "t2"),
+                (5, "t2_space_dark-fluid_sag_p2_iso", "flair"),
+                (7, "ep2d_diff_b1000", OTHER),
+            )
+        },
+        {"MR_P1": 1, "MR_P2": 2},
+    ),
+    Layout(
+        "protocols of another scanner",
+        {
+            f"P{k}/{w}.nii.gz": (k, m)
+            for k in (1, 2)
+            for w, m in (
+                ("WIP_sT1W_3D_TFE_SENSE_501", "t1"),
+                ("WIP_sT1W_3D_TFE_Gd_SENSE_901", "t1ce"),
+                ("WIP_T2W_TSE_SENSE_301", "t2"),
+                ("WIP_3D_FLAIR_SENSE_401", "flair"),
+                ("WIP_SWIp_SENSE_601", OTHER),
+                ("lesion", SEG),
+            )
+        },
+        *[{"P1": 1, "P2": 2}] * 2,
     ),
 ]

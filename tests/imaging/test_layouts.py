@@ -75,7 +75,9 @@ def test_the_truth_of_each_case_is_found_or_asked_about(root, layout):
 @each("train")
 def test_what_is_trained_on_is_each_case_with_its_mask(root, layout):
     def read():
-        source = FolderSource(find_cases(root, modalities=layout.modalities), recipe, DataSettings(), seed=0, root=root)
+        data = DataSettings(pick=layout.pick)
+        found = find_cases(root, modalities=layout.modalities, pick=layout.pick)
+        source = FolderSource(found, recipe, data, seed=0, root=root)
         return {name: source.read(name) for name in source.places}
 
     recipe = Recipe(modalities=layout.modalities, size=(16, 16))

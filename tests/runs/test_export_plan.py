@@ -102,3 +102,8 @@ def test_mask_channels_never_share_a_name(labels):
     assert len(set(channel_tails(labels))) == len(labels)
     for style in Style:
         assert len(set(Names("x", labels, style).of("mask"))) == len(labels)
+
+
+@pytest.mark.parametrize(("case", "name"), [(" ", "case"), ("..x", "__x"), (".", "_"), (" x", "x"), ("a/b", "a_b")])
+def test_an_export_is_hidden_by_no_name_of_a_case(case, name):
+    assert str(Names(case, ["lesion"]).of("mask")[0]) == f"{name}_mask"

@@ -81,3 +81,16 @@ def test_a_case_of_which_several_images_fit_is_named_among_those_that_cannot_be_
     source.check("case1")
     with pytest.raises(BadCase, match="both say t1"):
         source.check("case2")
+
+
+def test_pick_says_which_of_several_images_is_trained_on(tmp_path):
+    for n, name in enumerate(("t1", "t1_bias", "flair", "seg")):
+        write(tmp_path / "study" / f"case1_{name}.nii.gz", arrays(1)[0] * (n + 1))
+    data = DataSettings(pick=("*_bias*",))
+    found = find_cases(tmp_path / "study", modalities=RECIPE.modalities, pick=data.pick)
+    source = FolderSource(found, RECIPE, data, seed=0)
+    assert source._files("case1").images["t1"].name == "case1_t1_bias.nii.gz"
+    alone = tmp_path / "alone"
+    (tmp_path / "study").rename(alone)
+    in_its_folder = FolderSource({"case1": alone}, RECIPE, data, seed=0)
+    assert in_its_folder._files("case1").images["t1"].name == "case1_t1_bias.nii.gz"

@@ -19,12 +19,21 @@ if TYPE_CHECKING:
     from napari_diffseg.training.source import CaseSource
 
 _OPTIONS = {
-    *("regions", "resume", "start_from", "recipe.modalities", "data.channels", "data.slices", "data.held_out"),
+    *(
+        "regions",
+        "resume",
+        "start_from",
+        "recipe.modalities",
+        "data.channels",
+        "data.pick",
+        "data.slices",
+        "data.held_out",
+    ),
     *("optimiser.steps", "optimiser.batch_size", "optimiser.learning_rate"),
 }
 """Settings that are options of this verb; the others are set in a file."""
 
-_OF_DATA = {name: f"data.{name}" for name in ("channels", "resample", "reader_pattern")}
+_OF_DATA = {name: f"data.{name}" for name in ("channels", "pick", "resample", "reader_pattern")}
 """Settings that the readers of files know by a shorter name."""
 
 PHANTOMS = "phantoms"
@@ -46,6 +55,7 @@ def train(
     modalities: str | None = None,
     regions: str | None = None,
     channels: str | None = None,
+    pick: list[str] | None = None,
     slices: str | None = None,
     held_out: float | None = None,
     phantoms: int | None = None,
@@ -86,6 +96,9 @@ def train(
         decathlon. Others are defined in the settings.
     channels
         What the channels of 4-D files are, in order.
+    pick
+        Which of several images of one modality to take: a pattern of file names, such as '*_bias*', or an entity of
+        BIDS, such as acq-3d; may be given several times.
     slices
         Half-open range A:B of source slices to train on; : for all.
     held_out
@@ -105,10 +118,12 @@ def train(
 
     from napari_diffseg.training.run import train as run_training
 
-    _check_used(data, {"channels": channels, "slices": slices, "held-out": held_out}, {"phantoms": phantoms})
+    _check_used(
+        data, {"channels": channels, "pick": pick, "slices": slices, "held-out": held_out}, {"phantoms": phantoms}
+    )
     recipe = {"modalities": _names(modalities)}
     optimiser = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    cases = {"channels": _names(channels), "slices": slices, "held_out": held_out, "phantoms": phantoms}
+    cases = {"channels": _names(channels), "pick": pick, "slices": slices, "held_out": held_out, "phantoms": phantoms}
     asked: dict[str, Any] = {"regions": regions, "seed": seed, "start_from": start_from}
     asked |= {"recipe": recipe, "optimiser": optimiser, "data": cases}
     with _options_named():
@@ -204,7 +219,12 @@ def _source(data: str, settings: TrainingConfig) -> tuple[TrainingConfig, CaseSo
                 scalp_share=counts.scalp_share,
             )
     else:
-        cases = find_cases(Path(data), modalities=settings.recipe.modalities, channels=settings.data.channels)
+        cases = find_cases(
+            Path(data),
+            modalities=settings.recipe.modalities,
+            channels=settings.data.channels,
+            pick=settings.data.pick,
+        )
 
         def source_of(config: TrainingConfig) -> CaseSource:
             return FolderSource(cases, config.recipe, config.data, config.seed, root=Path(data))

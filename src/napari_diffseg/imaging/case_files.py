@@ -248,7 +248,11 @@ def find_case_sources(
 
 
 def cases_in_folder(
-    folder: Path, *, modalities: Sequence[str] = MODALITIES, channels: Sequence[str] | None = None
+    folder: Path,
+    *,
+    modalities: Sequence[str] = MODALITIES,
+    channels: Sequence[str] | None = None,
+    pick: Sequence[str] = (),
 ) -> list[CaseFiles]:
     """The cases whose files lie in a folder itself, as `find_case_sources` tells them apart; none where there are none.
 
@@ -257,7 +261,15 @@ def cases_in_folder(
     BadCase
         If its images may be of one case or of several.
     """
-    return _Search(tuple(modalities), channels, ()).in_folder(folder)
+    return _Search(tuple(modalities), channels, tuple(pick)).in_folder(folder)
+
+
+def each_patient_once(cases: Sequence[CaseFiles], *, pick: Sequence[str] = ()) -> list[CaseFiles]:
+    """The cases of several folders; images of one patient in two of them, such as raw and preprocessed, are one case.
+
+    It is refused when it is read, where `pick` does not choose a folder.
+    """
+    return _Search(MODALITIES, None, tuple(pick)).each_once(cases)
 
 
 def may_hold_cases(folder: Path) -> bool:
@@ -418,16 +430,16 @@ class _Search:
     def _one_of(self, group: Sequence[CaseFiles]) -> CaseFiles:
         picked = [case for case in group if is_picked(case.folder / "", self.pick)] if len(group) > 1 else []
         first, *others = picked or group
+        name, patient = _patient_of(first)
         if not others:
-            return first
-        _, patient = _patient_of(first)
+            return replace(first, name=name) if len(group) > 1 else first
         places = [os.path.relpath(case.folder, patient).replace(os.sep, "/") for case in (first, *others)]
         refused = BadCase(
-            f"Case {first.name}: there are images of it in {', '.join(places[:-1])} and {places[-1]}: say which are "
+            f"Case {name}: there are images of it in {', '.join(places[:-1])} and {places[-1]}: say which are "
             "meant, or name the folder that holds them.",
             Remedy("pick", f"'*/{places[-1]}/*'"),
         )
-        return CaseFiles(first.name, patient, patient, refused=refused)
+        return CaseFiles(name, patient, patient, refused=refused)
 
 
 def _series_by_modality(folder: Path) -> dict[str, Path]:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadRequest
-from napari_diffseg.imaging.names.naming import RUN_RECORD
+from napari_diffseg.imaging.names.naming import RUN_RECORD, printable
 from napari_diffseg.runs.result_names import MAPS, channel_tails
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ class Names:
 
     def _by_pattern(self, what: str) -> PurePosixPath:
         case = "".join(c if c.isprintable() and c not in _FORBIDDEN else "_" for c in self.case)
-        return PurePosixPath(self.pattern.format(case=case or "case", what=what))
+        return PurePosixPath(self.pattern.format(case=printable(case), what=what))
 
     @property
     def _bids_labels(self) -> list[str]:

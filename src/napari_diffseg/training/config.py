@@ -78,6 +78,12 @@ class DataSettings(_Section):
         0.2, ge=0, le=1, description="Share of drawn slices without lesion; none: every slice is as likely."
     )
     channels: tuple[Modality, ...] | None = Field(None, description="What the channels of 4-D files are; of folders.")
+    pick: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        (),
+        max_length=16,
+        description="Which of several images of one modality to take: patterns of file names, such as *_bias*, or "
+        "entities of BIDS, such as acq-3d; of folders.",
+    )
     reader_pattern: str | None = Field(
         None, max_length=200, description="Names of several readers' masks, {case} the case's name; of folders."
     )

@@ -22,7 +22,14 @@ from napari_diffseg.evaluation.cases.reorient import turned_like
 from napari_diffseg.evaluation.cases.truth import read_label_maps
 from napari_diffseg.events import parse_slices
 from napari_diffseg.imaging.case import Case, read_case
-from napari_diffseg.imaging.case_files import cases_in_folder, find_case_files, may_hold_cases
+from napari_diffseg.imaging.case_files import (
+    CaseFiles,
+    cases_in_folder,
+    each_patient_once,
+    find_case_files,
+    may_hold_cases,
+    told_apart,
+)
 from napari_diffseg.imaging.dataset_json import channels_said_for, label_names
 from napari_diffseg.imaging.formats.nifti import count_channels, read_grid, read_mask
 from napari_diffseg.imaging.geometry.grid import Grid
@@ -209,7 +216,7 @@ class FolderSource:
             raise place
         if isinstance(place, Path):
             is_4d = place.is_file()
-            images = {"": place} if is_4d else dict(find_case_files(place, self.recipe.modalities))
+            images = {"": place} if is_4d else dict(find_case_files(place, self.recipe.modalities, pick=self.data.pick))
             folder = place.parent if is_4d else place
         else:
             images = dict(place)
@@ -369,7 +376,11 @@ def _labels_in(labels: npt.NDArray[np.integer]) -> frozenset[int]:
 
 
 def find_cases(
-    folder: Path, *, modalities: Sequence[str] = (), channels: Sequence[str] | None = None
+    folder: Path,
+    *,
+    modalities: Sequence[str] = (),
+    channels: Sequence[str] | None = None,
+    pick: Sequence[str] = (),
 ) -> dict[str, Place]:
     """All cases below a folder, by name: folders of images that name their modality, 4-D files, and nnU-Net's.
 
@@ -384,6 +395,8 @@ def find_cases(
         Those that are looked for.
     channels : sequence of str, optional
         What nnU-Net's channels are; what `dataset.json` says by default.
+    pick : sequence of str
+        Which of several images of one modality to take, or of several folders of one patient.
 
     Raises
     ------
@@ -393,13 +406,14 @@ def find_cases(
     if not folder.is_dir():
         raise BadCase(f"{shown_name(folder)} is no folder: name one with cases, or the word phantoms.")
     found: dict[str, Place] = {}
-    for name, place in _named_places(folder, modalities, channels):
-        if name in found:
+    cases = each_patient_once(list(_cases_below(folder, modalities, channels, pick)), pick=pick)
+    for case in told_apart(cases):
+        if case.name in found:
             raise BadCase(
-                f"Two cases are called {name} ({_parent_of(found[name])} and {_parent_of(place)}): "
+                f"Two cases are called {case.name} ({_parent_of(found[case.name])} and {case.folder.name}): "
                 "rename one, or train on the folder of one."
             )
-        found[name] = place
+        found[case.name] = case.refused or case.source
     refused = [place for place in found.values() if isinstance(place, BadCase)]
     if refused and len(refused) == len(found):
         raise refused[0]
@@ -421,9 +435,9 @@ def _labels_of(images: Path) -> Path:
     return images.parent / images.name.replace("images", "labels")
 
 
-def _named_places(
-    folder: Path, modalities: Sequence[str], channels: Sequence[str] | None
-) -> Iterator[tuple[str, Place]]:
+def _cases_below(
+    folder: Path, modalities: Sequence[str], channels: Sequence[str] | None, pick: Sequence[str]
+) -> Iterator[CaseFiles]:
     seen = set[str]()
     for where, folders, files in os.walk(folder, followlinks=True):
         here = Path(where)
@@ -437,15 +451,16 @@ def _named_places(
         if here.name == _TESTED and not _labels_of(here).is_dir():
             continue
         try:
-            found = cases_in_folder(here, modalities=modalities or MODALITIES, channels=channels)
+            found = cases_in_folder(here, modalities=modalities or MODALITIES, channels=channels, pick=pick)
         except BadCase as err:
-            yield here.name, err
+            yield CaseFiles(here.name, here, here, refused=err)
             continue
-        yield from ((case.name, case.refused or case.source) for case in found)
+        yield from found
         if found:
             folders[:] = []  # what lies below belongs to them
         else:
-            yield from ((case_id_of([here / f]), here / f) for f in sorted(files) if _may_be_4d(f, files, here))
+            named = [here / f for f in sorted(files) if _may_be_4d(f, files, here)]
+            yield from (CaseFiles(case_id_of([path]), path, here) for path in named)
 
 
 def _may_be_4d(name: str, names: list[str], folder: Path) -> bool:

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-_SERIES = re.compile(r"\d{1,4}")
+_SERIES = re.compile(r"(?:(?P<stem>.+)[-_. ])?\d{1,4}")
+_TISSUE = re.compile(r"(?:m?w|r|s)?c[1-6](?P<of>.+)")
+"""Names that SPM gives the tissues of an image: a prefix before the image's own."""
+_ENOUGH = 3
 _WORD = re.compile(r"[A-Za-z0-9+*]+")
 _NUMBERED = re.compile(r"(.+)_\d{4}")
 """Files of one case in nnU-Net's layout, one for each channel."""
@@ -94,7 +97,7 @@ def read_names(paths: Sequence[Path]) -> list[tuple[Path, ImageName]]:
     What several share belongs to the case, also where it may be a modality: of `P1_T1_FLAIR`, `P1_T1_T1` and
     `P1_T1_T2` the first T1 is a time point, and of `FLAIR_P1_T2`, `T1_P1_T2` the last T2.
     """
-    alone = [read_name(path.name) for path in paths]
+    alone = _without_tissues(paths, [read_name(path.name) for path in paths])
     shared = _shared_ending(paths, alone)
     if shared is not None:
         return list(zip(paths, shared, strict=True))
@@ -190,6 +193,16 @@ def _pattern_of(files: Sequence[Path]) -> str:
     return f"*{words[-1]}*" if words else files[-1].name
 
 
+def _without_tissues(paths: Sequence[Path], alone: Sequence[ImageName]) -> list[ImageName]:
+    """The names, those of the tissues that SPM made of another of these images without a modality."""
+    stems = {file_stem(path.name) for path in paths}
+    tissues = [(found := _TISSUE.fullmatch(file_stem(path.name))) and found["of"] in stems for path in paths]
+    return [
+        replace(name, modality=None, last_word=None, is_map=True) if is_tissue else name
+        for name, is_tissue in zip(alone, tissues, strict=True)
+    ]
+
+
 def _readings(name: ImageName) -> list[tuple[str, str]]:
     own = [(name.modality, name.before)] if name.modality is not None else []
     return own + ([name.last_word] if name.last_word is not None else [])
@@ -237,8 +250,8 @@ def _partition(images: Sequence[_Named], modalities: Sequence[str]) -> list[str]
         _refuse_two_readings(images, by_before, modalities)
         finer = [_with_rest(name) for _, name in images]
         return finer if _repeat(images, by_before) and _are_cases(images, finer, modalities, alike=True) else by_before
-    if _are_series(images, by_before):
-        return [""] * len(images)
+    if (series := _series_of(images, by_before)) is not None:
+        return [series] * len(images)
     stems = sorted(set(by_before))
     raise BadCase(
         f"{len(stems)} cases ({', '.join(stem or 'one without a name' for stem in stems[:_NAMED])}): "
@@ -247,11 +260,21 @@ def _partition(images: Sequence[_Named], modalities: Sequence[str]) -> list[str]
     )
 
 
-def _are_series(images: Sequence[_Named], by_before: Sequence[str]) -> bool:
-    """Whether names such as `3_t1_mprage_sag`, `4_t2_tse_tra` are of one case: numbers of series, then protocols."""
-    if len(set(by_before)) < len(images) or len({name.modality for _, name in images}) < 2:
-        return False
-    return all(_SERIES.fullmatch(before) for before in by_before) and all(tells_protocol(p.name) for p, _ in images)
+def _series_of(images: Sequence[_Named], by_before: Sequence[str]) -> str | None:
+    """What names such as `3_t1_mprage_sag`, `4_t2_tse_tra` call their one case: numbers of series, then protocols.
+
+    None where they are not so. Before the number the case's name may stand; then it takes three images, each of another
+    modality, as two such may be of patients with a number.
+    """
+    modalities = {name.modality for _, name in images}
+    found = [_SERIES.fullmatch(before) for before in by_before]
+    stems = {one["stem"] or "" for one in found if one is not None}
+    if None in found or len(stems) > 1 or len(set(by_before)) < len(images) or len(modalities) < 2:
+        return None
+    stem = stems.pop()
+    if stem and (len(images) < _ENOUGH or len(modalities) < len(images)):
+        return None
+    return stem if all(tells_protocol(path.name) for path, _ in images) else None
 
 
 def _whole(images: Sequence[_Named], by_before: list[str]) -> list[str]:

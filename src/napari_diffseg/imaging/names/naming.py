@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -61,6 +62,7 @@ _VSD = re.compile(r"((?:VSD|SMIR)\..*)\.\d+")
 """Names of BraTS 2012 to 2016 and ISLES 2015 to 2018, which end in another number for each image."""
 
 _TRIMMED = "_-. "
+_NUMBER = re.compile(r"\d{1,4}$")
 _BRINGS = ("reg", "registered", "coreg", "aligned", "warped", "2")
 """Between two modalities these leave open which of them the image shows, and which it was brought to: `T2_reg_T1`."""
 _WORD = re.compile(r"[A-Za-z0-9+*]+")
@@ -432,7 +434,7 @@ def _modality(kind: str, after: Sequence[str], before: Sequence[str], said: Mapp
         return None
     if any(NOT_WEIGHTED.fullmatch(word) for word in after if not (kind == "flair" and word == "tirm")):
         return None
-    if "sub" in after and not "".join(after[after.index("sub") + 1 :][:1]).isdigit():
+    if any(word == "sub" and not _NUMBER.match(following) for word, following in pairwise([*after, ""])):
         return None  # a subtraction; sub-01 is a patient
     if kind == "t2" and any(T2_STAR.fullmatch(word) or word == "ir" for word in after):
         return None  # with an inversion pulse it is a FLAIR or a STIR

@@ -26,7 +26,7 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a fresh interpreter that sees the package under test, installed or not."""
     env = {**os.environ, "PYTHONPATH": str(Path(napari_diffseg.__file__).parents[1])}
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=False, env=env
+        [sys.executable, *arguments], capture_output=True, encoding="utf-8", timeout=120, check=False, env=env
     )
 
 

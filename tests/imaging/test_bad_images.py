@@ -181,7 +181,7 @@ def test_what_is_no_image_is_called_what_it_is(tmp_path, content, text):
 
 def test_a_file_that_only_begins_as_dicom_is_damaged(tmp_path):
     (tmp_path / "a.nii.gz").write_bytes(bytes(128) + b"DICM" + bytes(1000))
-    refused(tmp_path / "a.nii.gz", r"is a damaged DICOM file \([^:)]+\): copy it again")
+    refused(tmp_path / "a.nii.gz", r"a.nii.gz cannot be read \([^:)]+\): copy it again")
 
 
 def test_a_folder_is_refused(tmp_path):

@@ -111,8 +111,8 @@ def texts_in(data: bytes) -> frozenset[str]:
                 found.add(argument)
             if count >= _MAX_OPERATIONS:
                 break
-    except (ValueError, IndexError, struct.error, OverflowError):
-        pass  # what was read until here will do
+    except (ValueError, IndexError, struct.error, OverflowError, DeprecationWarning):
+        pass  # what was read until here will do; odd escapes are warned of, which may be an error
     return frozenset(found)
 
 

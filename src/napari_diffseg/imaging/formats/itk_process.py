@@ -30,6 +30,7 @@ _CHILD: Final = Path(__file__).with_name("itk_child.py")
 _LONGEST_S: Final = 600.0
 _IDLE_S: Final = 60.0
 _ADDRESSED: Final = re.compile(r"^.*\(0x[0-9a-f]+\):")
+_AROUND: Final = re.compile(r'^(?:sitk::|:)?ERROR: | for "[^"]*"$')
 _BITS: Final = re.compile(r"(\d+)-bit")
 
 
@@ -212,6 +213,6 @@ class ItkProcess:
 
 
 def _last_line(text: str) -> str:
-    """What a library says is wrong, without the path of its source and the address of its object."""
+    """What a library says is wrong, without the path of its source, the address of its object and the file's path."""
     lines = [_ADDRESSED.sub("", line).strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][-120:].rstrip(".: ") if lines else "no reason is given"
+    return _AROUND.sub("", lines[-1])[:120].rstrip(".: ") if lines else "no reason is given"

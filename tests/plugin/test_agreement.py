@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from played_runs import events_of, play
+from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication
 
 from napari_diffseg.appearance import AGREEMENT
 from napari_diffseg.plugin.explore.agreement import Agreement
+from napari_diffseg.plugin.explore.answer_polling import AnswerPolling
 from napari_diffseg.plugin.explore.navigation import go_to_voxel
 from napari_diffseg.plugin.layers.contours import NAME, contour_segments
 from napari_diffseg.plugin.layers.result_layers import ResultLayers
@@ -29,9 +31,12 @@ def results(viewer):
 
 @pytest.fixture
 def agreement(viewer, results, qtbot):
-    made = Agreement(viewer, results, launch=run_here)
+    parent = QObject()
+    polling = AnswerPolling(parent)
+    made = Agreement(viewer, results, launch=run_here, polling=polling)
     yield made
     made.close()
+    polling.close()
 
 
 def ends(vectors):
@@ -96,7 +101,10 @@ def test_lines_that_the_user_removed_come_back_when_asked_for(viewer, agreement)
 def test_nothing_is_drawn_before_a_run_or_when_off(viewer, agreement, qtbot):
     agreement.draw()
     assert NAME not in viewer.layers
-    Agreement(ViewerModel(), ResultLayers(ViewerModel()), launch=run_here).show(True)
+    parent = QObject()
+    polling = AnswerPolling(parent)
+    Agreement(ViewerModel(), ResultLayers(ViewerModel()), launch=run_here, polling=polling).show(True)
+    polling.close()
 
 
 def test_a_surface_is_closed_and_lies_around_its_voxels():
@@ -136,7 +144,9 @@ def test_outlines_survive_the_way_to_3d_and_back(screen, make_napari_viewer):
     viewer = make_napari_viewer(show=True)
     results = ResultLayers(viewer)
     play(results, events_of(members=4))
-    agreement = Agreement(viewer, results, launch=run_here)
+    parent = QObject()
+    polling = AnswerPolling(parent)
+    agreement = Agreement(viewer, results, launch=run_here, polling=polling)
     agreement.show(True)
     for dimensions in (3, 2, 3, 2):
         viewer.dims.ndisplay = dimensions
@@ -145,3 +155,4 @@ def test_outlines_survive_the_way_to_3d_and_back(screen, make_napari_viewer):
     assert lines.visible
     assert len(lines.edge_color) == len(lines.data) > 0
     agreement.close()
+    polling.close()

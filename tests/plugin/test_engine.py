@@ -59,4 +59,4 @@ def test_layers_are_segmented_and_the_members_are_on_disk(checkpoint, layers, tm
         saved = np.asanyarray(
             nib.load(session.runs.on_screen.plan.folder / "members" / f"member-{k + 1:03d}.nii.gz").dataobj
         )
-        np.testing.assert_array_equal(np.asanyarray(saved.dataobj), masks[k])
+        np.testing.assert_array_equal(saved, masks[k])

@@ -103,7 +103,7 @@ def test_while_a_run_goes_on_it_rests_between_measurements(results, measuring, h
     measuring.ask(results.view)
     held.go()
     measuring.poll()
-    measuring._newest._rest_until += 1000
+    measuring.latest._rest_until += 1000
     measuring.ask(results.view, at_once=False)
     assert held.targets == []
     assert measuring.is_busy

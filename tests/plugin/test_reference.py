@@ -11,6 +11,7 @@ from napari_diffseg.ensemble.summary import Rule, Summary
 from napari_diffseg.errors import GridMismatch
 from napari_diffseg.evaluation.metrics.judgement import Verdict
 from napari_diffseg.plugin.explore.against_reference import AgainstReference
+from napari_diffseg.plugin.explore.answer_polling import AnswerPolling
 from napari_diffseg.plugin.grid.frame import METADATA_KEY, Frame
 from napari_diffseg.plugin.grid.reference import on_grid_of
 from napari_diffseg.plugin.layers.error_layer import NAME
@@ -42,9 +43,11 @@ def box(qtbot):
 
 @pytest.fixture
 def against(viewer, results, box):
-    made = AgainstReference(viewer, results, box, launch=run_here)
+    polling = AnswerPolling(box)
+    made = AgainstReference(viewer, results, box, launch=run_here, polling=polling)
     yield made
     made.close()
+    polling.close()
 
 
 def reference_layer(viewer, name="case_1 seg"):

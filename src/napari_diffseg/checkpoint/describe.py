@@ -51,7 +51,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
             "masks that are decided take no further steps" if recipe.stop_early else "no: all steps are taken",
         ),
         ("smoothing", _smoothing(recipe)),
-        ("mask", f"{'smoothed probability' if by_probability else 'mean of the members'} > 0.5"),
+        ("default mask", f"{'smoothed probability' if by_probability else 'mean of the members'} > 0.5"),
         ("attention", _attention(checkpoint.config)),
         ("digest", checkpoint.digest[:12]),
         ("licence", recipe.licence or card.pop("licence", _NOT_STATED)),

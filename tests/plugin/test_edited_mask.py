@@ -204,6 +204,7 @@ def test_a_stroke_is_told_measured_and_kept_without_being_asked(painted, qtbot):
     assert edited.mask[0, 0, 0] == 1
 
 
+@pytest.mark.slow
 def test_dice_is_of_the_mask_that_is_chosen(painted, qtbot):
     panel = painted
     panel.viewer.add_labels(
@@ -242,6 +243,7 @@ def test_it_is_exported_beside_the_rules_mask_with_its_provenance(painted, tmp_p
     assert record["made_with"].startswith("napari ")
 
 
+@pytest.mark.slow
 def test_it_comes_back_with_a_reopened_run(painted, qtbot):
     panel = painted
     qtbot.waitUntil(lambda: bool(kept(panel)), timeout=30_000)
@@ -255,6 +257,7 @@ def test_it_comes_back_with_a_reopened_run(painted, qtbot):
     qtbot.waitUntil(lambda: np.count_nonzero(kept(panel)[0].mask) == np.count_nonzero(source(again)), timeout=30_000)
 
 
+@pytest.mark.slow
 def test_what_was_painted_last_is_kept_when_the_panel_closes(painted, qtbot):
     panel = painted
     folder = panel.session.runs.on_screen.plan.folder
@@ -264,6 +267,7 @@ def test_what_was_painted_last_is_kept_when_the_panel_closes(painted, qtbot):
     assert not read_edited(folder, SHAPE)[0].mask.any()
 
 
+@pytest.mark.slow
 def test_an_undo_is_noticed_and_kept(painted, qtbot):
     panel = painted
     panel.viewer.layers[EDITED].undo()
@@ -271,6 +275,7 @@ def test_an_undo_is_noticed_and_kept(painted, qtbot):
     qtbot.waitUntil(lambda: bool(kept(panel)) and np.count_nonzero(kept(panel)[0].mask) == n, timeout=30_000)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_correction_is_never_removed_to_make_room(painted, qtbot):
     panel = painted
     qtbot.waitUntil(lambda: bool(kept(panel)), timeout=30_000)

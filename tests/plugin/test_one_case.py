@@ -121,6 +121,7 @@ def test_who_goes_back_finds_the_run_and_the_reference(of_alice, bob, qtbot):
     assert find(panel, "export").isEnabled()
 
 
+@pytest.mark.slow
 def test_images_that_are_chosen_by_hand_are_a_case_too(of_alice, bob, qtbot):
     panel = of_alice
     open_case(panel, bob, qtbot)
@@ -131,6 +132,7 @@ def test_images_that_are_chosen_by_hand_are_a_case_too(of_alice, bob, qtbot):
     assert find(panel, "reference").currentText() == "alice seg"
 
 
+@pytest.mark.slow
 def test_a_run_of_images_that_are_closed_is_refused(of_alice, bob, qtbot):
     panel = of_alice
     open_case(panel, bob, qtbot)
@@ -142,6 +144,7 @@ def test_a_run_of_images_that_are_closed_is_refused(of_alice, bob, qtbot):
     assert len(panel.session.runs.records) == 1
 
 
+@pytest.mark.slow
 def test_once_all_layers_are_gone_so_is_the_run_with_its_outlines(of_alice, bob, qtbot):
     panel = of_alice
     find(panel, "agreement").click()
@@ -155,6 +158,7 @@ def test_once_all_layers_are_gone_so_is_the_run_with_its_outlines(of_alice, bob,
     assert panel.viewer.dims.current_step == (SHAPE[2] // 2, (SHAPE[1] - 1) // 2, (SHAPE[0] - 1) // 2)
 
 
+@pytest.mark.slow
 def test_what_was_left_out_is_asked_for_once_all_layers_are_gone(panel, segmenter, alice, bob, qtbot):
     object.__setattr__(segmenter.recipe, "may_miss", True)
     click(panel, "checkpoint_demo", qtbot)
@@ -166,6 +170,7 @@ def test_what_was_left_out_is_asked_for_once_all_layers_are_gone(panel, segmente
     assert panel.case.combos["t2"].currentText() == "bob t2"
 
 
+@pytest.mark.slow
 def test_the_next_case_opens_on_its_middle_slice(of_alice, bob, qtbot):
     panel = of_alice
     panel.viewer.dims.set_current_step(0, SHAPE[2] - 1)
@@ -173,6 +178,7 @@ def test_the_next_case_opens_on_its_middle_slice(of_alice, bob, qtbot):
     assert panel.viewer.dims.current_step[0] == SHAPE[2] // 2
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_unseen_while_another_case_is_chosen(panel, segmenter, alice, bob, qtbot):
     segmenter.pause = 0.01
     click(panel, "checkpoint_demo", qtbot)
@@ -198,6 +204,7 @@ def test_a_run_goes_on_unseen_while_another_case_is_chosen(panel, segmenter, ali
     np.testing.assert_array_equal(panel.results.view.frame.to_source(np.asarray(shown)) > 0, fake_member(SHAPE, 2))
 
 
+@pytest.mark.slow
 def test_a_reopened_run_without_its_images_is_not_shown_on_those_of_another_case(of_alice, bob, alice, qtbot):
     panel = of_alice
     folder = panel.session.runs.records[0].plan.folder

@@ -262,9 +262,11 @@ class Monkey:
     def _paint(self) -> str | None:
         """Paint, erase or undo in a mask, as somebody who corrects it."""
         viewer = self._any_viewer()
-        masks = [layer for layer in viewer.layers if "| mask" in layer.name and hasattr(layer, "paint")]
-        if not masks:
-            return "no mask"
+        masks = [
+            layer for layer in viewer.layers if "| mask" in layer.name and hasattr(layer, "paint") and layer.visible
+        ]
+        if not masks or viewer.dims.ndisplay != 2:  # napari lets nobody paint what is hidden, or in 3-D with the mouse
+            return "no mask in sight"
         layer = self._rng.choice(masks)
         what = self._rng.choice((0, 1, 1, "undo"))
         if what == "undo":

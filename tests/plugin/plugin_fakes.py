@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_diffseg.errors import RunFailed
 from napari_diffseg.events import Finished, Preview, Sampled, Started, Stepped
 from napari_diffseg.plugin.session.engine import Engine
 from napari_diffseg.plugin.session.task import Phase
@@ -68,6 +69,12 @@ class FakeSegmenter:
     seen: list[SegmentRequest] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
     closed: int = 0
+
+    def trace(self, case: Case, request: SegmentRequest) -> Iterator[object]:
+        raise RunFailed("Nothing is told of the steps here.")
+
+    def what_if(self, case: Case, request: SegmentRequest, change: object) -> Iterator[object]:
+        raise RunFailed("Nothing is changed here.")
 
     def segment(self, case: Case, request: SegmentRequest, *, focus: Focus | None = None) -> Iterator[SamplingEvent]:
         self.seen.append(request)

@@ -21,7 +21,7 @@ from napari_diffseg.plugin.panel.panel import DiffsegPanel
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:napari.*")  # it warns of what it does not draw in 3-D
 SEED = int(os.environ.get("MONKEY_SEED", "1"))
 _OTHERS = ("Dummy", "tqdm", "asyncio")  # threads of Qt's and napari's
-ACTIONS = int(os.environ.get("MONKEY_ACTIONS", "300"))
+ACTIONS = int(os.environ.get("MONKEY_ACTIONS", "150"))
 
 
 @pytest.fixture
@@ -107,5 +107,5 @@ def test_thirty_random_actions_do_no_harm(monkey, faults):
 
 
 @pytest.mark.slow
-def test_hundreds_of_random_actions_do_no_harm(monkey, faults):
+def test_many_random_actions_do_no_harm(monkey, faults):
     _let(monkey, faults, ACTIONS)

@@ -216,7 +216,7 @@ def test_dice_is_of_the_mask_that_is_chosen(painted, qtbot):
     qtbot.waitUntil(lambda: f"Dice {2 * n / (2 * n + 1):.3f}" in find(panel, "scores").text(), timeout=30_000)
     find(panel, "measured_mask").setCurrentIndex(0)
     qtbot.waitUntil(lambda: "Dice 1.000" in find(panel, "scores").text(), timeout=30_000)
-    assert not find(panel, "findings").text().startswith("Edited")
+    qtbot.waitUntil(lambda: not find(panel, "findings").text().startswith("Edited"), timeout=30_000)
 
 
 def test_it_is_exported_beside_the_rules_mask_with_its_provenance(painted, tmp_path, qtbot, monkeypatch):

@@ -10,16 +10,15 @@ from cyclopts import Parameter
 
 from napari_diffseg.cli.overrides import OverrideOptions, Overrides
 from napari_diffseg.cli.wording import worded
-from napari_diffseg.errors import BadCase, BadRequest, DiffsegError
+from napari_diffseg.errors import BadRequest, DiffsegError
 from napari_diffseg.events import SegmentRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_diffseg.checkpoint import Checkpoint
-    from napari_diffseg.imaging.case import Case
+    from napari_diffseg.cohorts.cohort_run import CohortRun
     from napari_diffseg.imaging.case_files import CaseFiles
-    from napari_diffseg.segmenting.segmenter import LocalSegmenter
+    from napari_diffseg.runs.run_folder import RunFolder
 
 _SHOWN = 10
 
@@ -65,6 +64,7 @@ def predict(
         Keep finished members that are there and sample only the others.
     """
     from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
+    from napari_diffseg.cohorts.cohort_run import CohortRun, check_new
     from napari_diffseg.imaging.case_files import case_of_images
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
@@ -77,122 +77,76 @@ def predict(
     loaded = load_checkpoint(resolve_checkpoint(checkpoint), **overrides.given())
     for guess in loaded.guesses:
         _say(f"guessed: {guess}")
-    segmenter = LocalSegmenter(loaded, preview_interval_s=None)
     names = [c.strip() for c in channels.split(",")] if channels else None
+    run = CohortRun(
+        LocalSegmenter(loaded, preview_interval_s=None),
+        loaded,
+        request,
+        out,
+        channels=names,
+        resample=resample,
+        pick=tuple(pick or ()),
+        overwrite=overwrite,
+        resume=resume,
+    )
     named = [case_of_images(image, modalities=loaded.recipe.modalities, name=name)] if image else []
-    picked = tuple(pick or ())
-    found, failed = _find(cases, named, loaded, names, picked)
+    found, failed = _find(cases, named, run)
     seen = set[str]()
     for one in found:
         try:
-            case = _read(one, loaded, names, resample, picked)
-            _check_new(case, seen)
-            _segment(case, segmenter, loaded, request, out / case.id, overwrite=overwrite, resume=resume)
-        except BadRequest:
+            folder = run.folder_of(one)
+            check_new(folder.case.id, seen)
+            _segment(run, folder)
+        except BadRequest as err:
             if len(found) == 1:
                 raise
-            failed += _report(one.shown)
-        except DiffsegError:
-            failed += _report(one.shown)
+            failed += _report(one.shown, err)
+        except DiffsegError as err:
+            failed += _report(one.shown, err)
     return 1 if failed else 0
 
 
-def _find(
-    paths: Sequence[Path],
-    named: Sequence[CaseFiles],
-    checkpoint: Checkpoint,
-    channels: list[str] | None,
-    pick: Sequence[str],
-) -> tuple[list[CaseFiles], int]:
+def _find(paths: Sequence[Path], named: Sequence[CaseFiles], run: CohortRun) -> tuple[tuple[CaseFiles, ...], int]:
     """The cases that paths hold, and others, each with a name of its own where that can be; how many paths failed."""
-    from napari_diffseg.imaging.case_files import find_case_sources, told_apart
+    from napari_diffseg.cohorts.find import find_cohort
 
-    found = list(named)
-    failed = 0
-    for path in paths:
-        try:
-            here = find_case_sources(path, modalities=checkpoint.recipe.modalities, channels=channels, pick=pick)
-        except DiffsegError:
-            failed += _report(path)
-        except OSError as err:
-            _say(f"{path}: It cannot be looked at: {err.strerror}: allow reading it, or choose another.")
-            failed += 1
-        else:
-            found += here
-    apart = told_apart(found)
-    if renamed := [(old.name, new.name) for old, new in zip(found, apart, strict=True) if old.name != new.name]:
-        told = _listed([new for _, new in renamed])
-        _say(f"Several cases are called {_listed(list(dict(renamed)))}: they take the names of their folders: {told}.")
-    if len(found) + failed > len(paths) + len(named):
-        _say(f"{len(apart)} cases found: {_listed([case.name for case in apart])}.")
-    return apart, failed
+    modalities = run.checkpoint.recipe.modalities
+    cohort = find_cohort(paths, modalities=modalities, channels=run.channels, pick=run.pick, named=named)
+    failed = sum(_report(path, err) for path, err in cohort.refused)
+    if cohort.renamed:
+        before, told = _listed(list(dict(cohort.renamed))), _listed([new for _, new in cohort.renamed])
+        _say(f"Several cases are called {before}: they take the names of their folders: {told}.")
+    if len(cohort.cases) + failed > len(paths) + len(named):
+        _say(f"{len(cohort.cases)} cases found: {_listed([case.name for case in cohort.cases])}.")
+    return cohort.cases, failed
 
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def _read(
-    case: CaseFiles, checkpoint: Checkpoint, channels: list[str] | None, resample: str | None, pick: Sequence[str]
-) -> Case:
-    from napari_diffseg.imaging.case import read_case
-
-    recipe = checkpoint.recipe
-    try:
-        return read_case(
-            case.readable(),
-            modalities=recipe.modalities,
-            may_miss=recipe.may_miss,
-            channels=channels,
-            resample_to=resample,
-            case_id=case.name,
-            pick=pick,
-        )
-    except OSError as err:
-        raise BadCase(f"It cannot be looked at: {err.strerror}: allow reading it, or choose another.") from err
-
-
-def _check_new(case: Case, seen: set[str]) -> None:
-    """Two cases of one name would share a folder."""
-    if case.id in seen:
-        raise BadRequest(f"Two cases are called {case.id}: their results would share a folder; run them one by one.")
-    seen.add(case.id)
-
-
-def _segment(
-    case: Case,
-    segmenter: LocalSegmenter,
-    checkpoint: Checkpoint,
-    request: SegmentRequest,
-    folder: Path,
-    *,
-    overwrite: bool,
-    resume: bool,
-) -> None:
+def _segment(run: CohortRun, folder: RunFolder) -> None:
     from napari_diffseg.cli.progress import show_progress
-    from napari_diffseg.runs.keep import keep_run
-    from napari_diffseg.runs.run_folder import RunFolder
 
-    run_folder = RunFolder(folder, case, checkpoint, request)
-    if resume and run_folder.is_complete():
-        _say(f"{case.id}: nothing is missing in {folder}.")
-        sys.stdout.write(f"{folder}\n")
+    name, where = folder.case.id, folder.folder
+    if run.is_done(folder):
+        _say(f"{name}: nothing is missing in {where}.")
+        sys.stdout.write(f"{where}\n")
         return
-    events = keep_run(segmenter, run_folder, overwrite=overwrite, resume=resume)
+    events = run.events(folder)
     try:
-        show_progress(events, case.id)
+        show_progress(events, name)
     except KeyboardInterrupt:
         events.close()
-        kept = len(run_folder.finished_members())
-        _say(f"{case.id}: interrupted; {kept} finished members are kept in {folder}: --resume goes on.")
+        kept = len(folder.finished_members())
+        _say(f"{name}: interrupted; {kept} finished members are kept in {where}: --resume goes on.")
         raise
-    sys.stdout.write(f"{folder}\n")
+    sys.stdout.write(f"{where}\n")
 
 
-def _report(source: Path) -> int:
+def _report(source: Path, err: DiffsegError) -> int:
     """One line for a case that failed; the others go on."""
-    err = sys.exc_info()[1]
-    _say(f"{source}: {worded(err) if isinstance(err, DiffsegError) else err}")
+    _say(f"{source}: {worded(err)}")
     return 1
 
 

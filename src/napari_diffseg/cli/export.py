@@ -43,7 +43,8 @@ def export(
         Folder to write to; made if it is not there.
     what
         Of mask, mean, uncertainty, probability, expected and members, with commas; a map that a run does not have is
-        left out. expected is the one-step estimate (x_0 after one evaluation).
+        left out. expected is the one-step estimate (x_0 after one evaluation). By name alone: npz, the probabilities as
+        nnU-Net writes them (CASE.npz with CASE.pkl), for nnUNetv2_ensemble.
     names
         pattern, or bids: sub-X/anat/sub-X_desc-diffseg_mask.nii.gz with sidecars.
     pattern
@@ -77,7 +78,7 @@ def export(
     from napari_diffseg.extras import check_extra
     from napari_diffseg.imaging.formats.nifti import read_grid, read_volume
     from napari_diffseg.reporting import ReportChoice
-    from napari_diffseg.runs.export import EVERYTHING, ExportChoice
+    from napari_diffseg.runs.export import KINDS, ExportChoice
     from napari_diffseg.runs.export_plan import refuse_collisions
     from napari_diffseg.runs.layout import Style
     from napari_diffseg.runs.stored_run import find_runs
@@ -85,14 +86,14 @@ def export(
     if not runs:
         raise BadRequest("No run given: name at least one folder. See napari-diffseg export --help.")
     asked = [word.strip() for word in what.split(",")]
-    unknown = [word for word in asked if word not in EVERYTHING]
+    unknown = [word for word in asked if word not in KINDS]
     if unknown:
-        raise BadRequest(f"--what {', '.join(unknown)} is not known: choose of {', '.join(EVERYTHING)}.")
+        raise BadRequest(f"--what {', '.join(unknown)} is not known: choose of {', '.join(KINDS)}.")
     made_by = _rule(rule, threshold=threshold, staple=staple)
     if made_by is Rule.STAPLE:
         check_extra("consensus")
     choice = ExportChoice(
-        what=tuple(word for word in EVERYTHING if word in asked),
+        what=tuple(word for word in KINDS if word in asked),
         style=Style(names),
         pattern=pattern,
         summary=Summary(made_by, MAJORITY if threshold is None else threshold, Measure(measure), smoothing_mm),

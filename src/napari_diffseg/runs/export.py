@@ -21,6 +21,7 @@ from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.runs.export_plan import refuse_other_images
 from napari_diffseg.runs.layout import DEFAULT_PATTERN, Names, RunFiles, Style
 from napari_diffseg.runs.map_words import describe_map
+from napari_diffseg.runs.nnunet_file import ENDINGS, channels_of, write_nnunet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +33,18 @@ if TYPE_CHECKING:
     from napari_diffseg.runs.record import RunRecord
     from napari_diffseg.runs.stored_run import StoredRun
 
-What = Literal["mask", "mean", "uncertainty", "probability", "expected", "members"]
+What = Literal["mask", "mean", "uncertainty", "probability", "expected", "members", "npz"]
 EVERYTHING: Final[tuple[What, ...]] = ("mask", "mean", "uncertainty", "probability", "expected", "members")
+"""What is exported where nothing else is asked for."""
+KINDS: Final[tuple[What, ...]] = (*EVERYTHING, "npz")
+"""All that can be: `npz` are the probabilities for nnU-Net, see `nnunet_file`."""
 
-_IGNORED: Final = b"*_uncertainty.*\n*_run.json\n*.html\n*.png\n"
+_IGNORED: Final = b"*_uncertainty.*\n*_run.json\n*.html\n*.png\n*.npz\n*.pkl\n"
 """What BIDS does not know of an export; bids-validator 3 takes no pattern with two stars that are not at its ends."""
-_IGNORED_BEFORE: Final = b"*_uncertainty.*\n*_run.json\n*_report.html\n*_slice*.png\n"
+_IGNORED_BEFORE: Final = (
+    b"*_uncertainty.*\n*_run.json\n*_report.html\n*_slice*.png\n",
+    b"*_uncertainty.*\n*_run.json\n*.html\n*.png\n",
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class ExportChoice:
     Attributes
     ----------
     what : tuple of str
-        Of `EVERYTHING`; a map that the run does not have is left out.
+        Of `KINDS`; a map that the run does not have is left out.
     style, pattern :
         How files are named, see `Names`.
     summary : Summary
@@ -71,9 +78,9 @@ class ExportChoice:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        unknown = [what for what in self.what if what not in EVERYTHING]
+        unknown = [what for what in self.what if what not in KINDS]
         if unknown or not self.what:
-            raise BadRequest(f"Nothing to export: {', '.join(unknown) or 'no map'}: choose of {', '.join(EVERYTHING)}.")
+            raise BadRequest(f"Nothing to export: {', '.join(unknown) or 'no map'}: choose of {', '.join(KINDS)}.")
 
     def names(self, record: RunRecord) -> Names:
         """What the files of a run with such a record are called.
@@ -83,7 +90,8 @@ class ExportChoice:
         BadRequest
             If the pattern does not tell them apart.
         """
-        only = len(self.what) == 1 and self.what != ("members",)
+        images = [what for what in self.what if what in EVERYTHING]
+        only = len(images) <= 1 and "members" not in images
         sources = [name for name in record.files.values() if name]
         return Names(record.case, record.recipe.labels, self.style, self.pattern, only, sources)
 
@@ -121,7 +129,8 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
     if not choice.overwrite:
         stems = [folder / name for what, number in _wanted(run, choice) for name in names.of(what, number=number)]
         endings = (".nii.gz", ".json") if choice.style is Style.BIDS else (".nii.gz",)
-        refuse_existing([*(Path(f"{stem}{ending}") for stem in stems for ending in endings), record])
+        others = nnunet_paths(folder, names) if "npz" in choice.what else []
+        refuse_existing([*(Path(f"{stem}{ending}") for stem in stems for ending in endings), *others, record])
     like = choice.like or run.grid
     summary = choice.summary.of_run(run.started)
     for what, number in _wanted(run, choice):
@@ -137,6 +146,8 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
                 sidecar = _sidecar(run, choice, what, number)
                 write_json(folder / f"{name}.json", sidecar, overwrite=choice.overwrite)
             yield path
+    if "npz" in choice.what:
+        yield from _write_nnunet(run, folder / names.case_alone, choice, summary)
     make_folder(record.parent)
     atomic_write(record, lambda file: _copy(RunFiles(run.folder).record, file), overwrite=choice.overwrite)
     if choice.style is Style.BIDS:
@@ -146,7 +157,37 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
 
 def count_files(run: StoredRun, choice: ExportChoice) -> int:
     """How many paths `export_run` will tell."""
-    return len(_wanted(run, choice)) * len(run.labels) + 1
+    others = len(ENDINGS) if "npz" in choice.what else 0
+    return len(_wanted(run, choice)) * len(run.labels) + others + 1
+
+
+def nnunet_paths(folder: Path, names: Names) -> list[Path]:
+    """The files for nnU-Net: whatever the others are called, theirs must be its name of the case."""
+    return [folder / f"{names.case_alone}{ending}" for ending in ENDINGS]
+
+
+def probability_of(run: StoredRun, summary: Summary) -> npt.NDArray[np.float32]:
+    """The probability to which a mask belongs, (labels, X, Y, Z): the smoothed one by its rule, else the mean.
+
+    Parameters
+    ----------
+    run : StoredRun
+        With at least one whole member.
+    summary : Summary
+        As `Summary.of_run` gives it.
+    """
+    votes: npt.NDArray[np.uint16] = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
+    if summary.rule is Rule.PROBABILITY:
+        return run.probability(votes, smoothing_mm=summary.smoothing_mm)
+    return mean_of(votes, len(run.members))
+
+
+def _write_nnunet(run: StoredRun, stem: Path, choice: ExportChoice, summary: Summary) -> list[Path]:
+    like = choice.like or run.grid
+    probability = probability_of(run, summary)
+    moved = np.stack([regrid(channel, run.grid, like, order=LINEAR) for channel in probability])
+    channels = channels_of(moved, run.record.recipe.regions)
+    return write_nnunet(stem, channels, like, overwrite=choice.overwrite)
 
 
 def _wanted(run: StoredRun, choice: ExportChoice) -> list[tuple[str, int | None]]:
@@ -219,7 +260,7 @@ def _describe_dataset(folder: Path) -> None:
         write_json(folder / "dataset_description.json", description)
     ignored = folder / ".bidsignore"
     with contextlib.suppress(OutputExists):
-        is_old = ignored.is_file() and ignored.read_bytes() == _IGNORED_BEFORE
+        is_old = ignored.is_file() and ignored.read_bytes() in _IGNORED_BEFORE
         atomic_write(ignored, lambda file: file.write(_IGNORED), overwrite=is_old)
 
 

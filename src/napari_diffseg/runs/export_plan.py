@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase, BadRequest, Remedy
@@ -14,7 +15,7 @@ from napari_diffseg.runs.result_names import MAPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path, PurePosixPath
+    from pathlib import Path
 
     from napari_diffseg.runs.export import ExportChoice
     from napari_diffseg.runs.layout import Names
@@ -86,6 +87,8 @@ def _targets(run: Path, record: RunRecord, names: Names, choice: ExportChoice) -
     yield names.record
     yield names.beside("report", ".html")
     yield names.beside("slice", ".png")
+    if "npz" in choice.what:
+        yield PurePosixPath(f"{names.case_alone}.npz")
     for what in MAPS:
         if what in choice.what:
             yield from names.of(what)

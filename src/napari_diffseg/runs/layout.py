@@ -263,6 +263,11 @@ class Names:
         what, _, ending = RECORD.partition(".")
         return self.beside(what, f".{ending}")
 
+    @property
+    def case_alone(self) -> PurePosixPath:
+        """The case's name and nothing else, where another program asks for that; without an ending."""
+        return PurePosixPath(_plain(self.case))
+
     def beside(self, what: str, ending: str) -> PurePosixPath:
         """Where something goes that is about all channels, with its ending, such as `.html`."""
         if self.style is Style.PATTERN:
@@ -271,8 +276,7 @@ class Names:
         return self._folder / f"{self._entities}_desc-diffseg_{what}{ending}"
 
     def _by_pattern(self, what: str) -> PurePosixPath:
-        case = "".join(c if c.isprintable() and c not in _FORBIDDEN else "_" for c in self.case)
-        return PurePosixPath(self.pattern.format(case=printable(case), what=what))
+        return PurePosixPath(self.pattern.format(case=_plain(self.case), what=what))
 
     @property
     def _bids_labels(self) -> list[str]:
@@ -290,6 +294,11 @@ class Names:
     @property
     def _folder(self) -> PurePosixPath:
         return PurePosixPath(*re.findall("(?:sub|ses)-[^_]+", self._entities), "anat")
+
+
+def _plain(case: str) -> str:
+    """A case's name as part of a file's."""
+    return printable("".join(c if c.isprintable() and c not in _FORBIDDEN else "_" for c in case))
 
 
 def bids_entities(case: str, sources: Sequence[str] = ()) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from napari_diffseg.errors import BadCase
 from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM, MOST_SMOOTHING_SLICES, RuleName, describe_validation
+from napari_diffseg.regions import LabelValue, Region
 from napari_diffseg.runs.layout import RECORD, RunFiles
 from napari_diffseg.runs.parts import Part
 
@@ -30,10 +31,18 @@ class RecordedRecipe(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     labels: tuple[str, ...] = Field(min_length=1, max_length=255)
+    label_values: tuple[tuple[LabelValue, ...], ...] = ()
     modalities: tuple[str, ...] = ()
     title: str = ""
     trained_on: str = ""
     licence: str = ""
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The mask channels as regions; their values are not known where the record has none, or not of each."""
+        known = len(self.label_values) == len(self.labels)
+        values = self.label_values if known else ((),) * len(self.labels)
+        return tuple(Region(name=name[:64] or "unnamed", values=v) for name, v in zip(self.labels, values, strict=True))
 
 
 class RecordedCheckpoint(BaseModel):

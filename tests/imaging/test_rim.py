@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from napari_diffseg.imaging.geometry.holes import box_around, fill_holes
 from napari_diffseg.imaging.geometry.rim import Rim
 
 
@@ -59,3 +61,31 @@ def test_a_slice_that_is_all_rim_is_left_as_it_is():
     rim = Rim.of(brain, width_mm=1, spacing_mm=(1, 1, 1), slice_axis=2)
     assert not rim.shown.any()
     np.testing.assert_array_equal(rim.carry_on(np.ones((1, 6, 6), np.float32), [0]), 1)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_it_is_what_a_distance_transform_says_on_any_shape_and_spacing(seed):
+    rng = np.random.default_rng(seed)
+    shape, spacing = tuple(rng.integers(1, 24, 3)), tuple(rng.choice([0.4, 0.9375, 1, 1.2, 3.3], 3))
+    brain = ndimage.gaussian_filter(rng.standard_normal(shape), seed % 3) > rng.uniform(-0.4, 0.2)
+    axis, width = seed % 3, float(rng.choice([0, 1, 2.5]))
+    rim = Rim.of(np.asfortranarray(brain) if seed % 2 else brain, width_mm=width, spacing_mm=spacing, slice_axis=axis)
+    within = [s for other, s in enumerate(spacing) if other != axis]
+    for plane, shown in zip(np.moveaxis(brain, axis, 0), np.moveaxis(rim.shown, axis, 0), strict=True):
+        filled = np.pad(ndimage.binary_fill_holes(plane), 1, mode="edge")
+        if not filled.all():
+            depth = ndimage.distance_transform_edt(filled, sampling=within)[1:-1, 1:-1]
+            np.testing.assert_array_equal(shown, plane & (depth > max(within) + width + 1e-3))
+
+
+def test_holes_are_filled_plane_by_plane_as_scipy_fills_them():
+    planes = np.random.default_rng(0).random((20, 17, 13)) < 0.6
+    expected = np.stack([ndimage.binary_fill_holes(plane) for plane in planes])
+    assert (expected != planes).any()
+    np.testing.assert_array_equal(fill_holes(planes), expected)
+
+
+def test_a_box_holds_what_is_inside_and_its_margin_ends_with_the_array(brain):
+    assert box_around(brain) == (slice(2, 12), slice(2, 10), slice(1, 4))
+    assert box_around(brain, margin=2) == (slice(0, 14), slice(0, 12), slice(0, 5))
+    assert box_around(brain[:0]) == box_around(brain & False) == ()

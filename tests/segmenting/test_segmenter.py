@@ -9,7 +9,7 @@ import torch
 
 from builders import write_case, write_tiny_checkpoint
 from napari_diffseg.checkpoint import load_checkpoint
-from napari_diffseg.encode import encode
+from napari_diffseg.encode import Conditioning, encode
 from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.errors import BadCase, BadRequest, RunFailed
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
@@ -144,6 +144,47 @@ def test_previews_are_on_the_source_plane_within_zero_and_one(tiny_checkpoint, t
     assert all(p.mask.min() >= 0 and p.mask.max() <= 1 for p in previews)
 
 
+def test_the_first_preview_waits_for_one_row_and_not_for_a_batch(tiny_checkpoint, tiny_case, monkeypatch):
+    evaluated, encoded = [], []
+    chain, image_of = run_module.chain, Conditioning.image_of
+    monkeypatch.setattr(run_module, "chain", lambda run, batch: evaluated.append(batch) or chain(run, batch))
+    monkeypatch.setattr(Conditioning, "image_of", lambda self, s: encoded.extend(s) or image_of(self, s))
+    request = SegmentRequest(device="cpu", members=3, focus=2, threads=1)
+    run = LocalSegmenter(tiny_checkpoint, preview_interval_s=1000).segment(tiny_case, request)
+    first = next(event for event in run if isinstance(event, Stepped))
+    assert (first.preview.member, first.preview.slice_index, first.done) == (0, 2, 0)
+    assert evaluated == [((0, 2),)]
+    assert encoded == [2]
+    rest = [event for event in run if isinstance(event, Stepped)]
+    assert [event.preview for event in rest] == [None] * len(rest), "the next one is due an interval later"
+    expected = first_preview_of_batches(tiny_checkpoint, tiny_case, request)
+    np.testing.assert_allclose(first.preview.mask, expected, atol=1e-3)
+
+
+def first_preview_of_batches(checkpoint, case, request):
+    """The first preview of a run whose first batch is a row, which nothing comes before."""
+    one = request.model_copy(update={"batch_size": 1})
+    run = LocalSegmenter(checkpoint, preview_interval_s=0).segment(case, one)
+    first = next(event for event in run if isinstance(event, Stepped))
+    assert first.done == 1
+    return first.preview.mask
+
+
+def test_no_first_look_is_taken_where_nobody_looks_or_memory_is_short(tiny_checkpoint, tiny_case, monkeypatch):
+    reference = members(tiny_checkpoint, tiny_case, preview_interval_s=None)
+    chain = run_module.chain
+
+    def short_for_one(run, batch):
+        if len(batch) == 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.")
+        return chain(run, batch)
+
+    monkeypatch.setattr(run_module, "chain", short_for_one)
+    for interval in (None, 0):
+        again = members(tiny_checkpoint, tiny_case, preview_interval_s=interval)
+        assert all((again[k] == mask).all() for k, mask in reference.items())
+
+
 def test_every_event_crosses_a_pickle(tiny_checkpoint, tiny_case):
     for event in events(tiny_checkpoint, tiny_case, preview_interval_s=0):
         assert type(pickle.loads(pickle.dumps(event))) is type(event)
@@ -207,7 +248,7 @@ def test_what_fitted_when_memory_ran_out_is_tried_first_by_the_next_run(tiny_che
     assert max(tried) == first[-1].batch_size
     tried.clear()
     list(segmenter.segment(tiny_case, SegmentRequest(device="cpu", members=4, batch_size=8)))
-    assert tried[0] == 8, "what is asked for is tried"
+    assert max(tried) == 8, "what is asked for is tried"
 
 
 def test_memory_too_short_for_one_slice_is_one_sentence(tiny_checkpoint, tiny_case, monkeypatch):

@@ -57,16 +57,26 @@ def scale_of(
     BadImage
         If the volume has no contrast to normalise: constant, or without a positive upper percentile.
     """
+    if mode == "none":
+        return _as_they_are
+    if mode == "zscore":
+        return _by_zscore(_of_brain(array, within))
+    if mode == "percentile" and of == "brain":
+        return _by_percentile(_of_brain(array, within), percentile)
     values = np.asarray(array, dtype=np.float32)
     if within is not None:
         values = np.where(within, values, np.float32(0))
-    if mode == "none":
-        return _as_they_are
-    if mode == "percentile":
-        return _by_percentile(values[values != 0] if of == "brain" else values, percentile)
-    if mode == "zscore":
-        return _by_zscore(values)
-    return _by_minmax(values)
+    return _by_percentile(values, percentile) if mode == "percentile" else _by_minmax(values)
+
+
+def _of_brain(array: npt.NDArray[Any], within: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
+    """What is not 0, (N,), float32, in the order in which it lies in memory: any other takes several times as long."""
+    axes = np.argsort(array.strides)[::-1]
+    values = np.asarray(array.transpose(axes), dtype=np.float32)
+    inside = values != 0
+    if within is not None:
+        inside &= within.transpose(axes)
+    return np.asarray(values[inside])
 
 
 def brain_mask(volumes: Sequence[Volume]) -> npt.NDArray[np.bool_]:
@@ -108,8 +118,7 @@ def _by_percentile(counted: npt.NDArray[np.float32], percentile: float) -> Scale
     return scale
 
 
-def _by_zscore(values: npt.NDArray[np.float32]) -> Scale:
-    brain = values[values != 0]
+def _by_zscore(brain: npt.NDArray[np.float32]) -> Scale:
     mean = float(brain.mean(dtype=np.float64)) if brain.size else 0.0
     deviation = float(brain.std(dtype=np.float64)) if brain.size else 0.0
     if deviation <= 1e-6 * abs(mean):

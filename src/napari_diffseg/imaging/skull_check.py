@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_diffseg.imaging.geometry.holes import fill_holes
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -116,8 +118,7 @@ class _Seen:
         """Whether every image has a dark layer below the surface of what is not 0."""
         if len(self.inside) * self.spacing_mm[0] < _LEAST_HEIGHT_MM:
             return False
-        filled = np.stack([ndimage.binary_fill_holes(plane) for plane in self.inside])
-        depth = np.asarray(ndimage.distance_transform_edt(filled, sampling=self.spacing_mm))
+        depth = np.asarray(ndimage.distance_transform_edt(fill_holes(self.inside), sampling=self.spacing_mm))
         inner, layer = depth > _INNER_MM, (depth > _BONE_MM[0]) & (depth <= _BONE_MM[1])
         if min(np.count_nonzero(inner), np.count_nonzero(layer)) < _LEAST_VOXELS:
             return False

@@ -45,9 +45,22 @@ class Previews:
     def __call__(self, row: Row, step: Step) -> Preview | None:
         """After a step whose first row is `row`: the preview that is ready, if one is."""
         if self._coming is None and self._is_due():
-            self._coming = row, HostCopy([step.x0[0, 0], step.x[0, 0]], self._mark)
+            self._coming = row, self._copy(step)
         if self._coming is None or not self._coming[1].is_ready():
             return None
+        return self._take()
+
+    def now(self, row: Row, step: Step) -> Preview:
+        """The preview of a step's first row, which is waited for; the next one is due an interval later."""
+        self._coming = row, self._copy(step)
+        self._due = time.monotonic() + (self._interval_s or 0.0)
+        return self._take()
+
+    def _copy(self, step: Step) -> HostCopy:
+        return HostCopy([step.x0[0, 0], step.x[0, 0]], self._mark)
+
+    def _take(self) -> Preview:
+        assert self._coming is not None
         (row, copy), self._coming = self._coming, None
         x0, sample = copy.arrays()
         mask = decode_preview(x0, self._grid, self._recipe, rim=self._rim, slice_index=row.slice_index)

@@ -19,6 +19,7 @@ from napari_diffseg.ensemble.window import confine
 from napari_diffseg.errors import Remedy, RunFailed
 from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
+from napari_diffseg.segmenting.device.prepare import for_few_rows
 from napari_diffseg.segmenting.early_stop import EarlyStop
 from napari_diffseg.segmenting.flip_augmentation import Mirroring
 from napari_diffseg.segmenting.pacing import Pace, marker_of
@@ -69,6 +70,8 @@ class Run:
     batch_size: int
     opening: int
     """Rows of the first batch."""
+    at_once: int
+    """Rows that take no longer than one."""
     preview_interval_s: float | None
     stop_early: bool
     """Whether a mask that is decided takes no further steps; see `EarlyStop`."""
@@ -111,6 +114,8 @@ def sample_run(run: Run, focus_now: Focus | None = None) -> Generator[Stepped | 
     rows = order_rows(run.request.member_numbers, run.conditioning.sampled, focus=run.request.focus)
     progress, size, most = _begin(run), run.batch_size, run.opening
     focus = run.request.focus
+    if _is_worth_a_look(run, rows):
+        yield from _first_look(run, rows[:1], progress)
     while rows:
         looked_at = focus_now() if focus_now is not None else None
         if looked_at is not None and looked_at != focus:
@@ -132,6 +137,25 @@ def _begin(run: Run) -> _Progress:
     mark = marker_of(run.device)
     previews = Previews(run.conditioning, run.recipe, interval_s=run.preview_interval_s, mark=mark)
     return _Progress(previews, Pace(mark))
+
+
+def _is_worth_a_look(run: Run, rows: Batch) -> bool:
+    """Whether somebody who waits for something to see would wait for a whole batch."""
+    first = min(run.opening, len(rows))
+    return run.preview_interval_s is not None and first > run.at_once and len(run.schedule.timesteps) > 1
+
+
+def _first_look(run: Run, row: Batch, progress: _Progress) -> Iterator[Stepped]:
+    """The first step of the first row alone, to show it; its batch takes that step once more, as one of its own."""
+    alone = replace(run, network=for_few_rows(run.network))
+    try:
+        step = next(chain(alone, row)).step
+    except (RuntimeError, MemoryError) as err:
+        if is_out_of_memory(err):  # the batches will find a way, or say that there is none
+            return
+        raise
+    preview = _preview(run, progress.previews.now(row[0], step))
+    yield Stepped(run.id, 0, len(run.schedule.timesteps), step.timestep, progress.done, preview)
 
 
 def _empty_members(run: Run) -> Iterator[Sampled]:

@@ -173,7 +173,8 @@ class LocalSegmenter:
             schedule=schedule,
             sampler=request.sampler or recipe.sampler,
             batch_size=size,
-            opening=min(size, self._opening()) if self._is_soon_seen(request, device) else size,
+            opening=min(size, self._at_once(device)) if self._is_soon_seen(request, device) else size,
+            at_once=self._at_once(device),
             preview_interval_s=self._preview_interval_s,
             stop_early=recipe.stop_early if request.stop_early == "auto" else request.stop_early == "on",
             window=request.window_in((height, width)),
@@ -200,9 +201,9 @@ class LocalSegmenter:
         """
         return self._beside_viewer and request.batch_size is None and device.type == "cpu"
 
-    def _opening(self) -> int:
-        """Rows of a processor's first batch: one, or, where threads share out rows, one for each but the window's."""
-        shared_out = shares_out_rows(self._checkpoint.config, self._checkpoint.recipe.size)
+    def _at_once(self, device: torch.device) -> int:
+        """Rows that take no longer than one: where threads share out rows, one for each but the window's."""
+        shared_out = device.type == "cpu" and shares_out_rows(self._checkpoint.config, self._checkpoint.recipe.size)
         return max(1, torch.get_num_threads() - 1) if shared_out else 1
 
     def _network(self, device: torch.device, dtype: torch.dtype) -> Prepared:

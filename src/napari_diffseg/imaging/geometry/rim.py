@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
+from napari_diffseg.imaging.geometry.holes import box_around, fill_holes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -60,8 +62,9 @@ class Rim:
         planes, seen = np.moveaxis(brain, slice_axis, 0), np.moveaxis(shown, slice_axis, 0)
         sampling = [s for axis, s in enumerate(spacing_mm) if axis != slice_axis]
         width = max(sampling) + width_mm + _TOLERANCE_MM
-        for plane, inner in zip(planes, seen, strict=True):
-            _without_rim(plane, inner, width=width, sampling=sampling)
+        if box := box_around(planes, margin=1):
+            filled = fill_holes(planes[box])
+            seen[box] = planes[box] & _eroded(filled, width=width, sampling=sampling)
         return cls(brain, shown, slice_axis)
 
     def carry_on(self, planes: npt.NDArray[np.float32], slices: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -94,14 +97,32 @@ class Rim:
         return self._nearest[slice_index]
 
 
-def _without_rim(plane: Bool, inner: Bool, *, width: float, sampling: Sequence[float]) -> None:
-    """Write the brain of one slice without its rim into `inner`."""
-    hit = np.nonzero(plane)
-    if not hit[0].size:
-        return
-    box = tuple(slice(max(0, int(h.min()) - 1), int(h.max()) + 2) for h in hit)
-    filled = ndi.binary_fill_holes(plane[box])
-    if filled.all():
-        inner[box] = plane[box]
-        return
-    inner[box] = plane[box] & (ndi.distance_transform_edt(filled, sampling=sampling) > width)
+def _eroded(planes: Bool, *, width: float, sampling: Sequence[float]) -> Bool:
+    """Which voxels of planes (S, U, V) have none that is outside within `width` mm of their plane.
+
+    The same as a distance transform that is compared with the width, by shifting the planes as one line of bytes: what
+    runs over an end of a row or plane meets the margin there, which is not outside, as beyond an image nothing is.
+    """
+    reach = [min(int(width / size), n) for size, n in zip(sampling, planes.shape[1:], strict=True)]
+    padded = np.pad(planes, [(0, 0), *((r, r) for r in reach)], constant_values=True)
+    row = padded.shape[2]
+    line = padded.reshape(-1)
+    narrower = [line]  # by so many voxels to both sides along V
+    for n in range(1, reach[1] + 1):
+        narrower.append(_both_sides(narrower[-1], line, n))
+    kept = line
+    for n in range(reach[0] + 1):
+        rest = max(0.0, width**2 - (n * sampling[0]) ** 2)
+        along = narrower[min(int(np.sqrt(rest) / sampling[1]), reach[1])]
+        kept = _both_sides(kept, along, n * row)
+    inside = tuple(slice(r, r + n) for r, n in zip(reach, planes.shape[1:], strict=True))
+    return kept.reshape(padded.shape)[(slice(None), *inside)]
+
+
+def _both_sides(kept: Bool, line: Bool, shift: int) -> Bool:
+    """Where `kept` is, and the line so many places before and after."""
+    both = kept & line if shift == 0 else kept.copy()
+    if shift:
+        both[shift:] &= line[:-shift]
+        both[:-shift] &= line[shift:]
+    return both

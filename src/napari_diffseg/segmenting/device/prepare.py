@@ -41,3 +41,8 @@ def prepare(network: UNet, size: tuple[int, int], *, device: torch.device, dtype
     if device.type == "cpu" and shares_out_rows(network.config, size):
         return RowParallel(fast)
     return fast
+
+
+def for_few_rows(network: Prepared) -> FastUNet | RowParallel:
+    """The way to evaluate a few rows once: on a GPU without a recording, which takes many times as long to make."""
+    return network.network if isinstance(network, GraphedUNet) else network

@@ -102,6 +102,18 @@ def test_refusing_a_file_of_another_kind_loads_nothing_slow(tmp_path):
     assert loaded_by(asking) & SLOW_TO_LOAD == set()
 
 
+def test_a_file_of_ours_is_known_by_its_name_without_numpy_and_without_compiling_what_names_say():
+    (module,) = manifest_modules("readers")
+    asking = f"""
+from {module} import get_reader
+from napari_diffseg.imaging.names.sequence_words import PROCESSING
+assert get_reader("case_t1.nii.gz") is not None
+assert "compiled" not in vars(PROCESSING)
+assert PROCESSING.fullmatch("bet")
+"""
+    assert loaded_by(asking) & {*SLOW_TO_LOAD, "numpy"} == set()
+
+
 def test_everything_outside_the_plugin_runs_without_a_window_toolkit():
     names = modules(outside=("plugin",))
     assert "napari_diffseg.segmenting.segmenter" in names

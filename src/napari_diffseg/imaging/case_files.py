@@ -35,6 +35,7 @@ from napari_diffseg.imaging.names.naming import (
     read_name,
     shown_name,
 )
+from napari_diffseg.imaging.names.pattern import Pattern
 from napari_diffseg.imaging.nnunet import channel_said_for, nnunet_cases
 
 if TYPE_CHECKING:
@@ -45,12 +46,10 @@ logger = logging.getLogger(__name__)
 _SCANNED = 1000
 _NAMED = 5
 _DEEPEST = 6
-_NOT_SEARCHED = re.compile(
-    r"derivatives|sourcedata|code|labels(?:tr|ts|val)?|masks?|ground_?truth|segmentations?", re.I
-)
+_NOT_SEARCHED = Pattern(r"derivatives|sourcedata|code|labels(?:tr|ts|val)?|masks?|ground_?truth|segmentations?", re.I)
 """Folders in which no images to segment are looked for, unless they are named."""
 _SERIES_IN_FOLDERS = "put a DICOM series into a folder that is called by its modality (t1, flair)"
-_OTHER_DATA = re.compile(r"dwi|func|perf|fmap|swi|meg|eeg|pet|beh|asl|dti|bold|members", re.IGNORECASE)
+_OTHER_DATA = Pattern(r"dwi|func|perf|fmap|swi|meg|eeg|pet|beh|asl|dti|bold|members", re.IGNORECASE)
 """Folders of images that nobody expects to be taken, by the names that BIDS has for them."""
 _TRAINED_ON, _TESTED = "imagesTr", "imagesTs"
 

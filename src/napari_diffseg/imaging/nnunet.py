@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadCase, BadImage, Remedy
@@ -16,12 +15,13 @@ from napari_diffseg.imaging.names.naming import (
     modality_of,
     shown_name,
 )
+from napari_diffseg.imaging.names.pattern import Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_NUMBERED = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
+_NUMBERED = Pattern(r"(?P<case>.+)_(?P<channel>\d{4})")
 
 
 def nnunet_cases(

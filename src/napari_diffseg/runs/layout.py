@@ -6,7 +6,6 @@ Names are made here and read back here, so that what one part of the program wri
 from __future__ import annotations
 
 import glob
-import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.imaging.names.naming import RUN_RECORD, printable
+from napari_diffseg.imaging.names.pattern import Pattern
 from napari_diffseg.runs.result_names import MAPS, channel_tails
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ ENDING: Final = ".nii.gz"
 DEFAULT_PATTERN: Final = "{case}_{what}"
 _FIELDS: Final = ("case", "what")
 _FORBIDDEN: Final = '/\\:*?"<>|'
-_NUMBER: Final = re.compile(r"\d{3,6}")
-_EXPORTED: Final = re.compile(
+_NUMBER: Final = Pattern(r"\d{3,6}")
+_EXPORTED: Final = Pattern(
     rf"(?P<prefix>.+_)(?P<what>{'|'.join(MAPS)}|member)(?P<tail>(?:_[^_]+?)?)(?P<number>(?:-\d+)?){re.escape(ENDING)}"
 )
 _CHOOSING: Final = {
@@ -41,10 +41,10 @@ _CHOOSING: Final = {
 """Entities besides subject and session that tell images of one session apart, in the order of names, with values."""
 _ENTITIES: Final = {"sub": "[A-Za-z0-9]+", "ses": "[A-Za-z0-9]+", **_CHOOSING}
 _BIDS_STEM: Final = "".join(f"(?:_{key}-{value})?" for key, value in list(_ENTITIES.items())[1:])
-_BIDS_MASK: Final = re.compile(
+_BIDS_MASK: Final = Pattern(
     rf"(?P<entities>sub-[A-Za-z0-9]+{_BIDS_STEM})_(?:label-[^_]*_)?desc-diffseg_(?:mask|dseg){re.escape(ENDING)}"
 )
-_LABEL: Final = re.compile("_label-([^_]*)_")
+_LABEL: Final = Pattern("_label-([^_]*)_")
 _SUFFIX: Final = {"mask": "mask", "member": "mask", "edited": "mask", "uncertainty": "uncertainty"}
 """BIDS suffixes; other maps are probabilities, `probseg`."""
 _OF_BEFORE: Final = "dseg"
@@ -334,6 +334,8 @@ def bids_word(text: str) -> str:
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if c.isascii() and c.isalnum())
     if all(c.isascii() or not c.isalnum() for c in text):
         return plain
+    import hashlib  # few names need it, and napari reads this module for any file
+
     return f"{plain or 'x'}{hashlib.sha256(unicodedata.normalize('NFC', text).encode()).hexdigest()[:_DIGITS]}"
 
 

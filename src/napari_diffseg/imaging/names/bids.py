@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from napari_diffseg.imaging.names.pattern import Pattern
+
 _CHOOSING: Final = (
     "acq|ce|trc|rec|dir|run|mod|echo|flip|inv|mt|part|proc|hemi|space|split|recording|chunk|res|den|label|desc|from|to"
     "|mode|atlas|scale|task|sample|stain|nuc|voi"
 )
-_ENTITY: Final = re.compile(rf"(?:^|(?<=_))(?P<key>{_CHOOSING})-(?P<value>[A-Za-z0-9+]+)(?:_|$)", re.IGNORECASE)
-_SESSION: Final = re.compile(r"sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?(?![a-z0-9])", re.IGNORECASE)
+_ENTITY: Final = Pattern(rf"(?:^|(?<=_))(?P<key>{_CHOOSING})-(?P<value>[A-Za-z0-9+]+)(?:_|$)", re.IGNORECASE)
+_SESSION: Final = Pattern(r"sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?(?![a-z0-9])", re.IGNORECASE)
 
 
 def session_of(stem: str) -> str | None:

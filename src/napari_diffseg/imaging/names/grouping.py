@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
@@ -22,18 +21,19 @@ from napari_diffseg.imaging.names.naming import (
     read_name,
     shown_name,
 )
+from napari_diffseg.imaging.names.pattern import Pattern
 from napari_diffseg.imaging.names.sequence_words import BARE, stated_by, tells_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-_SERIES = re.compile(r"(?:(?P<stem>.+)[-_. ])?\d{1,4}")
-_TISSUE = re.compile(r"(?:m?w|r|s)?c[1-6](?P<of>.+)")
+_SERIES = Pattern(r"(?:(?P<stem>.+)[-_. ])?\d{1,4}")
+_TISSUE = Pattern(r"(?:m?w|r|s)?c[1-6](?P<of>.+)")
 """Names that SPM gives the tissues of an image: a prefix before the image's own."""
 _ENOUGH = 3
-_WORD = re.compile(r"[A-Za-z0-9+*]+")
-_NUMBERED = re.compile(r"(.+)_\d{4}")
+_WORD = Pattern(r"[A-Za-z0-9+*]+")
+_NUMBERED = Pattern(r"(.+)_\d{4}")
 """Files of one case in nnU-Net's layout, one for each channel."""
 _NAMED = 5
 

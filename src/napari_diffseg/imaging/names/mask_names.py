@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from napari_diffseg.imaging.names.pattern import Pattern
 
 _LESION: Final = (
     r"lesions?|tumou?rs?|glioma|gbm|metastas[ie]s|mets|strokes?|infarcts?|wmh|wml|gtv\d?|ctv\d?|(?:o?edema)|necrosis"
@@ -25,15 +26,15 @@ _BRAIN: Final = (
     r"|fast|firstseg|freesurfer|malp(?:em)?|anatom(?:y|ical)|atlas|parcellations?|lobes?|eyes?|face|deface|defac(?:ed|ing)|valid|nonzero"
 )
 
-_WORD: Final = re.compile(r"[A-Za-z0-9+*]+")
-_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
+_WORD: Final = Pattern(r"[A-Za-z0-9+*]+")
+_CAMEL: Final = Pattern(r"(?<=[a-z])(?=[A-Z][a-z])")
 _ONE_OF: Final = {
-    "lesion": re.compile(rf"(?:{_LESION})(?:{_MASK})?(?:\d{{0,2}})"),
-    "brain": re.compile(rf"(?:{_BRAIN})(?:{_MASK})?"),
-    "mask": re.compile(rf"(?:manual|expert|consensus|hand)?(?:{_MASK})\d{{0,2}}"),
+    "lesion": Pattern(rf"(?:{_LESION})(?:{_MASK})?(?:\d{{0,2}})"),
+    "brain": Pattern(rf"(?:{_BRAIN})(?:{_MASK})?"),
+    "mask": Pattern(rf"(?:manual|expert|consensus|hand)?(?:{_MASK})\d{{0,2}}"),
 }
-_ENDS_IN_MASK: Final = re.compile(rf"(?:{_MASK})\d{{0,2}}$")
-_BETWEEN: Final = re.compile(
+_ENDS_IN_MASK: Final = Pattern(rf"(?:{_MASK})\d{{0,2}}$")
+_BETWEEN: Final = Pattern(
     r"3?d?c?t[12](?:w|n|c|ce|gd|f|wi)?(?:gd|ce|c|km)?|3?d?fl(?:a|air)|mri?|of|the|whole|full|only|reg|registered|final"
     r"|native|nat|n4|auto|automated|automatic|manual|approx|ed|er|eroded|dilated|dil|filled|soft|hard|prob|res|desc|space"
     r"|label|and|v\d|left|right|lh|rh|new|old|edited|corrected|\d?mm|mni\d*|template|iso|tra|sag|cor|ax"

@@ -15,6 +15,7 @@ from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.names.bids import entities_of, session_of, without_entities
 from napari_diffseg.imaging.names.mask_names import is_brain_mask_name, kinds_of, words_of
 from napari_diffseg.imaging.names.pairs import is_voxels_name
+from napari_diffseg.imaging.names.pattern import Pattern
 from napari_diffseg.imaging.names.sequence_words import (
     BARE,
     CONTRAST,
@@ -58,38 +59,38 @@ _VOXEL_SUFFIXES = (".img", ".img.gz")
 FOREIGN_SUFFIXES: Final = (*_OF_A_SERIES, ".mnc", ".mif", ".mif.gz")
 """Of files that are no images by themselves, or are not read here."""
 
-_VSD = re.compile(r"((?:VSD|SMIR)\..*)\.\d+")
+_VSD = Pattern(r"((?:VSD|SMIR)\..*)\.\d+")
 """Names of BraTS 2012 to 2016 and ISLES 2015 to 2018, which end in another number for each image."""
 
 _TRIMMED = "_-. "
-_NUMBER = re.compile(r"\d{1,4}$")
+_NUMBER = Pattern(r"\d{1,4}$")
 _BRINGS = ("reg", "registered", "coreg", "aligned", "warped", "2")
 """Between two modalities these leave open which of them the image shows, and which it was brought to: `T2_reg_T1`."""
-_WORD = re.compile(r"[A-Za-z0-9+*]+")
+_WORD = Pattern(r"[A-Za-z0-9+*]+")
 
-_IDENTIFIES = re.compile(
+_IDENTIFIES = Pattern(
     r"(?:19|20)\d{6}|[a-z]*0\d+$|(?:ses|session|visit|tp|timepoint|scan|month|week|day|year|baseline|bl|followup|fu)\d*$"
 )
 """Words after a modality that tell one case from another: dates, numbers with a 0 in front, visits."""
 
-_MASK_ALONE = re.compile(
+_MASK_ALONE = Pattern(
     r"(?:manual|expert|hand)?(?:seg|segs|segm|segment|segmentations?|masks?|msk|groundtruth|gtv|consensus)"
     r"|manuallycorrected|glistrboost"
 )
-_MASK_UNLESS_IMAGE = re.compile(
+_MASK_UNLESS_IMAGE = Pattern(
     r"labels?|lesions?|tumou?rs?|rois?|gt|truth|ot|otmulticlass|annot|annotations?|contours?|delineations?|gold|goldstandard|wmh"
 )
 """Words of a mask that may also belong to the name of a case, as in `lesion_7_flair`."""
 
-_NO_MASK = re.compile(
+_NO_MASK = Pattern(
     r"prob|probs|probseg|probabilit(?:y|ies)|probmap|softmax|pmap|uncertainty|logits?|entropy|variance|heatmap|sdf"
     r"|distance|pve\w*|dseg"
 )
-_MACHINE = re.compile(
+_MACHINE = Pattern(
     r"auto|automated|automatic|approx|pred|preds|predicted|prediction|algo\d*|ai|nnunet|unet|cnn|glistr(?:boost)?"
 )
-_BY_HAND = re.compile(r"manual(?:ly)?|corrected|edited")
-_BESIDE_MASK = re.compile(r"final|standard|corrected|edited|binary|bin|manual|expert|whole|reader|rater|v\d")
+_BY_HAND = Pattern(r"manual(?:ly)?|corrected|edited")
+_BESIDE_MASK = Pattern(r"final|standard|corrected|edited|binary|bin|manual|expert|whole|reader|rater|v\d")
 
 
 def is_image_name(name: str) -> bool:
@@ -253,12 +254,12 @@ def is_machine_made(filename: str) -> bool:
     return any(map(_MACHINE.fullmatch, words)) and not any(map(_BY_HAND.fullmatch, words))
 
 
-_NO_CASE = re.compile(
+_NO_CASE = Pattern(
     r"anat|nii|nifti\w*|images?|imgs?|mris?|mr|raw\w*|data|scans?|brains?|pre_?proc\w*|processed\w*|orig|skull_?strip\w*"
     r"|stripped|reg|registered|coreg\w*|native|mni\w*|derivatives|final|input|inputs|original|segmentations?|masks?",
     re.IGNORECASE,
 )
-_VISIT = re.compile(
+_VISIT = Pattern(
     r"(?:ses|session|visit|tp|time_?point|t|scan|study|exam|month|week|day|year|fu|follow_?up)[-_ ]?\d+(?:[-_.]\d+)*"
     r"|ses-\w+|baseline|bl|follow_?up|pre|post|pre_?op|post_?op|(?:19|20)\d{2}[-_.]?[01]\d[-_.]?[0-3]\d|\d{1,2}",
     re.IGNORECASE,

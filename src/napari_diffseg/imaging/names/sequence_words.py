@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
+from napari_diffseg.imaging.names.pattern import Pattern
+
 Sequence = Literal["t1", "t1ce", "t2", "flair", "unclear", "space"]
 """What a word states: a modality; "unclear" for a T1-weighted FLAIR; "space" for the space that an image lies in."""
 
@@ -23,56 +25,54 @@ _T1_FLAIR = rf"{_BEFORE}t1w?(?:flair|fla)"
 _ANY = rf"(?:{_T1}|{_T1CE}|{_T2}|{_FLAIR})"
 _REGISTERED = r"(?:reg|coreg|registered|aligned|warped)?"
 
-_STATES: Final[dict[Sequence, re.Pattern[str]]] = {
-    "unclear": re.compile(_T1_FLAIR),
-    "t1": re.compile(_T1),
-    "t1ce": re.compile(_T1CE),
-    "flair": re.compile(_FLAIR),
-    "t2": re.compile(_T2),
-    "space": re.compile(rf"{_REGISTERED}(?:in|on|onto|to|2){_ANY}(?:space)?"),
+_STATES: Final[dict[Sequence, Pattern]] = {
+    "unclear": Pattern(_T1_FLAIR),
+    "t1": Pattern(_T1),
+    "t1ce": Pattern(_T1CE),
+    "flair": Pattern(_FLAIR),
+    "t2": Pattern(_T2),
+    "space": Pattern(rf"{_REGISTERED}(?:in|on|onto|to|2){_ANY}(?:space)?"),
 }
-_INTO: Final = re.compile(rf"(?P<image>{_ANY}){_REGISTERED}(?:2|to|in|on)(?P<space>{_ANY})")
+_INTO: Final = Pattern(rf"(?P<image>{_ANY}){_REGISTERED}(?:2|to|in|on)(?P<space>{_ANY})")
 
-CONTRAST: Final = re.compile(
+CONTRAST: Final = Pattern(
     r"\+?c\+?|\+|ce|gd|gad|gado|gadolinium|gadovist|gadobutrol|dotarem|magnevist|km|mkm|ivkm|mdc|kontrast|kontrastmittel"
     r"|contrast|contrasted|enhanced|inj|post|postcontrast|postgd|postgad|postgado|postkm|postinjection|pc"
     rf"|with(?:contrast|gd|gad)|(?:{_PULSES})\+?(?:c|ce|gd|gad|gado|km|post)(?<!space)"
 )
 """Words after "T1" by which a contrast agent was given."""
 
-CONTRAST_BEFORE: Final = re.compile(
-    r"gd|gad|gado|gadolinium|contrast|enhanced|postcontrast|postgd|postgad|postgado|km|ce"
-)
+CONTRAST_BEFORE: Final = Pattern(r"gd|gad|gado|gadolinium|contrast|enhanced|postcontrast|postgd|postgad|postgado|km|ce")
 """The same before "T1"; single letters are more often part of a patient's name there, and "post" a time."""
 
-TIME_BEFORE: Final = re.compile("pre|post")
+TIME_BEFORE: Final = Pattern("pre|post")
 """Before "T1" they may mean the contrast or a treatment."""
 
-SAID_CONTRAST: Final = re.compile(
+SAID_CONTRAST: Final = Pattern(
     r"(?!.*(?:pre|non?|without)[-]?(?:contrast|gd|gado?))"
     r"(?:.*(?:post|postcontrast|gd|gad|gado|gadolinium|contrast|enhanced)|ce|km|t1ce|t1c|c)",
 )
 """What the value of an entity of BIDS (`acq-postcontrast`) says, in small letters, where contrast was given."""
 
-SAID_FLAIR: Final = re.compile(r".*(?:flair|darkfluid)")
+SAID_FLAIR: Final = Pattern(r".*(?:flair|darkfluid)")
 """The same, where a T2-weighted image is a FLAIR, or may be one."""
 
-SAID_OTHER: Final = re.compile(r".*(?:map|subtraction|synthetic|synth)|swi|dwi|phase")
+SAID_OTHER: Final = Pattern(r".*(?:map|subtraction|synthetic|synth)|swi|dwi|phase")
 """The same, where the image is no weighted image as its suffix says."""
 
-WITHOUT: Final = re.compile(
+WITHOUT: Final = Pattern(
     r"no|non|wo|ohne|vor|okm|c-|without|pre|un(?:enhanced)?|precontrast|noncontrast|nocontrast|pregd|pregad|prekm|nat|nativ"
     r"|native|plain|sans"
 )
 """Words by which none was given, also where one for the agent follows them."""
 
-WITHOUT_AGENT: Final = re.compile(r"(?:no|non|none|without|pre|nat|native|plain)(?:contrast|gd|gado?)?", re.IGNORECASE)
+WITHOUT_AGENT: Final = Pattern(r"(?:no|non|none|without|pre|nat|native|plain)(?:contrast|gd|gado?)?", re.IGNORECASE)
 """Values of the entity `ce` of BIDS by which none was given."""
 
-LESION_MAP: Final = re.compile(r"ples")
+LESION_MAP: Final = Pattern(r"ples")
 """Begins the names of lesion probabilities that LST writes: `ples_lpa_mFLAIR`."""
 
-NOT_WEIGHTED: Final = re.compile(
+NOT_WEIGHTED: Final = Pattern(
     r"maps?|mapping|map\d?mm|star|starw|\*|swi|swan|rho|molli|relax\w*|quantitative|qmri|dsc|dce|perf|perfusion|dwi|diff"
     r"|diffusion|adc|tracew?|dti|fa|bold|asl|cbf|cbv|rcbv|fmri|func|subtract(?:ed|ion)|subtraktion|ratio|div|stir"
     r"|tof|mra|angio|m?minip|mip|locali[sz]er|scout|survey|loc|prob\w*|softmax|pve\w*|biasfield|bias?field|field|warp"
@@ -82,15 +82,15 @@ NOT_WEIGHTED: Final = re.compile(
 )
 """Words after "T1", "T2" or "FLAIR" by which the image is no such weighted image."""
 
-T2_STAR: Final = re.compile(r"gre|fl2d|hemo|heme|medic|epi|ffe|merge|dwi\w*|s")
+T2_STAR: Final = Pattern(r"gre|fl2d|hemo|heme|medic|epi|ffe|merge|dwi\w*|s")
 """Words after "T2" alone by which it is T2*."""
 
-NOT_WEIGHTED_BEFORE: Final = re.compile(
+NOT_WEIGHTED_BEFORE: Final = Pattern(
     r"swi|swan|dwi|adc|dsc|dce|perfusion|bold|fmri|subtract(?:ed|ion)|ratio|synth(?:etic|esi[sz]ed)?|pseudo|map|qmri"
 )
 """The same directly before, where a patient's initials could stand."""
 
-PROCESSING: Final = re.compile(
+PROCESSING: Final = Pattern(
     rf"{_PULSES}|[vs]?wip|axi|trans|transversal|transverse|sagittal|coronal|isotropic|obl|oblique|mp2rage|grappa|sense|caipi"
     r"|dixon|fatsat|fsat|wfs|gre|haste|vista|multivane|brain|head|neck|image|images|img|imgs|scan|vol|volume|orig"
     r"|original|raw|std|reorient|reoriented|lps|ras|ras2|lpi|bet|bet2|hdbet|synthstrip|robex|stripped|skullstripped"
@@ -105,13 +105,13 @@ PROCESSING: Final = re.compile(
 )
 """Words that say how an image was made or processed; by a modality they are no part of the case's name."""
 
-_PROTOCOL: Final = re.compile(rf"{_PULSES}|tirm|fluid|trans\w*|sagittal|coronal|axi|gre|haste|fl2d|fl3d")
-_INITIALS: Final = re.compile(r"[a-z]{1,2}")
+_PROTOCOL: Final = Pattern(rf"{_PULSES}|tirm|fluid|trans\w*|sagittal|coronal|axi|gre|haste|fl2d|fl3d")
+_INITIALS: Final = Pattern(r"[a-z]{1,2}")
 
-MPRAGE: Final = re.compile(r"(?:[23]d)?(?:me)?mprage")
+MPRAGE: Final = Pattern(r"(?:[23]d)?(?:me)?mprage")
 """A sequence that is T1-weighted by what it is."""
 
-BARE: Final = re.compile(r"t[12]")
+BARE: Final = Pattern(r"t[12]")
 """May be a time point as well."""
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_diffseg.runs.layout import RunFiles
 
 if TYPE_CHECKING:
@@ -32,6 +30,8 @@ def run_layers(folder: Path) -> list[LayerData]:
     BadCase
         If the folder holds no run that can be read.
     """
+    import numpy as np
+
     from napari_diffseg.ensemble.summary import MAJORITY, Measure, Rule, Summary
     from napari_diffseg.plugin.canvas.result_style import label_colors, mean_style, numbered, uncertainty_style
     from napari_diffseg.plugin.files.member_planes import MEMBERS_KEY

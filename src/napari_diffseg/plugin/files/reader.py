@@ -15,6 +15,7 @@ from napari_diffseg.imaging.names.dicom_files import holds_dicom
 from napari_diffseg.imaging.names.grouping import case_id_of
 from napari_diffseg.imaging.names.naming import REFERENCE, may_be_given, modality_named, modality_of, read_name
 from napari_diffseg.imaging.names.pairs import each_pair_once, other_half
+from napari_diffseg.imaging.names.pattern import Pattern
 from napari_diffseg.imaging.nnunet import channel_case_of
 from napari_diffseg.plugin.files.opened_run import looks_like_run, run_layers
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Paths = str | list[str]
 
 _UPPER_PERCENTILE = 99.5
-_LABELS = re.compile(r"(?<![a-z0-9])(?:dseg|aseg|aparc[a-z0-9]*)(?![a-z0-9])", re.IGNORECASE)
+_LABELS = Pattern(r"(?<![a-z0-9])(?:dseg|aseg|aparc[a-z0-9]*)(?![a-z0-9])", re.IGNORECASE)
 """How BIDS and FreeSurfer name files of labels that are nobody's reference; so they name some maps, too."""
 
 

@@ -45,6 +45,7 @@ def write_run(folder: Path, *, masks=None, one_step=None, **recipe) -> Started:
     started = Started(
         "r", "case_1", "cpu", "fp32", "ddim", 4, members, SLICES, SLICES, AXIS, SHAPE, promised.labels, 9,
         spacing_mm=(2.0, 1.0, 3.0), smoothing_mm=promised.smoothing_mm, rule=promised.rule,
+        label_values=promised.label_values,
     )  # fmt: skip
     writer = run.begin(started)
     if one_step is not None:

@@ -13,12 +13,16 @@ from napari_diffseg.regions import (
     brats_convention,
     compose_label_map,
     containers,
+    label_names,
+    masks_of_channels,
     nest,
+    number_channels,
     own_values,
     problem_with,
     regions_described,
     regions_named,
     split_label_map,
+    with_values_of,
 )
 
 
@@ -149,3 +153,63 @@ def test_large_values_are_held():
     regions = [region("a", 300)]
     labels = compose_label_map(np.array([[True, False]]), regions)
     assert labels.tolist() == [300, 0]
+
+
+WHOLE_CORE_ENHANCING = regions_named("brats2021")
+
+
+@pytest.mark.parametrize(
+    ("word", "own"),
+    [
+        (None, (2, 1, 4)),
+        ("brats2016", (2, 1, 4)),
+        ("brats2020", (2, 1, 4)),
+        ("brats2023", (2, 1, 3)),
+        ("brats2025", (2, 1, 3)),
+        ("decathlon", (1, 2, 3)),
+        ("nnunet", (1, 2, 3)),
+    ],
+)
+def test_regions_get_the_values_of_the_year_that_is_asked_for(word, own):
+    assert own_values(with_values_of(WHOLE_CORE_ENHANCING, word)) == own
+
+
+def test_regions_get_their_values_by_what_they_are_called_in_any_order():
+    ours = (region("ET", 9), region("WT", 7, 8, 9), region("TC", 8, 9))
+    asked = with_values_of(ours, "brats2021")
+    assert {r.name: r.values for r in asked} == {"ET": (4,), "WT": (1, 2, 4), "TC": (1, 4)}
+    tissues = (region("edema", 1), region("non-enhancing tumor", 2), region("enhancing tumor", 3))
+    assert own_values(with_values_of(tissues, "brats2021")) == (2, 1, 4)
+    with_cavity = regions_named("brats2024")
+    assert own_values(with_values_of(with_cavity, "nnunet")) == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("regions", "word", "why"),
+    [
+        ((region("lesion"),), "brats2021", "no label for 'lesion'"),
+        ((region("whole tumour", 1, 2, 4),), "brats2021", "needs whole tumour, tumour core and enhancing tumour"),
+        (regions_named("brats2021")[:2], "brats2023", "needs whole tumour"),
+        (regions_named("brats2024"), "brats2021", "no label for 'resection cavity'"),
+        (regions_named("brats2021"), "isles", "no regions called isles"),
+    ],
+)
+def test_values_that_would_mean_something_else_are_refused(regions, word, why):
+    with pytest.raises(BadRequest, match=why):
+        with_values_of(regions, word)
+
+
+def test_each_value_of_a_label_map_is_named_by_what_of_a_region_it_is():
+    assert label_names(with_values_of(WHOLE_CORE_ENHANCING, "brats2023")) == {
+        1: "tumour core outside enhancing tumour",
+        2: "whole tumour outside tumour core",
+        3: "enhancing tumour",
+    }
+
+
+@given(st.permutations(WHOLE_CORE_ENHANCING), arrays(np.bool_, (3, 2, 3)))
+def test_numbers_of_channels_and_masks_are_the_same_in_any_order(regions, masks):
+    nested = nest(masks, regions)
+    np.testing.assert_array_equal(masks_of_channels(number_channels(nested, regions), regions), nested)
+    back = split_label_map(compose_label_map(nested, regions), regions)
+    np.testing.assert_array_equal(back, nested)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 AXIS_LABELS: Final = ("I", "P", "L")
 """Directions in which upright axes increase: each slice down or to the right; two of them span every plane."""
@@ -18,6 +18,15 @@ LABEL_COLORS: Final = ("#00e676", "#40a0ff", "#ffd740", "#ff80ab", "#b388ff", "#
 """Of the masks of labels 1, 2, 3 ...: no hue of the maps, and told apart by people who see red and green alike."""
 MASK_COLOR: Final = LABEL_COLORS[0]
 """Colour of the first label's mask."""
+_PART_COLORS: Final = {
+    "whole": MASK_COLOR,
+    "oedema": MASK_COLOR,
+    "core": "#ff1744",
+    "rest of core": "#ff1744",
+    "enhancing": "#ffea00",
+    "cavity": "#40a0ff",
+}
+"""Of parts of a brain tumour, as figures of BraTS and ITK-SNAP show them: oedema green, core red, enhancing yellow."""
 
 AGREEMENT: Final = {0.05: "#40a0ff", 0.5: "#ffffff", 0.95: "#ffd740"}
 """Share of the members whose outline is drawn, and its colour."""
@@ -41,6 +50,19 @@ class Convention(StrEnum):
     """As from the feet: the patient's left on the right of the screen."""
     NEUROLOGICAL = "neurological"
     """As from above: left on the left."""
+
+
+def region_colors(parts: Sequence[str | None]) -> tuple[str, ...]:
+    """Colours of mask channels: of a brain tumour's parts as viewers of BraTS have them, of others in their order.
+
+    Parameters
+    ----------
+    parts : sequence of str or None
+        Which part each is, as `regions.part_named` tells it.
+    """
+    if len(parts) > 1 and all(part in _PART_COLORS for part in parts):
+        return tuple(_PART_COLORS[part] for part in parts if part is not None)
+    return tuple(LABEL_COLORS[n % len(LABEL_COLORS)] for n in range(len(parts)))
 
 
 def direction_of(label: str, convention: Convention) -> str:

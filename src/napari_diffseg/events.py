@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from napari_diffseg.diffusion.samplers import SamplerName
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.recipe import RuleName, describe_validation
+from napari_diffseg.regions import regions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_diffseg.imaging.case import Case
+    from napari_diffseg.regions import Region
 
     Window = tuple[tuple[int, int], tuple[int, int]]
     """Half-open ranges of the source's two axes other than the slices', in their order."""
@@ -200,7 +202,7 @@ class Started:
     sampled (the others are zero in every member). Every mask is zero outside the `window`, where there is one.
     `evaluations` counts network evaluations of one slice by one member. `spacing_mm` is the source's voxel size,
     `smoothing_mm` the checkpoint's Gaussian smoothing of the vote map, `smoothing_slices` how many times as long it is
-    across slices, `rule` the one that makes its masks.
+    across slices, `rule` the one that makes its masks, `label_values` what its mask channels are in a label map.
     """
 
     run_id: str
@@ -222,6 +224,12 @@ class Started:
     smoothing_mm: float = 0.0
     smoothing_slices: float = 1.0
     rule: RuleName = "majority"
+    label_values: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """What the mask channels are, in their order, and how they nest."""
+        return regions_of(self.labels, self.label_values)
 
 
 @dataclass(frozen=True, slots=True)

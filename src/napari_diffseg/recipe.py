@@ -20,7 +20,7 @@ from napari_diffseg.diffusion.schedule import (
 )
 from napari_diffseg.errors import BadRecipe
 from napari_diffseg.imaging.modes import CentreName, FitName, NormalisationName, PercentileOfName
-from napari_diffseg.regions import LabelValue, Region, problem_with
+from napari_diffseg.regions import LabelValue, Region, problem_with, regions_of
 
 Modality = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_+-]+$")]
 LabelName = Annotated[str, Field(min_length=1, max_length=64)]
@@ -188,8 +188,7 @@ class Recipe(BaseModel):
     @property
     def regions(self) -> tuple[Region, ...]:
         """What the mask channels are, in their order; see `napari_diffseg.regions` for how they nest."""
-        values = self.label_values or ((),) * len(self.labels)
-        return tuple(Region(name=name, values=v) for name, v in zip(self.labels, values, strict=True))
+        return regions_of(self.labels, self.label_values)
 
     @property
     def threshold(self) -> float:

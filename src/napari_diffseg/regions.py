@@ -86,6 +86,9 @@ _PARTS: Final = {
 }
 """Words by which data sets call parts of a tumour; the first that fits counts."""
 
+NNUNET: Final = "nnunet"
+"""Word for values as nnU-Net wants them: 1, 2, 3 ... without a gap, outer regions first."""
+
 _LAST_YEARS = {2016: "brats2016", 2022: "brats2021", 2023: "brats2023", 2099: "brats2024"}
 _FIRST_YEAR = 2012
 
@@ -173,6 +176,12 @@ def regions_described(labels: Mapping[str, Collection[int]]) -> tuple[Region, ..
     return tuple(_brats(tuple(whole), tuple(core), min(enhancing), cavity=min(cavity, default=None)))
 
 
+def regions_of(labels: Sequence[str], label_values: Sequence[Sequence[int]] = ()) -> tuple[Region, ...]:
+    """Mask channels as regions, in their order: their names, and their values of a label map where these are known."""
+    values = label_values or ((),) * len(labels)
+    return tuple(Region(name=name, values=tuple(v)) for name, v in zip(labels, values, strict=True))
+
+
 def problem_with(regions: Sequence[Region]) -> str | None:
     """Why regions cannot go together, as part of a sentence; None where they can."""
     names = [r.name for r in regions]
@@ -229,6 +238,86 @@ def nest(values: npt.NDArray[Number], regions: Sequence[Region]) -> npt.NDArray[
     return nested
 
 
+def part_named(name: str) -> str | None:
+    """Which part of a brain tumour a region's name means, such as `whole`, `core` or `oedema`; None for another."""
+    return next((part for part, words in _PARTS.items() if words.search(name.strip())), None)
+
+
+def with_values_of(regions: Sequence[Region], word: str | None) -> tuple[Region, ...]:
+    """The same regions with the label values that a data set or a program gives them.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+        Such as those of a checkpoint.
+    word : str, optional
+        `brats` with a year, `decathlon`, or `nnunet` for 1, 2, 3 ..., outer regions first. None: their own values.
+
+    Raises
+    ------
+    BadRequest
+        If there is no such convention, or the regions are not those of a brain tumour that it has values for.
+    """
+    if word is None:
+        return tuple(regions)
+    if word.strip().lower() == NNUNET:
+        return _counted(regions)
+    name = convention_named(word)
+    values = _values_by_part(CONVENTIONS[name])
+    parts = [part_named(region.name) for region in regions]
+    if without := [region.name for region, part in zip(regions, parts, strict=True) if part not in values]:
+        raise BadRequest(
+            f"{name} has no label for {without[0]!r}: choose another year, or the regions' own values.",
+            Remedy("label_values"),
+        )
+    named = tuple(
+        Region(name=region.name, values=values[part])
+        for region, part in zip(regions, parts, strict=True)
+        if part is not None
+    )
+    missing = set(values["whole"]) - {value for region in named for value in region.values}
+    if missing or not {"enhancing"} <= set(parts) or not {"core", "rest of core"} & set(parts):
+        raise BadRequest(
+            f"A label map of {name} needs whole tumour, tumour core and enhancing tumour, and there is "
+            f"{', '.join(region.name for region in regions)}: choose the regions' own values.",
+            Remedy("label_values"),
+        )
+    return named
+
+
+def _values_by_part(convention: Sequence[Region]) -> dict[str, tuple[int, ...]]:
+    """Values of a convention by part of the tumour, those of what is left of a region without the one within, too."""
+    values = {part: set(region.values) for region in convention if (part := part_named(region.name)) is not None}
+    values["oedema"] = values["whole"] - values["core"]
+    values["rest of core"] = values["core"] - values["enhancing"]
+    return {part: tuple(sorted(those)) for part, those in values.items()}
+
+
+def _counted(regions: Sequence[Region]) -> tuple[Region, ...]:
+    """The regions with values 1, 2, 3 ... of their own parts, outer ones first."""
+    own = {n: value for value, n in enumerate(outermost_first(regions), start=1)}
+    inside = [{m for m, inner in enumerate(regions) if set(inner.values) <= set(outer.values)} for outer in regions]
+    return tuple(
+        Region(name=region.name, values=tuple({own[m] for m in inside[n] if regions[n].values} | {own[n]}))
+        for n, region in enumerate(regions)
+    )
+
+
+def outermost_first(regions: Sequence[Region]) -> list[int]:
+    """Indices of regions so that one comes after those that it lies within; else in their order."""
+    return sorted(range(len(regions)), key=lambda n: -len(regions[n].values))
+
+
+def label_names(regions: Sequence[Region]) -> dict[int, str]:
+    """What each value of `compose_label_map` means, by value: a region, but for those within it."""
+    within = containers(regions)
+    names = {}
+    for n, value in enumerate(own_values(regions)):
+        inner = [region.name for m, region in enumerate(regions) if within[m] == n]
+        names[value] = f"{regions[n].name} outside {' and '.join(inner)}" if inner else regions[n].name
+    return dict(sorted(names.items()))
+
+
 def own_values(regions: Sequence[Region]) -> tuple[int, ...]:
     """The value of each region's own part in one label map: what is in none of the regions within it.
 
@@ -265,9 +354,22 @@ def compose_label_map(masks: npt.NDArray[np.bool_], regions: Sequence[Region]) -
     values = own_values(regions)
     kind = np.uint8 if max(values) <= 255 else np.uint16
     labels = np.zeros(masks.shape[1:], kind)
-    for n in sorted(range(len(regions)), key=lambda n: -len(regions[n].values)):
+    for n in outermost_first(regions):
         labels[masks[n]] = values[n]
     return labels
+
+
+def number_channels(masks: npt.NDArray[np.bool_], regions: Sequence[Region]) -> npt.NDArray[np.uint8]:
+    """Masks (M, ...) as numbers of their channels (...), from 1: that of the innermost region of a voxel, 0 of none."""
+    numbers: npt.NDArray[np.uint8] = np.zeros(masks.shape[1:], np.uint8)
+    for n in outermost_first(regions):
+        numbers[masks[n]] = n + 1
+    return numbers
+
+
+def masks_of_channels(numbers: npt.NDArray[np.integer], regions: Sequence[Region]) -> npt.NDArray[np.bool_]:
+    """Numbers of channels (...), such as somebody painted, as nested masks (M, ...) of the regions."""
+    return nest(np.stack([numbers == n for n in range(1, len(regions) + 1)]), regions)
 
 
 def split_label_map(labels: npt.NDArray[np.integer], regions: Sequence[Region]) -> npt.NDArray[np.bool_]:

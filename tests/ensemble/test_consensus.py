@@ -40,7 +40,7 @@ def test_two_readers_who_agree_outweigh_three_careless_ones():
     assert (found.mask != truth).sum() < 0.3 * (majority != truth).sum()
     assert min(found.sensitivity[:2]) > 0.9 > 0.75 > max(found.sensitivity[2:])
     assert min(found.specificity[:2]) > 0.95 > 0.75 > max(found.specificity[2:])
-    by_rule = consensus_of(members, votes=votes, count=5, summary=Summary(Rule.STAPLE))
+    by_rule = consensus_of(members, votes=votes, count=5, summary=Summary(Rule.STAPLE), regions=())
     np.testing.assert_array_equal(by_rule, found.mask[None])
 
 
@@ -104,7 +104,7 @@ def test_rules_that_go_by_votes_read_no_member():
         pytest.fail("a member was read")
         yield
 
-    mask = consensus_of(unread(), votes=votes, count=len(members), summary=Summary(Rule.MEAN, 0.4))
+    mask = consensus_of(unread(), votes=votes, count=len(members), summary=Summary(Rule.MEAN, 0.4), regions=())
     np.testing.assert_array_equal(mask[0], cube())
 
 

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 def export(
     *runs: Path,
     out: Path,
-    what: str = "mask,mean,uncertainty,probability,expected,members",
-    names: Literal["pattern", "bids"] = "pattern",
+    what: str = "mask,label-map,mean,uncertainty,probability,expected,members",
+    names: Literal["pattern", "bids", "nnunet"] = "pattern",
     pattern: str = "{case}_{what}",
+    label_values: str | None = None,
     like: Path | None = None,
     rule: Literal["majority", "mean", "probability", "staple"] | None = None,
     threshold: float | None = None,
@@ -42,13 +43,18 @@ def export(
     out
         Folder to write to; made if it is not there.
     what
-        Of mask, mean, uncertainty, probability, expected and members, with commas; a map that a run does not have is
-        left out. expected is the one-step estimate (x_0 after one evaluation). By name alone: npz, the probabilities as
-        nnU-Net writes them (CASE.npz with CASE.pkl), for nnUNetv2_ensemble.
+        Of mask, label-map, mean, uncertainty, probability, expected and members, with commas; a map that a run does not
+        have is left out. label-map is one file with all regions of a run that has several; expected is the one-step
+        estimate (x_0 after one evaluation). By name alone: npz, the probabilities as nnU-Net writes them (CASE.npz with
+        CASE.pkl), for nnUNetv2_ensemble.
     names
-        pattern, or bids: sub-X/anat/sub-X_desc-diffseg_mask.nii.gz with sidecars.
+        pattern; bids: sub-X/anat/sub-X_desc-diffseg_mask.nii.gz with sidecars; or nnunet: the label map alone, as
+        CASE.nii.gz with labels 1, 2, 3 ..., and dataset.json.
     pattern
         File names, with {what} and {case}; where one thing is written of a case, {case} is enough.
+    label_values
+        Values of the label map: brats2021 (enhancing tumour is 4), brats2023 (3) or another year, decathlon, or nnunet
+        (1, 2, 3 ...). Default: those of the checkpoint's training.
     like
         Image to resample to: masks by nearest neighbour, maps linearly. Default: the source's voxels.
     rule
@@ -99,6 +105,7 @@ def export(
         summary=Summary(made_by, MAJORITY if threshold is None else threshold, Measure(measure), smoothing_mm),
         like=None if like is None else read_grid(like),
         overwrite=overwrite,
+        label_values=label_values,
     )
     if image is not None and not (report or pictures):
         raise BadRequest("--image is what --report and --pictures show: ask for one of them.")

@@ -33,6 +33,7 @@ def predict(
     image: list[str] | None = None,
     name: str | None = None,
     pick: list[str] | None = None,
+    label_values: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
     overrides: OverrideOptions = Overrides(),
@@ -58,6 +59,9 @@ def predict(
     pick
         Which of several images of one modality to take: a pattern of file names, such as '*_bias*', or an entity of
         BIDS, such as acq-3d; may be given several times.
+    label_values
+        Values of the label map of a checkpoint with several regions: brats2021 (enhancing tumour is 4), brats2023 (3)
+        or another year, decathlon, or nnunet (1, 2, 3 ...). Default: those of the checkpoint's training.
     overwrite
         Replace results that are there.
     resume
@@ -66,6 +70,7 @@ def predict(
     from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
     from napari_diffseg.cohorts.cohort_run import CohortRun, check_new
     from napari_diffseg.imaging.case_files import case_of_images
+    from napari_diffseg.regions import with_values_of
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
     if not cases and not image:
@@ -88,7 +93,9 @@ def predict(
         pick=tuple(pick or ()),
         overwrite=overwrite,
         resume=resume,
+        label_values=label_values,
     )
+    with_values_of(loaded.recipe.regions, label_values)  # what cannot be is refused before a case is read
     named = [case_of_images(image, modalities=loaded.recipe.modalities, name=name)] if image else []
     found, failed = _find(cases, named, run)
     seen = set[str]()

@@ -38,6 +38,8 @@ class CohortRun:
     resume : bool
         Whether finished members that are there are kept, and only the others sampled; a case of which nothing is
         missing is done.
+    label_values : str, optional
+        Whose values the label map has, see `with_values_of`; by default the checkpoint's own.
     """
 
     segmenter: Segmenter
@@ -49,6 +51,7 @@ class CohortRun:
     pick: Sequence[str] = ()
     overwrite: bool = False
     resume: bool = False
+    label_values: str | None = None
 
     def folder_of(self, files: CaseFiles) -> RunFolder:
         """Read a case; the folder in which its results are, or will be.
@@ -59,7 +62,7 @@ class CohortRun:
             If it cannot be read.
         """
         case = self._read(files)
-        return RunFolder(self.out / case.id, case, self.checkpoint, self.request)
+        return RunFolder(self.out / case.id, case, self.checkpoint, self.request, self.label_values)
 
     def _read(self, files: CaseFiles) -> Case:
         recipe = self.checkpoint.recipe

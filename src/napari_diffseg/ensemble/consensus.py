@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from napari_diffseg.ensemble.summary import MAJORITY, Rule
 from napari_diffseg.extras import check_extra
+from napari_diffseg.regions import nest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from napari_diffseg.ensemble.smoothing import Votes
     from napari_diffseg.ensemble.summary import Summary
+    from napari_diffseg.regions import Region
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
@@ -48,7 +50,13 @@ class Staple:
 
 
 def consensus_of(
-    members: Iterable[Bool], *, votes: Votes, count: int, summary: Summary, probability: Float | None = None
+    members: Iterable[Bool],
+    *,
+    votes: Votes,
+    count: int,
+    summary: Summary,
+    regions: Sequence[Region],
+    probability: Float | None = None,
 ) -> Bool:
     """The mask that a rule makes of an ensemble.
 
@@ -62,6 +70,9 @@ def consensus_of(
         How many members there are.
     summary : Summary
         The rule, and the threshold.
+    regions : sequence of Region
+        What the labels are. Votes and probabilities of nested members are nested, and so are masks of them; STAPLE asks
+        of each label alone, so that what it marks in a region is added to those around it.
     probability : ndarray, (labels, X, Y, Z), float32, optional
         The smoothed probability, for the rule that asks for it; by default the members' mean.
 
@@ -76,7 +87,7 @@ def consensus_of(
     """
     if summary.rule is not Rule.STAPLE:
         return summary.consensus(votes, count, probability)
-    return np.stack([found.mask for found in staple(members, votes)])
+    return nest(np.stack([found.mask for found in staple(members, votes)]), regions)
 
 
 def staple(members: Iterable[Bool], votes: Votes) -> tuple[Staple, ...]:

@@ -43,7 +43,7 @@ def write_nifti(
     ----------
     path : Path
         Ends in .nii or .nii.gz; its folder must exist.
-    array : ndarray, (X, Y, Z), bool, uint8 or float32
+    array : ndarray, (X, Y, Z), bool, uint8, uint16 or float32
         In `like`'s voxel order; masks are written as uint8.
     like : Volume
         The grid.
@@ -81,10 +81,12 @@ def write_nifti(
 def _stored(array: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
     if array.dtype in (np.bool_, np.uint8):
         return array.astype(np.uint8, copy=False)
-    if array.dtype.newbyteorder("=") == np.float32:
-        return array.astype("<f4", copy=False)
+    for kind in ("<f4", "<u2"):
+        if array.dtype.newbyteorder("=") == np.dtype(kind).newbyteorder("="):
+            return array.astype(kind, copy=False)
     raise BadImage(
-        f"{shown_name(path)}: {array.dtype} is not written: give uint8 or bool for a mask, float32 for a map."
+        f"{shown_name(path)}: {array.dtype} is not written: give bool, uint8 or uint16 for masks and labels, float32 "
+        "for a map."
     )
 
 

@@ -176,6 +176,7 @@ def make_sheet(
             votes=votes[None],
             count=count,
             summary=summary,
+            regions=(),
             probability=probability,
         )[0],
         mean=mean,

@@ -4,8 +4,8 @@
 FOLDER/edited/mask-001.nii.gz  mask-001.json  base-001.nii.gz ...
 ```
 
-The mask holds label numbers: channel c of the run is c + 1. Its record says from which mask the correction began, with
-what it was made, and when; that mask is the base.
+The mask holds label numbers: channel c of the run is c + 1, of nested regions that of the innermost one. Its record
+says from which mask the correction began, with what it was made, and when; that mask is the base.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from napari_diffseg.imaging.atomic import make_folder, write_json
 from napari_diffseg.imaging.formats.nifti import read_mask
 from napari_diffseg.imaging.geometry.regrid import NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
+from napari_diffseg.regions import masks_of_channels
 from napari_diffseg.runs.layout import ENDING, Style
 
 if TYPE_CHECKING:
@@ -137,10 +138,11 @@ def export_edited(run: StoredRun, folder: Path, choice: ExportChoice, edited: Ed
         If a place is full or cannot be written to.
     """
     like = choice.like or run.grid
-    for c, stem in enumerate(_stems(run, choice), start=1):
+    masks = masks_of_channels(edited.mask, run.record.recipe.regions)
+    for stem, marked in zip(_stems(run, choice), masks, strict=True):
         path = folder / f"{stem}{ENDING}"
         make_folder(path.parent)
-        mask = np.asarray(edited.mask == c, np.uint8)
+        mask = np.asarray(marked, np.uint8)
         write_nifti(path, regrid(mask, run.grid, like, order=NEAREST), like, overwrite=choice.overwrite)
         sidecar = {
             "Description": f"Mask, {edited.record.words}",

@@ -18,10 +18,13 @@ from napari_diffseg.errors import BadRequest, OutputExists, Remedy
 from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
 from napari_diffseg.imaging.geometry.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
+from napari_diffseg.regions import NNUNET, compose_label_map, with_values_of
 from napari_diffseg.runs.export_plan import refuse_other_images
+from napari_diffseg.runs.label_map import DATASET, LabelWords
 from napari_diffseg.runs.layout import DEFAULT_PATTERN, Names, RunFiles, Style
 from napari_diffseg.runs.map_words import describe_map
 from napari_diffseg.runs.nnunet_file import ENDINGS, channels_of, write_nnunet
+from napari_diffseg.runs.result_names import LABEL_MAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +33,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.regions import Region
     from napari_diffseg.runs.record import RunRecord
     from napari_diffseg.runs.stored_run import StoredRun
 
-What = Literal["mask", "mean", "uncertainty", "probability", "expected", "members", "npz"]
-EVERYTHING: Final[tuple[What, ...]] = ("mask", "mean", "uncertainty", "probability", "expected", "members")
+What = Literal["mask", "label-map", "mean", "uncertainty", "probability", "expected", "members", "npz"]
+EVERYTHING: Final[tuple[What, ...]] = (
+    "mask", "label-map", "mean", "uncertainty", "probability", "expected", "members",
+)  # fmt: skip
 """What is exported where nothing else is asked for."""
 KINDS: Final[tuple[What, ...]] = (*EVERYTHING, "npz")
 """All that can be: `npz` are the probabilities for nnU-Net, see `nnunet_file`."""
@@ -63,6 +69,8 @@ class ExportChoice:
         A grid to resample to; None keeps the source's voxels and header.
     overwrite : bool
         Replace files that are there.
+    label_values : str or None
+        Whose values the label map has, see `with_values_of`; None: the checkpoint's own. `Style.NNUNET` has its own.
 
     Raises
     ------
@@ -76,6 +84,7 @@ class ExportChoice:
     summary: Summary = field(default_factory=Summary)
     like: Volume | None = None
     overwrite: bool = False
+    label_values: str | None = None
 
     def __post_init__(self) -> None:
         unknown = [what for what in self.what if what not in KINDS]
@@ -91,16 +100,29 @@ class ExportChoice:
             If the pattern does not tell them apart.
         """
         images = [what for what in self.what if what in EVERYTHING]
-        only = len(images) <= 1 and "members" not in images
+        is_one = len(record.recipe.labels) == 1 or images in ([], [LABEL_MAP])
+        only = is_one and len(images) <= 1 and "members" not in images
         sources = [name for name in record.files.values() if name]
         return Names(record.case, record.recipe.labels, self.style, self.pattern, only, sources)
+
+    def regions(self, record: RunRecord) -> tuple[Region, ...]:
+        """A run's mask channels with the values that they get in its label map.
+
+        Raises
+        ------
+        BadRequest
+            If they cannot have the values that are asked for.
+        """
+        word = NNUNET if self.style is Style.NNUNET and self.label_values is None else self.label_values
+        return with_values_of(record.recipe.regions, word)
 
 
 def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[Path]:
     """Write a run's results, each file whole or not at all; every path is told when it is written.
 
     All names are looked at before the first file is written. `run.json` of the run goes beside, byte for byte. In the
-    BIDS style each image has a sidecar, and the folder a `dataset_description.json` unless it has one.
+    BIDS style each image has a sidecar, and the folder a `dataset_description.json` unless it has one. A label map has
+    a table of its labels beside it, or, for nnU-Net, a `dataset.json`.
 
     Parameters
     ----------
@@ -114,7 +136,8 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
     Raises
     ------
     BadRequest
-        If it is the folder of the run itself, or results of other images have these names there.
+        If it is the folder of the run itself, or results of other images have these names there; or if the run's
+        regions cannot have the label values that are asked for.
     OutputExists
         If a file is there already and overwriting was not asked for; nothing has been written then.
     OutputFailed
@@ -126,19 +149,23 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
     names = choice.names(run.record)
     refuse_other_images(folder, names, run.record)
     record = folder / names.record
+    labels = _labels(run, folder, choice)
     if not choice.overwrite:
         stems = [folder / name for what, number in _wanted(run, choice) for name in names.of(what, number=number)]
         endings = (".nii.gz", ".json") if choice.style is Style.BIDS else (".nii.gz",)
         others = nnunet_paths(folder, names) if "npz" in choice.what else []
+        others += [] if labels is None else labels.new_files
         refuse_existing([*(Path(f"{stem}{ending}") for stem in stems for ending in endings), *others, record])
     like = choice.like or run.grid
     summary = choice.summary.of_run(run.started)
     for what, number in _wanted(run, choice):
         maps = _maps(run, summary, what, number)
+        if what == LABEL_MAP and labels is not None:
+            maps = compose_label_map(maps.astype(np.bool_), labels.regions)[None]
         for name, array in zip(names.of(what, number=number), maps, strict=True):
             path = folder / f"{name}.nii.gz"
             make_folder(path.parent)
-            order: Literal[0, 1] = NEAREST if array.dtype == np.uint8 else LINEAR
+            order: Literal[0, 1] = NEAREST if array.dtype.kind == "u" else LINEAR
             words = describe_map(what, summary, len(run.members), number=number)
             moved = regrid(array, run.grid, like, order=order)
             write_nifti(path, moved, like, overwrite=choice.overwrite, description=words)
@@ -149,6 +176,8 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
     if "npz" in choice.what:
         yield from _write_nnunet(run, folder / names.case_alone, choice, summary)
     make_folder(record.parent)
+    if labels is not None:
+        labels.write(overwrite=choice.overwrite)
     atomic_write(record, lambda file: _copy(RunFiles(run.folder).record, file), overwrite=choice.overwrite)
     if choice.style is Style.BIDS:
         _describe_dataset(folder)
@@ -158,7 +187,7 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
 def count_files(run: StoredRun, choice: ExportChoice) -> int:
     """How many paths `export_run` will tell."""
     others = len(ENDINGS) if "npz" in choice.what else 0
-    return len(_wanted(run, choice)) * len(run.labels) + others + 1
+    return sum(1 if what == LABEL_MAP else len(run.labels) for what, _ in _wanted(run, choice)) + others + 1
 
 
 def nnunet_paths(folder: Path, names: Names) -> list[Path]:
@@ -190,10 +219,31 @@ def _write_nnunet(run: StoredRun, stem: Path, choice: ExportChoice, summary: Sum
     return write_nnunet(stem, channels, like, overwrite=choice.overwrite)
 
 
+def has_label_map(run: StoredRun, choice: ExportChoice) -> bool:
+    """Whether a label map is written: where it alone is asked for, or the run has several regions."""
+    alone = choice.style is Style.NNUNET or choice.what == (LABEL_MAP,)
+    return alone or (LABEL_MAP in choice.what and len(run.labels) > 1)
+
+
+def _labels(run: StoredRun, folder: Path, choice: ExportChoice) -> LabelWords | None:
+    """What goes beside the label map to say what its values mean; None where none is written."""
+    if not has_label_map(run, choice):
+        return None
+    record, regions = run.record, choice.regions(run.record)
+    if choice.style is not Style.NNUNET:
+        return LabelWords(regions, table=folder / f"{choice.names(record).label_map}.tsv")
+    words = LabelWords(regions, dataset=folder / DATASET, modalities=record.recipe.modalities)
+    words.check(overwrite=choice.overwrite)
+    return words
+
+
 def _wanted(run: StoredRun, choice: ExportChoice) -> list[tuple[str, int | None]]:
     """Maps and members to write; the uncertainty of fewer than two members does not exist, nor a map not computed."""
+    if choice.style is Style.NNUNET:
+        return [(LABEL_MAP, None)]
     there = {
         "mask": True,
+        LABEL_MAP: has_label_map(run, choice),
         "mean": True,
         "uncertainty": len(run.members) > 1,
         "probability": bool(choice.summary.of_run(run.started).smoothing_mm),
@@ -213,9 +263,16 @@ def _maps(run: StoredRun, summary: Summary, what: str, number: int | None) -> np
     votes: npt.NDArray[np.uint16] = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
     count = len(run.members)
     match what:
-        case "mask":
+        case "mask" | "label-map":
             p = run.probability(votes, smoothing_mm=summary.smoothing_mm) if summary.rule is Rule.PROBABILITY else None
-            mask = consensus_of(run.members.values(), votes=votes, count=count, summary=summary, probability=p)
+            mask = consensus_of(
+                run.members.values(),
+                votes=votes,
+                count=count,
+                summary=summary,
+                regions=run.record.recipe.regions,
+                probability=p,
+            )
             return mask.astype(np.uint8)
         case "mean":
             return mean_of(votes, count)
@@ -232,6 +289,7 @@ def _sidecar(run: StoredRun, choice: ExportChoice, what: str, number: int | None
     measure = {"Measure": summary.measure.value, "Units": summary.measure.unit or "1"}
     more: dict[str, dict[str, Any]] = {
         "mask": {"Type": "Lesion", **rule} | (smoothed if summary.rule is Rule.PROBABILITY else {}),
+        LABEL_MAP: rule | (smoothed if summary.rule is Rule.PROBABILITY else {}),
         "uncertainty": measure | (smoothed if summary.measure is Measure.PROBABILITY else {}),
         "probability": smoothed,
         "member": {"Type": "Lesion", "Member": None if number is None else number + 1},

@@ -11,7 +11,7 @@ from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.runs.identity import are_of_other_images
 from napari_diffseg.runs.layout import DEFAULT_PATTERN, RunFiles, Style, whole_members
 from napari_diffseg.runs.record import read_record, read_record_file
-from napari_diffseg.runs.result_names import MAPS
+from napari_diffseg.runs.result_names import LABEL_MAP, MAPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,10 +89,14 @@ def _targets(run: Path, record: RunRecord, names: Names, choice: ExportChoice) -
     yield names.beside("slice", ".png")
     if "npz" in choice.what:
         yield PurePosixPath(f"{names.case_alone}.npz")
-    for what in MAPS:
-        if what in choice.what:
+    for what in (LABEL_MAP,) if choice.style is Style.NNUNET else (LABEL_MAP, *MAPS):
+        if choice.style is Style.NNUNET or what in choice.what:
             yield from names.of(what)
-    for number in whole_members(RunFiles(run), record.recipe.labels) if "members" in choice.what else ():
+    for number in (
+        whole_members(RunFiles(run), record.recipe.labels)
+        if "members" in choice.what and choice.style is not Style.NNUNET
+        else ()
+    ):
         yield from names.of("member", number=number)
 
 

@@ -21,6 +21,7 @@ _RESOLVED: Final = ("stop_early",)
 """What a recipe says and a request may say otherwise, so that it stands among the settings."""
 _BEFORE: Final[dict[str, dict[str, Any]]] = {
     "recipe": {
+        "label_values": [],
         "mirror": False,
         "rim_mm": 0.0,
         "fit": "crop",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.imaging.names.naming import RUN_RECORD, printable
 from napari_diffseg.imaging.names.pattern import Pattern
-from napari_diffseg.runs.result_names import MAPS, channel_tails
+from napari_diffseg.runs.result_names import LABEL_MAP, MAPS, channel_tails
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ _FIELDS: Final = ("case", "what")
 _FORBIDDEN: Final = '/\\:*?"<>|'
 _NUMBER: Final = Pattern(r"\d{3,6}")
 _EXPORTED: Final = Pattern(
-    rf"(?P<prefix>.+_)(?P<what>{'|'.join(MAPS)}|member)(?P<tail>(?:_[^_]+?)?)(?P<number>(?:-\d+)?){re.escape(ENDING)}"
+    rf"(?P<prefix>.+_)(?P<what>{'|'.join(MAPS)}|{LABEL_MAP}|member)(?P<tail>(?:_[^_]+?)?)(?P<number>(?:-\d+)?){re.escape(ENDING)}"
 )
 _CHOOSING: Final = {
     "acq": "[A-Za-z0-9]+", "ce": "[A-Za-z0-9]+", "rec": "[A-Za-z0-9]+", "run": "[0-9]+", "part": "[a-z]+",
@@ -45,7 +45,7 @@ _BIDS_MASK: Final = Pattern(
     rf"(?P<entities>sub-[A-Za-z0-9]+{_BIDS_STEM})_(?:label-[^_]*_)?desc-diffseg_(?:mask|dseg){re.escape(ENDING)}"
 )
 _LABEL: Final = Pattern("_label-([^_]*)_")
-_SUFFIX: Final = {"mask": "mask", "member": "mask", "edited": "mask", "uncertainty": "uncertainty"}
+_SUFFIX: Final = {"label-map": "dseg", "mask": "mask", "member": "mask", "edited": "mask", "uncertainty": "uncertainty"}
 """BIDS suffixes; other maps are probabilities, `probseg`."""
 _OF_BEFORE: Final = "dseg"
 """What masks were called in exports of before: BIDS lets only a `mask` or a `probseg` say its label."""
@@ -199,6 +199,8 @@ class Style(Enum):
 
     PATTERN = "pattern"
     BIDS = "bids"
+    NNUNET = "nnunet"
+    """`CASE.nii.gz`, the label map alone, and `dataset.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +214,11 @@ class Names:
     labels : sequence of str
         Names of the mask channels; with several, each file says which.
     style : Style
-        Which of the two ways.
+        Which of the ways; with `Style.NNUNET` there is the label map alone.
     pattern : str
         For `Style.PATTERN`: a name with `{case}` and `{what}`.
     only : bool
-        Whether one thing alone is written of the case: then `{case}` is enough. What goes beside it says what it is.
+        Whether one file alone is written of the case: then `{case}` is enough. What goes beside it says what it is.
     sources : sequence of str
         Names of the images' files; for `Style.BIDS`, entities that all of them share stay.
 
@@ -239,23 +241,32 @@ class Names:
 
     def __post_init__(self) -> None:
         if self.style is Style.PATTERN:
-            check_pattern(self.pattern, only=self.only and len(self.labels) == 1)
+            check_pattern(self.pattern, only=self.only)
 
     def of(self, what: str, *, number: int | None = None) -> list[PurePosixPath]:
-        """A name for each mask channel.
+        """A name for each mask channel, or one for the label map.
 
         Parameters
         ----------
         what : str
-            One of `MAPS`, or member.
+            One of `MAPS`, member, or `LABEL_MAP`.
         number : int, optional
             The member's, from 0.
         """
+        if what == LABEL_MAP:
+            return [self.label_map]
         if self.style is Style.BIDS:
             labels = [f"_label-{label}" if label else "" for label in self._bids_labels]
             return [self._folder / f"{self._entities}{label}_{_bids_end(what, number)}" for label in labels]
         count = "" if number is None else f"-{number + 1:03d}"
         return [self._by_pattern(f"{what}{tail}{count}") for tail in channel_tails(self.labels)]
+
+    @property
+    def label_map(self) -> PurePosixPath:
+        """Where all mask channels go in one."""
+        if self.style is Style.BIDS:
+            return self._folder / f"{self._entities}_{_bids_end(LABEL_MAP, None)}"
+        return PurePosixPath(_plain(self.case)) if self.style is Style.NNUNET else self._by_pattern(LABEL_MAP)
 
     @property
     def record(self) -> PurePosixPath:
@@ -270,6 +281,8 @@ class Names:
 
     def beside(self, what: str, ending: str) -> PurePosixPath:
         """Where something goes that is about all channels, with its ending, such as `.html`."""
+        if self.style is Style.NNUNET:
+            return PurePosixPath(f"{_plain(self.case)}_{what}{ending}")
         if self.style is Style.PATTERN:
             more = "" if "{what}" in self.pattern else f"_{what}"
             return PurePosixPath(f"{self._by_pattern(what)}{more}{ending}")
@@ -341,7 +354,10 @@ def bids_word(text: str) -> str:
 
 def _bids_end(what: str, number: int | None) -> str:
     desc = "diffseg" if number is None else f"diffseg{number + 1:03d}"
-    desc += "" if what in ("mask", "mean", "uncertainty", "member") else what.capitalize()
+    if what == LABEL_MAP:  # `diffseg_dseg` were masks, see `_OF_BEFORE`
+        desc += "Labels"
+    else:
+        desc += "" if what in ("mask", "mean", "uncertainty", "member") else what.capitalize()
     return f"desc-{desc}_{_SUFFIX.get(what, 'probseg')}"
 
 

@@ -23,7 +23,7 @@ def describe_map(what: str, summary: Summary, count: int, *, number: int | None 
     Parameters
     ----------
     what : str
-        mask, mean, uncertainty, probability, expected or member.
+        mask, label-map, mean, uncertainty, probability, expected or member.
     summary : Summary
         How the run was summed up, as `Summary.of_run` gives it.
     count : int
@@ -37,6 +37,9 @@ def describe_map(what: str, summary: Summary, count: int, *, number: int | None 
             return f"mask: {probability}, > 0.5"
         case "mask":
             return f"mask: {summary.words}, {count} members"
+        case "label-map":
+            by = f"{probability}, > 0.5" if summary.rule is Rule.PROBABILITY else f"{summary.words}, {count} members"
+            return f"label map of all regions: {by}"
         case "mean":
             return f"mean of {count} binary members"
         case "uncertainty":

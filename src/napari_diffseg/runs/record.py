@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from napari_diffseg.errors import BadCase
 from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM, MOST_SMOOTHING_SLICES, RuleName, describe_validation
-from napari_diffseg.regions import LabelValue, Region
+from napari_diffseg.regions import LabelValue, Region, regions_of
 from napari_diffseg.runs.layout import RECORD, RunFiles
 from napari_diffseg.runs.parts import Part
 
@@ -41,8 +41,7 @@ class RecordedRecipe(BaseModel):
     def regions(self) -> tuple[Region, ...]:
         """The mask channels as regions; their values are not known where the record has none, or not of each."""
         known = len(self.label_values) == len(self.labels)
-        values = self.label_values if known else ((),) * len(self.labels)
-        return tuple(Region(name=name[:64] or "unnamed", values=v) for name, v in zip(self.labels, values, strict=True))
+        return regions_of([name[:64] or "unnamed" for name in self.labels], self.label_values if known else ())
 
 
 class RecordedCheckpoint(BaseModel):
@@ -92,6 +91,8 @@ class RunRecord(BaseModel):
         How the mask was made; None in records of before, see `own_rule`.
     maps : dict
         What each map holds, in words, by the stem of its name.
+    label_map : dict
+        What each value of `label-map.nii.gz` means; empty where there is one mask channel.
     device, precision, sampler, timesteps, batch_size :
         How it was sampled; the batch size is that of the last part.
     warnings : tuple of str
@@ -130,6 +131,7 @@ class RunRecord(BaseModel):
     smoothed_by: str = ""
     rule: RuleName | None = None
     maps: dict[str, str] = {}
+    label_map: dict[str, str] = {}
     device: str = ""
     precision: str = ""
     sampler: str = ""

@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAPS: Final = ("mask", "mean", "uncertainty", "probability", "expected")
-"""Stems of the files of a whole ensemble."""
+"""Stems of the files of a whole ensemble, one for each mask channel."""
+LABEL_MAP: Final = "label-map"
+"""Stem of the one file in which all mask channels are together."""
 
 
 def channel_tails(labels: Sequence[str]) -> list[str]:

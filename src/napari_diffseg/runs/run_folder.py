@@ -18,12 +18,13 @@ from napari_diffseg.errors import BadCase, BadImage, BadRequest, OutputExists, O
 from napari_diffseg.imaging.folder_lock import is_taken, taken
 from napari_diffseg.imaging.formats.nifti import read_mask
 from napari_diffseg.imaging.names.naming import shown_name
+from napari_diffseg.regions import label_names, with_values_of
 from napari_diffseg.runs.expected_file import read_expected
 from napari_diffseg.runs.identity import are_other_images, difference, identity_of
 from napari_diffseg.runs.layout import RECORD, RunFiles
 from napari_diffseg.runs.parts import parts_of
 from napari_diffseg.runs.record import RunRecord, read_record
-from napari_diffseg.runs.result_names import MAPS, channel_tails
+from napari_diffseg.runs.result_names import LABEL_MAP, MAPS, channel_tails
 from napari_diffseg.runs.run_writer import RunWriter, smoothed_by
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from napari_diffseg.ensemble.expected import ExpectedMask
     from napari_diffseg.events import SegmentRequest, Started
     from napari_diffseg.imaging.case import Case
+    from napari_diffseg.regions import Region
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +52,9 @@ class RunFolder:
     Mean and uncertainty are the members' own mean and unbiased variance. The mask is by the checkpoint's rule. Where
     its recipe smooths, `probability.nii.gz` is the smoothed probability. With checkpoints that predict x_0 or v,
     `expected.nii.gz` is the one-step estimate: the probability of each voxel after one evaluation. With several mask
-    channels each file has the channel in its name, as in `mask_tumour-core.nii.gz`. Member number k (from 0) is
-    `member-{k + 1:03d}`. `run.json` says `running` from the first moment and `complete` at the very end, so a run that
-    was cut short is recognised and can be resumed.
+    channels each file has the channel in its name, as in `mask_tumour-core.nii.gz`, and `label-map.nii.gz` has all
+    masks in one. Member number k (from 0) is `member-{k + 1:03d}`. `run.json` says `running` from the first moment and
+    `complete` at the very end, so a run that was cut short is recognised and can be resumed.
 
     Parameters
     ----------
@@ -60,12 +62,15 @@ class RunFolder:
         Made when the first file is written.
     case, checkpoint, request :
         What the run is made of; they go into `run.json`.
+    label_values : str, optional
+        Whose values the label map has, see `with_values_of`; by default the checkpoint's own.
     """
 
     folder: Path
     case: Case
     checkpoint: Checkpoint
     request: SegmentRequest
+    label_values: str | None = None
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
@@ -80,8 +85,10 @@ class RunFolder:
         OutputFailed
             If the folder is a file, or its nearest existing parent cannot be written to.
         BadRequest
-            If the case's own images lie in the folder, or results of other images, or a run is going on there.
+            If the case's own images lie in the folder, or results of other images, or a run is going on there; or if
+            the regions cannot have the label values that are asked for.
         """
+        assert self.regions is not None  # values that cannot be are refused before anything is sampled
         self._check_apart()
         if _exists(self.folder) and not self.folder.is_dir():
             raise OutputFailed(f"{self.folder} is a file, not a folder: choose another place for the results.")
@@ -143,6 +150,8 @@ class RunFolder:
     def _is_summed_up(self, record: RunRecord) -> bool:
         """Whether maps are what this checkpoint's would be; those of before there were rules may be of another mean."""
         summary = self.summary
+        if self.label_map is not None and record.label_map != self.label_words:
+            return False
         if record.smoothing_mm != summary.smoothing_mm or record.own_rule != summary.rule_word:
             return False
         if summary.smoothing_mm and record.smoothing_slices != self.checkpoint.recipe.smoothing_slices:
@@ -212,12 +221,27 @@ class RunFolder:
         """The names of its files."""
         return RunFiles(self.folder)
 
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """What the mask channels are, with the values that they have in the run's label map."""
+        return with_values_of(self.checkpoint.recipe.regions, self.label_values)
+
+    @property
+    def label_words(self) -> dict[str, str]:
+        """What each value of the run's label map means."""
+        return {str(value): name for value, name in label_names(self.regions).items()}
+
+    @property
+    def label_map(self) -> Path | None:
+        """Where all regions are, or will be, in one label map; None of a run with one mask channel."""
+        return self.files.map(LABEL_MAP) if len(self.checkpoint.recipe.labels) > 1 else None
+
     def _own_files(self) -> list[Path]:
         """Files of an earlier run here, `run.json` first; what people keep beside them is not among them."""
         files, record = self.files, self._record()
         old = files.member_tails() if record is None else channel_tails(record.recipe.labels)
         tails = dict.fromkeys((*channel_tails(self.checkpoint.recipe.labels), *old))
-        paths = [files.record, *(files.map(what, tail) for what in MAPS for tail in tails)]
+        paths = [files.record, files.map(LABEL_MAP), *(files.map(what, tail) for what in MAPS for tail in tails)]
         paths += [path for tail in tails for path in files.members(tail).values()]
         return [path for path in paths if os.path.lexists(path)]
 

@@ -11,16 +11,19 @@ from platform import python_version
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import numpy as np
+
 from napari_diffseg.ensemble.summary import MAJORITY, Rule
 from napari_diffseg.errors import BadCase, OutputFailed
 from napari_diffseg.imaging.atomic import make_folder, write_json
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.imaging.save import write_nifti
+from napari_diffseg.regions import compose_label_map
 from napari_diffseg.runs.layout import RECORD
 from napari_diffseg.runs.map_words import describe_map
 from napari_diffseg.runs.parts import Part, unclaimed
 from napari_diffseg.runs.record import FORMAT, RunRecord
-from napari_diffseg.runs.result_names import MAPS
+from napari_diffseg.runs.result_names import LABEL_MAP, MAPS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,6 +128,7 @@ class RunWriter:
             if self.run.summary.rule is Rule.PROBABILITY:
                 mask = probability > MAJORITY
         self._write("mask", mask, count=ensemble.count)
+        self._write_label_map(mask.astype(np.bool_), ensemble.count)
         self._write("mean", ensemble.mean(), count=ensemble.count)
         if ensemble.count >= 2:
             self._write("uncertainty", ensemble.variance(), count=ensemble.count)
@@ -135,6 +139,20 @@ class RunWriter:
         for path, array in zip(self.run.paths(stem, number=number), maps, strict=True):
             write_nifti(path, array, self.run.case.grid_volume, overwrite=True, description=words)
             self._stamps[path] = _stamp(path)
+
+    def _write_label_map(self, masks: npt.NDArray[np.bool_], count: int) -> None:
+        path = self.run.label_map
+        if path is None:
+            return
+        self._check_mine()
+        words = describe_map(LABEL_MAP, self.run.summary, count)
+        labels = compose_label_map(masks, self.run.regions)
+        write_nifti(path, labels, self.run.case.grid_volume, overwrite=True, description=words)
+
+    def _label_words(self) -> dict[str, str]:
+        """What each value of the label map means; nothing where there is none."""
+        path = self.run.label_map
+        return self.run.label_words if path is not None and path.exists() else {}
 
     def _write_lost(self, ensemble: Ensemble) -> None:
         """Write anew what somebody has deleted or changed since it was written: the record speaks of these files."""
@@ -186,6 +204,7 @@ class RunWriter:
             "uncertainty": "unbiased variance of the binary members",
             "rule": self.run.summary.rule_word,
             "maps": self._map_words(ensemble.count),
+            "label_map": self._label_words(),
             "smoothing_mm": s.smoothing_mm,
             "smoothing_slices": s.smoothing_slices,
             "smoothed_by": smoothed_by(has_expected=self.run.has_expected()),

@@ -97,6 +97,7 @@ class StoredRun:
             smoothing_mm=r.smoothing_mm,
             smoothing_slices=r.smoothing_slices,
             rule=r.own_rule,
+            label_values=tuple(region.values for region in r.recipe.regions),
         )
 
     @property

@@ -252,4 +252,5 @@ def _started(run: Run, case: Case) -> Started:
         smoothing_mm=run.recipe.smoothing_mm,
         smoothing_slices=run.recipe.smoothing_slices,
         rule=run.recipe.rule,
+        label_values=run.recipe.label_values,
     )

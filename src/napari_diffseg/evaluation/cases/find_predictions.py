@@ -8,6 +8,7 @@ from napari_diffseg.errors import BadCase
 from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
 from napari_diffseg.imaging.names.naming import REFERENCE, case_stem, is_image_name, modality_of, shown_name
 from napari_diffseg.runs.layout import ExportedName, RunFiles, find_bids_runs, parse_exported
+from napari_diffseg.runs.result_names import LABEL_MAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,12 +85,17 @@ def _flat_masks(folder: Path, images: Sequence[Path]) -> Iterator[tuple[Path, Pr
     names = {path.name for path in images}
     for path in images:
         export = parse_exported(path.name)
-        if export is not None and export.what != "mask":
+        if export is not None and export.what != "mask" and not _is_alone(export, folder):
             continue
-        if export is not None and _is_whole_name(export, folder, names):
+        if export is not None and export.what == "mask" and _is_whole_name(export, folder, names):
             yield path, PredictionFiles(RunFiles(folder, export.prefix))
         elif modality_of(path.name) in (None, REFERENCE):
             yield path, PredictionFiles(alone=path)
+
+
+def _is_alone(export: ExportedName, folder: Path) -> bool:
+    """Whether it is a label map without the masks that it was made of."""
+    return export.what == LABEL_MAP and not RunFiles(folder, export.prefix).masks()
 
 
 def _is_whole_name(export: ExportedName, folder: Path, names: set[str]) -> bool:

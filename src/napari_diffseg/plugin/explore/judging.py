@@ -120,7 +120,14 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
         expected=members.expected,
     )
     by_probability = smooth(by_label) if summary.rule is Rule.PROBABILITY else None
-    masks = consensus_of(volumes, votes=by_label, count=count, summary=summary, probability=by_probability)
+    masks = consensus_of(
+        volumes,
+        votes=by_label,
+        count=count,
+        summary=summary,
+        regions=asked.view.started.regions,
+        probability=by_probability,
+    )
     raise_if(stop)
     judgement = judge(
         np.asarray(masks.any(axis=0)) if asked.edited is None else asked.edited > 0,

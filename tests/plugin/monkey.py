@@ -281,7 +281,7 @@ class Monkey:
             session, view = panel.session, panel.results.view
             entry = session.runs.on_screen
             assert (view is None) == (entry is None)
-            assert panel.result.title() == ("Result" if entry is None else f"Result of {entry.title}")
+            assert panel.results_box.title() == ("Results" if entry is None else f"Results of {entry.title}")
             if entry is not None:
                 assert view.ensemble is entry.result.ensemble
                 assert not session.images or entry.plan.is_of(session.images), entry.title

@@ -79,10 +79,10 @@ def test_the_next_case_closes_the_run_of_the_one_before(of_alice, bob, qtbot):
     assert "votes" not in str(panel.viewer.status)
     assert find(panel, "progress").value() == 0
     assert "Dice" not in find(panel, "scores").text()
-    assert "Run first" in find(panel, "findings").text()
+    assert not find(panel, "findings").isVisibleTo(panel)
     assert not find(panel, "export").isEnabled()
     assert not find(panel, "more").isVisible()
-    assert panel.result.title() == "Result"
+    assert panel.results_box.title() == "Results"
     assert panel.case.title() == "Case bob"
     assert [entry.line.split(":")[0] for entry in panel.session.runs.records] == ["1 alice"]
     assert "Dice 1.00" in panel.session.runs.records[0].line  # hers, by her own reference
@@ -92,8 +92,7 @@ def test_each_case_has_its_own_run_reference_and_export(of_alice, bob, tmp_path,
     panel = of_alice
     open_case(panel, bob, qtbot)
     run(panel, qtbot)
-    assert panel.result.title() == "Result of run 2 of bob"
-    assert panel.exploring.box.title() == "Explore run 2 of bob"
+    assert panel.results_box.title() == "Results of run 2 of bob"
     qtbot.waitUntil(lambda: "Dice 0.000" in find(panel, "scores").text(), timeout=30_000)
     assert find(panel, "reference").currentText() == "bob seg"
     first, second = panel.session.runs.records
@@ -110,7 +109,7 @@ def test_who_goes_back_finds_the_run_and_the_reference(of_alice, bob, qtbot):
     panel.runs_box.list.setCurrentRow(0)
     panel.runs_box.show_asked.emit(panel.session.runs.records[0])
     wait_idle(panel, qtbot)
-    assert panel.result.title() == "Result of run 1 of alice"
+    assert panel.results_box.title() == "Results of run 1 of alice"
     assert [combo.currentText() for combo in panel.case.combos.values()] == [f"alice {name}" for name in MODALITIES]
     assert find(panel, "reference").currentText() == "alice seg"
     assert visible_results(panel) == shown
@@ -128,7 +127,7 @@ def test_images_that_are_chosen_by_hand_are_a_case_too(of_alice, bob, qtbot):
     for name, combo in panel.case.combos.items():
         combo.choose(panel.viewer.layers[f"alice {name}"])
     wait_idle(panel, qtbot)
-    assert panel.result.title() == "Result of run 1 of alice"
+    assert panel.results_box.title() == "Results of run 1 of alice"
     assert find(panel, "reference").currentText() == "alice seg"
 
 
@@ -154,7 +153,7 @@ def test_once_all_layers_are_gone_so_is_the_run_with_its_outlines(of_alice, bob,
     assert list(panel.viewer.layers) == []
     assert not find(panel, "export").isEnabled()
     open_case(panel, bob, qtbot)
-    assert panel.result.title() == "Result"
+    assert panel.results_box.title() == "Results"
     assert panel.viewer.dims.current_step == (SHAPE[2] // 2, (SHAPE[1] - 1) // 2, (SHAPE[0] - 1) // 2)
 
 
@@ -213,5 +212,5 @@ def test_a_reopened_run_without_its_images_is_not_shown_on_those_of_another_case
         (alice / f"alice_{name}.nii.gz").unlink()
     panel.session.reopen(folder)
     wait_idle(panel, qtbot)
-    assert panel.result.title() == "Result of run 2 of alice"
+    assert panel.results_box.title() == "Results of run 2 of alice"
     assert not panel.session.images

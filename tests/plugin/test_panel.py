@@ -138,7 +138,7 @@ def test_a_run_goes_on_without_the_panel_and_the_next_one_shows_it(closed, viewe
     assert find(panel, "cancel").isEnabled()
     assert find(panel, "pause").isVisibleTo(panel)
     wait_idle(panel, qtbot)
-    assert panel.result.title() == "Result of run 1 of case_1"
+    assert panel.results_box.title() == "Results of run 1 of case_1"
     assert find(panel, "checkpoint").text() == "demo"
     assert panel.settings.controls["timesteps"].value() == 3
     assert [entry.number for entry in panel.session.runs.records] == [1]

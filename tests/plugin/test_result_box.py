@@ -44,20 +44,20 @@ def test_staple_is_made_beside_the_window_and_says_how_the_members_did(ready, vi
 
 
 def test_the_majority_has_no_threshold(ready):
-    assert not find(ready, "threshold").isEnabled()
+    assert not find(ready, "threshold").isVisibleTo(ready.result)
     find(ready, "rule").setCurrentText("mean above threshold")
-    assert find(ready, "threshold").isEnabled()
+    assert find(ready, "threshold").isVisibleTo(ready.result)
 
 
 def test_the_panel_names_what_the_checkpoint_says_and_takes_another(ready, viewer, qtbot, segmenter):
     smoothing, rule = find(ready, "smoothing"), find(ready, "rule")
-    assert smoothing.text() == "the checkpoint's: off"
-    assert rule.currentText() == "default: majority"
+    assert smoothing.text() == "default (off)"
+    assert rule.currentText() == "default (majority)"
     click(ready, "run", qtbot)
     wait_idle(ready, qtbot)
     ready.result.set_own(Rule.PROBABILITY, 1.0)
-    assert smoothing.text() == "the checkpoint's: 1 mm"
-    assert rule.currentText() == "default: probability > 0.5"
+    assert smoothing.text() == "default (1 mm)"
+    assert rule.currentText() == "default (probability)"
     mean = source(ready.results.view.mean[0]).copy()
     smoothing.setValue(1.5)
     rule.setCurrentText("probability > 0.5")

@@ -187,7 +187,7 @@ def test_the_list_in_the_panel_copies_and_removes(listing, viewer, qtbot):
     names = [layer.name for layer in viewer.layers]
     assert "diffseg 1 | mean" in names
     assert not [name for name in names if name.startswith("diffseg 2")]
-    assert listing.result.title() == "Result of run 1 of case_1"
+    assert listing.results_box.title() == "Results of run 1 of case_1"
 
 
 def test_two_runs_are_compared_and_one_gives_its_settings(listing, viewer, qtbot):

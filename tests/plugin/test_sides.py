@@ -84,7 +84,7 @@ def bright_on_the_left(folder):
 def test_axial_slices_are_radiological_at_first_and_say_so(panel, viewer):
     assert marks(viewer) == {"left": "R", "right": "L"}
     assert viewer.scene.camera.orientation2d == ("down", "right")
-    assert find(panel, "convention").currentText() == "on the right (radiological)"
+    assert find(panel, "convention").currentText() == "right (radiological)"
 
 
 def test_the_choice_turns_the_picture_and_the_letters(make_panel, viewer, tmp_path, qtbot):
@@ -173,7 +173,7 @@ def test_the_choice_is_remembered_and_a_closed_panel_leaves_the_viewer_as_it_was
     later = make_panel()
     assert viewer.scene.camera.orientation2d == ("down", "left")
     assert marks(viewer) == {"left": "L", "right": "R"}
-    assert find(later, "convention").currentText() == "on the left (neurological)"
+    assert find(later, "convention").currentText() == "left (neurological)"
 
 
 def test_members_side_by_side_are_turned_with_the_canvas(panel, viewer, qtbot):

@@ -139,7 +139,7 @@ def test_the_box_has_a_line_for_it_only_while_there_is_something_to_say(qtbot):
     box.show()
     box.set_summary(BY_STAPLE)
     assert box.summary == BY_STAPLE
-    assert not box.threshold.isEnabled()
+    assert not box.threshold.isVisibleTo(box)
     box.show_note(WAITING)
     QApplication.processEvents()
     assert box.note.isVisible()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.session.session import Session
     from napari_diffseg.plugin.widgets.case_box import CaseBox
     from napari_diffseg.plugin.widgets.result_box import ResultBox
-    from napari_diffseg.plugin.widgets.run_box import RunBox
+    from napari_diffseg.plugin.widgets.results_box import ResultActions
 
 
 class Exporting:
@@ -39,7 +39,7 @@ class Exporting:
         Has the runs, and writes.
     results : ResultLayers
         Has the masks that were edited.
-    case, result, run_box : CaseBox, ResultBox, RunBox
+    case, result, actions : CaseBox, ResultBox, ResultActions
         Images that can be resampled to; how the ensemble is summed up; the button, and who asks before replacing.
     attempt : callable
         Does what it is given, and says why where that cannot be done.
@@ -56,17 +56,18 @@ class Exporting:
         results: ResultLayers,
         case: CaseBox,
         result: ResultBox,
-        run_box: RunBox,
+        actions: ResultActions,
         attempt: Callable[[Callable[[], None]], None],
         convention: Callable[[], Convention],
         parent: QWidget,
     ) -> None:
-        self._session, self._case, self._result, self._run_box = session, case, result, run_box
+        self._session, self._case, self._result, self._actions = session, case, result, actions
         self._results = results
         self._attempt, self._convention, self._parent = attempt, convention, parent
         self._folder: Path | None = None
         self._asked: tuple[RunEntry, ExportWish] | None = None
-        run_box.export_asked.connect(self.ask)
+        actions.export_asked.connect(self.ask)
+        session.exported.connect(actions.show_exported)
 
     def ask(self) -> None:
         """Ask what to export, and start; nothing where there is no run."""
@@ -121,5 +122,5 @@ class Exporting:
         return name, volumes[name]
 
     def _offer_to_replace(self, sentence: str, run: RunEntry, wish: ExportWish) -> None:
-        if self._run_box.ask_to_replace(sentence):
+        if self._actions.ask_to_replace(sentence):
             self._start(run, wish, overwrite=True)

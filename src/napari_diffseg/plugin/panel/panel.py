@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from napari_diffseg.ensemble.summary import Rule, Summary
 from napari_diffseg.errors import DiffsegError
@@ -46,6 +47,7 @@ from napari_diffseg.plugin.session.task import Phase
 from napari_diffseg.plugin.widgets.case_box import CaseBox
 from napari_diffseg.plugin.widgets.checkpoint_box import DEMO, CheckpointBox
 from napari_diffseg.plugin.widgets.result_box import ResultBox
+from napari_diffseg.plugin.widgets.results_box import ResultsBox
 from napari_diffseg.plugin.widgets.run_box import RunBox
 from napari_diffseg.plugin.widgets.runs_box import RunsBox
 from napari_diffseg.plugin.widgets.settings_box import SettingsBox
@@ -104,6 +106,7 @@ class DiffsegPanel(QWidget):
         self.settings, self.run_box = SettingsBox(), RunBox()
         self.result, self.runs_box = ResultBox(), RunsBox()
         self.exploring = Exploring(napari_viewer, self.results, self.result)
+        self.results_box = ResultsBox(self.exploring.box, self.result, self.runs_box)
         self.denoising = Denoising(napari_viewer, self.session, self.results, self.exploring.box.denoising)
         self.what_if = WhatIf(napari_viewer, self.session, self.results, self.exploring.box.what_if)
         self.editing = Editing(
@@ -114,7 +117,7 @@ class DiffsegPanel(QWidget):
             results=self.results,
             case=self.case,
             result=self.result,
-            run_box=self.run_box,
+            actions=self.results_box.buttons,
             attempt=self._try,
             convention=lambda: self.sides.convention,
             parent=self,
@@ -133,6 +136,9 @@ class DiffsegPanel(QWidget):
             painting=self._painting,
             parent=self,
         )
+        self.top_row = QHBoxLayout()
+        """Always in sight, above what scrolls."""
+        self._scroll = QScrollArea()
         self._case_shown: Case | None = None
         """Of the run that was on the screen last."""
         self._timesteps: int | None = None
@@ -162,16 +168,16 @@ class DiffsegPanel(QWidget):
         self.setMinimumWidth(_MIN_WIDTH)
         inner = QWidget()
         column = QVBoxLayout(inner)
-        for box in (self.case, self.checkpoint, self.settings, self.result, self.exploring.box, self.runs_box):
+        for box in (self.case, self.checkpoint, self.settings, self.results_box):
             column.addWidget(box)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setWidget(inner)
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.setWidget(inner)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll, 1)
+        layout.addLayout(self.top_row)
+        layout.addWidget(self._scroll, 1)
         layout.addWidget(self.resampling.row)
         layout.addWidget(self.run_box)
 
@@ -187,14 +193,14 @@ class DiffsegPanel(QWidget):
         self.checkpoint.unload_asked.connect(lambda: self._try(self.session.unload))
         self.settings.changed.connect(self.session.set_value)
         self.settings.keep_seed_changed.connect(partial(setattr, self.session.chosen, "keep_seed"))
-        self.settings.live_changed.connect(self.results.live.choose)
+        self.run_box.live_changed.connect(self.results.live.choose)
         self.settings.scope.changed.connect(self.session.set_scope)
         self.settings.scope.box_wanted.connect(lambda: add_box(self.viewer))
         self.result.changed.connect(self._summarise)
         self.exploring.box.convergence.settled.connect(self._stop_settled)
         self.exploring.box.volume.shared.toggled.connect(lambda _: self._catching_up.start_if_behind())
         self.run_box.run_asked.connect(self._run)
-        self.run_box.more_asked.connect(self._add_members)
+        self.results_box.buttons.more_asked.connect(self._add_members)
         self.run_box.pause_asked.connect(self.session.pause)
         self.run_box.resume_asked.connect(self.session.resume)
         self.run_box.cancel_asked.connect(self.session.cancel)
@@ -244,8 +250,9 @@ class DiffsegPanel(QWidget):
         self.case.sides.show_convention(self.sides.convention)
         self.sides.changed.connect(self.remembered.remember_convention)
         self.settings.keep_seed.setChecked(self.remembered.keep_seed)
-        self.settings.live.setCurrentText(self.remembered.live.value)
-        self.settings.live_changed.connect(self.remembered.remember_live)
+        self.run_box.choose_live(self.remembered.live)
+        self.results.live.choose(self.remembered.live)
+        self.run_box.live_changed.connect(self.remembered.remember_live)
         self.result.set_summary(self.remembered.summary)
         self.results.summarise(self.result.summary)
         self.settings.changed.connect(self._remember)
@@ -369,8 +376,7 @@ class DiffsegPanel(QWidget):
     def _show_run(self, entry: RunEntry | None) -> None:
         """Show a run's results and nothing of the one before; None leaves no result on the screen."""
         with self._polling.excused(), self._painting.put_off():
-            self.result.show_run(None if entry is None else entry.title)
-            self.exploring.box.show_run(None if entry is None else entry.title)
+            self.results_box.show_run(None if entry is None else entry.title)
             self._show_own(entry.started if entry else self.session.recipe)
             self.results.show(None if entry is None else entry.result)
             self._follow_reference(entry)
@@ -417,10 +423,16 @@ class DiffsegPanel(QWidget):
         self._case_shown = entry.plan.case
 
     def _prepare_results(self, result: RunResult) -> None:
+        QTimer.singleShot(0, self._scroll_to_results)
         with self._polling.excused(), self._painting.put_off():
             self.run_box.show_progress(0, result.started.evaluations, None)
             self.results.live.prepare()
         self._catching_up.start_if_behind()
+
+    def _scroll_to_results(self) -> None:
+        bar = self._scroll.verticalScrollBar()
+        assert bar is not None  # a scroll area is made with one
+        bar.setValue(self.results_box.y())
 
     def _extend_results(self, result: RunResult) -> None:
         self.run_box.show_progress(0, result.started.evaluations, None)
@@ -465,7 +477,7 @@ class DiffsegPanel(QWidget):
             box.setEnabled(phase in (Phase.IDLE, Phase.WORKING))
         self.run_box.show_phase(phase)
         why_not = self.session.why_not_export(self.session.runs.on_screen)
-        self.run_box.show_export(why_not)
+        self.results_box.buttons.show_export(why_not)
         if phase is Phase.IDLE:
             self._polling.stop()
         else:
@@ -476,9 +488,16 @@ class DiffsegPanel(QWidget):
         self.run_box.show_reason(self.session.why_not_run())
         last = self.session.runs.on_screen
         reason = self.session.why_not_add()
-        self.run_box.show_more(
-            offered=last is not None, reason=reason, unfinished=last is not None and last.is_cut_short
-        )
+        self.results_box.buttons.show_more(reason=reason, unfinished=last is not None and last.is_cut_short)
+        self.results_box.follow_runs()
+        self._show_usable()
+
+    def _show_usable(self) -> None:
+        """Settings and Run once there are images and a checkpoint; while something goes on, nothing goes away."""
+        is_ready = bool(self.session.images and self.session.checkpoint_rows)
+        if is_ready or self.session.phase is Phase.IDLE:
+            self.settings.setVisible(is_ready)
+            self.run_box.show_ready(is_ready)
 
     def _end(self) -> None:
         """Leave the viewer alone: the dock or the window is closed; with the window everything ends."""

@@ -164,10 +164,16 @@ class CaseBox(QGroupBox):
             self._grid.addWidget(label, row, 0)
             self._grid.addWidget(combo, row, 1)
             self.combos[name] = combo
+        self._show_choices()
         self._offer_leaving_out(may_miss)
         self.guess(self._layers)
         for name in self.combos:
             self._tell(name)
+
+    def _show_choices(self) -> None:
+        """Ask for layers once there are some."""
+        for widget in (*self._labels, *self.combos.values(), self.sides.label, self.sides.choice):
+            widget.setVisible(bool(self._layers))
 
     def leave_out(self, names: Iterable[str]) -> None:
         """Leave modalities out, wherever the checkpoint can do without; until then there is no choice."""
@@ -216,6 +222,7 @@ class CaseBox(QGroupBox):
         self._layers = [layer for layer in map(bare, layers) if _can_be_input(layer)]
         for combo in self.combos.values():
             combo.set_layers(self._layers)
+        self._show_choices()
         if had_images and not self._chosen():
             self._forget_case()
 

@@ -107,7 +107,7 @@ class CheckpointBox(QGroupBox):
             action.setToolTip(text)
             action.triggered.connect(partial(self._choose_recent, text))
             self._recent_menu.addAction(action)
-        self.recent.setEnabled(bool(checkpoints))
+        self.recent.setVisible(bool(checkpoints))
 
     def _choose_recent(self, text: str, _checked: object = None) -> None:
         self.choose(text)

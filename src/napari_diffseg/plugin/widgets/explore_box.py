@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QGroupBox, QLabel, QVBoxLayout
+from qtpy.QtWidgets import QCheckBox, QLabel, QVBoxLayout, QWidget
 
 from napari_diffseg.appearance import AGREEMENT, AGREEMENT_NAMES
 from napari_diffseg.plugin.widgets.convergence_box import ConvergenceBox
@@ -20,14 +20,14 @@ from napari_diffseg.plugin.widgets.what_if_box import WhatIfBox
 if TYPE_CHECKING:
     from napari_diffseg.ensemble.findings import EditedFindings, Findings
 
-_NOTHING = "Run first: volume and lesions are shown here."
+_NOTHING = "Volume and lesions are shown here once a member is finished."
 
 
-class ExploreBox(QGroupBox):
+class ExploreBox(QWidget):
     """Volume with its spread in a line; members, lesions, convergence and a reference, folded away."""
 
     def __init__(self) -> None:
-        super().__init__("Explore")
+        super().__init__()
         self.line = QLabel(_NOTHING)
         self.line.setObjectName("diffseg_findings")
         self.line.setTextFormat(Qt.TextFormat.PlainText)
@@ -41,7 +41,7 @@ class ExploreBox(QGroupBox):
         colors = ", ".join(f"{level:.0%} {name}" for level, name in zip(AGREEMENT, AGREEMENT_NAMES, strict=True))
         self.agreement.setToolTip(f"Outlines of what this share of the members marks: {colors}. Surfaces in 3-D.")
         layout = QVBoxLayout(self)
-        layout.addWidget(self.line)
+        layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.agreement)
         for name, title, content, tip in (
             ("volume_fold", "Members by volume", self.volume, "Lesion volume of each member; click one to see it."),
@@ -63,10 +63,6 @@ class ExploreBox(QGroupBox):
             ("reference_fold", "Compare with ground truth", self.reference, "Dice, HD95, errors and calibration."),
         ):
             layout.addWidget(Fold(name, title, tip=tip, content=content))
-
-    def show_run(self, title: str | None) -> None:
-        """Say which run is explored, such as `run 2 of case_1`; None is none."""
-        self.setTitle("Explore" if title is None else f"Explore {title}")
 
     def show_findings(self, findings: Findings | None) -> None:
         """Show what was measured, or that nothing has been."""

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QGridLayout,
-    QGroupBox,
     QHBoxLayout,
     QLabel,
     QSlider,
@@ -42,10 +41,17 @@ _SHORT: Final = {
     Measure.PROBABILITY: "p (1 - p), probability",
 }
 """What fits where the panel is narrow; the tooltips say it in full."""
+_SHORTEST: Final = {
+    Rule.MAJORITY: "majority",
+    Rule.MEAN: "mean",
+    Rule.PROBABILITY: "probability",
+    Rule.STAPLE: "STAPLE",
+}
+"""The checkpoint's rule, where the word *default* stands before it."""
 _NO_VOTES: Final = "Point at a voxel to read its votes."
 
 
-class ResultBox(QGroupBox):
+class ResultBox(QWidget):
     """Controls that show the ensemble in another way, at once and without sampling."""
 
     mask_chosen = Signal(object)
@@ -54,7 +60,7 @@ class ResultBox(QGroupBox):
     """A Summary, and how many members to show (None: all)."""
 
     def __init__(self) -> None:
-        super().__init__("Result")
+        super().__init__()
         self.rule = _choice(
             "rule",
             Rule,
@@ -115,29 +121,29 @@ class ResultBox(QGroupBox):
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
         grid = QGridLayout()
         grid.setColumnStretch(1, 1)
+        threshold = _beside(self.threshold, self._threshold_reading)
         rows = (
             ("Mask", self.rule),
-            ("Threshold", _beside(self.threshold, self._threshold_reading)),
+            ("Threshold", threshold),
             ("Uncertainty", self.measure),
             ("Smoothing", self.smoothing),
-            ("Members shown", _beside(self.shown, self._shown_reading)),
+            ("Members", _beside(self.shown, self._shown_reading)),
         )
         for n, (text, widget) in enumerate(rows):
             label = QLabel(text)
             label.setToolTip(widget.toolTip())
             grid.addWidget(label, n, 0)
             grid.addWidget(widget, n, 1)
+            if widget is threshold:
+                self._threshold_row = (label, widget)
         grid.addWidget(self.measured_label, len(rows), 0)
         grid.addWidget(self.measured, len(rows), 1)
         layout.addLayout(grid)
         for widget in (self.note, self.uncertainty_legend, self.mean_legend, self.votes):
             layout.addWidget(widget)
-
-    def show_run(self, title: str | None) -> None:
-        """Say which run's result it is, such as `run 2 of case_1`; None is none."""
-        self.setTitle("Result" if title is None else f"Result of {title}")
 
     def show_masks(self, edited: Mapping[int, str], measured: int | None) -> None:
         """Offer the masks that were edited, each with its number and name, and say which mask is measured."""
@@ -194,8 +200,8 @@ class ResultBox(QGroupBox):
         mm : float
             Its Gaussian smoothing of the vote map; 0 is off.
         """
-        self.rule.setItemText(0, f"default: {_SHORT[rule]}")
-        self.smoothing.setSpecialValueText(f"the checkpoint's: {f'{mm:g} mm' if mm else 'off'}")
+        self.rule.setItemText(0, f"default ({_SHORTEST[rule]})")
+        self.smoothing.setSpecialValueText(f"default ({f'{mm:g} mm' if mm else 'off'})")
 
     def set_count(self, count: int) -> None:
         """Offer so many members, all of them shown; with none there is nothing to choose from."""
@@ -211,8 +217,9 @@ class ResultBox(QGroupBox):
 
     def _read(self) -> None:
         has_threshold = self.rule.currentData() is Rule.MEAN
-        self.threshold.setEnabled(has_threshold)
-        self._threshold_reading.setText(f"{self.threshold.value() / _PERCENT:.2f}" if has_threshold else "half")
+        for widget in self._threshold_row:
+            widget.setVisible(has_threshold)
+        self._threshold_reading.setText(f"{self.threshold.value() / _PERCENT:.2f}")
         measure: Measure = self.measure.currentData()
         name = "p (1 - p)" if measure is Measure.PROBABILITY else measure.value
         what = f"uncertainty: {name}{f', {measure.unit}' if measure.unit else ''}"

@@ -1,54 +1,52 @@
-"""The part of the panel that starts and stops a run, and says how far it is."""
+"""The part of the panel that starts and stops a run, says how far it is, and chooses what is seen of it."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QMessageBox,
-    QProgressBar,
-    QPushButton,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
+from napari_diffseg.plugin.layers.live_layer import Live
 from napari_diffseg.plugin.session.progress import describe_seconds
 from napari_diffseg.plugin.session.task import Phase
 from napari_diffseg.plugin.widgets.controls import breakable, guard_from_wheel
 
 _BAR_STEPS = 1000
-_MORE, _MOST_MORE = 5, 999
-_MORE_TIP = "Add members to the last run, with its own settings; those it has are not sampled again."
-_EXPORT_TIP = "Write mask, mean, uncertainty and members of the run on screen as NIfTI files."
+RUN_KEY = "Ctrl+Return"
+_RUN_TIP = f"Sample the ensemble, the slice on the screen first ({RUN_KEY})."
+_LIVE_TIP = (
+    "What is shown of the slice under way: the noisy sample as it is, from which the mask comes out step by step, or "
+    "the mask that each step predicts."
+)
+_UNDER_WAY = (Phase.RUNNING, Phase.PAUSED, Phase.CANCELLING)
 
 
 class RunBox(QWidget):
-    """Run, Cancel and Export buttons, a progress bar with the time left, a status line; always in sight."""
+    """Run and Cancel, the live view, a progress bar with the time left, a status line; at the bottom, always in sight.
+
+    What cannot be used is not shown: Run not before there are images and a checkpoint, Cancel and the bar while
+    nothing goes on.
+    """
 
     run_asked = Signal()
     cancel_asked = Signal()
     pause_asked = Signal()
     resume_asked = Signal()
-    more_asked = Signal(int)
-    """How many members to add to the last run; 0 to finish one that was stopped."""
-    export_asked = Signal()
+    live_changed = Signal(object)
+    """What the live layer is to show."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.run = _button("run", "Run", "Sample the ensemble, the slice on the screen first.")
+        self.run = _button("run", "Run", _RUN_TIP)
         self.pause = _button("pause", "Pause", "Pause after this step; the run keeps its place and its memory.")
         self.pause.setVisible(False)
         self.resume = _button("resume", "Resume", "Go on where the run was paused.")
         self.resume.setVisible(False)
         self.cancel = _button("cancel", "Cancel", "Stop after this step; finished members are kept.")
-        self.export = _button("export", "Export…", _EXPORT_TIP)
+        self.live = self._make_live()
         self.run.clicked.connect(self.run_asked)
         self.pause.clicked.connect(self.pause_asked)
         self.resume.clicked.connect(self.resume_asked)
         self.cancel.clicked.connect(self.cancel_asked)
-        self.export.clicked.connect(self.export_asked)
         self.bar = QProgressBar()
         self.bar.setObjectName("diffseg_progress")
         self.bar.setToolTip("Share of the work done, and the time left at the speed so far.")
@@ -57,78 +55,59 @@ class RunBox(QWidget):
         self.status = _line("status", "What is going on, or how it ended.")
         layout = QVBoxLayout(self)
         buttons = QHBoxLayout()
-        for button in (self.run, self.pause, self.resume, self.cancel, self.export):
+        for button in (self.run, self.pause, self.resume, self.cancel):
             buttons.addWidget(button)
+        buttons.addWidget(self.live)
         layout.addLayout(buttons)
-        self.more_row = self._make_more_row()
-        layout.addWidget(self.more_row)
         for widget in (self.reason, self.bar, self.status):
             layout.addWidget(widget)
+        self._is_ready, self._has_reason, self._phase = False, False, Phase.IDLE
+        self._show_usable()
         self.show_progress(0, 1, None)
 
-    def _make_more_row(self) -> QWidget:
-        self.more_count = QSpinBox()
-        self.more_count.setObjectName("diffseg_more_count")
-        self.more_count.setToolTip("How many members to add.")
-        self.more_count.setRange(1, _MOST_MORE)
-        self.more_count.setValue(_MORE)
-        self.more_count.setPrefix("+ ")
-        guard_from_wheel(self.more_count)
-        self.more = _button("more", "More members", _MORE_TIP)
-        self.more.clicked.connect(lambda: self.more_asked.emit(self.more_count.value()))
-        self.finish = _button("finish", "Finish", "Sample the members that the stopped run still lacks.")
-        self.finish.clicked.connect(lambda: self.more_asked.emit(0))
-        row = QWidget()
-        row.setVisible(False)
-        inside = QHBoxLayout(row)
-        inside.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.more_count, self.more, self.finish):
-            inside.addWidget(widget)
-        return row
+    def _make_live(self) -> QComboBox:
+        """No setting of a run, so it may change while one goes on."""
+        box = QComboBox()
+        box.setObjectName("diffseg_live")
+        box.setToolTip(_LIVE_TIP)
+        guard_from_wheel(box)
+        for live in Live:
+            box.addItem(f"Live: {live.value}", live)
+        box.currentIndexChanged.connect(lambda _: self.live_changed.emit(box.currentData()))
+        return box
 
-    def ask_to_replace(self, sentence: str) -> bool:
-        """Whether the user allows files in the folder to be replaced."""
-        box = QMessageBox(QMessageBox.Icon.Question, "Replace?", sentence, parent=self)
-        box.setTextFormat(Qt.TextFormat.PlainText)
-        box.setStandardButtons(QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No)
-        return bool(box.exec() == QMessageBox.StandardButton.Yes)
+    def choose_live(self, live: Live) -> None:
+        """Choose what the live layer shows."""
+        self.live.setCurrentIndex(self.live.findData(live))
+
+    def show_ready(self, is_ready: bool) -> None:
+        """Whether there are images and a checkpoint, so that there is something to run."""
+        self._is_ready = is_ready
+        self._show_usable()
 
     def show_phase(self, phase: Phase) -> None:
         """Offer what can be done now: Run gives its place to Pause, and Pause to Resume."""
-        self.run.setVisible(phase not in (Phase.RUNNING, Phase.PAUSED))
+        self._phase = phase
+        self._show_usable()
+
+    def _show_usable(self) -> None:
+        phase, goes_on = self._phase, self._phase in _UNDER_WAY
+        self.run.setVisible(self._is_ready and phase not in (Phase.RUNNING, Phase.PAUSED))
         self.pause.setVisible(phase is Phase.RUNNING)
         self.resume.setVisible(phase is Phase.PAUSED)
+        self.cancel.setVisible(phase is not Phase.IDLE)
         self.cancel.setEnabled(phase in (Phase.RUNNING, Phase.PAUSED, Phase.WORKING))
+        self.live.setVisible(self._is_ready or goes_on)
+        self.bar.setVisible(goes_on)
+        self.reason.setVisible(self._has_reason and not goes_on)
 
     def show_reason(self, reason: str | None) -> None:
         """Enable Run, or say why it is disabled."""
         self.run.setEnabled(reason is None)
-        self.run.setToolTip(reason or "Sample the ensemble, the slice on the screen first.")
+        self.run.setToolTip(reason or _RUN_TIP)
         self.reason.setText(breakable(reason or ""))
-        self.reason.setVisible(bool(reason))
-
-    def show_export(self, reason: str | None) -> None:
-        """Enable Export, or say why it is disabled."""
-        self.export.setEnabled(reason is None)
-        self.export.setToolTip(reason or _EXPORT_TIP)
-
-    def show_more(self, *, offered: bool, reason: str | None, unfinished: bool) -> None:
-        """Offer more members once there is a run to add to, and to finish one that was stopped.
-
-        Parameters
-        ----------
-        offered : bool
-            Whether there is a run.
-        reason : str or None
-            Why nothing can be added to it now.
-        unfinished : bool
-            Whether it was stopped.
-        """
-        self.more_row.setVisible(offered)
-        self.more.setEnabled(reason is None)
-        self.more.setToolTip(reason or _MORE_TIP)
-        self.finish.setEnabled(reason is None)
-        self.finish.setVisible(unfinished)
+        self._has_reason = bool(reason)
+        self._show_usable()
 
     def show_status(self, text: str) -> None:
         """Say what is going on."""

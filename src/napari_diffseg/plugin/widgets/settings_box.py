@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QGridLayout,
     QGroupBox,
     QHBoxLayout,
@@ -19,8 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_diffseg.events import SegmentRequest
-from napari_diffseg.plugin.layers.live_layer import Live
-from napari_diffseg.plugin.widgets.controls import Control, SliderControl, guard_from_wheel, make_control
+from napari_diffseg.plugin.widgets.controls import Control, SliderControl, make_control
 from napari_diffseg.plugin.widgets.fold import Fold
 from napari_diffseg.plugin.widgets.scope_row import ScopeRow
 
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
 
 SLIDERS: Final = ("members", "timesteps")
-FIRST: Final = (*SLIDERS, "slices", "seed", "device")
+FIRST: Final = (*SLIDERS, "slices")
 FROM_SCREEN: Final = ("focus", "window")
 """Settings that have no control: the slice on the screen is the focus, and a drawn box is the window."""
 SCOPE: Final = "slices"
@@ -41,7 +39,11 @@ PRESETS: Final = {
     "paper": (1000, "1000 timesteps for each mask, as in the paper: the slowest."),
 }
 """Timesteps that have a name."""
-ADVANCED: Final = tuple(name for name in SegmentRequest.model_fields if name not in FIRST + FROM_SCREEN)
+_FOLDED_FIRST: Final = ("seed", "device")
+ADVANCED: Final = (
+    *_FOLDED_FIRST,
+    *(name for name in SegmentRequest.model_fields if name not in FIRST + FROM_SCREEN + _FOLDED_FIRST),
+)
 
 
 class SettingsBox(QGroupBox):
@@ -49,8 +51,6 @@ class SettingsBox(QGroupBox):
 
     changed = Signal(str, object)
     """A setting's name and its new value."""
-    live_changed = Signal(object)
-    """What the live layer is to show."""
     keep_seed_changed = Signal(bool)
     """Whether runs have the seed that is shown, or each draws a new one."""
 
@@ -65,15 +65,15 @@ class SettingsBox(QGroupBox):
         self.keep_seed.setChecked(True)
         self.keep_seed.toggled.connect(self.keep_seed_changed)
         layout = QVBoxLayout(self)
+        layout.addLayout(self._grid(SLIDERS))
         layout.addLayout(self._make_presets())
-        layout.addLayout(self._grid(FIRST))
+        layout.addLayout(self._grid(FIRST[len(SLIDERS) :]))
         self.forecast = self._make_forecast()
         layout.addWidget(self.forecast)
         inner = QWidget()
         grid = self._grid(ADVANCED)
         grid.setContentsMargins(0, 0, 0, 0)
         inner.setLayout(grid)
-        self.live = self._make_live(grid)
         self.advanced = Fold("advanced", "Advanced", tip="Settings that are rarely changed.", content=inner)
         layout.addWidget(self.advanced)
 
@@ -123,23 +123,6 @@ class SettingsBox(QGroupBox):
         """Say what the next run takes; nothing where it is not known what that is."""
         self.forecast.setText(text)
         self.forecast.setVisible(bool(text))
-
-    def _make_live(self, grid: QGridLayout) -> QComboBox:
-        """What the layer of the slice under way shows: no setting of a run, so it may change while one goes on."""
-        box = QComboBox()
-        box.setObjectName("diffseg_live")
-        tip = "What is shown of the slice that is being denoised: the mask it is predicted to become, or it as it is."
-        box.setToolTip(tip)
-        guard_from_wheel(box)
-        for live in Live:
-            box.addItem(live.value, live)
-        box.currentIndexChanged.connect(lambda _: self.live_changed.emit(box.currentData()))
-        label = QLabel("Live view")
-        label.setToolTip(tip)
-        row = grid.rowCount()
-        grid.addWidget(label, row, 0)
-        grid.addWidget(box, row, 1)
-        return box
 
     def _dressed(self, name: str, control: Control) -> QWidget:
         """The control, with what belongs to it."""

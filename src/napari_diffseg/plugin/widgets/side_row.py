@@ -11,8 +11,8 @@ from napari_diffseg.appearance import Convention
 from napari_diffseg.plugin.widgets.controls import guard_from_wheel
 
 _WORDS: Final = {
-    Convention.RADIOLOGICAL: "on the right (radiological)",
-    Convention.NEUROLOGICAL: "on the left (neurological)",
+    Convention.RADIOLOGICAL: "right (radiological)",
+    Convention.NEUROLOGICAL: "left (neurological)",
 }
 
 

@@ -60,15 +60,6 @@ def test_nothing_is_taken_during_a_run(box, case_folder):
     assert heard == []
 
 
-def test_a_folder_of_cases_is_told_with_what_to_open(panel, tmp_path, qtbot):
-    for name in ("alice", "bob"):
-        write_images(tmp_path / "all" / name, case_id=name)
-    assert drop(panel.case, tmp_path / "all")
-    wait_idle(panel, qtbot)
-    assert status(panel) == "Folder all holds no images itself, but folders of cases: open one of alice, bob."
-    assert len(panel.viewer.layers) == 0
-
-
 def test_a_file_that_is_no_image_is_told_so(panel, tmp_path, qtbot):
     (tmp_path / "README.md").write_text("Read me.")
     assert drop(panel.case, tmp_path / "README.md")

@@ -115,10 +115,10 @@ def predict(
 
 def _find(paths: Sequence[Path], named: Sequence[CaseFiles], run: CohortRun) -> tuple[tuple[CaseFiles, ...], int]:
     """The cases that paths hold, and others, each with a name of its own where that can be; how many paths failed."""
-    from napari_diffseg.cohorts.find import find_cohort
+    from napari_diffseg.cohorts.find import find_cases
 
     modalities = run.checkpoint.recipe.modalities
-    cohort = find_cohort(paths, modalities=modalities, channels=run.channels, pick=run.pick, named=named)
+    cohort = find_cases(paths, modalities=modalities, channels=run.channels, pick=run.pick, named=named)
     failed = sum(_report(path, err) for path, err in cohort.refused)
     if cohort.renamed:
         before, told = _listed(list(dict(cohort.renamed))), _listed([new for _, new in cohort.renamed])

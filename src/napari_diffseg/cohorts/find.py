@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Cohort:
+class FoundCases:
     """Cases that are to be segmented, before any image is read.
 
     Attributes
@@ -33,14 +33,14 @@ class Cohort:
     renamed: tuple[tuple[str, str], ...] = ()
 
 
-def find_cohort(
+def find_cases(
     paths: Sequence[Path],
     *,
     modalities: Sequence[str] = MODALITIES,
     channels: Sequence[str] | None = None,
     pick: Sequence[str] = (),
     named: Sequence[CaseFiles] = (),
-) -> Cohort:
+) -> FoundCases:
     """The cases of several paths; a path that holds none costs no other.
 
     Parameters
@@ -63,7 +63,7 @@ def find_cohort(
             refused.append((path, unreadable(err)))
     apart = told_apart(found)
     renamed = tuple((old.name, new.name) for old, new in zip(found, apart, strict=True) if old.name != new.name)
-    return Cohort(tuple(apart), tuple(refused), renamed)
+    return FoundCases(tuple(apart), tuple(refused), renamed)
 
 
 def unreadable(err: OSError) -> BadCase:

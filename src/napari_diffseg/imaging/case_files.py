@@ -39,7 +39,7 @@ from napari_diffseg.imaging.names.pattern import Pattern
 from napari_diffseg.imaging.nnunet import channel_said_for, nnunet_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -198,6 +198,7 @@ def find_case_sources(
     modalities: Sequence[str] = MODALITIES,
     channels: Sequence[str] | None = None,
     pick: Sequence[str] = (),
+    on_folder: Callable[[Path], None] = lambda _: None,
 ) -> list[CaseFiles]:
     """The cases that are meant by a path.
 
@@ -215,6 +216,8 @@ def find_case_sources(
         What channels are, in their order.
     pick : sequence of str
         Which of several images of one modality to take, see `Group.files`.
+    on_folder : callable
+        Told of each folder before it is looked at; what it raises ends the search.
 
     Returns
     -------
@@ -228,7 +231,7 @@ def find_case_sources(
     """
     if not path.is_dir():
         return [CaseFiles(case_id_of([path]), path, path.parent)]
-    search = _Search(tuple(modalities), channels, tuple(pick))
+    search = _Search(tuple(modalities), channels, tuple(pick), on_folder)
     if here := search.in_folder(path):
         return here
     passed: list[Path] = []
@@ -336,6 +339,7 @@ class _Search:
     modalities: tuple[str, ...]
     channels: Sequence[str] | None
     pick: tuple[str, ...]
+    on_folder: Callable[[Path], None] = lambda _: None
 
     def in_folder(self, folder: Path) -> list[CaseFiles]:
         """The cases whose files lie in a folder itself, or in one folder for each modality."""
@@ -407,6 +411,7 @@ class _Search:
                 f"Folder {shown_name(path)} holds {_TRAINED_ON} and {_TESTED}: name the one whose cases are meant."
             )
         for folder in folders:
+            self.on_folder(folder)
             try:
                 found = self.in_folder(folder)
             except BadCase as err:

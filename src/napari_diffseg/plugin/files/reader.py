@@ -92,6 +92,22 @@ def read_layers(path: Paths) -> list[LayerData]:
     for p in _each_series_once(paths):
         if p not in runs:
             files += find_case_images(p) if p.is_dir() and not holds_dicom(p) else [(p, modality_said_for(p))]
+    return [*read_case_layers(files), *(layer for run in runs for layer in run_layers(run))]
+
+
+def read_case_layers(files: Sequence[tuple[Path, str | None]]) -> list[LayerData]:
+    """One layer an image of files of which it is known what they show; of several, the last image is shown.
+
+    Parameters
+    ----------
+    files : sequence of (Path, str or None)
+        Each file, and its modality, or "seg" for a reference mask; None where only its name tells.
+
+    Raises
+    ------
+    BadImage
+        If a file is damaged, too large, or no image.
+    """
     layers = _read_files(files)
     images = [attributes for _, attributes, kind in layers if kind == "image"]
     promised = [_promises_labels(_volume_of(one).path) for one in images]
@@ -99,7 +115,7 @@ def read_layers(path: Paths) -> list[LayerData]:
     for _, attributes, _ in layers:
         if shown is not None and attributes is not images[shown]:  # a reference would lie over what is to be found
             attributes["visible"] = False
-    return [*layers, *(layer for run in runs for layer in run_layers(run))]
+    return layers
 
 
 def _each_series_once(paths: Sequence[Path]) -> list[Path]:
@@ -116,7 +132,7 @@ def _read_files(files: Sequence[tuple[Path, str | None]]) -> list[LayerData]:
         try:
             layers += _read_file(file, modality)
         except BadImage as err:
-            if not _promises_labels(file):
+            if not _promises_labels(file, modality):
                 raise
             refusals.append(err)
     if refusals and not layers:
@@ -142,16 +158,18 @@ def _volume_of(attributes: dict[str, Any]) -> Volume:
     return frame.volume
 
 
-def _promises_labels(path: Path | None) -> bool:
-    """Whether a file's name says that it holds labels; what it does hold may be something else."""
-    return path is not None and (modality_of(path.name) == REFERENCE or _LABELS.search(path.name) is not None)
+def _promises_labels(path: Path | None, modality: str | None = None) -> bool:
+    """Whether a file's name, or what is known of it, says that it holds labels; it may hold something else."""
+    if path is None:
+        return False
+    return REFERENCE in (modality, modality_of(path.name)) or _LABELS.search(path.name) is not None
 
 
 def _read_file(path: Path, modality: str | None) -> list[LayerData]:
     from napari_diffseg.imaging.formats.nifti import read_channels, read_mask
 
     name = layer_name(path, modality)
-    if _promises_labels(path):
+    if _promises_labels(path, modality):
         with suppress(BadImage):  # probabilities, thickness: an image; what is damaged is refused below
             return [labels_layer(read_mask(path), name)]
     volumes = read_channels(path, constant=True)

@@ -1,4 +1,4 @@
-"""What is said of dropped files and folders that cannot be opened as one case."""
+"""What dropped files and folders hold: one case, several, or none, and then what is said of it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,56 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase
-from napari_diffseg.imaging.case_files import looks_like_case
+from napari_diffseg.imaging.case_files import find_case_sources, looks_like_case
+from napari_diffseg.imaging.names.dicom_files import holds_dicom
 from napari_diffseg.imaging.names.naming import shown_name
+from napari_diffseg.plugin.files.opened_run import looks_like_run
 from napari_diffseg.plugin.files.reader import get_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
+
+    from napari_diffseg.imaging.case_files import CaseFiles
 
 _NAMED: Final = 5
 """Folders that a sentence names."""
 _SCANNED: Final = 1000
 """Entries of a folder that are looked at."""
+_TRAINED_ON_AND_TESTED: Final = ("imagesTr", "imagesTs")
+"""nnU-Net's and the Decathlon's folders of images: to look at cases, both are meant."""
+
+
+def cases_of_folder(
+    paths: Sequence[str], *, modalities: Sequence[str], on_folder: Callable[[Path], None] = lambda _: None
+) -> list[CaseFiles]:
+    """The cases that are to be chosen from where a folder was dropped; none where it is one that opens by itself.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        What was dropped.
+    modalities : sequence of str
+        Those of the checkpoint.
+    on_folder : callable
+        Told of each folder before it is looked at; what it raises ends the search.
+    """
+    path = Path(paths[0]) if len(paths) == 1 else None
+    if path is None or not path.is_dir() or looks_like_run(path) or holds_dicom(path):
+        return []
+    try:
+        cases = [
+            case
+            for root in _roots(path)
+            for case in find_case_sources(root, modalities=modalities, on_folder=on_folder)
+        ]
+    except (BadCase, OSError):  # who reads it as one case says what is wrong
+        return []
+    return [] if [case.source for case in cases] == [path] else cases
+
+
+def _roots(path: Path) -> list[Path]:
+    both = [path / name for name in _TRAINED_ON_AND_TESTED]
+    return both if all(root.is_dir() for root in both) else [path]
 
 
 def check_is_case(paths: Iterable[str]) -> None:

@@ -31,6 +31,7 @@ from napari_diffseg.plugin.grid.same_case import are_same_case
 from napari_diffseg.plugin.layers.case_layers import CaseLayers
 from napari_diffseg.plugin.layers.result_layers import ResultLayers
 from napari_diffseg.plugin.panel.activity import Activity
+from napari_diffseg.plugin.panel.case_picking import CasePicking
 from napari_diffseg.plugin.panel.catching_up import CatchingUp
 from napari_diffseg.plugin.panel.exporting import Exporting
 from napari_diffseg.plugin.panel.forecasting import Forecasting
@@ -111,6 +112,16 @@ class DiffsegPanel(QWidget):
         self.what_if = WhatIf(napari_viewer, self.session, self.results, self.exploring.box.what_if)
         self.editing = Editing(
             self.results, self.session.runs.folder_of, launch=napari_launch, polling=self.exploring.polling
+        )
+        self.picking = CasePicking(
+            napari_viewer,
+            self.session,
+            self.case,
+            case_layers=self._case_layers,
+            editing=self.editing,
+            exploring=self.exploring,
+            launch=napari_launch,
+            attempt=self._try,
         )
         self.exporting = Exporting(
             self.session,
@@ -473,7 +484,7 @@ class DiffsegPanel(QWidget):
 
     def _show_phase(self, _phase: Phase | None = None) -> None:
         phase = self.session.phase
-        for box in (self.case.buttons, self.checkpoint):
+        for box in (self.case.buttons, self.case.picker, self.checkpoint):
             box.setEnabled(phase in (Phase.IDLE, Phase.WORKING))
         self.run_box.show_phase(phase)
         why_not = self.session.why_not_export(self.session.runs.on_screen)
@@ -507,7 +518,15 @@ class DiffsegPanel(QWidget):
         self.drawn_ahead.stop()
         self.activity.close()
         self.viewer.dims.events.current_step.disconnect(self._look)
-        for part in (self.editing, self.exploring, self.denoising, self.what_if, self.slice_here, self.sides):
+        for part in (
+            self.picking,
+            self.editing,
+            self.exploring,
+            self.denoising,
+            self.what_if,
+            self.slice_here,
+            self.sides,
+        ):
             part.close()
         if (window := self._closing.window_that_stays) is None:
             self.session.close()

@@ -6,6 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_diffseg.errors import BadRequest, DiffsegError
@@ -16,10 +17,10 @@ from napari_diffseg.plugin.background.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from napari_diffseg.plugin.background.job import Job
     from napari_diffseg.plugin.grid.layer_data import LayerData
+    from napari_diffseg.plugin.session.case_folder import CaseFolder
     from napari_diffseg.plugin.session.engine import Engine
     from napari_diffseg.plugin.session.run_plan import RunPlan
     from napari_diffseg.reporting import ReportChoice
@@ -61,16 +62,23 @@ class RunControl:
         return self.focus
 
 
-def read_job(paths: Sequence[str]) -> Job:
-    """Read a folder or files; once all are read, each is brought as a layer."""
+def read_job(paths: Sequence[str], *, modalities: Sequence[str]) -> Job:
+    """Read a folder or files; once all are read, each is brought as a layer.
 
-    def job(mailbox: Mailbox, _stop: threading.Event) -> None:
+    Where it is a folder of several cases, the result is a `CaseFolder` of them, and no image is read.
+    """
+
+    def job(mailbox: Mailbox, stop: threading.Event) -> CaseFolder | None:
         from napari_diffseg.plugin.files.reader import read_layers
-        from napari_diffseg.plugin.files.what_is_dropped import check_is_case
+        from napari_diffseg.plugin.files.what_is_dropped import cases_of_folder, check_is_case
+        from napari_diffseg.plugin.session.case_folder import CaseFolder, watched
 
         mailbox.put(StatusMessage("Reading images…"))
+        if cases := cases_of_folder(paths, modalities=modalities, on_folder=watched(mailbox, stop)):
+            return CaseFolder.of(Path(paths[0]), cases)
         check_is_case(paths)
         bring(read_layers(list(paths)), mailbox)
+        return None
 
     return job
 

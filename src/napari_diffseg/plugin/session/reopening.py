@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.errors import BadCase, DiffsegError
@@ -16,7 +16,7 @@ from napari_diffseg.plugin.session.run_plan import RunPlan
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from napari_diffseg.ensemble.expected import ExpectedMask
@@ -90,6 +90,45 @@ def reopen_job(folder: Path) -> Job:
         return reopened
 
     return job
+
+
+def run_of_case(
+    folder: Path, images: Mapping[str, LayerData], *, checkpoint: str, check_stop: Callable[[], None]
+) -> ReopenedRun | None:
+    """A kept run of a case whose images have been read; None where it is of other images.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies: among the kept runs, or where a cohort's results are.
+    images : mapping of str to LayerData
+        The case's, by modality.
+    checkpoint : str
+        With which it goes on where nothing says what it was made with; another one is refused then.
+    check_stop : callable
+        What it raises ends the reading.
+
+    Raises
+    ------
+    BadCase
+        If it cannot be read.
+    """
+    from napari_diffseg.runs.stored_run import read_run
+
+    run, origin = read_run(folder, check_stop=check_stop), read_origin(folder)
+    wanted = run.record.inputs
+    found = {name: layer for name, layer in images.items() if volume_of(layer).digest == wanted.get(name)}
+    if len(found) < len(wanted) and origin.images:
+        by_content = {content_digest(volume_of(layer)): layer for layer in images.values()}
+        by_content |= _as_resampled(by_content, origin)
+        same = {name: by_content[one.content] for name, one in origin.images.items() if one.content in by_content}
+        found = same | found
+    if wanted and not found:
+        return None
+    reopened = _reopened(run, origin, found, ())
+    return (
+        reopened if reopened.plan.checkpoint else replace(reopened, plan=replace(reopened.plan, checkpoint=checkpoint))
+    )
 
 
 def _reopened(run: StoredRun, origin: RunOrigin, found: Mapping[str, LayerData], notes: Sequence[str]) -> ReopenedRun:

@@ -11,6 +11,7 @@ from napari_diffseg.errors import BadCheckpoint, BadRequest, DiffsegError
 from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
 from napari_diffseg.plugin.background.job import run_guarded
 from napari_diffseg.plugin.background.mailbox import Ended, Ending, Item, LayerReady, StatusMessage, Timed
+from napari_diffseg.plugin.session.case_folder import open_job
 from napari_diffseg.plugin.session.chosen import Chosen
 from napari_diffseg.plugin.session.engine import EngineCache
 from napari_diffseg.plugin.session.jobs import RunControl, export_job, load_job, read_job, segment_job
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer, Shapes
 
+    from napari_diffseg.plugin.session.case_folder import CaseFolder, FolderCase
     from napari_diffseg.plugin.session.engine import Engine
     from napari_diffseg.plugin.session.jobs import LoadEngine
     from napari_diffseg.plugin.session.reopening import ReopenedRun
@@ -81,6 +83,10 @@ class Session(SessionSignals):
         self.chosen = Chosen()
         """What the next run is made of."""
         self.runs = RunLog()
+        self.folder: CaseFolder | None = None
+        """The folder of cases that is gone through."""
+        self.case_in_folder = ""
+        """Name of the case of that folder that was opened last."""
 
     @property
     def phase(self) -> Phase:
@@ -182,8 +188,22 @@ class Session(SessionSignals):
         self.changed.emit()
 
     def open_case(self, paths: Sequence[str]) -> None:
-        """Read a folder or files; `brought` tells of each layer, `case_read` when that was all."""
-        self.begin(Task(read_job(paths), Work.OPENING, lambda _: self.case_read.emit()))
+        """Read a folder or files; `brought` tells of each layer, `case_read` when that was all.
+
+        Of a folder that holds several cases nothing is read: `cases_found` tells of them.
+        """
+        self.begin(Task(read_job(paths, modalities=self.recipe.modalities), Work.OPENING, self._take_read))
+
+    def _take_read(self, folder: CaseFolder | None) -> None:
+        if folder is None:
+            self.case_read.emit()
+        else:
+            self.cases_found.emit(folder)
+
+    def open_case_of(self, folder: CaseFolder, case: FolderCase) -> None:
+        """Read a case of a folder and its last run; `brought` tells of each layer, `case_opened` when that was all."""
+        job = open_job(folder, case, checkpoint=self.chosen.checkpoint)
+        self.begin(Task(job, Work.OPENING, self.case_opened.emit, refused=self.case_refused.emit))
 
     def reopen(self, folder: Path) -> None:
         """Bring a kept run back; `reopened` or `failed` tells how it went."""

@@ -31,6 +31,12 @@ class SessionSignals:
     """A LayerReady: a layer of what is being opened."""
     case_read: ClassVar[Signal] = Signal()
     """All layers of a case that was asked for with `open_case` have been brought."""
+    cases_found: ClassVar[Signal] = Signal(object)
+    """The CaseFolder that was to be opened: it holds several cases, of which one is to be chosen."""
+    case_opened: ClassVar[Signal] = Signal(object)
+    """An OpenedCase of a folder of cases, whose layers have been brought."""
+    case_refused: ClassVar[Signal] = Signal(str)
+    """Why a case of a folder of cases cannot be opened; `failed` tells it, too."""
     reopened: ClassVar[Signal] = Signal(object)
     """A ReopenedRun whose images have been brought; it takes the screen after this."""
     started: ClassVar[Signal] = Signal(object)

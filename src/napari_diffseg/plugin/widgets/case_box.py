@@ -16,6 +16,7 @@ from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.grid.layer_notes import notes_of
 from napari_diffseg.plugin.grid.same_case import are_apart, are_one_case, are_rivals, are_two_cases, case_of, file_of
 from napari_diffseg.plugin.widgets.axes_row import AxesRow
+from napari_diffseg.plugin.widgets.case_picker import CasePicker
 from napari_diffseg.plugin.widgets.controls import breakable
 from napari_diffseg.plugin.widgets.dropping import dropped_paths
 from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
@@ -66,8 +67,10 @@ class CaseBox(QGroupBox):
         self.sides = SideRow()
         self.axes = AxesRow()
         self.picture = InputPicture()
+        self.picker = CasePicker()
         layout = QVBoxLayout(self)
         layout.addWidget(self.buttons)
+        layout.addWidget(self.picker)
         layout.addLayout(self._grid)
         self._grid.addWidget(self.axes.label, _LAST_ROW - 1, 0)
         self._grid.addWidget(self.axes.choice, _LAST_ROW - 1, 1)
@@ -106,7 +109,7 @@ class CaseBox(QGroupBox):
         row = QHBoxLayout(buttons)
         row.setContentsMargins(0, 0, 0, 0)
         for name, text, tip, slot in (
-            ("folder", "Folder…", "Open a folder with one case's NIfTI images, named by modality.", self._ask_folder),
+            ("folder", "Folder…", "Open a folder of one case, or of many to go through.", self._ask_folder),
             ("files", "Files…", "Open the NIfTI images of one case.", self._ask_files),
             (
                 "sample",
@@ -124,7 +127,7 @@ class CaseBox(QGroupBox):
         return buttons
 
     def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Folder of one case")
+        folder = QFileDialog.getExistingDirectory(self, "Folder of one case, or of many")
         if folder:
             self.opened.emit([folder])
 

@@ -107,8 +107,8 @@ class SegmentRequest(BaseModel):
     stop_early: StopEarlyName = Field(
         "auto",
         title="Stop early",
-        description="Whether a mask that is decided takes no further steps: an empty one after the first, any once it "
-        "stays the same. Auto: as the checkpoint says.",
+        description="Whether to leave out steps of a mask that is decided: on a slice where no lesion is expected, and "
+        "where it hardly changes. Auto: as the checkpoint says.",
     )
     slices: Annotated[str | None, AfterValidator(_check_slices)] = Field(
         None,
@@ -291,7 +291,9 @@ class Expected:
 class Finished:
     """All members of the request are final on all its slices.
 
-    `unneeded` counts evaluations, of those that were announced, that were left out because a mask was decided early.
+    `unneeded` counts evaluations, of those that were announced, that were left out because a mask was decided early;
+    `unneeded_empty` those among them on slices where no lesion was expected: the others are of masks that hardly
+    changed.
     """
 
     run_id: str
@@ -299,6 +301,16 @@ class Finished:
     seconds: float
     batch_size: int
     unneeded: int = 0
+    unneeded_empty: int = 0
+
+    def describe_left_out(self, evaluations: int) -> str:
+        """How many of so many evaluations were left out, and why, as a sentence; empty where none were."""
+        if not self.unneeded or not evaluations:
+            return ""
+        others = self.unneeded - self.unneeded_empty
+        reasons = {"no lesion was expected": self.unneeded_empty, "masks hardly changed": others}
+        shares = [f"{count / evaluations:.0%} where {why}" for why, count in reasons.items() if count]
+        return f"{self.unneeded / evaluations:.0%} of the steps were left out: {', '.join(shares)}."
 
 
 SamplingEvent = Started | Stepped | Expected | Sampled | Finished

@@ -106,7 +106,7 @@ class Recipe(BaseModel):
     sampler: SamplerName = Field("ddpm", description="Sampler used unless another is asked for.")
     timesteps: int = Field(1000, ge=1, le=10_000, description="Steps used unless others are asked for.")
     stop_early: bool = Field(
-        False, description="Whether a mask that is decided takes no further steps, unless another is asked for."
+        False, description="Whether steps of a mask that is decided are left out, unless it is asked for otherwise."
     )
     may_miss: bool = Field(
         False,

@@ -37,6 +37,45 @@ def test_a_row_whose_estimate_is_nowhere_likely_is_empty_after_one_step():
     assert seen.x[1].max() == pytest.approx(0.061)
 
 
+def test_a_row_of_which_a_later_step_expects_nothing_is_empty_from_there():
+    early = early_stop(2)
+    early.see(step(0.3, 0.3))
+    assert early.narrow() is None
+    seen = early.see(step(0.04, 0.3))
+    assert early.narrow().tolist() == [1]
+    assert early.left_empty == 1
+    assert seen.x[0].max() == seen.x0[0].max() == 0.0
+
+
+def grown(pixels, *, inner=0):
+    """A step of one row of 10 x 30 pixels and two regions, of which the first so many pixels are marked."""
+    x0 = torch.full((1, 2, 300), 0.3)
+    x0[0, 0, :pixels] = 0.9
+    x0[0, 1, :inner] = 0.9
+    return Step(0, 0, x0.view(1, 2, 10, 30), x0.view(1, 2, 10, 30))
+
+
+def stops_after(steps):
+    """How many steps a chain takes; each is taken if the ones before did not decide."""
+    early = EarlyStop(tiny_recipe(mask_low=0.0), steps=len(steps), rows=1)
+    for n, taken in enumerate(steps, start=1):
+        early.see(taken)
+        if early.narrow() is not None:
+            assert early.left_empty == 0
+            return n
+    return len(steps)
+
+
+def test_a_mask_that_hardly_changes_for_a_fifth_of_the_chain_is_final_and_one_that_creeps_is_not():
+    assert stops_after([grown(n) for n in (50, 120, 200, 202, 204, 260, 260, 260, 260, 260)]) == 5
+    assert stops_after([grown(n) for n in (50, 120, 200, 203, 206, 209, 212, 215, 218, 221)]) == 10
+    assert stops_after([grown(200)] * 50) == 16, "not within the first 30 %"
+
+
+def test_every_region_has_to_stay():
+    assert stops_after([grown(200, inner=n) for n in (5, 5, 5, 6, 7, 8, 9, 9, 9, 9)]) == 9
+
+
 def test_a_network_that_predicts_epsilon_has_no_estimate_to_go_by():
     early = early_stop(1, prediction="epsilon")
     early.see(step(0.0))
@@ -120,7 +159,8 @@ def test_a_member_that_stops_early_is_the_same_alone_and_in_a_batch(unsure, tiny
         np.testing.assert_array_equal(alone[key], together[key])
 
 
-def test_what_is_left_out_is_counted_and_progress_comes_to_its_end(unsure, tiny_case):
+def test_what_is_left_out_is_counted_by_reason_and_progress_comes_to_its_end(unsure, tiny_case, monkeypatch):
+    monkeypatch.setattr(early_stop_module, "HARDLY", 1.0)
     events = list(
         LocalSegmenter(unsure).segment(tiny_case, SegmentRequest(stop_early="on", timesteps=STEPS, members=2))
     )
@@ -128,14 +168,23 @@ def test_what_is_left_out_is_counted_and_progress_comes_to_its_end(unsure, tiny_
     done = [event.done for event in events if isinstance(event, Stepped)]
     assert isinstance(started, Started)
     assert all(a < b for a, b in pairwise(done))
-    assert 0 < finished.unneeded < started.evaluations
+    assert 0 < finished.unneeded_empty < finished.unneeded < started.evaluations
     assert masks(unsure, tiny_case, members=2, timesteps=STEPS)["finished"].unneeded == 0
+
+
+def test_why_steps_were_left_out_is_told():
+    finished = Finished("r", (0, 1), 1.0, 8, unneeded=40, unneeded_empty=30)
+    expected = "50% of the steps were left out: 38% where no lesion was expected, 12% where masks hardly changed."
+    assert finished.describe_left_out(80) == expected
+    assert replace(finished, unneeded_empty=40).describe_left_out(80).endswith("50% where no lesion was expected.")
+    assert replace(finished, unneeded=0, unneeded_empty=0).describe_left_out(80) == ""
 
 
 def test_a_run_all_of_whose_slices_are_decided_at_once_ends(unsure, tiny_case, monkeypatch):
     monkeypatch.setattr(early_stop_module, "EMPTY_BELOW", 1.1)
     found = masks(unsure, tiny_case, members=2, stop_early="on", timesteps=STEPS)
-    assert found.pop("finished").unneeded == 2 * 4 * (STEPS - 1)
+    finished = found.pop("finished")
+    assert finished.unneeded == finished.unneeded_empty == 2 * 4 * (STEPS - 1)
     assert not any(mask.any() for mask in found.values())
 
 

@@ -42,6 +42,13 @@ def test_every_thread_of_a_processor_gets_as_many_rows_of_a_small_network():
     assert choose_batch_size(PAPER_NETWORK, (224, 224), cpu, threads=16) == 1
 
 
+def test_twice_as_many_rows_begin_where_they_leave_as_they_are_decided_and_threads_share_them_out():
+    cpu = torch.device("cpu")
+    alone = choose_batch_size(SMALL, (112, 96), cpu, threads=2)
+    assert choose_batch_size(SMALL, (112, 96), cpu, threads=2, narrowing=True) == 2 * alone
+    assert choose_batch_size(PAPER_NETWORK, (224, 224), cpu, narrowing=True) == 1
+
+
 def test_little_free_memory_makes_small_batches_but_never_none(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda device: 10**8)
     assert choose_batch_size(SMALL, (112, 96), torch.device("cpu")) == 2

@@ -48,7 +48,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ),
         (
             "stop early",
-            "masks that are decided take no further steps" if recipe.stop_early else "no: all steps are taken",
+            "steps of masks that are decided are left out" if recipe.stop_early else "no: all steps are taken",
         ),
         ("smoothing", _smoothing(recipe)),
         ("default mask", f"{'smoothed probability' if by_probability else 'mean of the members'} > 0.5"),

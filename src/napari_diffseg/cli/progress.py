@@ -39,9 +39,8 @@ def show_progress(events: Iterable[SamplingEvent], case_id: str) -> None:
                     bar.set_postfix_str(f"member {event.member + 1}", refresh=False)
                 case Finished():
                     bar.set_postfix_str(f"{len(event.members)} members", refresh=False)
-                    if event.unneeded:
-                        share = f"{event.unneeded / (bar.total or 1):.0%} of the steps"
-                        bar.write(f"{case_id}: {share} were not needed: masks decided early.", file=sys.stderr)
+                    if told := event.describe_left_out(int(bar.total or 1)):
+                        bar.write(f"{case_id}: {told}", file=sys.stderr)
 
 
 def _announce(bar: tqdm[Any], started: Started) -> None:

@@ -158,13 +158,23 @@ def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:
         if (value := getattr(record, name)) not in (None, ""):
             yield name, str(value)
     if record.settings.get("stop_early") == "on":
-        yield "stop early", "masks that were decided took no further steps"
+        yield "stop early", _left_out(record)
     yield "seed", str(record.request.get("seed", ""))
     yield "checkpoint", f"{record.checkpoint.file}, sha256 {record.checkpoint_digest}"
     yield from ((f"checkpoint's {name}", value) for name, value in _of_the_recipe(record.recipe) if value)
     for name, digest in record.inputs.items():
         yield f"image {name}", f"{record.files.get(name) or 'no file'}, content sha256 {digest}"
     yield "versions", ", ".join(f"{name} {value}" for name, value in record.versions.items())
+
+
+def _left_out(record: RunRecord) -> str:
+    """Steps that were left out, where the run could still say how many."""
+    text = "steps of masks that were decided were left out"
+    counts = [(part.unneeded, part.unneeded_empty or 0) for part in record.parts if part.unneeded is not None]
+    if not counts:
+        return text
+    unneeded, empty = (sum(numbers) for numbers in zip(*counts, strict=True))
+    return f"{text}: {empty} where no lesion was expected, {unneeded - empty} where masks hardly changed"
 
 
 def _of_the_recipe(recipe: RecordedRecipe) -> Iterator[tuple[str, str]]:

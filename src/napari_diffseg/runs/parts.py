@@ -29,6 +29,8 @@ class Part(BaseModel):
         Slices evaluated at once; None for a part that was cut short.
     unneeded : int or None
         Evaluations that were left out because masks were decided early; None for a part that was cut short.
+    unneeded_empty : int or None
+        Those among them on slices where no lesion was expected; the others are of masks that hardly changed.
     versions : dict
         Of Python and the packages that matter.
     """
@@ -42,6 +44,7 @@ class Part(BaseModel):
     precision: str = ""
     batch_size: int | None = None
     unneeded: int | None = None
+    unneeded_empty: int | None = None
     versions: dict[str, str | None] = {}
 
 

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
 
 EMPTY_BELOW: Final = 0.05
-"""Where the one-step estimate of a slice is below this probability everywhere, its mask is empty."""
+"""Where the prediction of a slice is below this probability everywhere, its mask is empty."""
+HARDLY: Final = 0.02
+"""A mask of which so large a part changes, or less, has hardly changed."""
 STAYS_FOR: Final = 5
-"""A mask that stays as it is for one part in so many of the chain, and for two steps at least, is final."""
+"""A mask that hardly changes for one part in so many of the chain, and for two steps at least, is final."""
 STAYS_FROM: Final = 0.3
 """But not within this share of the chain: early on a lesion that is still unlikely has no mask."""
 _LEAST_STAY: Final = 2
@@ -23,11 +25,12 @@ _LEAST_STAY: Final = 2
 class EarlyStop:
     """Decides, row by row, which masks of a batch need no further steps.
 
-    A row is a slice of a member. It ends after one step where its one-step estimate (the clean mask predicted there) is
-    below `EMPTY_BELOW` everywhere: its mask is empty. It ends later where the predicted mask has stayed as it is, pixel
-    for pixel, for a fifth of the chain, beyond its first 30 %: that mask is final. Both look at the row alone, so a
-    member is the same mask in any batch, order or resume. A network that predicts epsilon has no one-step estimate
-    worth the name (it is divided by the little signal there is), so only the second applies.
+    A row is a slice of a member. Its mask is empty, and it ends, at the first step whose prediction (the expected clean
+    mask, given the noisy one) is below `EMPTY_BELOW` everywhere. As what is expected of later steps is what this one
+    predicts, the mean over many members loses less than that bound at any voxel. A row ends, too, where no region of
+    its mask has changed in more than `HARDLY` of its pixels for a fifth of the chain, beyond its first 30 %. Both look
+    at the row alone, so a member is the same mask in any batch, order or resume. A network that predicts epsilon has no
+    early prediction worth the name (it is divided by the little signal there is), so only the second applies.
 
     Parameters
     ----------
@@ -44,15 +47,17 @@ class EarlyStop:
     def __init__(self, recipe: Recipe, *, steps: int, rows: int, every: int = 1) -> None:
         low, high = recipe.mask_low, recipe.mask_high
         self._low, self._middle = low, (low + high) / 2
-        self._hardly = low + EMPTY_BELOW * (high - low)
-        self._estimates = recipe.prediction != "epsilon"
+        self._hardly_any = low + EMPTY_BELOW * (high - low)
+        self._expects = recipe.prediction != "epsilon"
         self._steps, self._every = steps, every
         self._stay = max(_LEAST_STAY, steps // STAYS_FOR)
         self._seen = 0
         self._places = torch.arange(rows)
         self._whole: Step | None = None
-        self._done = torch.zeros(rows, dtype=torch.bool)
-        self._before = self._same = self._done
+        self._done = self._empty = torch.zeros(rows, dtype=torch.bool)
+        self._begun = self._same = self._done
+        self.left_empty = 0
+        """Rows that have left the batch because they are empty."""
 
     def see(self, step: Step) -> Step:
         """Take in one more step of the rows that are left.
@@ -66,11 +71,15 @@ class EarlyStop:
         if self._whole is None:
             self._begin(step)
         assert self._whole is not None
-        decided, mask = self._decide(step.x0)
+        empty, final = self._decide(step.x0)
         x, x0 = (_frozen(self._done, old[self._places], new) for old, new in _pairs(self._whole, step))
-        newly = (decided & ~self._done)[:, None, None, None]
-        x, x0 = torch.where(newly, mask, x), torch.where(newly, mask, x0)
-        self._done = self._done | decided
+        none = torch.full_like(x0, self._low)
+        final_now = (final & ~self._done)[:, None, None, None]
+        x = torch.where(final_now, x0, x)
+        empty_now = empty & ~self._done
+        x, x0 = (torch.where(empty_now[:, None, None, None], none, values) for values in (x, x0))
+        self._empty = self._empty | empty_now
+        self._done = self._done | empty | final
         whole_x, whole_x0 = (
             old.index_copy(0, self._places, new) for old, new in ((self._whole.x, x), (self._whole.x0, x0))
         )
@@ -84,28 +93,29 @@ class EarlyStop:
         left = (~self._done).nonzero()[:, 0]
         if len(left) == len(self._places):
             return None
-        self._places, self._done = self._places[left], self._done[left]
-        self._before, self._same = self._before[left], self._same[left]
+        self.left_empty += int(self._empty.sum())
+        self._places, self._done, self._empty = self._places[left], self._done[left], self._empty[left]
+        self._begun, self._same = self._begun[left], self._same[left]
         return left
 
     def _begin(self, step: Step) -> None:
         self._whole = step
-        self._places, self._done = self._places.to(step.x.device), self._done.to(step.x.device)
+        self._places = self._places.to(step.x.device)
+        self._done, self._empty = self._done.to(step.x.device), self._empty.to(step.x.device)
 
     def _decide(self, x0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which rows are decided by this prediction (B',), and as what (B', M, H, W)."""
-        mask = x0 > self._middle
+        """Which rows are empty, and which are final, by this prediction, (B',) each."""
+        never = torch.zeros_like(self._done)
+        empty = (x0 < self._hardly_any).flatten(1).all(dim=1) if self._expects else never
+        mask = (x0 > self._middle).flatten(2)
         if self._seen == 1:
-            self._same = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
-        else:
-            stayed = (mask == self._before).flatten(1).all(dim=1)
-            self._same = torch.where(stayed, self._same + 1, torch.zeros_like(self._same))
-        self._before = mask
-        if self._seen == 1 and self._estimates:
-            return (x0 < self._hardly).flatten(1).all(dim=1), torch.full_like(x0, self._low)
-        if self._seen <= STAYS_FROM * self._steps:
-            return torch.zeros_like(self._done), x0
-        return self._same >= self._stay, x0
+            self._begun, self._same = mask, torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
+            return empty, never
+        changed = (mask != self._begun).sum(dim=2)
+        stayed = (changed <= HARDLY * mask.sum(dim=2)).all(dim=1)
+        self._same = torch.where(stayed, self._same + 1, torch.zeros_like(self._same))
+        self._begun = torch.where(stayed[:, None, None], self._begun, mask)
+        return empty, self._same >= self._stay if self._seen > STAYS_FROM * self._steps else never
 
 
 def _pairs(whole: Step, step: Step) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:

@@ -48,10 +48,14 @@ _LOOKS: Final = 5
 
 
 class BatchStep(NamedTuple):
-    """One step of a batch, and how many of its rows it was evaluated for: the others were decided before."""
+    """One step of a batch, and how many of its rows it was evaluated for: the others were decided before.
+
+    `empty` counts the rows that are not evaluated from here on because their masks are empty.
+    """
 
     step: Step
     evaluated: int
+    empty: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +94,27 @@ class Run:
 class _Progress:
     """What a run has behind it, and what is on its way: steps in the device's queue, a preview.
 
-    `done` counts evaluations, those among them that were not needed; `unneeded` counts these.
+    `done` counts evaluations, those among them that were not needed; `unneeded` counts these, `empty` those among these
+    of masks that are empty.
     """
 
     previews: Previews
     pace: Pace
     done: int = 0
     unneeded: int = 0
+    empty: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a run was sampled: the batch size that memory allowed, and evaluations that were not needed."""
+    """How a run was sampled: the batch size that memory allowed, and evaluations that were not needed.
+
+    `empty` counts those among `unneeded` of masks that are empty.
+    """
 
     batch_size: int
     unneeded: int
+    empty: int
 
 
 def sample_run(run: Run, focus_now: Focus | None = None) -> Generator[Stepped | Expected | Sampled, None, Sampling]:
@@ -130,7 +140,7 @@ def sample_run(run: Run, focus_now: Focus | None = None) -> Generator[Stepped | 
         run.limits.lower(size, run.device, run.dtype)
         _free_memory()
         logger.warning("Memory ran out: going on with %d slices at once.", size)
-    return Sampling(size, progress.unneeded)
+    return Sampling(size, progress.unneeded, progress.empty)
 
 
 def _begin(run: Run) -> _Progress:
@@ -171,13 +181,13 @@ def _batch_fits(run: Run, batch: Batch, progress: _Progress) -> Generator[Steppe
 
     The handler only notes the failure: the traceback holds the tensors until the handler is left.
     """
-    before = progress.done, progress.unneeded
+    before = progress.done, progress.unneeded, progress.empty
     try:
         yield from _sample_batch(run, batch, progress)
     except (RuntimeError, MemoryError) as err:
         if not is_out_of_memory(err):
             raise
-        progress.done, progress.unneeded = before
+        progress.done, progress.unneeded, progress.empty = before
         return False
     return True
 
@@ -190,19 +200,21 @@ def _free_memory() -> None:
 
 def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepped | Expected | Sampled]:
     last: Step | None = None
-    steps = len(run.schedule.timesteps)
-    for n, (step, evaluated) in enumerate(chain(run, batch)):
+    steps, gone = len(run.schedule.timesteps), 0
+    for n, (step, evaluated, empty) in enumerate(chain(run, batch)):
         progress.done += len(batch)
         progress.unneeded += len(batch) - evaluated
+        progress.empty += gone
         progress.pace.step()
         yield Stepped(run.id, n, steps, step.timestep, progress.done, _preview(run, progress.previews(batch[0], step)))
         if last is None:
             yield from _expected(run, batch, step)
-        last = step
+        last, gone = step, empty
     assert last is not None  # a schedule has at least one timestep
-    ahead = len(batch) * (steps - 1 - n)  # where all rows were decided before the end
-    progress.done += ahead
-    progress.unneeded += ahead
+    ahead = steps - 1 - n  # where all rows were decided before the end
+    progress.done += len(batch) * ahead
+    progress.unneeded += len(batch) * ahead
+    progress.empty += gone * ahead
     yield from _members(run, batch, last)
 
 
@@ -245,7 +257,7 @@ def chain(run: Run, batch: Batch) -> Iterator[BatchStep]:
                 denoiser.keep(rows)
                 noise.keep(rows)
             seen = replace(step, x=mirroring(step.x), x0=mirroring(step.x0))
-        yield BatchStep(seen, evaluated)
+        yield BatchStep(seen, evaluated, 0 if early is None else early.left_empty)
 
 
 def _early_stop(run: Run, batch: Batch) -> EarlyStop | None:

@@ -87,7 +87,8 @@ class LocalSegmenter:
             yield _started(run, case)
             sampling = yield from sample_run(run, focus)
             seconds = time.monotonic() - began
-            yield Finished(run.id, request.member_numbers, seconds, sampling.batch_size, sampling.unneeded)
+            left_out = sampling.unneeded, sampling.empty
+            yield Finished(run.id, request.member_numbers, seconds, sampling.batch_size, *left_out)
 
     def trace(self, case: Case, request: SegmentRequest) -> Generator[Traced]:
         """Sample as `segment` does, and tell of every step of every member; see `tracing.trace_run`.
@@ -176,7 +177,7 @@ class LocalSegmenter:
             opening=min(size, self._at_once(device)) if self._is_soon_seen(request, device) else size,
             at_once=self._at_once(device),
             preview_interval_s=self._preview_interval_s,
-            stop_early=recipe.stop_early if request.stop_early == "auto" else request.stop_early == "on",
+            stop_early=self._stops_early(request),
             window=request.window_in((height, width)),
             limits=self._limits,
         )
@@ -189,10 +190,20 @@ class LocalSegmenter:
             return request.batch_size
         config, size = self._checkpoint.config, self._checkpoint.recipe.size
         threads = torch.get_num_threads()
-        chosen = self._rows or choose_batch_size(config, size, device, threads=threads, watched=self._beside_viewer)
+        chosen = self._rows or choose_batch_size(
+            config,
+            size,
+            device,
+            threads=threads,
+            watched=self._beside_viewer,
+            narrowing=self._stops_early(request),
+        )
         if device.type == "cuda":
             self._rows = chosen
         return self._limits.within(chosen, device, dtype)
+
+    def _stops_early(self, request: SegmentRequest) -> bool:
+        return self._checkpoint.recipe.stop_early if request.stop_early == "auto" else request.stop_early == "on"
 
     def _is_soon_seen(self, request: SegmentRequest, device: torch.device) -> bool:
         """Whether the first mask is to come soon: somebody looks, and few rows are several times quicker.

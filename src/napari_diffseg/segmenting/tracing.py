@@ -42,7 +42,7 @@ def _trace_batch(run: Run, batch: Batch) -> Iterator[Traced]:
     """Every step of a batch; where all its rows are decided before the end, they stay as they are until there."""
     timesteps = [run.schedule.timestep(index) for index in reversed(range(len(run.schedule)))]
     traced: Traced | None = None
-    for n, (step, _) in enumerate(chain(run, batch), start=1):
+    for n, (step, *_) in enumerate(chain(run, batch), start=1):
         x0 = step.x0[:, :1].float().cpu().numpy()
         check_finite(batch, x0)
         grid, recipe, rim = run.conditioning.grid, run.recipe, run.conditioning.rim

@@ -23,12 +23,12 @@ def describe_start(started: Started) -> str:
     return " ".join([text, *started.warnings])
 
 
-def describe_finish(finished: Finished, total: int) -> str:
-    """What was sampled in what time; `total` members are there now."""
+def describe_finish(finished: Finished, total: int, evaluations: int) -> str:
+    """What was sampled in what time, of how many evaluations; `total` members are there now."""
     count = len(finished.members)
     in_all = f", {total} in all" if total != count else ""
-    early = f" {finished.unneeded:,} steps were not needed: masks decided early." if finished.unneeded else ""
-    return f"{count} member{'s' if count > 1 else ''} in {finished.seconds:.0f} s{in_all}.{early}"
+    text = f"{count} member{'s' if count > 1 else ''} in {finished.seconds:.0f} s{in_all}."
+    return f"{text} {finished.describe_left_out(evaluations)}".rstrip()
 
 
 def describe_seconds(seconds: float) -> str:

@@ -467,9 +467,11 @@ class Session(SessionSignals):
                     task.entry.result.expect(item)
                 self.expected.emit(item)
             case Finished():
-                notes = task.started.warnings if task.started is not None else ()
+                notes, evaluations = (
+                    ((), 0) if task.started is None else (task.started.warnings, task.started.evaluations)
+                )
                 total = len(item.members) if task.entry is None else len(task.entry.started.members)
-                self.message.emit(" ".join([describe_finish(item, total), *notes]))
+                self.message.emit(" ".join([describe_finish(item, total, evaluations), *notes]))
 
     def _hear_started(self, task: Task, started: Started) -> None:
         if task.plan is None:  # only a run tells of one

@@ -52,7 +52,13 @@ def shares_out_rows(config: UNetConfig, size: tuple[int, int]) -> bool:
 
 
 def choose_batch_size(
-    config: UNetConfig, size: tuple[int, int], device: torch.device, *, threads: int = 1, watched: bool = False
+    config: UNetConfig,
+    size: tuple[int, int],
+    device: torch.device,
+    *,
+    threads: int = 1,
+    watched: bool = False,
+    narrowing: bool = False,
 ) -> int:
     """Rows for one evaluation: enough to fill the device, few enough for its free memory and for a quick cancel.
 
@@ -65,12 +71,15 @@ def choose_batch_size(
         and at least as many as it evaluates at once.
     watched : bool
         Whether every step is shown to somebody; a processor then takes smaller steps.
+    narrowing : bool
+        Whether rows leave their batch as they are decided; where threads share out rows, twice as many then begin, so
+        that enough are left for each.
     """
     on_gpu = device.type != "cpu"
     on_cpu = _WATCHED_STEP_FLOP if watched else _CPU_STEP_FLOP
     by_work = _GPU_STEP_FLOP.get(device.type, on_cpu) / flop_per_row(config, size)
     if not on_gpu and shares_out_rows(config, size):
-        by_work = threads * max(ROWS_AT_A_TIME, math.ceil(round(by_work) / threads))
+        by_work = threads * max(ROWS_AT_A_TIME, math.ceil(round(by_work) / threads)) * (2 if narrowing else 1)
     row_bytes = config.level_channels[0] * size[0] * size[1]
     by_memory = 0.5 * free_bytes(device) / (row_bytes * _BYTES_PER_ACTIVATION * _LIVE_ACTIVATIONS)
     return int(max(1, min(by_work, by_memory, _MAX_ROWS)))

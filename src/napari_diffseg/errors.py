@@ -85,3 +85,7 @@ class OutputFailed(DiffsegError):
 
 class RunFailed(DiffsegError):
     """The sampler stopped: out of memory, device lost, numbers not finite."""
+
+
+class EngineFailed(DiffsegError):
+    """An engine in another process cannot be reached, cannot be used, or has ended; finished members are kept."""

@@ -35,6 +35,9 @@ app.command("napari_diffseg.cli.evaluate:evaluate", help="Measure predictions ag
 app.command("napari_diffseg.cli.phantom:phantom", help="Write a synthetic case with the masks of several readers.")
 app.command("napari_diffseg.cli.info:info", help="Say what a checkpoint is, and what had to be guessed.")
 app.command("napari_diffseg.cli.convert:convert", help="Write a state dict as a checkpoint that carries its recipe.")
+app.command(
+    "napari_diffseg.cli.engine:engine", help="Serve runs to a panel on this computer or another (started by it)."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

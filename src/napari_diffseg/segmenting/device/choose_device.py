@@ -80,3 +80,10 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return str(device)
+
+
+def nvidia_gpus() -> list[tuple[str, int, int]]:
+    """Of each NVIDIA GPU that PyTorch can use here: its name, and bytes of its memory that are free, and in all."""
+    if not torch.cuda.is_available():
+        return []
+    return [(torch.cuda.get_device_name(n), *torch.cuda.mem_get_info(n)) for n in range(torch.cuda.device_count())]

@@ -1,0 +1,172 @@
+"""Which computer an engine is started on, by which command, and what is wrong where that fails, in one sentence."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+from napari_diffseg.errors import BadRequest, EngineFailed
+
+PROGRAM: Final = "napari-diffseg"
+"""The command on another computer, unless told otherwise."""
+_ENGINE: Final = ("engine", "--stdio")
+_SSH: Final = (
+    "-T",
+    *("-o", "BatchMode=yes"),  # nobody is there to type: keys, agents and connections that are open already count
+    *("-o", "ConnectTimeout=15"),
+    *("-o", "ServerAliveInterval=5"),
+    *("-o", "ServerAliveCountMax=3"),
+)
+_HOST: Final = re.compile(r"(ssh://)?[A-Za-z0-9_%+.\[][A-Za-z0-9_%+.@:\[\]-]*")
+_NOT_FOUND: Final = 127
+_SSH_FAILED: Final = 255
+_LINES: Final = 3
+
+_SSH_REASONS: Final = (
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "it shows another host key than before: if it was installed anew, remove its old key "
+        "(ssh-keygen -R {host}); if not, somebody may be in between",
+    ),
+    (
+        "Host key verification failed",
+        "its host key is not known here: log in once with ssh {host} in a terminal, and confirm the key",
+    ),
+    (
+        "Permission denied",
+        "it refuses the login: log in once with ssh {host} in a terminal; without a password, by a key or an agent, "
+        "it must work there",
+    ),
+    (
+        "Too many authentication failures",
+        "it refuses the login after too many keys: name the right one for {host} in ~/.ssh/config",
+    ),
+    ("Could not resolve hostname", "there is no computer of that name: check the name, or the VPN"),
+    ("Connection refused", "no SSH server answers there: ask for it to be started, or check the port"),
+    ("timed out", "it does not answer: check that it is switched on, and the VPN"),
+    ("No route to host", "it cannot be reached from here: check the network, or the VPN"),
+    ("Network is unreachable", "this computer has no network"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Computer:
+    """Where an engine runs.
+
+    Attributes
+    ----------
+    host : str or None
+        `user@host`, a name of `~/.ssh/config`, or `ssh://user@host:port`; None for another process on this computer.
+    command : str
+        What starts napari-diffseg there, such as `/opt/envs/seg/bin/napari-diffseg`, or, on the login node of a
+        cluster, `srun --gres=gpu:1 napari-diffseg`; a shell there reads it. Without effect on this computer.
+    ssh_options : tuple of str
+        Further words for `ssh`, such as `-F`, `config`.
+
+    Raises
+    ------
+    BadRequest
+        If the host's name is none.
+    """
+
+    host: str | None = None
+    command: str = PROGRAM
+    ssh_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.host is not None and not _HOST.fullmatch(self.host):
+            raise BadRequest(f"{self.host!r} is no name of a computer: give user@host, or a name of ~/.ssh/config.")
+        if self.host is not None and (not self.command.strip() or not self.command.isprintable()):
+            raise BadRequest("The command that starts the engine there is empty: give napari-diffseg, or its path.")
+
+    @property
+    def name(self) -> str:
+        """What it is called in sentences."""
+        return "another process on this computer" if self.host is None else self.host
+
+    def words(self) -> list[str]:
+        """The command that starts the engine and speaks with it over its standard streams.
+
+        Raises
+        ------
+        EngineFailed
+            If this computer has no `ssh`.
+        """
+        if self.host is None:
+            return [sys.executable, "-m", "napari_diffseg", *_ENGINE]
+        ssh = shutil.which("ssh")
+        if ssh is None:
+            raise EngineFailed(
+                f"This computer has no ssh, with which {self.host} would be reached: install an OpenSSH client."
+            )
+        return [ssh, *_SSH, *self.ssh_options, "--", self.host, f"{self.command} {shlex.join(_ENGINE)}"]
+
+    def explain(self, code: int | None, printed: str, *, answered: bool) -> EngineFailed:
+        """Why the engine is not there any more.
+
+        Parameters
+        ----------
+        code : int or None
+            With which the command ended; None where it still runs.
+        printed : str
+            The last lines that it printed to standard error.
+        answered : bool
+            Whether the engine had answered before.
+        """
+        lines = [line.strip() for line in printed.splitlines() if line.strip()]
+        last = " / ".join(line[:200] for line in lines[-_LINES:])
+        if self.host is not None:
+            for sign, reason in _SSH_REASONS if code == _SSH_FAILED else ():
+                if sign in printed:
+                    return _sentence(f"{self.host} cannot be used: {reason.format(host=self.host)}")
+            if code == _SSH_FAILED and answered:
+                return _sentence(f"The link to {self.host} was lost{_told(last)}: check the network, and go on")
+            if code == _SSH_FAILED:
+                return _sentence(f"{self.host} cannot be reached{_told(last)}")
+            if code == _NOT_FOUND:
+                return _sentence(
+                    f"{self.host} has no command {self.command!r}: install napari-diffseg there, or give the path of "
+                    "its command"
+                )
+            if "unrecognized" in printed.lower() or "unknown command" in printed.lower():
+                return _sentence(f"The napari-diffseg on {self.host} is too old to serve runs: update it there")
+        where = "The engine" if self.host is None else f"The engine on {self.host}"
+        if not answered:
+            return _sentence(f"{where} did not start{_told(last)}")
+        return _sentence(f"{where} has ended{_by(code)}{_told(last)}: run again, or resume")
+
+
+def parse_computer(text: str, *, command: str = PROGRAM, ssh_options: tuple[str, ...] = ()) -> Computer:
+    """The computer that a word names: `process` for another process here, else `user@host`, also as `ssh:user@host`.
+
+    Raises
+    ------
+    BadRequest
+        If it names none.
+    """
+    word = text.strip()
+    if word == "process":
+        return Computer()
+    host = word.removeprefix("ssh:") if not word.startswith("ssh://") else word
+    return Computer(host, command, ssh_options)
+
+
+def _by(code: int | None) -> str:
+    """How a process ended; a shell tells of a signal as 128 more."""
+    if code in (-9, 137):
+        return ": it was killed, by a person or for want of memory"
+    if code is not None and (code < 0 or code > 128):
+        return f" by signal {-code if code < 0 else code - 128}"
+    return "" if not code else f" with exit code {code}"
+
+
+def _told(last: str) -> str:
+    return f" ({last})" if last else ""
+
+
+def _sentence(text: str) -> EngineFailed:
+    return EngineFailed(f"{text}.")

@@ -1,0 +1,345 @@
+"""The asker's end of a link: a process that is spoken with over its pipes."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import subprocess
+import threading
+import time
+from collections import deque
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from napari_diffseg import errors
+from napari_diffseg.errors import DiffsegError, EngineFailed, Remedy
+from napari_diffseg.remote.arrays import by_place, compress
+from napari_diffseg.remote.frames import NotOurs, OtherVersion, read_frame, write_frame
+from napari_diffseg.remote.messages import (
+    Ask,
+    Done,
+    Failed,
+    FromEngine,
+    Hello,
+    Missing,
+    Put,
+    Tell,
+    Welcome,
+    from_engine,
+    header_of,
+)
+from napari_diffseg.remote.server import package_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import IO
+
+    from napari_diffseg.remote.computer import Computer
+    from napari_diffseg.remote.contents import Content
+    from napari_diffseg.remote.messages import Message
+
+logger = logging.getLogger(__name__)
+
+Answer = tuple[FromEngine, bytes]
+_M = TypeVar("_M")
+_GLANCE_S: Final = 0.05
+_PRINTED: Final = 40
+"""Lines of standard error that are kept."""
+_UNREAD_S: Final = 0.5
+"""How long events may lie unread before the engine is told to rest."""
+_END_S: Final = 3.0
+
+
+class Channel:
+    """The events of one run as they arrive. Where they are not read the engine rests, as one in this process would."""
+
+    def __init__(self, link: Link, number: int) -> None:
+        self._link, self.number = link, number
+        self._events: queue.SimpleQueue[Answer | EngineFailed] = queue.SimpleQueue()
+        self._read_at = time.monotonic()
+        self._rests = False
+
+    def bring(self, item: Answer | EngineFailed) -> None:
+        """Called by the link's thread."""
+        idle = time.monotonic() - self._read_at > _UNREAD_S
+        if idle and not self._rests and not self._events.empty() and not isinstance(item, EngineFailed):
+            self._rests = True
+            self._link.send(Tell(id=self.number, word="rest"))
+        self._events.put(item)
+
+    def take(self, check: Callable[[], None]) -> Answer:
+        """The next event; `check` is called meanwhile, and may raise.
+
+        Raises
+        ------
+        EngineFailed
+            If the link is gone.
+        """
+        while True:
+            self._read_at = time.monotonic()
+            if self._rests and self._events.empty():
+                self._rests = False
+                self._link.send(Tell(id=self.number, word="go_on"))
+            try:
+                item = self._events.get(timeout=_GLANCE_S)
+            except queue.Empty:
+                check()
+                continue
+            self._read_at = time.monotonic()
+            if isinstance(item, EngineFailed):
+                raise item
+            return item
+
+
+class Link:
+    """A running engine, spoken with.
+
+    Parameters
+    ----------
+    computer : Computer
+        Where it is started.
+    check : callable, optional
+        Called at least ten times a second while an answer is waited for; what it raises ends the waiting.
+
+    Raises
+    ------
+    EngineFailed
+        If it cannot be started, or does not answer as one of ours.
+    """
+
+    def __init__(self, computer: Computer, *, check: Callable[[], None] = lambda: None) -> None:
+        self.computer = computer
+        self.check = check
+        self.sent = self.received = 0
+        """Bytes over the link so far."""
+        self._numbers = count(1)
+        self._writing = threading.Lock()
+        self._channels: dict[int, Channel] = {}
+        self._channels_lock = threading.Lock()
+        self._ended: EngineFailed | None = None
+        self._answered = False
+        self._printed: deque[str] = deque(maxlen=_PRINTED)
+        self._process = _started(computer)
+        self._threads = [
+            threading.Thread(target=self._listen, name="engine-link", daemon=True),
+            threading.Thread(target=self._keep_printed, name="engine-stderr", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        try:
+            self.welcome = self.ask(Hello(id=self.number(), version=package_version()[:64]), Welcome)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the other end is there, as far as is known."""
+        return self._ended is None
+
+    @property
+    def pid(self) -> int:
+        """The number of the process that is spoken with."""
+        return self._process.pid
+
+    def number(self) -> int:
+        """A number for a message that wants an answer."""
+        return next(self._numbers)
+
+    def send(self, message: Message, blocks: Sequence[bytes] = ()) -> None:
+        """Send a message that nobody answers; one that cannot be sent is lost, and the next answer says why."""
+        header = header_of(message)
+        with self._writing:
+            stream = self._process.stdin
+            assert stream is not None  # a pipe
+            try:
+                self.sent += write_frame(stream, header, blocks)
+            except (OSError, ValueError) as err:  # the pipe is broken, or closed
+                logger.debug("Nothing can be sent any more: %s", err)
+
+    def open(self, number: int) -> Channel:
+        """Where the answers of that number come."""
+        channel = Channel(self, number)
+        with self._channels_lock:
+            if self._ended is not None:
+                channel.bring(self._ended)
+            self._channels[number] = channel
+        return channel
+
+    def leave(self, number: int) -> None:
+        """Drop further answers of that number."""
+        with self._channels_lock:
+            self._channels.pop(number, None)
+
+    def ask(self, message: Message, kind: type[_M], blocks: Sequence[bytes] = ()) -> _M:
+        """Send a message and wait for its answer.
+
+        Raises
+        ------
+        DiffsegError
+            What the engine says is wrong, or that it is gone.
+        """
+        channel = self.open(message.id)
+        try:
+            self.send(message, blocks)
+            answer, _ = channel.take(self.check)
+        finally:
+            self.leave(message.id)
+        if isinstance(answer, kind):
+            return answer
+        raise as_error(answer)
+
+    def bring(self, contents: Sequence[Content], *, told: Callable[[str], None] = lambda _: None) -> None:
+        """Send what of these contents is not kept there already.
+
+        Raises
+        ------
+        EngineFailed
+            If it cannot be kept there.
+        """
+        by_digest = {content.digest: content for content in contents}
+        missing = self.ask(Ask(id=self.number(), digests=tuple(by_digest)), Missing).digests
+        total = sum(by_digest[digest].size for digest in missing)
+        done = 0
+        for digest in missing:
+            for n in self._put(by_digest[digest]):
+                done += n
+                told(
+                    f"Sending images and checkpoint to {self.computer.name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB…"
+                )
+
+    def _put(self, content: Content) -> Any:
+        number, offset = self.number(), 0
+        channel = self.open(number)
+        try:
+            for piece in content.pieces() if content.size else iter([b""]):
+                self.check()
+                if self._ended is not None:
+                    raise self._ended
+                put = Put(
+                    id=number,
+                    digest=content.digest,
+                    size=content.size,
+                    offset=offset,
+                    unpacked=len(piece),
+                    width=content.width,
+                )
+                self.send(put, [compress(by_place(piece, content.width))])
+                offset += len(piece)
+                yield len(piece)
+            answer, _ = channel.take(self.check)
+        finally:
+            self.leave(number)
+        if not isinstance(answer, Done):
+            raise as_error(answer)
+
+    def close(self) -> None:
+        """End the engine; what runs there is cancelled."""
+        self._ended = self._ended or EngineFailed("The engine was ended.")
+        process = self._process
+        for stream in (process.stdin,):
+            try:
+                if stream is not None:
+                    stream.close()
+            except OSError:
+                pass
+        try:
+            process.wait(timeout=_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout=_END_S)
+
+    def _listen(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None  # a pipe
+        try:
+            while (frame := read_frame(stream)) is not None:
+                self.received += 16 + len(frame.header) + len(frame.body)
+                self._take(from_engine(frame), frame.body)
+            ended = self._why_ended()
+        except OtherVersion as err:
+            ended = EngineFailed(
+                f"{self._name()} has another version of napari-diffseg ({err}): install the same version on both."
+            )
+        except NotOurs as err:
+            ended = EngineFailed(
+                f"{self._name()} does not answer as an engine ({err}): make the start-up files of its shell "
+                "print nothing, or check the command."
+            )
+        except EngineFailed as err:
+            ended = EngineFailed(f"{self._name()}: {err}")
+        except (OSError, ValueError) as err:  # closed here
+            ended = EngineFailed(f"The link to {self.computer.name} was closed ({err}).")
+        self._end(ended)
+
+    def _take(self, message: FromEngine, body: bytes) -> None:
+        self._answered = True
+        if message.id == 0 and isinstance(message, Failed):
+            raise EngineFailed(message.text)
+        with self._channels_lock:
+            channel = self._channels.get(message.id)
+        if channel is not None:
+            channel.bring((message, body))
+
+    def _end(self, why: EngineFailed) -> None:
+        with self._channels_lock:
+            self._ended = self._ended or why
+            for channel in self._channels.values():
+                channel.bring(self._ended)
+        stdout = self._process.stdout
+        if stdout is not None:
+            stdout.close()
+
+    def _why_ended(self) -> EngineFailed:
+        try:
+            code: int | None = self._process.wait(timeout=_END_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        self._threads[1].join(timeout=1)
+        return self.computer.explain(code, "\n".join(self._printed), answered=self._answered)
+
+    def _keep_printed(self) -> None:
+        stream = self._process.stderr
+        assert stream is not None  # a pipe
+        with stream:
+            _keep_lines(stream, self._printed)
+
+    def _name(self) -> str:
+        return self.computer.host or "The other process"
+
+
+def _keep_lines(stream: IO[bytes], lines: deque[str]) -> None:
+    for line in stream:
+        text = line.decode("utf-8", "replace").rstrip()
+        lines.append(text)
+        logger.debug("engine: %s", text)
+
+
+def _started(computer: Computer) -> subprocess.Popen[bytes]:
+    words = computer.words()
+    try:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in a terminal is for the asker, who cancels in order
+        )
+    except OSError as err:
+        raise EngineFailed(f"{words[0]} cannot be started ({err.strerror}): check that it is installed.") from err
+
+
+def as_error(answer: FromEngine) -> DiffsegError:
+    """An engine's refusal as the error that it is, of the same class where that is one of ours."""
+    if not isinstance(answer, Failed):
+        return EngineFailed(
+            "The engine gave an answer that does not fit the question: install the same version on both."
+        )
+    kind = getattr(errors, answer.error, None)
+    if not (isinstance(kind, type) and issubclass(kind, DiffsegError)):
+        kind = EngineFailed
+    error: DiffsegError = kind(answer.text, *(Remedy(r.setting, r.value) for r in answer.remedies))
+    return error

@@ -1,0 +1,71 @@
+"""Contents are kept by their SHA-256, within a quota, and only whole."""
+
+import hashlib
+import os
+import stat
+
+import pytest
+
+from napari_diffseg.errors import EngineFailed
+from napari_diffseg.remote.blob_store import BlobStore
+
+
+def put(store, data, *, name=None, step=10):
+    digest = name or hashlib.sha256(data).hexdigest()
+    for start in range(0, len(data), step):
+        store.put(digest, data[start : start + step], offset=start, size=len(data))
+    return digest
+
+
+def test_a_content_is_missing_until_it_has_come_whole(tmp_path):
+    store = BlobStore(tmp_path / "kept")
+    data = bytes(range(100))
+    digest = hashlib.sha256(data).hexdigest()
+    assert store.missing([digest]) == (digest,)
+    store.put(digest, data[:40], offset=0, size=100)
+    assert store.missing([digest]) == (digest,)
+    store.put(digest, data[40:], offset=40, size=100)
+    assert store.missing([digest]) == ()
+    assert store.path(digest).read_bytes() == data
+    assert BlobStore(tmp_path / "kept").missing([digest]) == ()
+
+
+def test_only_the_user_can_read_what_is_kept(tmp_path):
+    store = BlobStore(tmp_path / "kept")
+    path = store.path(put(store, b"x" * 30))
+    assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+    assert stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
+
+
+def test_what_is_damaged_or_lacks_a_piece_is_not_kept(tmp_path):
+    store = BlobStore(tmp_path)
+    with pytest.raises(EngineFailed, match="damaged"):
+        put(store, b"other", name="0" * 64)
+    with pytest.raises(EngineFailed, match="missing"):
+        store.put("1" * 64, b"late", offset=4, size=8)
+    store.put("2" * 64, b"half", offset=0, size=8)
+    store.give_up()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_not_used_for_longest_gives_way_but_not_what_is_needed_now(tmp_path):
+    earlier = BlobStore(tmp_path, quota=250)
+    old, new = put(earlier, b"a" * 100), put(earlier, b"b" * 100)
+    os.utime(tmp_path / old, (1, 1))
+    os.utime(tmp_path / new, (2, 2))
+    store = BlobStore(tmp_path, quota=250)
+    assert store.missing([old]) == ()
+    third = put(store, b"c" * 100)
+    assert store.missing([old, new, third]) == (new,)
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
+    store = BlobStore(tmp_path)
+
+    def full(*_args, **_more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("napari_diffseg.remote.blob_store._Coming.write", full)
+    with pytest.raises(EngineFailed, match="No space left on device"):
+        put(store, b"x" * 30)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,201 @@
+"""An engine that cannot be had, or ends, is one sentence; what was finished is kept, and going on gives the rest."""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from napari_diffseg.errors import BadCheckpoint, BadRequest, EngineFailed
+from napari_diffseg.events import Sampled, SegmentRequest, Started
+from napari_diffseg.imaging.formats.nifti import read_mask
+from napari_diffseg.remote.computer import Computer, parse_computer
+from napari_diffseg.remote.link import Link
+from napari_diffseg.remote.segmenter import RemoteSegmenter
+from napari_diffseg.runs.keep import keep_run
+from napari_diffseg.runs.run_folder import RunFolder
+
+REQUEST = SegmentRequest(device="cpu", members=3, threads=1)
+
+
+@dataclass(frozen=True)
+class Fake(Computer):
+    """A computer whose engine is a line of Python."""
+
+    line: str = ""
+
+    def words(self):
+        return [sys.executable, "-c", self.line]
+
+
+def refusal(line, host="me@there"):
+    with pytest.raises(EngineFailed) as caught:
+        Link(Fake(host=host, line=line))
+    return str(caught.value)
+
+
+SSH_SAYS = "import sys; print({!r}, file=sys.stderr); sys.exit({})"
+
+
+@pytest.mark.parametrize(
+    ("printed", "code", "expected"),
+    [
+        ("me@there: Permission denied (publickey).", 255, "refuses the login"),
+        ("Host key verification failed.", 255, "host key is not known"),
+        (
+            "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
+            255,
+            "another host key",
+        ),
+        ("ssh: Could not resolve hostname there: Name or service not known", 255, "no computer of that name"),
+        ("ssh: connect to host there port 22: Connection refused", 255, "no SSH server answers"),
+        ("ssh: connect to host there port 22: Connection timed out", 255, "does not answer"),
+        ("bash: line 1: napari-diffseg: command not found", 127, "no command 'napari-diffseg'"),
+        ('napari-diffseg: Unknown command "engine".', 2, "too old"),
+        ("srun: error: Unable to allocate resources: Invalid partition", 1, "did not start (srun: error"),
+        ("", 137, "did not start"),
+    ],
+)
+def test_what_ssh_or_a_shell_says_becomes_one_sentence(printed, code, expected):
+    text = refusal(SSH_SAYS.format(printed, code))
+    assert expected in text
+    assert "\n" not in text
+    assert text.count("me@there") >= 1
+
+
+def test_an_answer_that_is_not_ours_is_refused_with_its_first_words():
+    text = refusal("print('Welcome to the cluster!'); import time; time.sleep(20)")
+    assert "Welcome to the" in text
+    assert "start-up files" in text
+
+
+def test_an_engine_of_another_version_is_refused():
+    text = refusal("import sys, struct; sys.stdout.buffer.write(struct.pack('>4sHHII', b'NDSG', 9, 0, 2, 0) + b'{}')")
+    assert "version 9" in text
+    assert "install the same version" in text
+
+
+def test_a_computer_without_ssh_says_so(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(EngineFailed, match="has no ssh"):
+        Link(Computer("me@there"))
+
+
+@pytest.mark.parametrize("host", ["-oProxyCommand=ls", "", "me@there; ls", "a b", "$(ls)"])
+def test_a_host_that_could_be_anything_else_is_refused(host):
+    with pytest.raises(BadRequest):
+        Computer(host)
+
+
+def test_the_words_for_computers():
+    assert parse_computer("process") == Computer()
+    assert parse_computer("ssh:me@there") == parse_computer("me@there") == Computer("me@there")
+    assert parse_computer("ssh://me@there:2222").host == "ssh://me@there:2222"
+    words = Computer("gpu", "srun --gres=gpu:1 napari-diffseg").words()
+    assert words[-3:] == ["--", "gpu", "srun --gres=gpu:1 napari-diffseg engine --stdio"]
+
+
+@pytest.fixture(scope="module")
+def segmenter(tiny_checkpoint):
+    remote = RemoteSegmenter(Computer(), tiny_checkpoint.path, preview_interval_s=0)
+    yield remote
+    remote.close()
+
+
+@pytest.mark.slow
+def test_images_and_checkpoint_cross_once(segmenter, tiny_case):
+    list(segmenter.segment(tiny_case, REQUEST))
+    size = sum(volume.data.nbytes for volume in tiny_case.volumes.values())
+    before = segmenter.link.sent
+    list(segmenter.segment(tiny_case, REQUEST))
+    again = segmenter.link.sent - before
+    segmenter.close()
+    list(segmenter.segment(tiny_case, REQUEST))  # another engine finds them, too
+    assert again < before
+    assert segmenter.link.sent < before
+    assert size > 0
+
+
+@pytest.mark.slow
+def test_an_engine_whose_events_are_not_read_rests(segmenter, tiny_case):
+    events = segmenter.segment(tiny_case, REQUEST.model_copy(update={"members": 1000, "batch_size": 1}))
+    while not isinstance(next(events), Sampled):
+        pass
+    link = segmenter.link
+    deadline = time.monotonic() + 20
+    received = -1
+    while received != link.received and time.monotonic() < deadline:
+        received = link.received
+        time.sleep(1.0)
+    assert received == link.received, "it went on although nobody read"
+    while link.received == received:  # once what lay there is read, it goes on
+        next(events)
+    events.close()
+
+
+def test_an_engine_that_is_killed_keeps_the_finished_members_and_the_rest_is_the_same(
+    segmenter, tiny_checkpoint, tiny_case, tmp_path
+):
+    from napari_diffseg.segmenting.segmenter import LocalSegmenter
+
+    whole = RunFolder(tmp_path / "whole", tiny_case, tiny_checkpoint, REQUEST)
+    list(keep_run(LocalSegmenter(tiny_checkpoint), whole))
+    folder = RunFolder(
+        tmp_path / "cut", tiny_case, segmenter.checkpoint(), REQUEST.model_copy(update={"batch_size": 4})
+    )
+
+    def kill_after_a_mask():
+        for event in keep_run(segmenter, folder):
+            if isinstance(event, Sampled) and segmenter.link.is_alive:
+                os.kill(segmenter.link.pid, signal.SIGKILL)
+
+    with pytest.raises(EngineFailed, match="killed") as caught:
+        kill_after_a_mask()
+    assert "\n" not in str(caught.value)
+    assert len(folder.finished_members()) >= 1
+    list(keep_run(segmenter, folder, resume=True))
+    for k in range(3):
+        mine, other = (read_mask(f.paths("member", number=k)[0]).data for f in (folder, whole))
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_closing_ends_the_engine_in_the_middle_of_a_run(segmenter, tiny_case):
+    events = segmenter.segment(tiny_case, REQUEST.model_copy(update={"members": 1000}))
+    assert isinstance(next(events), Started)
+    pid = segmenter.link.pid
+    began = time.monotonic()
+    segmenter.close()
+    assert time.monotonic() - began < 8
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    with pytest.raises(EngineFailed):
+        list(events)
+
+
+def test_waiting_can_be_ended_by_the_asker(tiny_checkpoint, tiny_case):
+    class Enough(Exception):
+        pass
+
+    def enough():
+        raise Enough
+
+    remote = RemoteSegmenter(
+        Fake(host="me@there", line="import time; time.sleep(60)"), tiny_checkpoint.path, check=enough
+    )
+    began = time.monotonic()
+    with pytest.raises(Enough):
+        list(remote.segment(tiny_case, REQUEST))
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_is_none_is_refused_with_its_name(tmp_path):
+    bad = tmp_path / "picture.safetensors"
+    bad.write_bytes(b"\x89PNG and more")
+    remote = RemoteSegmenter(Computer(), bad)
+    with pytest.raises(BadCheckpoint, match=r"picture\.safetensors"):
+        remote.checkpoint()
+    remote.close()

@@ -1,0 +1,137 @@
+"""What crosses a pipe is refused before it is looked at, unless it is ours, of our version, and of bounded size."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from napari_diffseg.errors import EngineFailed
+from napari_diffseg.events import Expected, Finished, Preview, Sampled, Started, Stepped
+from napari_diffseg.remote import frames
+from napari_diffseg.remote.arrays import pack, unpack
+from napari_diffseg.remote.event_messages import as_event, as_message
+from napari_diffseg.remote.frames import MOST_BODY, MOST_HEADER, NotOurs, OtherVersion, read_frame, write_frame
+from napari_diffseg.remote.messages import Ask, Ping, from_engine, header_of, to_engine
+
+
+def prefix(magic=b"NDSG", version=frames.VERSION, zero=0, header=2, body=0):
+    return struct.pack(">4sHHII", magic, version, zero, header, body)
+
+
+class Untouched(io.BytesIO):
+    """A stream that fails the test when more than the first bytes of a frame are read."""
+
+    def read(self, count=-1):
+        assert self.tell() + count <= 16, "the rest of a refused frame was read"
+        return super().read(count)
+
+
+@pytest.mark.parametrize(
+    ("start", "error"),
+    [
+        (prefix(magic=b"Last"), NotOurs),
+        (b"Welcome to the cluster\n", NotOurs),
+        (prefix(version=2), OtherVersion),
+        (prefix(zero=1), NotOurs),
+        (prefix(header=MOST_HEADER + 1), EngineFailed),
+        (prefix(body=MOST_BODY + 1), EngineFailed),
+    ],
+)
+def test_what_is_not_ours_too_large_or_of_another_version_is_refused_unread(start, error):
+    with pytest.raises(error):
+        read_frame(Untouched(start + b"{}" * 100))
+
+
+@given(header=st.binary(max_size=50), blocks=st.lists(st.binary(max_size=50), max_size=3))
+def test_a_frame_comes_back_as_it_was_written_and_one_cut_short_is_the_end(header, blocks):
+    stream = io.BytesIO()
+    count = write_frame(stream, header, blocks)
+    data = stream.getvalue()
+    assert len(data) == count
+    assert read_frame(io.BytesIO(data)) == (header, b"".join(blocks))
+    for cut in {0, 3, 15, count - 1}:
+        assert read_frame(io.BytesIO(data[:cut])) is None or cut >= count
+
+
+def test_a_frame_that_would_be_refused_is_not_written():
+    with pytest.raises(EngineFailed):
+        write_frame(io.BytesIO(), b" " * (MOST_HEADER + 1))
+
+
+@given(data=st.binary(max_size=200))
+def test_no_bytes_make_anything_but_a_message_or_a_refusal(data):
+    for read in (to_engine, from_engine):
+        with pytest.raises(EngineFailed):
+            read(frames.Frame(data, b""))
+
+
+def test_messages_name_what_is_wrong_with_them_and_take_nothing_extra():
+    with pytest.raises(EngineFailed, match="digests"):
+        to_engine(frames.Frame(b'{"kind":"ask","id":1,"digests":["../../etc/passwd"]}', b""))
+    with pytest.raises(EngineFailed, match="extra"):
+        to_engine(frames.Frame(b'{"kind":"ping","id":1,"extra":1}', b""))
+    ask = Ask(id=3, digests=("0" * 64,))
+    assert to_engine(frames.Frame(header_of(ask), b"")) == ask
+    assert to_engine(frames.Frame(header_of(Ping(id=4)), b"")).id == 4
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from([np.bool_, np.float16, np.float32]), hnp.array_shapes(min_dims=1, max_dims=4, max_side=9)
+    )
+)
+def test_arrays_come_back_bit_for_bit(array):
+    block, data = pack(array)
+    again = unpack(block, data)
+    assert again.dtype == array.dtype
+    assert again.shape == array.shape
+    assert again.tobytes() == array.tobytes()
+
+
+def test_an_array_that_would_unpack_to_more_than_it_says_is_refused():
+    _, data = pack(np.zeros(10_000, np.float32))
+    block, _ = pack(np.zeros(10, np.float32))
+    with pytest.raises(EngineFailed, match="another size"):
+        unpack(block, data)
+
+
+STARTED = Started(
+    "r", "case", "cpu", "fp32", "ddim", 4, (0, 1), (0, 1, 2), (1,), 2, (4, 5, 6), ("a", "b"), 8, ("note",),
+    ((0, 4), (1, 5)), (0.1, 0.7, 1.3), 0.5, 2.0, "probability",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        STARTED,
+        Stepped("r", 0, 4, 750, 3),
+        Finished("r", (0, 1), 1.25, 4, 7),
+        Sampled("r", 1, (1, 2), np.arange(24).reshape(1, 2, 3, 4) % 3 == 0),
+        Expected("r", (1,), np.linspace(0, 1, 12, dtype=np.float32).reshape(1, 1, 3, 4)),
+    ],
+)
+def test_events_cross_as_they_are(event):
+    message, blocks = as_message(event, run=7, count=2)
+    crossed = from_engine(frames.Frame(header_of(message), b""))
+    again = as_event(crossed, b"".join(blocks))
+    assert repr(again) == repr(event)
+
+
+def test_a_preview_crosses_in_half_precision():
+    preview = Preview(2, 5, np.full((3, 4), 0.3, np.float32), np.full((3, 4), -1.7, np.float32))
+    message, blocks = as_message(Stepped("r", 0, 4, 750, 3, preview), run=7)
+    again = as_event(message, b"".join(blocks)).preview
+    assert (again.member, again.slice_index, again.mask.dtype) == (2, 5, np.float32)
+    np.testing.assert_allclose(again.sample, preview.sample, atol=1e-3)
+
+
+@pytest.mark.parametrize("change", [{"event": "Unheard"}, {"fields": {}}, {"blocks": ()}])
+def test_an_event_that_does_not_hold_together_is_refused(change):
+    message, blocks = as_message(Sampled("r", 1, (1,), np.ones((1, 1, 2, 2), bool)), run=7)
+    with pytest.raises(EngineFailed):
+        as_event(message.model_copy(update=change), b"".join(blocks))

@@ -6,6 +6,8 @@ from panel_clicks import click, wait_idle
 
 from napari_diffseg.ensemble.summary import Rule, Summary
 from napari_diffseg.plugin.widgets.export_dialog import ExportDialog
+from napari_diffseg.regions import regions_named
+from napari_diffseg.runs.layout import Style
 from plugin_fakes import SHAPE, fake_member
 
 
@@ -62,3 +64,19 @@ def test_the_export_window_shows_a_name_and_refuses_what_cannot_be(screen, qtbot
         box.setChecked(False)
     assert example() == "Choose what to export."
     assert not save.isEnabled()
+
+
+def test_a_run_of_several_regions_can_have_a_label_map_of_any_year(screen, qtbot, tmp_path):
+    dialog = ExportDialog("case_1", summary=Summary(), layers=[], folder=tmp_path, regions=regions_named("brats2021"))
+    qtbot.addWidget(dialog)
+    words = [dialog.label_values.itemText(n) for n in range(dialog.label_values.count())]
+    assert words[2] == "BraTS from 2023: whole tumour 2, tumour core 1, enhancing tumour 3"
+    dialog.label_values.setCurrentIndex(2)
+    assert dialog.wish.choice(Summary()).label_values == "brats2023"
+    dialog.style_choice.setCurrentIndex(2)
+    assert dialog.example.text().replace("\u200b", "").startswith("As in case_1.nii.gz.")
+    assert dialog.wish.choice(Summary()).style is Style.NNUNET
+    one = ExportDialog("case_1", summary=Summary(), layers=[], folder=tmp_path)
+    qtbot.addWidget(one)
+    assert one.boxes["label-map"].isHidden()
+    assert "label-map" not in one.wish.what

@@ -79,6 +79,7 @@ class Exporting:
             title=f"Export {run.title}",
             edited="" if (edited := self._edited()) is None else edited.name,
             summary=self._summary_of(run),
+            regions=run.started.regions,
             layers=map(bare, self._case.candidates),
             folder=self._folder or Path.home(),
             parent=self._parent,

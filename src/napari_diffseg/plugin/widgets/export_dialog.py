@@ -26,16 +26,18 @@ from napari_diffseg.errors import BadRequest
 from napari_diffseg.extras import has_extra
 from napari_diffseg.plugin.widgets.controls import breakable
 from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
+from napari_diffseg.regions import own_values, with_values_of
 from napari_diffseg.runs.layout import DEFAULT_PATTERN, Names, Style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from napari.layers import Layer
 
     from napari_diffseg.appearance import Convention
     from napari_diffseg.ensemble.summary import Summary
     from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.regions import Region
     from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.runs.export import ExportChoice, What
 
@@ -45,6 +47,7 @@ _REPORTS: Final = (
 )
 _WHAT: Final = (
     ("mask", "Mask", "One mask of all members, by the rule of the result box."),
+    ("label-map", "Label map", "All regions in one file, with the label values below and a table of them."),
     ("mean", "Mean", "The share of the members that mark each voxel."),
     ("uncertainty", "Uncertainty", "The measure of the result box."),
     ("probability", "Probability", "The smoothed probability of each voxel, where the vote map is smoothed."),
@@ -52,12 +55,26 @@ _WHAT: Final = (
     ("members", "Members", "Each sampled mask in a file of its own."),
 )
 
+_STYLES: Final = (
+    ("By a pattern", Style.PATTERN),
+    ("BIDS derivative", Style.BIDS),
+    ("nnU-Net: label map and dataset.json", Style.NNUNET),
+)
+_VALUES: Final[dict[str | None, str]] = {
+    None: "As in training",
+    "brats2021": "BraTS until 2022",
+    "brats2023": "BraTS from 2023",
+    "nnunet": "nnU-Net",
+}
+"""Label values by their words, as `with_values_of` takes them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExportWish:
     """What the user wants: folder, maps, names, and the layer whose grid they are resampled to (None: the source's).
 
-    `page` and `pictures` ask for the run on one page, and for its slices as pictures; `edited` for the edited mask.
+    `page` and `pictures` ask for the run on one page, and for its slices as pictures; `edited` for the edited mask;
+    `label_values` are those of the label map, None for the checkpoint's own.
     """
 
     folder: Path
@@ -68,6 +85,7 @@ class ExportWish:
     page: bool = False
     pictures: bool = False
     edited: bool = False
+    label_values: str | None = None
 
     def choice(self, summary: Summary, *, overwrite: bool = False) -> ExportChoice:
         """The export itself, with the ensemble summed up as it is on the screen.
@@ -81,7 +99,9 @@ class ExportWish:
         from napari_diffseg.runs.export import ExportChoice
 
         like = None if self.like is None else frame_of_layer(self.like).volume
-        return ExportChoice(self.what, self.style, self.pattern, summary, like, overwrite)
+        return ExportChoice(
+            self.what, self.style, self.pattern, summary, like, overwrite, label_values=self.label_values
+        )
 
     def also(self, image_name: str, image: Volume, convention: Convention) -> ReportChoice:
         """The page and the pictures, with an image behind the masks, and the patient's left where the panel has it.
@@ -113,6 +133,8 @@ class ExportDialog(QDialog):
         Of the window; it says which run is exported.
     edited : str
         Name of the mask that was edited; empty where there is none.
+    regions : sequence of Region
+        What the run's masks are; with several there may be a label map.
     parent : QWidget, optional
         Its window.
     """
@@ -126,12 +148,15 @@ class ExportDialog(QDialog):
         folder: Path,
         title: str = "Export results",
         edited: str = "",
+        regions: Sequence[Region] = (),
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle(title)
-        self._case, self._summary = case, summary
+        self._case, self._summary, self._regions = case, summary, tuple(regions)
         self.boxes = {what: _check(what, title, tip) for what, title, tip in _WHAT}
+        self.boxes["label-map"].setVisible(len(self._regions) > 1)
+        self.boxes["label-map"].setChecked(len(self._regions) > 1)
         self.reports = {name: _check(name, title, tip) for name, title, tip in _REPORTS}
         for box in self.reports.values():
             box.setChecked(False)
@@ -141,10 +166,9 @@ class ExportDialog(QDialog):
         self.edited = _check("edited", f"{edited.capitalize()} mask", "The mask as you edited it, beside the others.")
         self.edited.setVisible(bool(edited))
         self.edited.setChecked(bool(edited))
-        self.style_choice = QComboBox()
-        self.style_choice.setObjectName("diffseg_export_style")
-        self.style_choice.addItem("By a pattern", Style.PATTERN)
-        self.style_choice.addItem("BIDS derivative", Style.BIDS)
+        self.style_choice = _combo("style", _STYLES)
+        self.label_values = _combo("label_values", _possible_values(self._regions))
+        self.label_values.setToolTip("Which number each region has in the label map.")
         self.pattern = QLineEdit(DEFAULT_PATTERN)
         self.pattern.setObjectName("diffseg_export_pattern")
         self.pattern.setToolTip("File names, with {what} and {case}.")
@@ -163,12 +187,7 @@ class ExportDialog(QDialog):
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         self._lay_out()
-        for box in self.boxes.values():
-            box.toggled.connect(self._show_example)
-        self.style_choice.currentIndexChanged.connect(self._show_example)
-        self.pattern.textChanged.connect(self._show_example)
-        self.folder.textChanged.connect(self._show_example)
-        self._show_example()
+        self._show_examples()
 
     def _lay_out(self) -> None:
         what = QHBoxLayout()
@@ -188,6 +207,8 @@ class ExportDialog(QDialog):
         form.addRow("Also", also)
         form.addRow("Names", self.style_choice)
         form.addRow("Pattern", self.pattern)
+        form.addRow("Label values", self.label_values)
+        form.setRowVisible(self.label_values, len(self._regions) > 1)
         form.addRow("Resample to", self.like)
         form.addRow("Folder", place)
         layout = QVBoxLayout(self)
@@ -198,16 +219,28 @@ class ExportDialog(QDialog):
     @property
     def wish(self) -> ExportWish:
         """What is chosen now."""
+        chosen = tuple(what for what, box in self.boxes.items() if box.isChecked())
+        style = self.style_choice.currentData()
         return ExportWish(
             folder=Path(self.folder.text()).expanduser(),
-            what=tuple(what for what, box in self.boxes.items() if box.isChecked()),  # type: ignore[misc]
-            style=self.style_choice.currentData(),
+            what=("label-map",) if style is Style.NNUNET else chosen,  # type: ignore[arg-type]
+            style=style,
             pattern=self.pattern.text(),
             like=self.like.layer(),
             page=self.reports["page"].isChecked(),
             pictures=self.reports["pictures"].isChecked(),
             edited=self.edited.isChecked(),
+            label_values=self.label_values.currentData(),
         )
+
+    def _show_examples(self) -> None:
+        """Show how files will be called, now and whenever that changes."""
+        for box in self.boxes.values():
+            box.toggled.connect(self._show_example)
+        self.style_choice.currentIndexChanged.connect(self._show_example)
+        self.pattern.textChanged.connect(self._show_example)
+        self.folder.textChanged.connect(self._show_example)
+        self._show_example()
 
     def _ask_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for the results", self.folder.text())
@@ -218,14 +251,17 @@ class ExportDialog(QDialog):
         """The first file's name, or why it cannot be exported so."""
         wish = self.wish
         self.pattern.setEnabled(wish.style is Style.PATTERN)
+        for box in self.boxes.values():
+            box.setEnabled(wish.style is not Style.NNUNET)
         reason = "" if wish.what else "Choose what to export."
         if not self.folder.text().strip():
             reason = "Choose a folder."
         try:
             what = "member" if wish.what == ("members",) else (*wish.what, "mask")[0]
-            only = len(wish.what) == 1 and what != "member"
-            names = Names(self._case, ("lesion",), wish.style, wish.pattern, only)
-            [first] = names.of(what, number=0 if what == "member" else None)
+            labels = [region.name for region in self._regions] or ["lesion"]
+            only = len(wish.what) == 1 and what != "member" and (what == "label-map" or len(labels) == 1)
+            names = Names(self._case, labels, wish.style, wish.pattern, only)
+            first, *_ = names.of(what, number=0 if what == "member" else None)
         except BadRequest as err:
             reason = str(err)
         save = self.buttons.button(QDialogButtonBox.StandardButton.Save)
@@ -235,6 +271,26 @@ class ExportDialog(QDialog):
         if self._summary.smoothing_mm:
             rule = f"{rule} Gaussian smoothing of the vote map: {self._summary.smoothing_mm:g} mm."
         self.example.setText(breakable(reason or f"As in {first}.nii.gz. {rule}"))
+
+
+def _combo(name: str, items: Iterable[tuple[str, object]]) -> QComboBox:
+    """A list of what can be chosen, each as it is read and as it is meant."""
+    combo = QComboBox()
+    combo.setObjectName(f"diffseg_export_{name}")
+    for words, value in items:
+        combo.addItem(words, value)
+    return combo
+
+
+def _possible_values(regions: tuple[Region, ...]) -> Iterator[tuple[str, str | None]]:
+    """Label values that regions can have: how a user reads them, and the word for them."""
+    for word, words in _VALUES.items():
+        try:
+            values = own_values(with_values_of(regions, word))
+        except BadRequest:
+            continue
+        listed = ", ".join(f"{region.name} {value}" for region, value in zip(regions, values, strict=True))
+        yield f"{words}: {listed}", word
 
 
 def _check(what: str, title: str, tip: str) -> QCheckBox:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,6 +53,13 @@ _DIGITS: Final = 12
 
 def identity_of(case: Case, checkpoint: Checkpoint, request: SegmentRequest) -> dict[str, Any]:
     """What decides the members of a run, as JSON gives it back; the keys are those of `run.json`."""
+    made = _made_with(checkpoint, request)
+    settings = made.pop("settings")
+    return made | {"inputs": {name: volume.digest for name, volume in case.volumes.items()}, "settings": settings}
+
+
+def _made_with(checkpoint: Checkpoint, request: SegmentRequest) -> dict[str, Any]:
+    """Checkpoint and settings, as JSON gives them back."""
     settings = {k: v for k, v in request.model_dump(mode="json").items() if k not in _FREE}
     if settings["window"] is None:  # runs of before there were windows have no word of it
         del settings["window"]
@@ -64,9 +72,14 @@ def identity_of(case: Case, checkpoint: Checkpoint, request: SegmentRequest) -> 
         "checkpoint_digest": checkpoint.digest,
         "recipe": recipe.model_dump(mode="json", exclude={*_OF_SUMS, *_RESOLVED}),
         "network": json.loads(json.dumps(checkpoint.config.to_dict())),
-        "inputs": {name: volume.digest for name, volume in case.volumes.items()},
         "settings": settings,
     }
+
+
+def settings_digest(checkpoint: Checkpoint, request: SegmentRequest) -> str:
+    """SHA-256 of what decides the members of a run, but for its images."""
+    text = json.dumps(_made_with(checkpoint, request), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def are_of_other_images(mine: RunRecord, other: RunRecord) -> bool:

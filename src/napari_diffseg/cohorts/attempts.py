@@ -176,12 +176,18 @@ class Attempts:
             settings=settings,
             source=case.source,
         )
+        _GOING_ON.add(attempt.token)  # before others of this process can see it
         try:
             write_json(self._path(attempt), attempt.model_dump(mode="json"))
+        except OutputFailed:
+            _GOING_ON.discard(attempt.token)
+            raise
         except OutputExists:
             # A network disk may make the link, lose the answer, and say that the name is taken: by us.
             there = self._read(self._path(attempt).name, case.name, number)
-            return attempt if there.token == attempt.token else None
+            if there.token != attempt.token:
+                _GOING_ON.discard(attempt.token)
+                return None
         return attempt
 
     def end(self, attempt: Attempt) -> None:
@@ -199,7 +205,6 @@ class Attempts:
     def heartbeat(self, attempt: Attempt) -> Iterator[None]:
         """Within, a thread says every few seconds that the worker lives."""
         path, over = self._path(attempt), threading.Event()
-        _GOING_ON.add(attempt.token)
 
         def beat() -> None:
             while not over.wait(HEARTBEAT_S):

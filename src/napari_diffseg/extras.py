@@ -7,15 +7,20 @@ from typing import Final, Literal
 
 from napari_diffseg.errors import BadRequest
 
-ExtraName = Literal["consensus", "evaluation", "formats", "training"]
+ExtraName = Literal["consensus", "dicom", "evaluation", "formats", "training"]
 
 LIBRARIES: Final[dict[ExtraName, tuple[str, ...]]] = {
     "consensus": ("SimpleITK",),
+    "dicom": ("SimpleITK", "highdicom", "pydicom"),
     "evaluation": ("medpy", "surface_distance", "matplotlib"),
     "formats": ("SimpleITK",),
     "training": ("accelerate", "monai", "tensorboard", "tomli_w"),
 }
 """What is imported of each extra, by the names of `import`."""
+
+
+_TITLES: Final[dict[ExtraName, str]] = {"dicom": "DICOM segmentation"}
+"""What an extra is for, where its name does not say it."""
 
 
 def has_extra(extra: ExtraName) -> bool:
@@ -34,7 +39,7 @@ def check_extra(extra: ExtraName) -> None:
     missing = _missing(extra)
     if missing:
         raise BadRequest(
-            f"{extra.capitalize()} needs {', '.join(missing)}, which this environment lacks: "
+            f"{_TITLES.get(extra, extra.capitalize())} needs {', '.join(missing)}, which this environment lacks: "
             f"install the extra, pip install 'napari-diffseg[{extra}]'."
         )
 

@@ -5,9 +5,12 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from dicom_series import write_series
 
 from napari_diffseg.cli import main
 from napari_diffseg.ensemble.consensus import staple
+from napari_diffseg.imaging.formats.nifti import read_volume
+from napari_diffseg.runs.edited_mask import EditedMask, EditRecord, write_edited
 from stored_runs import SHAPE, write_run
 
 
@@ -96,3 +99,27 @@ def test_it_makes_the_mask_by_staple(run, tmp_path):
 def test_an_image_that_nothing_would_show_is_refused(run, tmp_path, capsys):
     assert export(run, "--out", tmp_path / "out", "--image", run / "mean.nii.gz") != 0
     assert "--image is what --report and --pictures show" in capsys.readouterr().err
+
+
+def test_the_mask_that_was_corrected_last_goes_along(run, tmp_path, capsys):
+    assert export(run, "--out", tmp_path / "none", "--what", "mask", "--edited") == 1
+    assert "no mask that was corrected by hand" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+    grid = read_volume(run / "mask.nii.gz")
+    for number in (1, 2):
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[:number] = 1
+        write_edited(run, EditedMask(number, mask, mask, EditRecord(began_from="majority")), grid)
+    assert export(run, "--out", tmp_path / "out", "--what", "mask", "--edited") == 0
+    edited = np.asanyarray(nib.load(tmp_path / "out" / "case_1_edited.nii.gz").dataobj)
+    assert edited.sum() == 2 * SHAPE[1] * SHAPE[2]
+
+
+def test_a_dicom_segmentation_asks_for_its_series(run, tmp_path, capsys):
+    assert export(run, "--out", tmp_path / "out", "--what", "dicom") == 2
+    assert "(--series)" in capsys.readouterr().err
+    assert export(run, "--out", tmp_path / "out", "--series", tmp_path) == 2
+    place = write_series(tmp_path / "series", np.arange(np.prod(SHAPE)).reshape(SHAPE))
+    assert export(run, "--out", tmp_path / "out", "--what", "dicom", "--series", place) == 1
+    assert "but the run is" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

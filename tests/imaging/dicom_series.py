@@ -53,7 +53,10 @@ def write_series(
     return folder
 
 
-_TAGS = {"kind": "0008|0008", "description": "0008|103e", "instance": "0008|0018", "position": "0020|0032"}
+_TAGS = {
+    "kind": "0008|0008", "description": "0008|103e", "instance": "0008|0018", "position": "0020|0032",
+    "frame": "0020|0052", "patient": "0010|0020", "name": "0010|0010",
+}  # fmt: skip
 
 
 def _joined(values) -> str:

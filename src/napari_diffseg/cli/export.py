@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_diffseg.cli.wording import worded
-from napari_diffseg.errors import BadRequest, DiffsegError
+from napari_diffseg.errors import BadCase, BadRequest, DiffsegError
 
 if TYPE_CHECKING:
     from napari_diffseg.ensemble.summary import Rule
     from napari_diffseg.reporting import ReportChoice
+    from napari_diffseg.runs.edited_mask import EditedMask
     from napari_diffseg.runs.export import ExportChoice
+    from napari_diffseg.runs.stored_run import StoredRun
 
 
 def export(
@@ -31,6 +33,8 @@ def export(
     report: bool = False,
     pictures: bool = False,
     image: Path | None = None,
+    series: Path | None = None,
+    edited: bool = False,
     view: Literal["radiological", "neurological"] = "radiological",
     overwrite: bool = False,
 ) -> int:
@@ -45,8 +49,8 @@ def export(
     what
         Of mask, label-map, mean, uncertainty, probability, expected and members, with commas; a map that a run does not
         have is left out. label-map is one file with all regions of a run that has several; expected is the one-step
-        estimate (x_0 after one evaluation). By name alone: npz, the probabilities as nnU-Net writes them (CASE.npz with
-        CASE.pkl), for nnUNetv2_ensemble.
+        estimate (x_0 after one evaluation). By name alone: npz, probabilities as nnU-Net writes them (CASE.npz with
+        CASE.pkl), for nnUNetv2_ensemble; dicom, the mask and its probability as DICOM segmentations (SEG) of --series.
     names
         pattern; bids: sub-X/anat/sub-X_desc-diffseg_mask.nii.gz with sidecars; or nnunet: the label map alone, as
         CASE.nii.gz with labels 1, 2, 3 ..., and dataset.json.
@@ -73,7 +77,12 @@ def export(
     pictures
         A PNG of every slice with lesion, too.
     image
-        What page and pictures show behind the masks. Default: the mean of the members.
+        What page and pictures show behind the masks. Default: the mean of the members. For dicom: an image of the run,
+        where that was not read from the series itself, to tell whether both show the same patient.
+    series
+        For dicom: folder of the DICOM series on whose voxels the run is.
+    edited
+        The mask last corrected by hand in the panel, too, beside what was sampled.
     view
         Of page and pictures: radiological has the patient's left on the right, neurological on the left.
     overwrite
@@ -84,6 +93,7 @@ def export(
     from napari_diffseg.extras import check_extra
     from napari_diffseg.imaging.formats.nifti import read_grid, read_volume
     from napari_diffseg.reporting import ReportChoice
+    from napari_diffseg.runs.dicom_seg import SegChoice
     from napari_diffseg.runs.export import KINDS, ExportChoice
     from napari_diffseg.runs.export_plan import refuse_collisions
     from napari_diffseg.runs.layout import Style
@@ -98,6 +108,12 @@ def export(
     made_by = _rule(rule, threshold=threshold, staple=staple)
     if made_by is Rule.STAPLE:
         check_extra("consensus")
+    if image is not None and not (report or pictures or "dicom" in asked):
+        raise BadRequest("--image is what --report and --pictures show: ask for one of them.")
+    if series is not None and "dicom" not in asked:
+        raise BadRequest("--series is for --what dicom: ask for it, too.")
+    shown = None if image is None else read_volume(image)
+    seg = None if series is None else SegChoice(series, () if shown is None else (shown,))
     choice = ExportChoice(
         what=tuple(word for word in KINDS if word in asked),
         style=Style(names),
@@ -106,16 +122,14 @@ def export(
         like=None if like is None else read_grid(like),
         overwrite=overwrite,
         label_values=label_values,
+        seg=seg,
     )
-    if image is not None and not (report or pictures):
-        raise BadRequest("--image is what --report and --pictures show: ask for one of them.")
-    shown = None if image is None else read_volume(image)
     also = None
     if report or pictures:
         also = ReportChoice(report, pictures, shown, image.name if image else "", Convention(view))
     folders = list({folder.resolve(): folder for named in runs for folder in find_runs(named)}.values())
     refuse_collisions(folders, out, choice)
-    whole = [_is_exported(folder, out, choice, also) for folder in folders]
+    whole = [_is_exported(folder, out, choice, also, edited=edited) for folder in folders]
     return 0 if all(whole) else 1
 
 
@@ -134,7 +148,9 @@ def _rule(word: str | None, *, threshold: float | None, staple: bool) -> Rule | 
     return Rule(given[0]) if given else None
 
 
-def _is_exported(folder: Path, out: Path, choice: ExportChoice, also: ReportChoice | None) -> bool:
+def _is_exported(
+    folder: Path, out: Path, choice: ExportChoice, also: ReportChoice | None, *, edited: bool = False
+) -> bool:
     """Write one run's files, and whether that worked; why not is said, and the others go on."""
     from napari_diffseg.reporting import RunReport, export_all
     from napari_diffseg.runs.stored_run import read_run
@@ -142,8 +158,9 @@ def _is_exported(folder: Path, out: Path, choice: ExportChoice, also: ReportChoi
     try:
         run = read_run(folder)
         sys.stderr.writelines(f"{note}\n" for note in run.notes)
+        corrected = _last_edited(run) if edited else None
         page = None if also is None else RunReport(run, also, choice)
-        for path in export_all(run, out, choice, page):
+        for path in export_all(run, out, choice, page, corrected):
             sys.stdout.write(f"{path}\n")
     except BadRequest:
         raise
@@ -151,3 +168,12 @@ def _is_exported(folder: Path, out: Path, choice: ExportChoice, also: ReportChoi
         sys.stderr.write(f"{folder}: {worded(err)}\n")
         return False
     return True
+
+
+def _last_edited(run: StoredRun) -> EditedMask:
+    from napari_diffseg.runs.edited_mask import read_edited
+
+    found = read_edited(run.folder, run.grid.shape)
+    if not found:
+        raise BadCase(f"{run.folder} holds no mask that was corrected by hand: correct one in the panel.")
+    return found[-1]

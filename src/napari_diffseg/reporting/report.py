@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.runs.edited_mask import EditedMask
     from napari_diffseg.runs.export import ExportChoice
     from napari_diffseg.runs.stored_run import StoredRun
 
@@ -56,7 +57,9 @@ class ReportChoice:
         check_extra("evaluation")
 
 
-def export_all(run: StoredRun, folder: Path, export: ExportChoice, report: RunReport | None) -> Iterator[Path]:
+def export_all(
+    run: StoredRun, folder: Path, export: ExportChoice, report: RunReport | None, edited: EditedMask | None = None
+) -> Iterator[Path]:
     """Write a run's results as `export_run` does, and then its page and pictures, where they are asked for.
 
     Raises
@@ -66,7 +69,7 @@ def export_all(run: StoredRun, folder: Path, export: ExportChoice, report: RunRe
     """
     if report is not None:
         report.check(folder)
-    yield from export_run(run, folder, export)
+    yield from export_run(run, folder, export, edited)
     if report is not None:
         yield from report.write(folder)
 

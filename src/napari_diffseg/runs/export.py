@@ -19,11 +19,13 @@ from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
 from napari_diffseg.imaging.geometry.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
 from napari_diffseg.regions import NNUNET, compose_label_map, with_values_of
-from napari_diffseg.runs.export_plan import refuse_other_images
+from napari_diffseg.runs.dicom_seg import SEG_ENDING, Segment, series_of_run, write_segmentation
+from napari_diffseg.runs.edited_mask import edited_paths, export_edited
+from napari_diffseg.runs.export_plan import other_names, refuse_other_images
 from napari_diffseg.runs.label_map import DATASET, LabelWords
 from napari_diffseg.runs.layout import DEFAULT_PATTERN, Names, RunFiles, Style
 from napari_diffseg.runs.map_words import describe_map
-from napari_diffseg.runs.nnunet_file import ENDINGS, channels_of, write_nnunet
+from napari_diffseg.runs.nnunet_file import channels_of, write_nnunet
 from napari_diffseg.runs.result_names import LABEL_MAP
 
 if TYPE_CHECKING:
@@ -34,18 +36,21 @@ if TYPE_CHECKING:
 
     from napari_diffseg.imaging.volume import Volume
     from napari_diffseg.regions import Region
+    from napari_diffseg.runs.dicom_seg import SegChoice
+    from napari_diffseg.runs.edited_mask import EditedMask
     from napari_diffseg.runs.record import RunRecord
     from napari_diffseg.runs.stored_run import StoredRun
 
-What = Literal["mask", "label-map", "mean", "uncertainty", "probability", "expected", "members", "npz"]
+What = Literal["mask", "label-map", "mean", "uncertainty", "probability", "expected", "members", "npz", "dicom"]
 EVERYTHING: Final[tuple[What, ...]] = (
     "mask", "label-map", "mean", "uncertainty", "probability", "expected", "members",
 )  # fmt: skip
 """What is exported where nothing else is asked for."""
-KINDS: Final[tuple[What, ...]] = (*EVERYTHING, "npz")
-"""All that can be: `npz` are the probabilities for nnU-Net, see `nnunet_file`."""
+KINDS: Final[tuple[What, ...]] = (*EVERYTHING, "npz", "dicom")
+"""All that can be: `npz` are probabilities for nnU-Net, see `nnunet_file`; `dicom` are a mask and its probability as
+segmentations of a series, see `dicom_seg`."""
 
-_IGNORED: Final = b"*_uncertainty.*\n*_run.json\n*.html\n*.png\n*.npz\n*.pkl\n"
+_IGNORED: Final = b"*_uncertainty.*\n*_run.json\n*.html\n*.png\n*.npz\n*.pkl\n*.dcm\n"
 """What BIDS does not know of an export; bids-validator 3 takes no pattern with two stars that are not at its ends."""
 _IGNORED_BEFORE: Final = (
     b"*_uncertainty.*\n*_run.json\n*_report.html\n*_slice*.png\n",
@@ -71,11 +76,13 @@ class ExportChoice:
         Replace files that are there.
     label_values : str or None
         Whose values the label map has, see `with_values_of`; None: the checkpoint's own. `Style.NNUNET` has its own.
+    seg : SegChoice or None
+        The series to which the segmentations of `dicom` belong.
 
     Raises
     ------
     BadRequest
-        If there is nothing to export, or the pattern cannot be.
+        If there is nothing to export, no series is named for `dicom`, or the pattern cannot be.
     """
 
     what: tuple[What, ...] = EVERYTHING
@@ -85,8 +92,14 @@ class ExportChoice:
     like: Volume | None = None
     overwrite: bool = False
     label_values: str | None = None
+    seg: SegChoice | None = None
 
     def __post_init__(self) -> None:
+        if "dicom" in self.what and self.seg is None:
+            raise BadRequest(
+                "A DICOM segmentation belongs to a series: name the folder of the one that the images came from.",
+                Remedy("series"),
+            )
         unknown = [what for what in self.what if what not in KINDS]
         if unknown or not self.what:
             raise BadRequest(f"Nothing to export: {', '.join(unknown) or 'no map'}: choose of {', '.join(KINDS)}.")
@@ -117,7 +130,7 @@ class ExportChoice:
         return with_values_of(record.recipe.regions, word)
 
 
-def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[Path]:
+def export_run(run: StoredRun, folder: Path, choice: ExportChoice, edited: EditedMask | None = None) -> Iterator[Path]:
     """Write a run's results, each file whole or not at all; every path is told when it is written.
 
     All names are looked at before the first file is written. `run.json` of the run goes beside, byte for byte. In the
@@ -132,12 +145,16 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
         Made where it is not there.
     choice : ExportChoice
         What, and how.
+    edited : EditedMask, optional
+        A correction of the mask, to be written beside it.
 
     Raises
     ------
     BadRequest
-        If it is the folder of the run itself, or results of other images have these names there; or if the run's
-        regions cannot have the label values that are asked for.
+        If it is the folder of the run itself, or results of other images have these names there; if the run's regions
+        cannot have the label values that are asked for; if `dicom` needs what is not installed or not given.
+    BadImage
+        If the DICOM series is not that of the run.
     OutputExists
         If a file is there already and overwriting was not asked for; nothing has been written then.
     OutputFailed
@@ -150,14 +167,42 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
     refuse_other_images(folder, names, run.record)
     record = folder / names.record
     labels = _labels(run, folder, choice)
+    series = series_of_run(choice.seg, run) if "dicom" in choice.what and choice.seg is not None else None
     if not choice.overwrite:
-        stems = [folder / name for what, number in _wanted(run, choice) for name in names.of(what, number=number)]
-        endings = (".nii.gz", ".json") if choice.style is Style.BIDS else (".nii.gz",)
-        others = nnunet_paths(folder, names) if "npz" in choice.what else []
-        others += [] if labels is None else labels.new_files
-        refuse_existing([*(Path(f"{stem}{ending}") for stem in stems for ending in endings), *others, record])
-    like = choice.like or run.grid
+        others = [] if labels is None else labels.new_files
+        refuse_existing([*_paths(run, folder, choice, edited), *others, record])
     summary = choice.summary.of_run(run.started)
+    yield from _write_maps(run, folder, choice, summary, labels)
+    if edited is not None:
+        yield from export_edited(run, folder, choice, edited)
+    if "npz" in choice.what:
+        yield from _write_nnunet(run, folder / names.case_alone, choice, summary)
+    if series is not None:
+        for n, segment in enumerate(_segments(run, summary, edited), start=1):
+            path = folder / names.beside(segment.what, SEG_ENDING)
+            yield write_segmentation(path, segment, series, run, number=n, overwrite=choice.overwrite)
+    make_folder(record.parent)
+    atomic_write(record, lambda file: _copy(RunFiles(run.folder).record, file), overwrite=choice.overwrite)
+    if choice.style is Style.BIDS:
+        _describe_dataset(folder)
+    yield record
+
+
+def _paths(run: StoredRun, folder: Path, choice: ExportChoice, edited: EditedMask | None) -> list[Path]:
+    """Every file that would be written, but for the record."""
+    names = choice.names(run.record)
+    stems = [folder / name for what, number in _wanted(run, choice) for name in names.of(what, number=number)]
+    endings = (".nii.gz", ".json") if choice.style is Style.BIDS else (".nii.gz",)
+    others = [folder / name for name in other_names(names, choice, edited=edited is not None)]
+    others += [] if edited is None else edited_paths(run, folder, choice)
+    return [*(Path(f"{stem}{ending}") for stem in stems for ending in endings), *others]
+
+
+def _write_maps(
+    run: StoredRun, folder: Path, choice: ExportChoice, summary: Summary, labels: LabelWords | None
+) -> Iterator[Path]:
+    """Write the images that are wanted, in the BIDS style with their sidecars."""
+    names, like = choice.names(run.record), choice.like or run.grid
     for what, number in _wanted(run, choice):
         maps = _maps(run, summary, what, number)
         if what == LABEL_MAP and labels is not None:
@@ -173,26 +218,16 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice) -> Iterator[P
                 sidecar = _sidecar(run, choice, what, number)
                 write_json(folder / f"{name}.json", sidecar, overwrite=choice.overwrite)
             yield path
-    if "npz" in choice.what:
-        yield from _write_nnunet(run, folder / names.case_alone, choice, summary)
-    make_folder(record.parent)
     if labels is not None:
         labels.write(overwrite=choice.overwrite)
-    atomic_write(record, lambda file: _copy(RunFiles(run.folder).record, file), overwrite=choice.overwrite)
-    if choice.style is Style.BIDS:
-        _describe_dataset(folder)
-    yield record
 
 
-def count_files(run: StoredRun, choice: ExportChoice) -> int:
+def count_files(run: StoredRun, choice: ExportChoice, edited: EditedMask | None = None) -> int:
     """How many paths `export_run` will tell."""
-    others = len(ENDINGS) if "npz" in choice.what else 0
-    return sum(1 if what == LABEL_MAP else len(run.labels) for what, _ in _wanted(run, choice)) + others + 1
-
-
-def nnunet_paths(folder: Path, names: Names) -> list[Path]:
-    """The files for nnU-Net: whatever the others are called, theirs must be its name of the case."""
-    return [folder / f"{names.case_alone}{ending}" for ending in ENDINGS]
+    there = choice.names(run.record)
+    maps = sum(1 if what == LABEL_MAP else len(run.labels) for what, _ in _wanted(run, choice))
+    masks = 0 if edited is None else len(run.labels)
+    return maps + masks + len(other_names(there, choice, edited=edited is not None)) + 1
 
 
 def probability_of(run: StoredRun, summary: Summary) -> npt.NDArray[np.float32]:
@@ -215,7 +250,7 @@ def _write_nnunet(run: StoredRun, stem: Path, choice: ExportChoice, summary: Sum
     like = choice.like or run.grid
     probability = probability_of(run, summary)
     moved = np.stack([regrid(channel, run.grid, like, order=LINEAR) for channel in probability])
-    channels = channels_of(moved, run.record.recipe.regions)
+    channels = channels_of(moved, choice.regions(run.record))
     return write_nnunet(stem, channels, like, overwrite=choice.overwrite)
 
 
@@ -235,6 +270,17 @@ def _labels(run: StoredRun, folder: Path, choice: ExportChoice) -> LabelWords | 
     words = LabelWords(regions, dataset=folder / DATASET, modalities=record.recipe.modalities)
     words.check(overwrite=choice.overwrite)
     return words
+
+
+def _segments(run: StoredRun, summary: Summary, edited: EditedMask | None) -> Iterator[Segment]:
+    """What goes into DICOM files, each made when it is written."""
+    count = len(run.members)
+    yield Segment("mask", describe_map("mask", summary, count), np.asarray(_maps(run, summary, "mask", None), np.uint8))
+    words = describe_map("probability" if summary.rule is Rule.PROBABILITY else "mean", summary, count)
+    yield Segment("probability", words, probability_of(run, summary))
+    if edited is not None:
+        masks = np.stack([edited.mask == c for c in range(1, len(run.labels) + 1)])
+        yield Segment("edited", edited.record.words, masks.astype(np.uint8), by_hand=True)
 
 
 def _wanted(run: StoredRun, choice: ExportChoice) -> list[tuple[str, int | None]]:

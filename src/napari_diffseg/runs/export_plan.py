@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import BadCase, BadRequest, Remedy
 from napari_diffseg.imaging.names.naming import shown_name
+from napari_diffseg.runs.dicom_seg import SEG_ENDING
 from napari_diffseg.runs.identity import are_of_other_images
 from napari_diffseg.runs.layout import DEFAULT_PATTERN, RunFiles, Style, whole_members
+from napari_diffseg.runs.nnunet_file import ENDINGS
 from napari_diffseg.runs.record import read_record, read_record_file
 from napari_diffseg.runs.result_names import LABEL_MAP, MAPS
 
@@ -82,13 +84,24 @@ def refuse_other_images(out: Path, names: Names, record: RunRecord) -> None:
         )
 
 
+def other_names(names: Names, choice: ExportChoice, *, edited: bool = False) -> list[PurePosixPath]:
+    """The files that are no images of ours, relative to the folder.
+
+    Those for nnU-Net are called as the case is, whatever the pattern: it finds cases by that.
+    """
+    found = [PurePosixPath(f"{names.case_alone}{ending}") for ending in ENDINGS if "npz" in choice.what]
+    if "dicom" in choice.what:
+        found += [names.beside(what, SEG_ENDING) for what in ("mask", "probability")]
+        found += [names.beside("edited", SEG_ENDING)] if edited else []
+    return found
+
+
 def _targets(run: Path, record: RunRecord, names: Names, choice: ExportChoice) -> Iterator[PurePosixPath]:
     """Names of all files that may be written of a run, of the pictures one for all."""
     yield names.record
     yield names.beside("report", ".html")
     yield names.beside("slice", ".png")
-    if "npz" in choice.what:
-        yield PurePosixPath(f"{names.case_alone}.npz")
+    yield from other_names(names, choice)
     for what in (LABEL_MAP,) if choice.style is Style.NNUNET else (LABEL_MAP, *MAPS):
         if choice.style is Style.NNUNET or what in choice.what:
             yield from names.of(what)

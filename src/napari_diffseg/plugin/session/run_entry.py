@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.plugin.background.mailbox import Ending
+from napari_diffseg.plugin.session.run_store import begun_at
+from napari_diffseg.plugin.session.scope import describe_scope
 
 if TYPE_CHECKING:
     from napari_diffseg.events import Started
@@ -67,11 +70,13 @@ class RunEntry:
 
     @property
     def line(self) -> str:
-        """The run in a list: its number, its case, its settings, how it ended, how good it was."""
-        members, steps = self.plan.request.members, self.started.timesteps
-        what = f"{members} member{'s' if members > 1 else ''} x {steps} {self.started.sampler}"
+        """The run in a list: its number, case, time, scope and settings, how it ended, how good it was."""
+        request, steps = self.plan.request, self.started.timesteps
+        what = f"{request.members} member{'s' if request.members > 1 else ''} x {steps} {self.started.sampler}"
         score = "" if self.dice is None else f"; Dice {self.dice:.2f}"
-        how = f"{what}, seed {self.plan.request.seed}{_ENDINGS[self.ending]}"
+        scope = describe_scope(request.slices, request.window)
+        when = "" if (began := begun_at(self.plan.folder)) is None else f"{_clock(began)}, "
+        how = f"{when}{scope}, {what}, seed {request.seed}{_ENDINGS[self.ending]}"
         return f"{self.number} {shown_name(self.case)}: {how}{score}"
 
     @property
@@ -83,3 +88,8 @@ class RunEntry:
         """Go on with a plan that has more members, or the same."""
         self.plan, self.ending = plan, None
         self.result.extend(started)
+
+
+def _clock(when: datetime) -> str:
+    """The time, and the day where it is not today."""
+    return f"{when:%H:%M}" if when.date() == date.today() else f"{when:%d %b %H:%M}"

@@ -13,6 +13,7 @@ from uuid import uuid4
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.folder_lock import LOCK, forget, is_locked, is_taken, try_lock
 from napari_diffseg.imaging.names.naming import shown_name
+from napari_diffseg.plugin.session.scope import describe_scope
 from napari_diffseg.runs.edited_mask import has_edited
 from napari_diffseg.runs.layout import RECORD
 from napari_diffseg.runs.result_names import MAPS
@@ -55,6 +56,10 @@ class KeptRun:
         Members on disk.
     is_complete : bool
         Whether it came to its end.
+    scope : str
+        How much of the case was asked for, in words.
+    timesteps : int or None
+        Denoising steps of each member; None where that is not known.
     """
 
     folder: Path
@@ -62,13 +67,17 @@ class KeptRun:
     began: datetime | None
     members: int
     is_complete: bool
+    scope: str = "whole volume"
+    timesteps: int | None = None
 
     @property
     def words(self) -> str:
-        """The line, such as `case_1, 22 Nov 23:10, 5 members`, in the time of this machine."""
+        """The line, such as `case_1, 22 Nov 23:10, slice 51, 5 members x 10 steps`, in the time of this machine."""
         when = "" if self.began is None else f", {self.began.astimezone():%d %b %H:%M}"
         state = "" if self.is_complete else ", cut short"
-        return f"{shown_name(self.case)}{when}, {self.members} member{'' if self.members == 1 else 's'}{state}"
+        members = f"{self.members} member{'' if self.members == 1 else 's'}"
+        steps = "" if self.timesteps is None else f" x {self.timesteps} step{'' if self.timesteps == 1 else 's'}"
+        return f"{shown_name(self.case)}{when}, {self.scope}, {members}{steps}{state}"
 
 
 class OpenMarks:
@@ -188,7 +197,29 @@ def _kept(folder: Path) -> KeptRun | None:
     except BadCase as err:
         logger.debug("Not among the kept runs: %s", err)
         return None
-    return KeptRun(folder, record.case, _began(record), count_members(folder, record), record.status == "complete")
+    return KeptRun(
+        folder,
+        record.case,
+        _began(record),
+        count_members(folder, record),
+        record.status == "complete",
+        describe_scope(_text(record.request.get("slices")), _text(record.request.get("window"))),
+        record.timesteps,
+    )
+
+
+def _text(setting: object) -> str | None:
+    return setting if isinstance(setting, str) else None
+
+
+def begun_at(folder: Path) -> datetime | None:
+    """When the run of a folder was begun, by the name that the panel gave it; None where somebody else named it."""
+    if not _OURS.match(folder.name):
+        return None
+    try:
+        return datetime.strptime(folder.name[:15], "%Y%m%d-%H%M%S")
+    except ValueError:
+        return None
 
 
 def _began(record: RunRecord) -> datetime | None:

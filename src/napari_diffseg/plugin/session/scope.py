@@ -31,6 +31,22 @@ class Scope(Enum):
     BOX = "drawn box"
 
 
+def describe_scope(slices: str | None, window: str | None) -> str:
+    """How much of a case was asked for, in words: `whole volume`, `slice 51`, `slices 58:68`, `box, slices 58:68`.
+
+    Parameters
+    ----------
+    slices, window : str or None
+        As in SegmentRequest.
+    """
+    if slices is None:
+        return "whole volume" if window is None else "box"
+    first, _, end = slices.partition(":")
+    is_one = first.isdecimal() and end.isdecimal() and int(end) == int(first) + 1
+    words = f"slice {first}" if is_one else f"slices {slices}"
+    return words if window is None else f"box, {words}"
+
+
 def scoped(
     request: SegmentRequest, scope: Scope, *, frame: Frame, slice_axis: int, focus: int | None, drawn: Shapes | None
 ) -> SegmentRequest:

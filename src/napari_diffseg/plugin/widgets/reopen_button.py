@@ -9,9 +9,6 @@ from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QAction, QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
-from napari_diffseg.errors import OutputFailed
-from napari_diffseg.plugin.session.run_store import KEEP_CHOICES
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,7 +18,7 @@ _OFFERED: Final = 8
 
 
 class ReopenButton(QPushButton):
-    """Its menu lists the newest runs, which is read when it opens, and says how many are kept, and where."""
+    """Its menu lists the newest runs, which is read when it opens."""
 
     asked = Signal(str)
     """The folder of a run."""
@@ -34,8 +31,11 @@ class ReopenButton(QPushButton):
         self._menu = QMenu(self)
         self._menu.setToolTipsVisible(True)
         self._menu.aboutToShow.connect(self.fill)
-        self._choices = QMenu("Keep the newest", self._menu)
         self.setMenu(self._menu)
+
+    def set_store(self, store: RunStore) -> None:
+        """Runs are kept elsewhere from now on."""
+        self._store = store
 
     def fill(self) -> None:
         """List what there is now."""
@@ -51,16 +51,6 @@ class ReopenButton(QPushButton):
         show = _add(menu, "Show kept runs", self._show_folder)
         show.setToolTip(str(self._store.root))
         show.setEnabled(self._store.root.is_dir())
-        self._fill_choices()
-        menu.addMenu(self._choices)
-
-    def _fill_choices(self) -> None:
-        self._choices.clear()
-        present = self._store.keep
-        for count in sorted({*KEEP_CHOICES, present}, key=lambda n: n or float("inf")):
-            action = _add(self._choices, str(count) if count else "All", partial(self._keep, count))
-            action.setCheckable(True)
-            action.setChecked(count == present)
 
     def _ask(self, folder: str, _checked: bool = False) -> None:
         self.asked.emit(folder)
@@ -72,14 +62,6 @@ class ReopenButton(QPushButton):
 
     def _show_folder(self, _checked: bool = False) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._store.root)))
-
-    def _keep(self, count: int, _checked: bool = False) -> None:
-        from napari.utils.notifications import show_error
-
-        try:
-            self._store.set_keep(count)
-        except OutputFailed as err:
-            show_error(str(err))
 
 
 def _add(menu: QMenu, text: str, slot: Callable[..., None] | None) -> QAction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QMessageBox, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_diffseg.plugin.layers.live_layer import Live
 from napari_diffseg.plugin.session.progress import describe_seconds
@@ -11,8 +11,9 @@ from napari_diffseg.plugin.session.task import Phase
 from napari_diffseg.plugin.widgets.controls import breakable, guard_from_wheel
 
 _BAR_STEPS = 1000
-RUN_KEY = "Ctrl+Return"
-_RUN_TIP = f"Sample the ensemble, the slice on the screen first ({RUN_KEY})."
+RUN_KEY, CANVAS_RUN_KEY = "Ctrl+Return", "Control-Enter"
+"""As Qt and as napari write it; what the user reads is Ctrl+Enter."""
+_RUN_TIP = "Sample the ensemble, the slice on the screen first (Ctrl+Enter)."
 _LIVE_TIP = (
     "What is shown of the slice under way: the noisy sample as it is, from which the mask comes out step by step, or "
     "the mask that each step predicts."
@@ -108,6 +109,22 @@ class RunBox(QWidget):
         self.reason.setText(breakable(reason or ""))
         self._has_reason = bool(reason)
         self._show_usable()
+
+    def ask_whether_to_start(self, seconds: float) -> bool:
+        """Whether the user wants a run that will take so long."""
+        box = QMessageBox(
+            QMessageBox.Icon.Question,
+            "Start a long run?",
+            f"This will take about {describe_seconds(seconds)} on this machine.",
+            parent=self,
+        )
+        box.setInformativeText("Fewer members or timesteps take less, and so does a scope of some slices.")
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        start = box.addButton("Start", QMessageBox.ButtonRole.AcceptRole)
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setDefaultButton(QMessageBox.StandardButton.Cancel)
+        box.exec()
+        return box.clickedButton() is start
 
     def show_status(self, text: str) -> None:
         """Say what is going on."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.session.run_entry import RunEntry
 
 _COLUMNS = 3
-_LINES = 4
-"""Runs in sight; with more the list scrolls."""
+_LINES = 7
+"""Of text in sight; with more the list scrolls."""
 
 
 class RunsBox(Fold):
@@ -47,7 +47,11 @@ class RunsBox(Fold):
         super().__init__("runs_fold", "Runs", tip="The runs of this session.")
         self.list = QListWidget()
         self.list.setObjectName("diffseg_runs")
-        self.list.setToolTip("The number is the one in the layers' names. Ctrl+click chooses a second run.")
+        self.list.setToolTip(
+            "The number is the one in the layers' names; bold is on the screen. A double click shows a run, Ctrl+click "
+            "chooses a second one."
+        )
+        self.list.itemDoubleClicked.connect(lambda _: self._tell(self.show_asked))
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.list.itemSelectionChanged.connect(self._enable)
         self.list.setWordWrap(True)
@@ -66,7 +70,7 @@ class RunsBox(Fold):
         self._buttons = []
         for n, (name, text, tip, signal) in enumerate(
             (
-                ("show_run", "Show", "Bring its results and images on the screen.", self.show_asked),
+                ("show_run", "Show", "Bring its layers and images back on the screen.", self.show_asked),
                 ("rerun", "Rerun", "Do it once more, with its own images and settings.", self.rerun_asked),
                 ("use_settings", "Settings", "Take its settings for the next run.", self.settings_asked),
                 ("copy_command", "Copy", "Copy the command line that makes its masks again.", self.copy_asked),
@@ -95,13 +99,16 @@ class RunsBox(Fold):
         record: RunEntry | None = None if item is None else item.data(Qt.ItemDataRole.UserRole)
         return record
 
-    def show_runs(self, records: Sequence[RunEntry]) -> None:
-        """List runs; the choice stays, and falls to the last where its run is gone."""
+    def show_runs(self, records: Sequence[RunEntry], on_screen: RunEntry | None = None) -> None:
+        """List runs, the one on the screen in bold; the choice stays, and falls to the last where its run is gone."""
         before = self.chosen
         self.list.clear()
         for record in records:
             item = QListWidgetItem(record.line)
             item.setData(Qt.ItemDataRole.UserRole, record)
+            font = item.font()
+            font.setBold(record is on_screen)
+            item.setFont(font)
             self.list.addItem(item)
         row = next((n for n, record in enumerate(records) if record is before), len(records) - 1)
         self.list.setCurrentRow(row)

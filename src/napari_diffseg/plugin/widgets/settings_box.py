@@ -34,9 +34,12 @@ FROM_SCREEN: Final = ("focus", "window")
 SCOPE: Final = "slices"
 """The setting that is a part of the scope's control."""
 PRESETS: Final = {
-    "rough": (1, "1 timestep for each mask: the quickest, and rough."),
-    "usual": (10, "10 timesteps for each mask."),
-    "paper": (1000, "1000 timesteps for each mask, as in the paper: the slowest."),
+    "rough": (1, "1 timestep for each mask: the quickest, and rough. What few readers would mark is left out."),
+    "usual": (
+        10,
+        "10 timesteps for each mask. Lesions that few readers would mark are in too few masks.",
+    ),
+    "paper": (1000, "1000 timesteps for each mask, as in the paper: the slowest, which leaves out least."),
 }
 """Timesteps that have a name."""
 _FOLDED_FIRST: Final = ("seed", "device")

@@ -1,0 +1,1 @@
+"""Windows of the panel's own: help and settings."""

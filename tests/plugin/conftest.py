@@ -11,7 +11,7 @@ import pytest
 
 from napari_diffseg.plugin.session.session import Session
 from napari_diffseg.recipe import Recipe
-from plugin_fakes import FakeLoader, FakeSegmenter, run_here, write_images
+from plugin_fakes import FakeLoader, FakeSegmenter, drop, run_here, write_images, write_reference
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -116,4 +116,26 @@ def ready(panel, case_folder, qtbot):
     wait_idle(panel, qtbot)
     panel.settings.controls["members"].set_value(3)
     assert find(panel, "run").isEnabled(), find(panel, "reason").text()
+    return panel
+
+
+@pytest.fixture
+def many(tmp_path):
+    """A folder of three cases, of which the second has a reference."""
+    for name in ("alice", "bob", "carol"):
+        write_images(tmp_path / "all" / name, case_id=name)
+    write_reference(tmp_path / "all" / "bob" / "bob_seg.nii.gz")
+    return tmp_path / "all"
+
+
+@pytest.fixture
+def gone_into(panel, many, qtbot):
+    """The panel with the folder of cases dropped on it and the checkpoint chosen."""
+    from panel_clicks import click, settle, wait_idle
+
+    click(panel, "checkpoint_demo", qtbot)
+    wait_idle(panel, qtbot)
+    assert drop(panel.case, many)
+    settle(panel, qtbot)
+    panel.settings.controls["members"].set_value(2)
     return panel

@@ -17,7 +17,7 @@ from napari_diffseg.plugin.session.engine import Engine
 from napari_diffseg.plugin.session.task import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from napari_diffseg.events import Focus, SamplingEvent, SegmentRequest
     from napari_diffseg.imaging.case import Case
@@ -52,12 +52,19 @@ def fake_member(shape: tuple[int, int, int], member: int) -> np.ndarray:
     return mask
 
 
+def write_reference(path: Path) -> None:
+    """A reference mask that is member 0, to the voxel."""
+    import nibabel as nib
+
+    nib.save(nib.Nifti1Image(fake_member(SHAPE, 0).astype(np.uint8), LPS), path)
+
+
 @dataclass
 class FakeSegmenter:
     """Yields Started, then for each member and slice `steps` steps and a Sampled, then Finished.
 
     `pause` seconds pass in every step; `fail_at` raises `error` before that step; `alike` makes all members equal to
-    member 0, and lets each be whole before the next begins.
+    member 0, and lets each be whole before the next begins; `on_step` is called in every step.
     """
 
     recipe: Recipe
@@ -69,6 +76,7 @@ class FakeSegmenter:
     seen: list[SegmentRequest] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
     closed: int = 0
+    on_step: Callable[[], None] | None = None
 
     def trace(self, case: Case, request: SegmentRequest) -> Iterator[object]:
         raise RunFailed("Nothing is told of the steps here.")
@@ -101,6 +109,8 @@ class FakeSegmenter:
                     if done == self.fail_at and self.error is not None:
                         raise self.error
                     time.sleep(self.pause)
+                    if self.on_step is not None:
+                        self.on_step()
                     done += 1
                     preview = Preview(member, s, mask.astype(np.float32), mask.astype(np.float32))
                     yield Stepped(run_id, step, self.steps, self.steps - 1 - step, done, preview)

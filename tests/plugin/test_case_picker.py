@@ -2,46 +2,11 @@
 
 import json
 
-import nibabel as nib
 import numpy as np
-import pytest
-from panel_clicks import click, find, status, wait_idle
+from panel_clicks import click, find, images_open, names_of, settle, status, wait_idle
 from qtpy.QtCore import Qt
 
-from napari_diffseg.plugin.grid.frame import RESULT_KEY
-from plugin_fakes import LPS, MODALITIES, SHAPE, drop, fake_member, write_images
-
 NAMES = ("alice", "bob", "carol")
-
-
-def write_reference(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(fake_member(SHAPE, 0).astype(np.uint8), LPS), path)
-
-
-@pytest.fixture
-def many(tmp_path):
-    for name in NAMES:
-        write_images(tmp_path / "all" / name, case_id=name)
-    write_reference(tmp_path / "all" / "bob" / "bob_seg.nii.gz")
-    return tmp_path / "all"
-
-
-@pytest.fixture
-def gone_into(panel, many, qtbot):
-    """The panel with the folder dropped on it and the checkpoint chosen."""
-    click(panel, "checkpoint_demo", qtbot)
-    wait_idle(panel, qtbot)
-    assert drop(panel.case, many)
-    settle(panel, qtbot)
-    panel.settings.controls["members"].set_value(2)
-    return panel
-
-
-def settle(panel, qtbot):
-    wait_idle(panel, qtbot)
-    qtbot.waitUntil(lambda: not (panel.picking.looking.is_busy or panel.picking._opening), timeout=30_000)
-    wait_idle(panel, qtbot)
 
 
 def go(panel, name, qtbot):
@@ -49,20 +14,12 @@ def go(panel, name, qtbot):
     settle(panel, qtbot)
 
 
-def images(panel):
-    return [layer.name for layer in panel.viewer.layers if RESULT_KEY not in layer.metadata]
-
-
-def of(name, *more):
-    return [f"{name} {modality}" for modality in (*MODALITIES, *more)]
-
-
 def test_a_dropped_folder_of_cases_lists_them_and_opens_the_first(gone_into):
     panel = gone_into
     assert find(panel, "cases").isVisible()
     assert [find(panel, "cases").itemText(n) for n in range(3)] == list(NAMES)
     assert find(panel, "cases").currentText() == "alice"
-    assert images(panel) == of("alice")
+    assert images_open(panel) == names_of("alice")
     assert find(panel, "cases_line").text() == "Case 1 of 3, 1 with a reference, 0 with a run."
     assert not find(panel, "previous_case").isEnabled()
     assert panel.session.why_not_run() is None
@@ -71,10 +28,10 @@ def test_a_dropped_folder_of_cases_lists_them_and_opens_the_first(gone_into):
 def test_next_closes_the_case_before_and_brings_its_reference(gone_into, qtbot):
     panel = gone_into
     go(panel, "next_case", qtbot)
-    assert images(panel) == of("bob", "seg")
+    assert images_open(panel) == names_of("bob", "seg")
     assert find(panel, "reference").currentText() == "bob seg"
     go(panel, "next_case", qtbot)
-    assert images(panel) == of("carol")
+    assert images_open(panel) == names_of("carol")
     assert not find(panel, "next_case").isEnabled()
     assert status(panel).startswith("Case carol: 3 of 3.")
 
@@ -107,7 +64,7 @@ def test_a_name_is_found_by_a_part_of_it(gone_into, qtbot):
     qtbot.keyClicks(line, "aro")
     qtbot.keyClick(line, Qt.Key.Key_Return)
     settle(panel, qtbot)
-    assert images(panel) == of("carol")
+    assert images_open(panel) == names_of("carol")
 
 
 def test_a_case_that_cannot_be_read_leaves_nothing_of_the_one_before(panel, many, qtbot):
@@ -115,10 +72,10 @@ def test_a_case_that_cannot_be_read_leaves_nothing_of_the_one_before(panel, many
     panel.case.opened.emit([str(many)])
     settle(panel, qtbot)
     go(panel, "next_case", qtbot)
-    assert images(panel) == []
+    assert images_open(panel) == []
     assert "bob_t2.nii.gz" in status(panel)
     go(panel, "next_case", qtbot)
-    assert images(panel) == of("carol")
+    assert images_open(panel) == names_of("carol")
 
 
 def test_of_cases_asked_for_at_once_the_last_is_shown(gone_into, qtbot):
@@ -126,5 +83,5 @@ def test_of_cases_asked_for_at_once_the_last_is_shown(gone_into, qtbot):
     panel.case.picker.asked.emit(1)
     panel.case.picker.asked.emit(2)
     settle(panel, qtbot)
-    assert images(panel) == of("carol")
+    assert images_open(panel) == names_of("carol")
     assert find(panel, "cases").currentText() == "carol"

@@ -23,7 +23,7 @@ def why_not(viewer: ViewerModel, session: Session, view: ResultView | None) -> s
     """The reason why the slice on the screen cannot be sampled once more now, as a sentence; None when it can."""
     if view is None or not view.ensemble.begun:
         return "Run first."
-    if (busy := session.why_busy()) is not None:
+    if (busy := session.why_no_sampling()) is not None:
         return busy
     record = record_of(session, view)
     if record is None:

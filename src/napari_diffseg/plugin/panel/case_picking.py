@@ -15,7 +15,7 @@ from napari_diffseg.plugin.explore.keys import Keys
 from napari_diffseg.plugin.explore.navigation import go_to_middle
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.grid.same_case import file_of
-from napari_diffseg.plugin.session.case_folder import look_at_cases
+from napari_diffseg.plugin.session.case_folder import look_at_cases, with_run
 from napari_diffseg.plugin.session.task import Phase
 
 if TYPE_CHECKING:
@@ -110,6 +110,11 @@ class CasePicking:
         """The folder that is gone through."""
         return self._session.folder
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether a case is being read that was asked for here."""
+        return bool(self._opening)
+
     def go_to(self, place: int) -> None:
         """Open a case by its place in the list; one that is still being read gives way to it.
 
@@ -130,16 +135,18 @@ class CasePicking:
         self._wanted = folder.cases[place].name
         self._begin()
 
-    def open_by_name(self, name: str) -> None:
-        """Open a case by its name, with its last run.
+    def open_by_name(self, folder: CaseFolder, name: str) -> None:
+        """Open a case of a folder by its name, with its last run.
 
         Raises
         ------
         BadRequest
             If something else is going on.
         """
-        place = self._place_of(name)
-        if place >= 0:
+        if not self._opening:
+            self._session.check_free()
+        self._session.folder = folder
+        if (place := self._place_of(name)) >= 0:
             self.go_to(place)
 
     def close_folder(self) -> None:
@@ -154,6 +161,14 @@ class CasePicking:
         """Find out once more which cases have a run."""
         if (folder := self.folder) is not None:
             self.looking.ask(_look_job(folder, self._session))
+
+    def mark(self, folder: CaseFolder, name: str, run: Path) -> None:
+        """A case of a folder has a new run."""
+        for place, case in enumerate(folder.cases):
+            if case.name == name:
+                folder.cases[place] = with_run(replace(case, run=None), {}, run.parent)
+        if folder is self.folder:
+            self.show()
 
     def close(self) -> None:
         """Leave the viewer's keys alone: the panel is closed."""
@@ -288,13 +303,9 @@ class CasePicking:
 
 
 def _look_job(folder: CaseFolder, session: Session) -> Job:
-    store, results = session.store, _results_of(folder)
+    store, results = session.store, folder.results
 
     def job(_mailbox: Mailbox, stop: threading.Event) -> list[FolderCase]:
         return look_at_cases(folder, store, results=results, tell=lambda _: None, stop=stop)
 
     return job
-
-
-def _results_of(folder: CaseFolder) -> Path:
-    return folder.results

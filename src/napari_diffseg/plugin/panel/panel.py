@@ -33,6 +33,7 @@ from napari_diffseg.plugin.grid.same_case import are_same_case
 from napari_diffseg.plugin.layers.case_layers import CaseLayers
 from napari_diffseg.plugin.layers.result_layers import ResultLayers
 from napari_diffseg.plugin.panel.activity import Activity
+from napari_diffseg.plugin.panel.batching import Batching
 from napari_diffseg.plugin.panel.case_picking import CasePicking
 from napari_diffseg.plugin.panel.catching_up import CatchingUp
 from napari_diffseg.plugin.panel.exporting import Exporting
@@ -148,10 +149,17 @@ class DiffsegPanel(QWidget):
             attempt=self._try,
             may_rerun=lambda run: self._is_wanted(self.forecasting.seconds_of(run, run.plan.request.members)),
         )
+        self.batching = Batching(
+            self.session,
+            self.picking,
+            seconds_of_case=lambda: self.forecasting.seconds,
+            is_wanted=self._is_wanted,
+            attempt=self._try,
+            parent=self,
+        )
         self.slice_here = SliceHere(napari_viewer, self.session, self.settings.scope)
         self.activity = Activity(self.session, self)
-        self._polling = Polling(self.session.poll, self)
-        self._painting = Painting(napari_viewer, self)
+        self._polling, self._painting = Polling(self.session.poll, self), Painting(napari_viewer, self)
         self.drawn_ahead = ColorBarWarmup(napari_viewer, self, first=self.activity.prepare)
         self._catching_up = CatchingUp(
             self.results,
@@ -221,6 +229,7 @@ class DiffsegPanel(QWidget):
         self.case.sides.chosen.connect(self.sides.choose)
         self.sides.changed.connect(self.case.sides.show_convention)
         self.sides.changed.connect(self.exploring.wall.show_as)
+        self.case.picker.batch_asked.connect(self.batching.open)
         self.checkpoint.chosen.connect(self.session.choose_checkpoint)
         self.checkpoint.unload_asked.connect(lambda: self._try(self.session.unload))
         self.settings.changed.connect(self.session.set_value)
@@ -525,8 +534,7 @@ class DiffsegPanel(QWidget):
 
     def _show_phase(self, _phase: Phase | None = None) -> None:
         phase = self.session.phase
-        for box in (self.case.buttons, self.case.picker, self.checkpoint):
-            box.setEnabled(phase in (Phase.IDLE, Phase.WORKING))
+        self._show_offers()
         self.run_box.show_phase(phase)
         why_not = self.session.why_not_export(self.session.runs.on_screen)
         self.results_box.buttons.show_export(why_not)
@@ -536,7 +544,16 @@ class DiffsegPanel(QWidget):
             self._polling.start()
         self._show_reason()
 
+    def _show_offers(self) -> None:
+        """Cases can be opened unless a run goes on; a batch keeps its checkpoint."""
+        is_free, in_batch = self.session.phase in (Phase.IDLE, Phase.WORKING), self.session.batch.is_going_on
+        for box in (self.case.buttons, self.case.picker):
+            box.setEnabled(is_free)
+        self.case.reopen.setEnabled(not in_batch)
+        self.checkpoint.setEnabled(is_free and not in_batch)
+
     def _show_reason(self) -> None:
+        self._show_offers()
         self.run_box.show_reason(self.session.why_not_run())
         last = self.session.runs.on_screen
         reason = self.session.why_not_add()
@@ -580,7 +597,7 @@ class DiffsegPanel(QWidget):
 
     def _leave(self, window: QWidget) -> None:
         """Only the panel is closed: what goes on goes on, and the next panel shows it."""
-        if self.session.phase is not Phase.IDLE:
+        if self.session.doing:
             from napari.utils.notifications import show_info
 
             show_info(f"{self.session.doing}, without the panel. Open the panel again to see or to cancel it.")

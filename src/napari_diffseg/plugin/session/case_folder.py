@@ -77,26 +77,25 @@ class CaseFolder:
         What is known of each case, which grows.
     truth : TruthFolder
         Finds the reference masks.
+    results : Path
+        Where results of the whole folder go, or would: beside it, until somebody chooses another place.
     """
 
     path: Path
     cases: list[FolderCase]
     truth: TruthFolder = field(init=False)
+    results: Path = field(init=False)
 
     def __post_init__(self) -> None:
         from napari_diffseg.evaluation.cases.find_truth import TruthFolder
 
         self.truth = TruthFolder(self.path)
+        self.results = self.path.parent / f"{self.path.name}_diffseg"
 
     @classmethod
     def of(cls, path: Path, found: Sequence[CaseFiles]) -> CaseFolder:
         """The folder of cases that were found in it, each with a name of its own where that can be."""
         return cls(path, [FolderCase(files) for files in told_apart(found)])
-
-    @property
-    def results(self) -> Path:
-        """Where results of the whole folder go unless somebody chooses another place."""
-        return self.path.parent / f"{self.path.name}_diffseg"
 
     def reference_of(self, case: FolderCase) -> tuple[Path, ...]:
         """The masks that people drew of a case; none where there is none, or it is not clear which."""

@@ -82,7 +82,7 @@ class Chosen:
         return {name: self.inputs[name] for name in wanted}
 
     @property
-    def _values(self) -> dict[str, object]:
+    def settings(self) -> dict[str, object]:
         """The settings; a range of slices is none while another scope is chosen, and its line out of sight."""
         return self.values if self.scope is Scope.RANGE else {k: v for k, v in self.values.items() if k != "slices"}
 
@@ -98,7 +98,7 @@ class Chosen:
             self.images(recipe),
             checkpoint=self.checkpoint,
             overrides=self.overrides,
-            request=make_request(self._values),
+            request=make_request(self.settings),
             recipe=recipe,
             point=point,
             runs_folder=runs_folder,

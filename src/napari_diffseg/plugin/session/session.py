@@ -11,6 +11,7 @@ from napari_diffseg.errors import BadCheckpoint, BadRequest, DiffsegError
 from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
 from napari_diffseg.plugin.background.job import run_guarded
 from napari_diffseg.plugin.background.mailbox import Ended, Ending, Item, LayerReady, StatusMessage, Timed
+from napari_diffseg.plugin.session.batch import BUSY, Batch
 from napari_diffseg.plugin.session.case_folder import open_job
 from napari_diffseg.plugin.session.chosen import Chosen
 from napari_diffseg.plugin.session.engine import EngineCache
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer, Shapes
 
+    from napari_diffseg.plugin.session.batch import BatchPlan
     from napari_diffseg.plugin.session.case_folder import CaseFolder, FolderCase
     from napari_diffseg.plugin.session.engine import Engine
     from napari_diffseg.plugin.session.jobs import LoadEngine
@@ -87,6 +89,8 @@ class Session(SessionSignals):
         """The folder of cases that is gone through."""
         self.case_in_folder = ""
         """Name of the case of that folder that was opened last."""
+        self.batch = Batch(launch=launch, load_engine=self.load_engine)
+        """Many cases, one after the other; cases can be looked at meanwhile, but not sampled."""
 
     @property
     def phase(self) -> Phase:
@@ -122,10 +126,25 @@ class Session(SessionSignals):
         """Why nothing else can be begun now, as a sentence; None where nothing goes on."""
         return why_busy(self._phase, self._task)
 
+    def why_no_sampling(self) -> str | None:
+        """Why nothing can be sampled now, as a sentence: something else goes on, or a batch, which has the network."""
+        return self.why_busy() or (BUSY if self.batch.is_going_on else None)
+
+    def check_can_sample(self) -> None:
+        """Refuse to sample beside what goes on.
+
+        Raises
+        ------
+        BadRequest
+            If something is going on; the sentence says what.
+        """
+        if (busy := self.why_no_sampling()) is not None:
+            raise BadRequest(busy)
+
     @property
     def doing(self) -> str:
         """What goes on, in words, such as `A run is going on`; empty where nothing does."""
-        return (self.why_busy() or "").partition(":")[0].rstrip(".")
+        return (self.why_no_sampling() or "").partition(":")[0].rstrip(".")
 
     def check_free(self) -> None:
         """Refuse to begin something beside what goes on.
@@ -243,13 +262,13 @@ class Session(SessionSignals):
         BadRequest
             If something is going on.
         """
-        self.check_free()
+        self.check_can_sample()
         self.load_engine.forget()
         self.message.emit("The checkpoint's memory is free. The next run loads it again.")
 
     def why_not_run(self) -> str | None:
         """The reason why a run cannot start now, as a sentence; None when it can."""
-        if (busy := self.why_busy()) is not None:
+        if (busy := self.why_no_sampling()) is not None:
             return busy
         try:
             self._plan(None)
@@ -272,13 +291,14 @@ class Session(SessionSignals):
         """
         if self._phase is not Phase.IDLE:
             return
+        self.check_can_sample()
         if not self.chosen.keep_seed:
             self.seed_drawn.emit(self.chosen.draw_seed())
         self._begin_run(self._plan(point))
 
     def why_not_add(self) -> str | None:
         """The reason why no members can be added to the last run now, as a sentence; None when they can."""
-        if (busy := self.why_busy()) is not None:
+        if (busy := self.why_no_sampling()) is not None:
             return busy
         if self.runs.on_screen is None:
             return "There is no run of this case to add members to: run first."
@@ -323,10 +343,22 @@ class Session(SessionSignals):
         BadRequest
             If something else is going on, or its images are not there any more.
         """
-        self.check_free()
+        self.check_can_sample()
         if record.missing:
             raise BadRequest(record.missing)
         self._begin_run(again_plan(record.plan))
+
+    def start_batch(self, plan: BatchPlan) -> None:
+        """Segment many cases, one after the other.
+
+        Raises
+        ------
+        BadRequest
+            If something else is going on, or no case is chosen.
+        """
+        self.check_can_sample()
+        self.batch.start(plan)
+        self.changed.emit()
 
     def _begin_run(self, plan: RunPlan, entry: RunEntry | None = None) -> None:
         open_runs = {run.plan.folder for run in self.runs.records}
@@ -409,6 +441,7 @@ class Session(SessionSignals):
         """Go on without a panel: nobody is told anything, and `poll` is called again by the next one."""
         self.forget_listeners()
         self.runs.forget_listeners()
+        self.batch.forget_listeners()
 
     def close(self) -> None:
         """End for good: whatever runs is asked to stop, and nothing more is heard of it."""
@@ -417,6 +450,7 @@ class Session(SessionSignals):
         self._task = None
         self._waiting.clear()
         self._phase = Phase.IDLE
+        self.batch.close()
 
     def begin(self, task: Task) -> None:
         """Start a task, or let it wait until what is going on has ended."""

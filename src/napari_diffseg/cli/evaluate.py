@@ -19,6 +19,8 @@ def evaluate(
     reader_pattern: str | None = None,
     labels: str | None = None,
     prediction_labels: str | None = None,
+    regions: str | None = None,
+    prediction_regions: str | None = None,
     channel: str | None = None,
     bins: int = 10,
     overwrite: bool = False,
@@ -46,8 +48,16 @@ def evaluate(
         Labels of the truth that count as lesion, such as 1,4; all above 0 by default.
     prediction_labels
         Labels of the predictions that count as lesion, where they have several, such as 1,3; all above 0 by default.
+    regions
+        Label values of the truth, where a checkpoint draws several regions: brats for what its labels tell, or
+        brats2021, brats2023 or another year, decathlon. Default: those of the checkpoint's training where the truth has
+        no other, else as brats. For label maps of other programs it asks for whole tumour, tumour core and enhancing
+        tumour.
+    prediction_regions
+        Label values of label maps of other programs, likewise. Default: as a dataset.json beside them says, else
+        those of the truth.
     channel
-        Which mask, where a checkpoint draws several, as it stands in the file's name.
+        One mask, where a checkpoint draws several, as it stands in the file's name. Default: each.
     bins
         Bins of the reliability curve.
     overwrite
@@ -71,6 +81,8 @@ def evaluate(
         channel=channel,
         bins=bins,
         also=tuple(also or ()),
+        regions=regions,
+        prediction_regions=prediction_regions,
     )
     check_output(out, overwrite=overwrite)
     done = run_evaluation(asked, tell=_say, word=worded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,10 +16,19 @@ from napari_diffseg.evaluation.cases.find_predictions import find_predictions
 from napari_diffseg.evaluation.cases.find_truth import TruthFolder
 from napari_diffseg.evaluation.cases.labels import check_labels_occur, check_lesion_labels
 from napari_diffseg.evaluation.cases.predicted import Predicted, read_prediction
+from napari_diffseg.evaluation.cases.regions import (
+    MeasuredRegion,
+    labels_of,
+    measured_of_label_map,
+    measured_of_run,
+    regions_of_run,
+    truth_regions,
+)
 from napari_diffseg.evaluation.cases.truth import Truth, read_truth
 from napari_diffseg.evaluation.metrics.region import Region, brain_of_images, image_cases, read_images, region_around
 from napari_diffseg.evaluation.report.report import Report, make_report
 from napari_diffseg.evaluation.report.snapshot import Snapshot, take_snapshot
+from napari_diffseg.regions import NNUNET, convention_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,6 +61,11 @@ class Evaluation:
         Which of several predicted masks.
     bins : int
         Of the reliability curve, at least 2.
+    regions : str or None
+        Whose label values the truth has where there are several regions, see `truth_regions`; for label maps of other
+        programs it asks for regions, too.
+    prediction_regions : str or None
+        The same for label maps of other programs.
     also : tuple of Path
         Further folders that `predict` wrote, of the same cases in other steps. What of them cannot be measured is in
         the report under the path that is given here, as several folders may have one name.
@@ -58,7 +73,7 @@ class Evaluation:
     Raises
     ------
     BadRequest
-        If there are too few bins, or a label is not above 0.
+        If there are too few bins, a label is not above 0, or there are no such regions.
     """
 
     predictions: Path
@@ -70,12 +85,19 @@ class Evaluation:
     bins: int = 10
     also: tuple[Path, ...] = ()
     prediction_labels: tuple[int, ...] | None = None
+    regions: str | None = None
+    prediction_regions: str | None = None
 
     def __post_init__(self) -> None:
         if self.bins < 2:
             raise BadRequest(f"{self.bins} bins are too few for a reliability curve: ask for at least 2.")
         check_lesion_labels(self.labels or (), setting="labels")
         check_lesion_labels(self.prediction_labels or (), setting="prediction_labels")
+        if self.regions is not None and self.labels is not None:
+            raise BadRequest("Labels and regions both say which labels of the truth count: give one of them.")
+        for word in (self.regions, self.prediction_regions):
+            if word is not None and word.strip().lower() not in ("brats", NNUNET):
+                convention_named(word)
 
     def settings(self) -> dict[str, object]:
         """What was asked for, for the report; folders by name, not by where they lie on this machine."""
@@ -86,6 +108,8 @@ class Evaluation:
             "reader pattern": self.reader_pattern,
             "labels": "all above 0" if self.labels is None else list(self.labels),
             "prediction labels": "all above 0" if self.prediction_labels is None else list(self.prediction_labels),
+            "regions": self.regions,
+            "prediction regions": self.prediction_regions,
             "channel": self.channel,
             "bins": self.bins,
             "also": ", ".join(folder.name for folder in self.also) or None,
@@ -109,12 +133,18 @@ class _Told:
     failed: dict[str, DiffsegError]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Sources:
     """Where the truth of the cases is found, and their images."""
 
     truth: TruthFolder
     images: Mapping[str, CaseFiles]
+    found: Mapping[str, PredictionFiles]
+
+    @cached_property
+    def labels(self) -> set[int]:
+        """All labels of the truth; read once, where regions need them."""
+        return labels_of(_truths(self.truth, self.found))
 
 
 def run_evaluation(
@@ -146,13 +176,13 @@ def run_evaluation(
         check_labels_occur(evaluation.labels, _truths(truth, found))
     failed: dict[str, DiffsegError] = {}
     told = _Told(tell, word, failed)
-    sources = _Sources(truth, {} if evaluation.images is None else image_cases(evaluation.images))
+    sources = _Sources(truth, {} if evaluation.images is None else image_cases(evaluation.images), found)
     measured = list(_measured(evaluation, sources, found, told))
     if not measured:
         first = next(iter(failed.values()))
         raise BadCase(f"None of {len(found)} cases could be measured: {first}", *first.remedies)
-    scores = [case for case, _ in measured]
-    compared, left_out = _compared(evaluation, sources, scores, also, told)
+    scores = [region for case, _ in measured for region in case]
+    compared, left_out = _compared(evaluation, sources, [case[0] for case, _ in measured], also, told)
     report = make_report(
         [_with_notes(case, left_out) for case in scores],
         settings=evaluation.settings(),
@@ -182,7 +212,7 @@ def _compared(
     folders = [PredictedFolder(str(evaluation.predictions), tuple(scores))]
     for name, found in also:
         others = _measured(evaluation, sources, found, told, where=name)
-        folders.append(PredictedFolder(name, tuple(case for case, _ in others)))
+        folders.append(PredictedFolder(name, tuple(case[0] for case, _ in others)))
     compared, left_out = sort_out(folders) if also else ((), ())
     for one in left_out:
         told.tell(one.line)
@@ -196,8 +226,8 @@ def _measured(
     told: _Told,
     *,
     where: str | None = None,
-) -> Iterator[tuple[CaseScores, Snapshot]]:
-    """One case of a folder after another; what cannot be measured is told. A further folder is named."""
+) -> Iterator[tuple[list[CaseScores], Snapshot]]:
+    """One case of a folder after another, its regions together; what cannot be measured is told."""
     for case_id, files in found.items():
         name = case_id if where is None else f"{case_id} in {where}"
         try:
@@ -206,8 +236,9 @@ def _measured(
             told.failed[name] = err
             told.tell(told.word(err) if where is None else f"{where}: {told.word(err)}")
             continue
-        notes = f" ({'; '.join(case.notes)})" if case.notes else ""
-        told.tell(f"{name}: Dice {case.overlap.dice:.3f}{notes}")
+        notes = f" ({'; '.join(case[0].notes)})" if case[0].notes else ""
+        dice = ", ".join(f"{region.label} {region.overlap.dice:.3f}".strip() for region in case)
+        told.tell(f"{name}: Dice {dice}{notes}")
         yield case, snapshot
 
 
@@ -217,11 +248,41 @@ def _with_notes(case: CaseScores, left_out: Sequence[LeftOut]) -> CaseScores:
 
 def _one(
     evaluation: Evaluation, case_id: str, files: PredictionFiles, sources: _Sources
-) -> tuple[CaseScores, Snapshot]:
+) -> tuple[list[CaseScores], Snapshot]:
+    """A case's scores, of each of its regions, and a picture of the first one."""
     drawn = sources.truth.of(case_id)
-    predicted = _read(evaluation, case_id, files)
+    done = [
+        _one_region(evaluation, case_id, files, drawn, sources, region)
+        for region in _regions(evaluation, files, sources)
+    ]
+    return [case for case, _ in done], done[0][1]
+
+
+def _regions(evaluation: Evaluation, files: PredictionFiles, sources: _Sources) -> list[MeasuredRegion]:
+    """What of a case is measured: each region of a run that has several, or of label maps where that is asked for."""
+    asked = evaluation.regions
+    if evaluation.labels is None and (regions := regions_of_run(files)):
+        known = any(region.values for region in regions)
+        if asked is not None or known or evaluation.channel is None:
+            drawn = truth_regions(asked, regions, sources.labels)
+            return measured_of_run(regions, drawn, evaluation.channel)
+    if asked is not None and files.alone is not None:
+        beside = files.alone.parent
+        return measured_of_label_map(asked, evaluation.prediction_regions, sources.labels, beside=beside)
+    return [MeasuredRegion("", evaluation.channel, evaluation.labels, evaluation.prediction_labels)]
+
+
+def _one_region(
+    evaluation: Evaluation,
+    case_id: str,
+    files: PredictionFiles,
+    drawn: Sequence[Path],
+    sources: _Sources,
+    measured: MeasuredRegion,
+) -> tuple[CaseScores, Snapshot]:
+    predicted = _read(measured, case_id, files)
     try:
-        truth = read_truth(drawn, predicted.grid, case_id=case_id, labels=evaluation.labels)
+        truth = read_truth(drawn, predicted.grid, case_id=case_id, labels=measured.labels)
     except GridMismatch as err:
         if files.alone is not None:
             raise
@@ -229,14 +290,18 @@ def _one(
             f"{err} Or export the run on the grid of the truth, and evaluate that.", *err.remedies
         ) from err
     region, image = _region(evaluation, predicted, truth, sources.images)
-    case = score_case(predicted, truth, region, bins=evaluation.bins)
+    case = score_case(predicted, truth, region, bins=evaluation.bins, label=measured.name)
     return case, take_snapshot(predicted, truth.majority, dice=case.overlap.dice, image=image)
 
 
-def _read(evaluation: Evaluation, case_id: str, files: PredictionFiles) -> Predicted:
-    wanted = evaluation.prediction_labels
-    predicted = read_prediction(files, case_id=case_id, channel=evaluation.channel, labels=wanted)
-    if evaluation.labels is None or wanted is not None or predicted.grid.data.max() <= 1:
+def _read(measured: MeasuredRegion, case_id: str, files: PredictionFiles) -> Predicted:
+    wanted = measured.prediction_labels
+    predicted = read_prediction(files, case_id=case_id, channel=measured.channel, labels=wanted)
+    if measured.name:
+        labels = "all above 0" if measured.labels is None else " ".join(map(str, measured.labels))
+        note = f"{measured.name}: labels {labels} of the truth"
+        return replace(predicted, notes=(*predicted.notes, note))
+    if measured.labels is None or wanted is not None or predicted.grid.data.max() <= 1:
         return predicted
     note = "the prediction's labels all count as lesion, but not the truth's: choose those of the predictions, too"
     return replace(predicted, notes=(*predicted.notes, note))

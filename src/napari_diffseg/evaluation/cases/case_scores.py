@@ -12,6 +12,7 @@ from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.evaluation.metrics.calibration import Reliability, brier, reliability
 from napari_diffseg.evaluation.metrics.distribution import Distribution, compare_distributions, dice_by_members
 from napari_diffseg.evaluation.metrics.error_detection import RiskCoverage, auroc, risk_coverage
+from napari_diffseg.evaluation.metrics.lesionwise import Lesionwise, compare_lesions
 from napari_diffseg.evaluation.metrics.overlap import Overlap, compare
 from napari_diffseg.evaluation.metrics.qu_brats import QuBrats, qu_brats
 from napari_diffseg.imaging.volume import shear_notes
@@ -104,6 +105,10 @@ class CaseScores:
         What a reader should know.
     sampler, timesteps : str, int or None
         What it was predicted with, as far as its run.json states that.
+    label : str
+        Which region it is of; empty where the case has one mask.
+    lesionwise : Lesionwise or None
+        The mask against the majority of the readers, lesion by lesion.
     """
 
     case: str
@@ -124,10 +129,14 @@ class CaseScores:
     notes: tuple[str, ...]
     sampler: str
     timesteps: int | None
+    label: str = ""
+    lesionwise: Lesionwise | None = None
 
     def row(self) -> dict[str, float]:
         """The case's numbers by name, for a table; what does not exist is not in it."""
         row: dict[str, float] = {"readers": len(self.truth), **asdict(self.overlap), **_slice_row(self.slices)}
+        if self.lesionwise is not None:
+            row |= asdict(self.lesionwise)
         if self.distribution is not None:
             d = asdict(self.distribution)
             row |= {name: d[name] for name in d if name != "readers"}
@@ -146,7 +155,7 @@ class CaseScores:
         return row
 
 
-def score_case(predicted: Predicted, truth: Truth, region: Region, *, bins: int) -> CaseScores:
+def score_case(predicted: Predicted, truth: Truth, region: Region, *, bins: int, label: str = "") -> CaseScores:
     """Measure one case on the slices that its run covered.
 
     Parameters
@@ -159,6 +168,8 @@ def score_case(predicted: Predicted, truth: Truth, region: Region, *, bins: int)
         Where calibration and errors are measured.
     bins : int
         Of the reliability curve.
+    label : str
+        Which region of the lesion it is, where there are several.
     """
     mask, majority = predicted.covered(predicted.mask), predicted.covered(truth.majority)
     members = predicted.covered(predicted.members)
@@ -183,6 +194,10 @@ def score_case(predicted: Predicted, truth: Truth, region: Region, *, bins: int)
         notes=(*predicted.notes, *shear_notes(predicted.grid), *_notes_on_uncertainty(predicted)),
         sampler=predicted.sampler,
         timesteps=predicted.timesteps,
+        label=label,
+        lesionwise=compare_lesions(
+            mask, majority, spacing_mm=predicted.grid.spacing_mm, voxel_mm3=predicted.grid.voxel_mm3
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -111,12 +111,25 @@ def compare(prediction: Bool, truth: Bool, *, spacing_mm: Sequence[float], voxel
 
 def _distances(prediction: Bool, truth: Bool, spacing_mm: Sequence[float]) -> tuple[float, float, float, float]:
     """HD95 by the two conventions, NSD at 1 mm and at 2 mm."""
-    import surface_distance
-
     ours, theirs = bool(prediction.any()), bool(truth.any())
     if not (ours and theirs):
         score = float(ours == theirs)
         return math.nan, math.nan, score, score
+    import surface_distance
+
+    surfaces = _surfaces(prediction, truth, spacing_mm)
+    return (
+        hd95_of(prediction, truth, spacing_mm=spacing_mm),
+        float(surface_distance.compute_robust_hausdorff(surfaces, 95)),
+        float(surface_distance.compute_surface_dice_at_tolerance(surfaces, 1.0)),
+        float(surface_distance.compute_surface_dice_at_tolerance(surfaces, 2.0)),
+    )
+
+
+def _surfaces(prediction: Bool, truth: Bool, spacing_mm: Sequence[float]) -> Any:
+    """What surface-distance makes of two masks of which none is empty."""
+    import surface_distance
+
     box = bounding_box(prediction | truth)
     p, t = np.pad(prediction[box], 1), np.pad(truth[box], 1)
     with warnings.catch_warnings():
@@ -124,13 +137,22 @@ def _distances(prediction: Bool, truth: Bool, spacing_mm: Sequence[float]) -> tu
         warnings.filterwarnings(
             "ignore", message=r"(?s).*scipy\.ndimage\.(filters|morphology)", category=DeprecationWarning
         )
-        surfaces = surface_distance.compute_surface_distances(t, p, spacing_mm)
-    return (
-        hd95_of(p, t, spacing_mm=spacing_mm),
-        float(surface_distance.compute_robust_hausdorff(surfaces, 95)),
-        float(surface_distance.compute_surface_dice_at_tolerance(surfaces, 1.0)),
-        float(surface_distance.compute_surface_dice_at_tolerance(surfaces, 2.0)),
-    )
+        return surface_distance.compute_surface_distances(t, p, spacing_mm)
+
+
+def hd95_max_of(a: Bool, b: Bool, *, spacing_mm: Sequence[float]) -> float:
+    """HD95 by surface-distance, as BraTS takes it: the larger of both directions; NaN where a mask is empty.
+
+    Parameters
+    ----------
+    a, b, spacing_mm :
+        As of `hd95_of`.
+    """
+    import surface_distance
+
+    if not (a.any() and b.any()):
+        return math.nan
+    return float(surface_distance.compute_robust_hausdorff(_surfaces(a, b, spacing_mm), 95))
 
 
 def hd95_of(a: Bool, b: Bool, *, spacing_mm: Sequence[float]) -> float:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from napari_diffseg.evaluation.report import figures
 from napari_diffseg.evaluation.report.html import NO_DEVICE, bullets, definitions, number, table, whole_page
+from napari_diffseg.evaluation.report.report import column_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_diffseg.evaluation.report.report import Report
+    from napari_diffseg.evaluation.report.report import Report, Summary
     from napari_diffseg.evaluation.report.snapshot import Snapshot
 
 SHOWN = 3
@@ -22,6 +23,11 @@ _TABLE = {
     "dice": "Dice",
     "slice_dice_with_lesion": "Dice by slice, with lesion",
     "hd95_mm": "HD95 (mm)",
+    "hd95_brats_mm": "HD95, BraTS (mm)",
+    "lesion_dice": "Lesion-wise Dice",
+    "lesion_hd95_mm": "Lesion-wise HD95 (mm)",
+    "lesions_missed": "Lesions missed",
+    "lesions_false": "False lesions",
     "nsd_1mm": "NSD 1 mm",
     "nsd_2mm": "NSD 2 mm",
     "volume_error_ml": "Volume error (ml)",
@@ -60,9 +66,10 @@ def make_page(report: Report, snapshots: Sequence[Snapshot]) -> str:
     str
         A whole page. All names that come from files are escaped.
     """
-    many = "case" if len(report.cases) == 1 else "cases"
+    count = len({case.case for case in report.cases})
+    many = "case" if count == 1 else "cases"
     parts = [
-        f"<h1>Evaluation of {len(report.cases)} {many}</h1>",
+        f"<h1>Evaluation of {count} {many}</h1>",
         NO_DEVICE,
         _problems(report),
         "<h2>Summary</h2>",
@@ -91,31 +98,54 @@ def _problems(report: Report) -> str:
 
 def _notes(report: Report) -> str:
     lines = [
-        f"{c.case}: {f'mask by {c.made_by}; ' if c.made_by else ''}calibration of the {c.calibrated}, and errors, on "
-        f"{c.region_voxels} voxels, {c.region}."
+        f"{f'{c.case}, {c.label}' if c.label else c.case}: {f'mask by {c.made_by}; ' if c.made_by else ''}"
+        f"calibration of the {c.calibrated}, and errors, on {c.region_voxels} voxels, {c.region}."
         for c in report.cases
     ]
     lines += [f"{note}." for note in report.notes]
     lines += [f"{c.case}: {note}." for c in report.cases for note in c.notes]
-    return bullets("Notes", lines)
+    return bullets("Notes", list(dict.fromkeys(lines)))
 
 
 def _summary(report: Report) -> str:
+    """A table for each region, where there are several, after one of their means side by side."""
+    if not report.regions:
+        return _summary_of(report, "")
+    means = [("Mean", *report.regions)]
+    for name, title in _TABLE.items():
+        found = [report.summary.get(column_of(region, name)) for region in report.regions]
+        if any(found):
+            means.append((title, *("" if s is None else _with_undefined(s) for s in found)))
+    each = [f"<h3>{escape(region)}</h3>{_summary_of(report, region)}" for region in report.regions]
+    return table(means) + "".join(each)
+
+
+def _with_undefined(summary: Summary) -> str:
+    missing = f" (undefined in {summary.undefined})" if summary.undefined else ""
+    return f"{number(summary.mean)}{missing}"
+
+
+def _summary_of(report: Report, region: str) -> str:
     rows: list[tuple[str, ...]] = [("Measure", "Mean", "SD", "Median", "Least", "Greatest", "Cases", "Undefined")]
     for name, title in _TABLE.items():
-        if (s := report.summary.get(name)) is not None:
+        if (s := report.summary.get(column_of(region, name))) is not None:
             numbers = (s.mean, s.sd, s.median, s.least, s.greatest)
             rows.append((title, *(number(v) for v in numbers), str(s.n), str(s.undefined)))
     return table(rows)
 
 
 def _cases(report: Report) -> str:
-    there = [name for name in _TABLE if name in report.summary]
-    rows: list[tuple[str, ...]] = [("Case", *(_TABLE[name] for name in there))]
-    for case in report.cases:
-        row = case.row()
-        rows.append((case.case, *(number(row.get(name, math.nan)) for name in there)))
-    return table(rows)
+    regions = report.regions or ("",)
+    tables = []
+    for region in regions:
+        there = [name for name in _TABLE if column_of(region, name) in report.summary]
+        rows: list[tuple[str, ...]] = [("Case", *(_TABLE[name] for name in there))]
+        for case in report.cases:
+            if case.label == region:
+                row = case.row()
+                rows.append((case.case, *(number(row.get(name, math.nan)) for name in there)))
+        tables.append((f"<h3>{escape(region)}</h3>" if region else "") + table(rows))
+    return "".join(tables)
 
 
 def _steps(report: Report) -> str:
@@ -130,14 +160,18 @@ def _steps(report: Report) -> str:
 
 def _curves(report: Report) -> str:
     shown = []
-    if report.reliability is not None:
+    if report.reliability is not None and not report.regions:
         shown.append(("Reliability", figures.reliability_figure(report.reliability, of=_calibrated(report))))
+    for region, curve in report.reliability_by_region.items():
+        of = f"{region}, {_calibrated(report)}"
+        shown.append((f"Reliability, {region}", figures.reliability_figure(curve, of=of)))
     if report.by_steps:
         shown.append(("Dice by number of steps", figures.steps_figure(report.by_steps)))
-    by_members = [c.dice_by_members for c in report.cases if c.dice_by_members]
+    first = [c for c in report.cases if c.label == report.cases[0].label]
+    by_members = [c.dice_by_members for c in first if c.dice_by_members]
     if by_members:
         shown.append(("Dice by number of members", figures.members_figure(by_members)))
-    voxels = [c.errors.risk_coverage for c in report.cases if c.errors is not None]
+    voxels = [c.errors.risk_coverage for c in first if c.errors is not None]
     if voxels:
         shown.append(("Risk and coverage of voxels", figures.voxel_risk_figure(voxels)))
     if report.case_risk is not None:

@@ -14,6 +14,7 @@ from napari_diffseg.evaluation.cases.by_steps import StepsScores, compare_steps
 from napari_diffseg.evaluation.metrics.calibration import Reliability, pooled
 from napari_diffseg.evaluation.metrics.distribution import DISTRIBUTION_RULE
 from napari_diffseg.evaluation.metrics.error_detection import RiskCoverage, risk_coverage
+from napari_diffseg.evaluation.metrics.lesionwise import LESIONWISE_RULE
 from napari_diffseg.evaluation.metrics.overlap import EMPTY_RULE, HD95_RULE
 from napari_diffseg.evaluation.metrics.qu_brats import QU_BRATS_RULE
 
@@ -26,6 +27,11 @@ FORMAT: Final = 1
 RULES: Final = {
     "empty masks": EMPTY_RULE,
     "distances": HD95_RULE,
+    "lesions": LESIONWISE_RULE,
+    "regions": "Each region is measured by itself: its own mask, members and probability against the labels of the "
+    "truth that it is made of. A region that is absent in both counts with Dice 1; one that is missed, or marked where "
+    "there is none, with Dice 0. Their HD95 is undefined and counted as such; hd95_brats_mm and lesion_hd95_mm have a "
+    "value in every case.",
     "several readers": "Masks are held against the strict majority of the readers; probabilities and distributions "
     "against every reader.",
     "slices": "Slices are counted along the axis that run.json states, without one along the last axis of the file.",
@@ -64,11 +70,15 @@ class Report:
     settings : mapping
         What was asked for.
     cases : tuple of CaseScores
-        By name.
+        By name; of cases with several regions one for each.
+    regions : tuple of str
+        Names of the regions; none where each case has one mask.
     summary : mapping of str to Summary
-        Each number of the cases' rows.
+        Each number of the cases' rows, see `rows_of`.
     reliability : Reliability or None
-        Of all cases' voxels.
+        Of all cases' voxels, of several regions those of the first one.
+    reliability_by_region : mapping of str to Reliability
+        Of each region, where there are several.
     ece : float
         Of that curve.
     case_risk : RiskCoverage or None
@@ -85,8 +95,10 @@ class Report:
 
     settings: Mapping[str, object]
     cases: tuple[CaseScores, ...]
+    regions: tuple[str, ...]
     summary: Mapping[str, Summary]
     reliability: Reliability | None
+    reliability_by_region: Mapping[str, Reliability]
     ece: float
     case_risk: RiskCoverage | None
     failed: Mapping[str, str]
@@ -109,15 +121,18 @@ def make_report(
 ) -> Report:
     """Sum up the cases, of which there is at least one; `compared` are some, and the same ones predicted otherwise."""
     ordered = tuple(sorted(cases, key=lambda c: c.case))
-    curves = [c.calibration.curve for c in ordered if c.calibration is not None]
-    curve = pooled(curves) if curves else None
+    regions = tuple(dict.fromkeys(c.label for c in ordered if c.label))
+    by_region = {name: curve for name in regions if (curve := _pooled(ordered, name)) is not None}
+    curve = _pooled(ordered, ordered[0].label)
     return Report(
         settings=settings,
         cases=ordered,
+        regions=regions,
+        reliability_by_region=by_region,
         summary=_summaries(ordered),
         reliability=curve,
         ece=curve.ece if curve else math.nan,
-        case_risk=_case_risk(ordered),
+        case_risk=_case_risk([case for case in ordered if case.label == ordered[0].label]),
         failed=failed,
         without_prediction=tuple(without_prediction),
         notes=tuple(notes),
@@ -137,13 +152,32 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(len(known), undefined, fmean(known), sd, median(known), min(known), max(known))
 
 
+def rows_of(cases: Sequence[CaseScores]) -> dict[str, dict[str, float]]:
+    """Each case's numbers by name; of several regions each name begins with its region, as in `tumour-core_dice`."""
+    rows: dict[str, dict[str, float]] = {}
+    for case in cases:
+        prefix = column_of(case.label, "")
+        rows.setdefault(case.case, {}).update({f"{prefix}{name}": value for name, value in case.row().items()})
+    return rows
+
+
+def column_of(region: str, name: str) -> str:
+    """What a number of a region is called in a table; of the only mask of a case, as the number is."""
+    return f"{'-'.join(region.lower().split())}_{name}" if region else name
+
+
 def columns(cases: Sequence[CaseScores]) -> list[str]:
     """Names of all numbers that any of the cases has, in the order of their rows."""
-    return list(dict.fromkeys(name for case in cases for name in case.row()))
+    return list(dict.fromkeys(name for row in rows_of(cases).values() for name in row))
+
+
+def _pooled(cases: Sequence[CaseScores], region: str) -> Reliability | None:
+    curves = [c.calibration.curve for c in cases if c.calibration is not None and c.label == region]
+    return pooled(curves) if curves else None
 
 
 def _summaries(cases: Sequence[CaseScores]) -> dict[str, Summary]:
-    rows = [case.row() for case in cases]
+    rows = list(rows_of(cases).values())
     return {name: summarise([row[name] for row in rows if name in row]) for name in columns(cases)}
 
 

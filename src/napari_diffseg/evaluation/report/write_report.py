@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import to_json
 
 from napari_diffseg.errors import OutputExists, Remedy
-from napari_diffseg.evaluation.report.report import columns
+from napari_diffseg.evaluation.report.report import columns, rows_of
 from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
 
 if TYPE_CHECKING:
@@ -79,7 +79,6 @@ def _table(report: Report) -> str:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, ["case", *columns(report.cases)], restval="", lineterminator="\n")
     writer.writeheader()
-    for case in report.cases:
-        known = {name: value for name, value in case.row().items() if not math.isnan(value)}
-        writer.writerow({"case": case.case, **known})
+    for case, row in rows_of(report.cases).items():
+        writer.writerow({"case": case, **{name: value for name, value in row.items() if not math.isnan(value)}})
     return text.getvalue()

@@ -7,8 +7,8 @@ import pytest
 
 from napari_diffseg.ensemble.convergence import Convergence, follow_votes
 from napari_diffseg.ensemble.ensemble import Ensemble
-from napari_diffseg.ensemble.findings import measure, peaks
-from napari_diffseg.ensemble.lesions import find_lesions
+from napari_diffseg.ensemble.findings import measure, measure_edited, peaks
+from napari_diffseg.ensemble.lesions import default_smallest_ml, describe_smallest, find_lesions
 from napari_diffseg.errors import BadRequest
 
 SHAPE = (12, 10, 8)
@@ -94,6 +94,26 @@ def test_no_member_marks_anything_and_there_is_no_lesion():
     assert found.uncertain_slices == ()
     assert found.convergence == Convergence((1.0,), (0.0, 0.0))
     assert found.volumes.mean_ml == 0.0
+
+
+def test_small_components_are_counted_in_the_volume_and_not_as_lesions():
+    large, speck = box((1, 4), (1, 4), (1, 4)), box((8, 9), (6, 8), (6, 7))
+    members = ensemble_of(large | speck, large | speck).whole_members()
+    found = measure(members, voxel_mm3=1.0)
+    assert default_smallest_ml(1.0) == pytest.approx(0.0141, abs=1e-4)
+    assert [lesion.volume_ml for lesion in found.lesions] == [0.027]
+    assert len(found.components) == 2
+    assert found.volumes.mean_ml == 0.029
+    assert describe_smallest(found.components, found.smallest_ml) == "1 smaller than 0.0141 ml is not listed."
+    assert len(measure(members, voxel_mm3=1.0, smallest_ml=0.002).lesions) == 2
+    edited = measure_edited(large | speck, members, voxel_mm3=1.0)
+    assert (len(edited.lesions), edited.volume_ml) == (1, 0.029)
+
+
+def test_of_large_voxels_three_are_a_lesion():
+    assert default_smallest_ml(100.0) == 0.3
+    speck = box((1, 4), (1, 2), (1, 2))
+    assert len(measure(ensemble_of(speck).whole_members(), voxel_mm3=100.0).lesions) == 1
 
 
 def test_one_member_differs_from_none():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_diffseg.ensemble.ensemble import Ensemble
-from napari_diffseg.ensemble.volumes import measure_volumes
+from napari_diffseg.ensemble.volumes import interval_title, measure_volumes, spread_of
 from napari_diffseg.errors import BadRequest
 
 SHAPE = (10, 10, 2)
@@ -33,8 +33,22 @@ def test_a_thousand_cubic_millimetres_are_one_millilitre():
 def test_mean_and_interval_are_those_of_the_members():
     volumes = measure_volumes(ensemble_of(*(with_voxels(n) for n in range(41))), voxel_mm3=1000.0)
     assert volumes.mean_ml == 20.0
-    np.testing.assert_allclose(volumes.interval_ml, (1.0, 39.0))
+    np.testing.assert_allclose(volumes.interval_ml, (0.05, 39.95))
     assert (volumes.smallest, volumes.medoid, volumes.largest) == (0, 20, 40)
+
+
+@pytest.mark.parametrize("count", [2, 5, 38, 39])
+def test_the_interval_of_few_members_is_their_range(count):
+    values = np.random.default_rng(count).random(count)
+    _, interval = spread_of(values)
+    np.testing.assert_allclose(interval, (values.min(), values.max()))
+    assert interval_title(count) == (f"range of {count} members" if count < 39 else "95 % of 39 members")
+
+
+def test_one_more_member_lies_in_the_interval_95_percent_of_the_time():
+    drawn = np.random.default_rng(0).lognormal(size=(2000, 61))
+    low, high = np.transpose([spread_of(row[:60])[1] for row in drawn])
+    assert np.mean((low <= drawn[:, 60]) & (drawn[:, 60] <= high)) == pytest.approx(0.95, abs=0.012)
 
 
 def test_the_medoid_is_found_by_place_and_not_by_volume():

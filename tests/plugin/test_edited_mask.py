@@ -144,7 +144,7 @@ def test_what_is_measured_of_one_mask_is_what_numpy_counts(results):
     mask = np.zeros(results.result.started.source_shape, np.bool_)
     mask[0, 0, 0] = mask[3:5, 3, 2] = True
     members = results.result.ensemble.whole_members()
-    found = measure_edited(mask, members, voxel_mm3=500.0)
+    found = measure_edited(mask, members, voxel_mm3=500.0, smallest_ml=0.0)
     assert found.volume_ml == pytest.approx(1.5)
     assert [lesion.volume_ml for lesion in found.lesions] == pytest.approx([1.0, 0.5])
     assert [lesion.holders for lesion in found.lesions] == [3, 0]
@@ -194,6 +194,7 @@ def test_a_stroke_is_told_measured_and_kept_without_being_asked(painted, qtbot):
     assert find(panel, "measured_mask").isVisible()
     assert find(panel, "measured_mask").currentText() == "edited mask"
     voxels = np.count_nonzero(fake_member(SHAPE, 0)) + 1
+    find(panel, "smallest_lesion").setValue(0.0)
     qtbot.waitUntil(lambda: find(panel, "findings").text().startswith("Edited mask: "), timeout=30_000)
     assert "in 2 lesions" in find(panel, "findings").text()
     qtbot.waitUntil(lambda: bool(kept(panel)), timeout=30_000)

@@ -92,6 +92,7 @@ def explored(panel, qtbot):
     qtbot.waitUntil(lambda: measuring.findings is not None and not measuring.is_busy, timeout=90_000)
     for fold in panel.exploring.box.findChildren(QCollapsible):
         fold.expand(animate=False)
+    panel.exploring.box.lesions.smallest.setValue(0.0)  # members here have a dozen voxels
     QApplication.processEvents()
     return panel.exploring.box
 
@@ -103,9 +104,21 @@ def visible_members(viewer):
 def test_after_a_run_the_panel_says_volume_and_lesions(shown, qtbot):
     explored(shown, qtbot)
     mean = f"{np.mean([fake_member(SHAPE, k).sum() for k in range(4)]) / 1000:.2f}"
-    assert find(shown, "findings").text().startswith(f"{mean} ml (95 % of members: ")
+    assert find(shown, "findings").text().startswith(f"{mean} ml (range of 4 members: ")
     table = find(shown, "lesions")
     assert [table.item(0, column).text() for column in (0, 1)] == ["4/4", mean]
+
+
+def test_components_smaller_than_asked_for_are_not_listed(shown, qtbot):
+    box = explored(shown, qtbot)
+    table, line = find(shown, "lesions"), find(shown, "findings")
+    assert "1 lesion" in line.text()
+    find(shown, "smallest_lesion").setValue(900.0)
+    assert table.rowCount() == 0
+    assert "0 lesions" in line.text()
+    assert box.lesions.note.text() == "1 smaller than 900 ml is not listed."
+    box.show_findings(shown.exploring.measuring.findings)  # it stays as it was chosen
+    assert table.rowCount() == 0
 
 
 def test_a_click_on_a_brick_shows_its_member_and_a_second_one_hides_it(shown, viewer, qtbot):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.ensemble.convergence import Convergence, follow_votes
-from napari_diffseg.ensemble.lesions import Lesion, find_lesions, lesions_of_mask
+from napari_diffseg.ensemble.lesions import Lesion, default_smallest_ml, find_lesions, lesions_of_mask, listed
 from napari_diffseg.ensemble.volumes import MM3_PER_ML, Volumes, measure_volumes
 
 if TYPE_CHECKING:
@@ -24,21 +24,29 @@ class Findings:
     ----------
     volumes : Volumes
         Each member's volume, and the members that stand for the ensemble.
-    lesions : tuple of Lesion
-        Those first on which the members differ most.
+    components : tuple of Lesion
+        Every connected component, those first on which the members differ most.
     convergence : Convergence
         How the consensus settled.
     uncertain_slices : tuple of int
         Source indices of the slices that are more uncertain than both their neighbours, the most uncertain first.
+    smallest_ml : float
+        Volume from which a component is listed as a lesion.
     """
 
     volumes: Volumes
-    lesions: tuple[Lesion, ...]
+    components: tuple[Lesion, ...]
     convergence: Convergence
     uncertain_slices: tuple[int, ...]
+    smallest_ml: float
+
+    @property
+    def lesions(self) -> tuple[Lesion, ...]:
+        """The components that are not smaller than `smallest_ml`."""
+        return listed(self.components, self.smallest_ml)
 
 
-def measure(members: WholeMembers, *, voxel_mm3: float) -> Findings:
+def measure(members: WholeMembers, *, voxel_mm3: float, smallest_ml: float | None = None) -> Findings:
     """Measure whole members; all labels together count as lesion.
 
     Parameters
@@ -47,6 +55,9 @@ def measure(members: WholeMembers, *, voxel_mm3: float) -> Findings:
         At least one.
     voxel_mm3 : float
         Volume of one voxel of the source in mm3.
+    smallest_ml : float, optional
+        Volume from which a connected component is listed as a lesion, `default_smallest_ml` by default; volumes count
+        all.
 
     Raises
     ------
@@ -59,9 +70,10 @@ def measure(members: WholeMembers, *, voxel_mm3: float) -> Findings:
     disagreement = (votes * (count - votes)).sum(axis=others)
     return Findings(
         volumes=measure_volumes(members, voxel_mm3=voxel_mm3),
-        lesions=find_lesions(members, votes, voxel_mm3=voxel_mm3),
+        components=find_lesions(members, votes, voxel_mm3=voxel_mm3),
         convergence=convergence,
         uncertain_slices=peaks(disagreement),
+        smallest_ml=default_smallest_ml(voxel_mm3) if smallest_ml is None else smallest_ml,
     )
 
 
@@ -73,15 +85,25 @@ class EditedFindings:
     ----------
     volume_ml : float
         Its volume.
-    lesions : tuple of Lesion
-        Its connected parts, the largest first; how many members mark a voxel of each.
+    components : tuple of Lesion
+        Its connected components, the largest first; how many members mark a voxel of each.
+    smallest_ml : float
+        Volume from which a component is listed as a lesion.
     """
 
     volume_ml: float
-    lesions: tuple[Lesion, ...]
+    components: tuple[Lesion, ...]
+    smallest_ml: float
+
+    @property
+    def lesions(self) -> tuple[Lesion, ...]:
+        """The components that are not smaller than `smallest_ml`."""
+        return listed(self.components, self.smallest_ml)
 
 
-def measure_edited(mask: npt.NDArray[np.bool_], members: WholeMembers, *, voxel_mm3: float) -> EditedFindings:
+def measure_edited(
+    mask: npt.NDArray[np.bool_], members: WholeMembers, *, voxel_mm3: float, smallest_ml: float | None = None
+) -> EditedFindings:
     """Measure a corrected mask, (X, Y, Z); all labels together count as lesion.
 
     Parameters
@@ -92,9 +114,12 @@ def measure_edited(mask: npt.NDArray[np.bool_], members: WholeMembers, *, voxel_
         Of the run.
     voxel_mm3 : float
         Volume of one voxel of the source in mm3.
+    smallest_ml : float, optional
+        As of `measure`.
     """
-    lesions = lesions_of_mask(mask, members, voxel_mm3=voxel_mm3)
-    return EditedFindings(float(mask.sum()) * voxel_mm3 / MM3_PER_ML, lesions)
+    components = lesions_of_mask(mask, members, voxel_mm3=voxel_mm3)
+    smallest = default_smallest_ml(voxel_mm3) if smallest_ml is None else smallest_ml
+    return EditedFindings(float(mask.sum()) * voxel_mm3 / MM3_PER_ML, components, smallest)
 
 
 def peaks(values: npt.NDArray[np.integer[Any]]) -> tuple[int, ...]:

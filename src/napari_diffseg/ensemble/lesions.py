@@ -11,11 +11,16 @@ import numpy.typing as npt
 from napari_diffseg.ensemble.volumes import MM3_PER_ML, spread_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_diffseg.ensemble.whole_members import WholeMembers
 
 Int = npt.NDArray[np.integer[Any]]
 Box = tuple[slice, slice, slice]
 
+_FEWEST_VOXELS: Final = 3
+_LEAST_MM: Final = 3.0
+_ROUNDING: Final = 1e-9
 _NEIGHBOURS_26: Final = np.ones((3, 3, 3), np.bool_)
 
 
@@ -32,7 +37,7 @@ class Lesion:
     volume_ml : float
         Mean volume, in ml, among its holders: how large it is if it is there.
     interval_ml : (float, float)
-        Where the middle 95 % of the holders' volumes lie, as in `Volumes`.
+        Where the holders' volumes lie, as in `Volumes`: the middle 95 %, or, of few, the smallest and the largest.
     differ_ml : float
         Mean volume, in ml, that one of two members marks here and the other does not, over all pairs; 0 with one
         member.
@@ -51,6 +56,34 @@ class Lesion:
     def probability(self) -> float:
         """Share of the members that mark a voxel of it."""
         return self.holders / self.asked
+
+
+def default_smallest_ml(voxel_mm3: float) -> float:
+    """The volume from which a connected component is listed as a lesion, where nobody says otherwise.
+
+    A sphere of 3 mm, the least extent of a lesion in the MAGNIMS criteria for multiple sclerosis, or 3 voxels if that
+    is more.
+
+    References
+    ----------
+    Filippi et al. 2016, doi:10.1016/S1474-4422(15)00393-2: lesions of at least 3 mm in their longest axis.
+    """
+    return max(_FEWEST_VOXELS * voxel_mm3, np.pi / 6 * _LEAST_MM**3) / MM3_PER_ML
+
+
+def listed(lesions: Sequence[Lesion], smallest_ml: float) -> tuple[Lesion, ...]:
+    """The lesions that are not smaller than that, by their volume among their holders, in their order."""
+    return tuple(lesion for lesion in lesions if lesion.volume_ml >= smallest_ml * (1 - _ROUNDING))
+
+
+def describe_smallest(lesions: Sequence[Lesion], smallest_ml: float) -> str:
+    """What a list without the smaller ones leaves out, as a sentence; nothing where nothing can be left out."""
+    if smallest_ml <= 0:
+        return ""
+    left_out = len(lesions) - len(listed(lesions, smallest_ml))
+    if not left_out:
+        return f"None is smaller than {smallest_ml:.3g} ml."
+    return f"{left_out} smaller than {smallest_ml:.3g} ml {'is' if left_out == 1 else 'are'} not listed."
 
 
 def find_lesions(members: WholeMembers, votes: Int, *, voxel_mm3: float) -> tuple[Lesion, ...]:

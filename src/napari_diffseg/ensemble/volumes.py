@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MM3_PER_ML: Final = 1000.0
 _TAIL: Final = 0.025
+FEWEST_FOR_INTERVAL: Final = 39
+"""Members from which a 95 % interval can be told, see `spread_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,8 @@ class Volumes:
     mean_ml : float
         Mean over the members.
     interval_ml : (float, float)
-        Where the middle 95 % of the members lie: the 2.5 and 97.5 % quantiles, interpolated linearly. With few
-        members these are nearly the smallest and the largest; it says nothing of members that were not sampled.
+        Where members lie, see `spread_of`: the middle 95 %, or the smallest and the largest of fewer than
+        `FEWEST_FOR_INTERVAL`.
     smallest, medoid, largest : int
         Members: of the smallest and the largest volume, and the one that differs from all others in the fewest voxels
         altogether. Of equals, the lowest number.
@@ -77,9 +79,25 @@ def measure_volumes(ensemble: Ensemble | WholeMembers, *, voxel_mm3: float) -> V
 
 
 def spread_of(volumes_ml: npt.NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
-    """Mean of volumes, at least one, and where their middle 95 % lie."""
-    low, high = np.quantile(volumes_ml, (_TAIL, 1 - _TAIL))
+    """Mean of volumes, at least one, and where they lie.
+
+    The interval is between the quantiles at rank (n + 1) p, so that one more member of the same run would lie in it
+    95 % of the time. The smallest and the largest of n members hold one more (n - 1) / (n + 1) of the time, which is
+    95 % at 39: of fewer they are given instead, and no 95 % interval can be told.
+
+    References
+    ----------
+    Wilks 1941, doi:10.1214/aoms/1177731788.
+    """
+    low, high = np.quantile(volumes_ml, (_TAIL, 1 - _TAIL), method="weibull")
     return float(volumes_ml.mean()), (float(low), float(high))
+
+
+def interval_title(count: int) -> str:
+    """What the interval of so many members is: `95 % of 40 members`, `range of 5 members`; of one member, nothing."""
+    if count < 2:
+        return ""
+    return f"95 % of {count} members" if count >= FEWEST_FOR_INTERVAL else f"range of {count} members"
 
 
 def _medoid(ensemble: Ensemble | WholeMembers) -> int:

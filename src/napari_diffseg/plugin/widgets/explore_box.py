@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QLabel, QVBoxLayout, QWidget
 
 from napari_diffseg.appearance import AGREEMENT, AGREEMENT_NAMES
+from napari_diffseg.ensemble.volumes import interval_title
 from napari_diffseg.plugin.widgets.convergence_box import ConvergenceBox
 from napari_diffseg.plugin.widgets.denoising_box import DenoisingBox
 from napari_diffseg.plugin.widgets.fold import Fold
@@ -32,7 +34,11 @@ class ExploreBox(QWidget):
         self.line.setObjectName("diffseg_findings")
         self.line.setTextFormat(Qt.TextFormat.PlainText)
         self.line.setWordWrap(True)
-        self.line.setToolTip("Volume: the mean over the members, and where the middle 95 % of them lie.")
+        self.line.setToolTip(
+            "Volume: the mean over the members, and where they lie: their range, or, of 39 and more, the middle 95 %."
+        )
+        self._findings: Findings | None = None
+        self._edited: EditedFindings | None = None
         self.volume, self.lesions, self.convergence = VolumeBox(), LesionTable(), ConvergenceBox()
         self.wall, self.denoising, self.reference = TileGrid(), DenoisingBox(), ReferenceBox()
         self.what_if = WhatIfBox()
@@ -40,13 +46,19 @@ class ExploreBox(QWidget):
         self.agreement.setObjectName("diffseg_agreement")
         colors = ", ".join(f"{level:.0%} {name}" for level, name in zip(AGREEMENT, AGREEMENT_NAMES, strict=True))
         self.agreement.setToolTip(f"Outlines of what this share of the members marks: {colors}. Surfaces in 3-D.")
+        self.lesions.smallest_changed.connect(self._show_line)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.agreement)
         for name, title, content, tip in (
             ("volume_fold", "Members by volume", self.volume, "Lesion volume of each member; click one to see it."),
             ("wall_fold", "Members side by side", self.wall, "Every member on the slice on screen."),
-            ("lesions_fold", "Lesions", self.lesions, "Connected components, and how many members mark each."),
+            (
+                "lesions_fold",
+                "Lesions",
+                self.lesions,
+                "Connected components, and how many members mark each.",
+            ),
             ("convergence_fold", "Convergence", self.convergence, "Whether more members still change the majority."),
             (
                 "denoising_fold",
@@ -66,21 +78,37 @@ class ExploreBox(QWidget):
 
     def show_findings(self, findings: Findings | None) -> None:
         """Show what was measured, or that nothing has been."""
-        self.line.setText(_NOTHING if findings is None else describe_findings(findings))
+        self._findings, self._edited = findings, None
         self.volume.show_volumes(None if findings is None else findings.volumes)
-        self.lesions.show_lesions(() if findings is None else findings.lesions)
+        if findings is None:
+            self.lesions.show_lesions((), 0.0)
+        else:
+            self.lesions.show_lesions(findings.components, findings.smallest_ml)
         self.convergence.show_convergence(None if findings is None else findings.convergence)
+        self._show_line()
 
     def show_edited(self, edited: EditedFindings | None) -> None:
         """Show what was measured of the edited mask, before what was of the members; None is the rule's mask."""
-        if edited is None:
+        self._edited = edited
+        if edited is not None:
+            self.lesions.show_lesions(edited.components, edited.smallest_ml, of_one_mask=True)
+            self._show_line()
+
+    def _show_line(self) -> None:
+        """Volume and lesions in a line, by the smallest size that the table shows."""
+        findings, edited, chosen = self._findings, self._edited, self.lesions.smallest_ml
+        if findings is None:
+            self.line.setText(_NOTHING)
             return
-        count = len(edited.lesions)
-        self.line.setText(
-            f"Edited mask: {in_ml(edited.volume_ml)} ml in {count} lesion{'' if count == 1 else 's'}. "
-            f"Members: {self.line.text()}"
-        )
-        self.lesions.show_lesions(edited.lesions, of_one_mask=True)
+        if chosen is not None:
+            findings = replace(findings, smallest_ml=chosen)
+            edited = None if edited is None else replace(edited, smallest_ml=chosen)
+        line = describe_findings(findings)
+        if edited is not None:
+            count = len(edited.lesions)
+            lesions = f"{count} lesion{'' if count == 1 else 's'}"
+            line = f"Edited mask: {in_ml(edited.volume_ml)} ml in {lesions}. Members: {line}"
+        self.line.setText(line)
 
     def choose_member(self, member: int | None) -> None:
         """Say which member is on the canvas; None is none."""
@@ -101,4 +129,5 @@ def describe_findings(findings: Findings) -> str:
     lesions = f"{count} lesion{'' if count == 1 else 's'}, {sure} of them seen by all members"
     if len(volumes.by_member) == 1:
         return f"{in_ml(volumes.mean_ml)} ml in the one member; {count} lesion{'' if count == 1 else 's'}."
-    return f"{in_ml(volumes.mean_ml)} ml (95 % of members: {in_ml(low)} to {in_ml(high)}); {lesions}."
+    spread = f"{interval_title(len(volumes.by_member))}: {in_ml(low)} to {in_ml(high)}"
+    return f"{in_ml(volumes.mean_ml)} ml ({spread}); {lesions}."

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_diffseg.ensemble.lesions import describe_smallest, listed
+from napari_diffseg.ensemble.volumes import interval_title
+from napari_diffseg.plugin.widgets.controls import guard_from_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +31,10 @@ _HEIGHT: Final = 170
 _COLUMNS: Final = (
     ("Seen", "Members that mark a voxel of the lesion: how likely it exists."),
     ("ml", "Mean volume among the members that see it."),
-    ("95 %", "Where the middle 95 % of their volumes lie, in ml."),
+    (
+        "Interval",
+        "Where the volumes of the members that see it lie, in ml: their range, or, of 39 and more, the middle 95 %.",
+    ),
     ("Differ", "Mean volume, in ml, on which two members differ here."),
 )
 _WIDEST: Final = 2
@@ -29,10 +46,16 @@ class LesionTable(QWidget):
 
     picked = Signal(object)
     """The Lesion to go to."""
+    smallest_changed = Signal()
+    """Components of another size count as lesions."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._components: tuple[Lesion, ...] = ()
         self._lesions: tuple[Lesion, ...] = ()
+        self._of_one_mask, self._is_chosen, self._smallest_ml = False, False, 0.0
+        self.smallest = _smallest_box()
+        self.smallest.valueChanged.connect(self._choose_smallest)
         self.table = QTableWidget(0, len(_COLUMNS))
         self.table.setObjectName("diffseg_lesions")
         self.table.setToolTip("Click a lesion to go there; Shift+N on the canvas goes to the next.")
@@ -57,22 +80,50 @@ class LesionTable(QWidget):
         self.note.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        row = QHBoxLayout()
+        row.addWidget(QLabel("Smallest lesion"))
+        row.addWidget(self.smallest)
+        row.addStretch(1)
         layout.addWidget(self.table)
         layout.addWidget(self.note)
-        self.show_lesions(())
+        layout.addLayout(row)
+        self.show_lesions((), 0.0)
 
-    def show_lesions(self, lesions: Sequence[Lesion], *, of_one_mask: bool = False) -> None:
-        """Show lesions in their order, the first `MOST_ROWS` of them.
+    @property
+    def smallest_ml(self) -> float | None:
+        """The smallest lesion that the user asked for; None where it goes by the voxel size."""
+        return self.smallest.value() if self._is_chosen else None
 
-        Those of one mask, such as an edited one, have no interval and nothing on which members differ.
+    def show_lesions(self, components: Sequence[Lesion], smallest_ml: float, *, of_one_mask: bool = False) -> None:
+        """Show the components that are not too small, in their order, the first `MOST_ROWS` of them.
+
+        Those of one mask, such as an edited one, have no interval and nothing on which members differ. The smallest
+        size is that given, unless the user has chosen another.
         """
-        self._lesions = tuple(lesions[:MOST_ROWS])
+        self._components, self._of_one_mask = tuple(components), of_one_mask
+        if not self._is_chosen:
+            with QSignalBlocker(self.smallest):
+                self.smallest.setValue(smallest_ml)
+            self._smallest_ml = smallest_ml  # not as rounded to what the box shows
+        self._fill()
+
+    def _choose_smallest(self, value: float) -> None:
+        self._is_chosen, self._smallest_ml = True, value
+        self._fill()
+        self.smallest_changed.emit()
+
+    def _fill(self) -> None:
+        lesions = listed(self._components, self._smallest_ml)
+        self._lesions = lesions[:MOST_ROWS]
         self.table.setSortingEnabled(False)
         self.table.setRowCount(len(self._lesions))
         for row, lesion in enumerate(self._lesions):
             for column, (text, key) in enumerate(_cells(lesion)):
-                shown = "" if of_one_mask and column >= _WIDEST else text
-                self.table.setItem(row, column, _Cell(shown, key, row))
+                shown = "" if self._of_one_mask and column >= _WIDEST else text
+                cell = _Cell(shown, key, row)
+                if shown and column == _WIDEST:
+                    cell.setToolTip(f"{shown} ml: {interval_title(lesion.holders)}")
+                self.table.setItem(row, column, cell)
         self.table.clearSelection()
         self.table.setSortingEnabled(True)
         self.table.sortByColumn(len(_COLUMNS) - 1, Qt.SortOrder.DescendingOrder)
@@ -80,8 +131,10 @@ class LesionTable(QWidget):
         assert header is not None  # every table has one
         header.setSortIndicatorShown(False)  # its room, kept in every column, is what a narrow panel lacks
         left_out = len(lesions) - len(self._lesions)
-        self.note.setText(f"{left_out} more, on which members differ less, are left out." if left_out else "")
-        self.note.setVisible(bool(left_out))
+        more = f"{left_out} more, on which members differ less, are left out." if left_out else ""
+        small = describe_smallest(self._components, self._smallest_ml) if self._components else ""
+        self.note.setText(" ".join(filter(None, (more, small))))
+        self.note.setVisible(bool(self.note.text()))
 
     def next(self) -> None:
         """Go to the row below the selected one, from the last to the first."""
@@ -97,6 +150,22 @@ class LesionTable(QWidget):
         cell = self.table.item(row, 0)
         assert isinstance(cell, _Cell)  # every cell is
         self.picked.emit(self._lesions[cell.lesion])
+
+
+def _smallest_box() -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setObjectName("diffseg_smallest_lesion")
+    box.setDecimals(3)
+    box.setRange(0, 1000)
+    box.setSingleStep(0.01)
+    box.setSuffix(" ml")
+    box.setKeyboardTracking(False)
+    box.setToolTip(
+        "Connected components smaller than this are not listed as lesions; volumes count them. "
+        "At first: a sphere of 3 mm, or 3 voxels if that is more."
+    )
+    guard_from_wheel(box)
+    return box
 
 
 class _Cell(QTableWidgetItem):
@@ -120,7 +189,7 @@ def _cells(lesion: Lesion) -> tuple[tuple[str, float], ...]:
     return (
         (f"{lesion.holders}/{lesion.asked}", lesion.probability),
         (in_ml(lesion.volume_ml), lesion.volume_ml),
-        (f"{in_ml(low)}–{in_ml(high)}", high - low),
+        (f"{in_ml(low)}–{in_ml(high)}" if lesion.holders > 1 else "", high - low),
         (in_ml(lesion.differ_ml), lesion.differ_ml),
     )
 

@@ -49,7 +49,7 @@ def bins_of(values: Mapping[int, float], most: int) -> Bins:
 
 
 class BrickHistogram(QWidget):
-    """Bricks by volume, the mean as a line, the middle 95 % as a bar below; the chosen member stands out.
+    """Bricks by volume, the mean as a line, their interval as a bar below; the chosen member stands out.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class BrickHistogram(QWidget):
         self._chosen: int | None = None
 
     def set_values(self, values: Mapping[int, float], mean: float, interval: tuple[float, float]) -> None:
-        """Show values by member, their mean and the interval of their middle 95 %."""
+        """Show values by member, their mean and where they lie, as `spread_of` says."""
         self._values, self._mean, self._interval = dict(values), mean, interval
         self.update()
 

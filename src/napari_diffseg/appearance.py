@@ -18,6 +18,8 @@ LABEL_COLORS: Final = ("#00e676", "#40a0ff", "#ffd740", "#ff80ab", "#b388ff", "#
 """Of the masks of labels 1, 2, 3 ...: no hue of the maps, and told apart by people who see red and green alike."""
 MASK_COLOR: Final = LABEL_COLORS[0]
 """Colour of the first label's mask."""
+EDITED_COLOR: Final = "#ff4081"
+"""Colour of the first label in a mask that was corrected by hand."""
 _PART_COLORS: Final = {
     "whole": MASK_COLOR,
     "oedema": MASK_COLOR,

@@ -113,6 +113,11 @@ def test_the_mask_that_was_corrected_last_goes_along(run, tmp_path, capsys):
     assert export(run, "--out", tmp_path / "out", "--what", "mask", "--edited") == 0
     edited = np.asanyarray(nib.load(tmp_path / "out" / "case_1_edited.nii.gz").dataobj)
     assert edited.sum() == 2 * SHAPE[1] * SHAPE[2]
+    words = ["--what", "mask", "--edited", "--report", "--truth", run / "mask.nii.gz", "--smallest-lesion-ml", "0.1"]
+    assert export(run, "--out", tmp_path / "reported", *words) == 0
+    page = (tmp_path / "reported" / "case_1_report.html").read_text()
+    assert "Dice with ground truth" in page
+    assert "0.1 ml" in page
 
 
 def test_a_dicom_segmentation_asks_for_its_series(run, tmp_path, capsys):

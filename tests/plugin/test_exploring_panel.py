@@ -180,7 +180,7 @@ def test_a_new_run_forgets_what_was_measured(shown, segmenter, qtbot):
     segmenter.pause = 0.2  # the run lasts until it is cancelled
     find(shown, "run").click()
     qtbot.waitUntil(lambda: find(shown, "lesions").rowCount() == 0, timeout=90_000)
-    assert find(shown, "findings").text().startswith("Run first")
+    assert find(shown, "findings").text().startswith("Volume and lesions are shown here once")
     assert not find(shown, "member_largest").isEnabled()
     shown.session.cancel()
     wait_idle(shown, qtbot)

@@ -9,20 +9,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from napari_diffseg.appearance import EDITED_COLOR, MASK_COLOR
 from napari_diffseg.checkpoint import resolve_checkpoint
-from napari_diffseg.ensemble.summary import Summary
+from napari_diffseg.ensemble.summary import Rule, Summary
 from napari_diffseg.errors import BadRequest, OutputExists
+from napari_diffseg.evaluation.report.html import number
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.reporting import ReportChoice, RunReport, export_all, report
 from napari_diffseg.reporting.page import again, make_run_page
 from napari_diffseg.reporting.pictures import slice_figure
 from napari_diffseg.reporting.sheet import MOST_SLICES, make_sheet
+from napari_diffseg.runs.edited_mask import EditedMask, EditRecord
 from napari_diffseg.runs.export import ExportChoice
 from napari_diffseg.runs.layout import Style
-from napari_diffseg.runs.stored_run import read_run
-from stored_runs import make_record, write_run
+from napari_diffseg.runs.stored_run import StoredRun, read_run
+from stored_runs import AFFINE, SHAPE, make_record, write_run
 
 pytest.importorskip("matplotlib")
+to_hex = pytest.importorskip("matplotlib.colors").to_hex
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -203,3 +207,71 @@ def test_without_what_draws_it_is_refused_at_once(monkeypatch):
 def test_asking_for_nothing_is_refused():
     with pytest.raises(BadRequest, match="Nothing to report"):
         ReportChoice(page=False, pictures=False)
+
+
+def several_labels(folder, values=((1, 2), (2,))):
+    """A run of two regions on known voxels, the second within the first."""
+    whole = np.random.default_rng(0).random((3, *SHAPE)) > 0.5
+    stack = np.stack([whole, whole & (np.random.default_rng(1).random((3, *SHAPE)) > 0.5)], axis=1)
+    recipe = {"labels": ["whole tumour", "tumour core"], "label_values": values, "modalities": ["t1"]}
+    grid = Volume(np.zeros(SHAPE, np.uint8), AFFINE, None, None, ())
+    return StoredRun(folder, make_record(recipe=recipe, slices=(0, 1, 2, 3)), grid, dict(enumerate(stack)))
+
+
+def correction(mask):
+    record = EditRecord(began_from="the <majority>", made_with="napari 0.9", changed="2026-11-30", voxels_added=3)
+    return EditedMask(1, mask.astype(np.uint8), np.zeros(SHAPE, np.uint8), record)
+
+
+def test_the_page_can_be_of_the_mask_that_was_corrected(run):
+    painted = np.zeros(SHAPE, np.bool_)
+    painted[1:4, 0:3, 1:3] = True  # slice 0 holds no member
+    mask = make_sheet(run, summary=Summary())._maps.masks[0]
+    truth = Volume(mask.astype(np.uint8), run.grid.affine, None, None, ())
+    sheet = make_sheet(run, summary=Summary(), edited=correction(painted), truth=truth, smallest_ml=0.0)
+    [label] = sheet.labels
+    expected = 2 * (painted & mask).sum() / (painted.sum() + mask.sum())
+    assert (label.dice_to_mask, label.dice_to_truth) == pytest.approx((expected, expected))
+    assert label.edited == pytest.approx(painted.sum() * 6 / 1000)
+    assert sheet.slices == (0, 1, 2, 3)
+    view = sheet.view(0)
+    assert view.edited is not None
+    assert view.edited.any()
+    text = make_run_page(sheet)
+    assert f"{label.edited:.2f} ml in the mask edited by hand" in text
+    assert "edited by hand, from the &lt;majority&gt;, in napari 0.9, on 2026-11-30: 3 voxels added" in text
+    assert "Connected components of what the mask edited by hand holds" in text
+    assert number(expected) in text
+    assert "Interval of" not in text
+
+
+def test_pictures_show_the_correction_and_the_mask_below_it(run):
+    painted = np.zeros(SHAPE, np.bool_)
+    painted[1:4, 2, 1:3] = True
+    sheet = make_sheet(run, summary=Summary(), edited=correction(painted))
+    figure = slice_figure(sheet, sheet.view(2))
+    drawn = [(c.get_linestyle()[0][1] is None, to_hex(c.get_edgecolor()[0])) for c in figure.axes[0].collections]
+    assert drawn == [(False, MASK_COLOR), (True, EDITED_COLOR)]
+    assert "edited by hand" in figure.axes[0].get_title()
+
+
+def test_each_label_has_its_volume_its_dice_and_its_outline(tmp_path):
+    run = several_labels(tmp_path)
+    mean = np.mean(list(run.members.values()), axis=0)
+    label_map = (mean[0] > 0.5).astype(np.uint8) + (mean[1] > 0.5)
+    truth = Volume(label_map, AFFINE, None, None, ())
+    sheet = make_sheet(run, summary=Summary(Rule.MAJORITY), truth=truth)
+    ml = np.sum([m.sum(axis=(1, 2, 3)) for m in run.members.values()], axis=0) / 3 * 6 / 1000
+    np.testing.assert_allclose([label.by_members[0] for label in sheet.labels], ml)
+    assert [label.dice_to_truth for label in sheet.labels] == [1.0, 1.0]
+    text = make_run_page(sheet)
+    assert all(f"<td>{name}</td>" in text for name in run.labels)
+    legend = slice_figure(sheet, sheet.view(1)).axes[0].get_legend()
+    assert [entry.get_text() for entry in legend.get_texts()] == list(run.labels)
+    with pytest.raises(BadRequest, match="which label values"):
+        make_sheet(several_labels(tmp_path, values=()), summary=Summary(), truth=truth)
+
+
+def test_a_size_that_cannot_be_is_refused():
+    with pytest.raises(BadRequest, match="at least -1"):
+        ReportChoice(smallest_ml=-1)

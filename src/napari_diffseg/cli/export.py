@@ -35,6 +35,8 @@ def export(
     image: Path | None = None,
     series: Path | None = None,
     edited: bool = False,
+    truth: Path | None = None,
+    smallest_lesion_ml: float | None = None,
     view: Literal["radiological", "neurological"] = "radiological",
     overwrite: bool = False,
 ) -> int:
@@ -82,7 +84,12 @@ def export(
     series
         For dicom: folder of the DICOM series on whose voxels the run is.
     edited
-        The mask last corrected by hand in the panel, too, beside what was sampled.
+        The mask last corrected by hand in the panel, too, beside what was sampled; page and pictures are then of it.
+    truth
+        Ground truth of the case (a mask or a label map): the page has the Dice with it.
+    smallest_lesion_ml
+        Volume (ml) from which the page lists a connected component as a lesion. Default: a sphere of 3 mm (0.014 ml),
+        or 3 voxels if that is more.
     view
         Of page and pictures: radiological has the patient's left on the right, neurological on the left.
     overwrite
@@ -91,7 +98,7 @@ def export(
     from napari_diffseg.appearance import Convention
     from napari_diffseg.ensemble.summary import MAJORITY, Measure, Rule, Summary
     from napari_diffseg.extras import check_extra
-    from napari_diffseg.imaging.formats.nifti import read_grid, read_volume
+    from napari_diffseg.imaging.formats.nifti import read_grid, read_mask, read_volume
     from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.runs.dicom_seg import SegChoice
     from napari_diffseg.runs.export import KINDS, ExportChoice
@@ -110,6 +117,8 @@ def export(
         check_extra("consensus")
     if image is not None and not (report or pictures or "dicom" in asked):
         raise BadRequest("--image is what --report and --pictures show: ask for one of them.")
+    if not report and (truth is not None or smallest_lesion_ml is not None):
+        raise BadRequest("--truth and --smallest-lesion-ml are for --report: ask for it, too.")
     if series is not None and "dicom" not in asked:
         raise BadRequest("--series is for --what dicom: ask for it, too.")
     shown = None if image is None else read_volume(image)
@@ -126,7 +135,9 @@ def export(
     )
     also = None
     if report or pictures:
-        also = ReportChoice(report, pictures, shown, image.name if image else "", Convention(view))
+        true = None if truth is None else read_mask(truth)
+        behind = image.name if image else ""
+        also = ReportChoice(report, pictures, shown, behind, Convention(view), true, smallest_lesion_ml)
     folders = list({folder.resolve(): folder for named in runs for folder in find_runs(named)}.values())
     refuse_collisions(folders, out, choice)
     whole = [_is_exported(folder, out, choice, also, edited=edited) for folder in folders]
@@ -159,7 +170,7 @@ def _is_exported(
         run = read_run(folder)
         sys.stderr.writelines(f"{note}\n" for note in run.notes)
         corrected = _last_edited(run) if edited else None
-        page = None if also is None else RunReport(run, also, choice)
+        page = None if also is None else RunReport(run, also, choice, corrected)
         for path in export_all(run, out, choice, page, corrected):
             sys.stdout.write(f"{path}\n")
     except BadRequest:

@@ -7,7 +7,9 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.appearance import AGREEMENT, AGREEMENT_NAMES, Convention
+from napari_diffseg.ensemble.lesions import describe_smallest
 from napari_diffseg.ensemble.summary import Rule
+from napari_diffseg.ensemble.volumes import interval_title
 from napari_diffseg.evaluation.report.figures import data_address
 from napari_diffseg.evaluation.report.html import NO_DEVICE, bullets, definitions, number, table, whole_page
 from napari_diffseg.reporting.pictures import convergence_figure, slice_picture, volume_figure
@@ -91,6 +93,8 @@ def _notes(sheet: Sheet) -> list[str]:
     notes = list(sheet.record.warnings)
     if sheet.record.status != "complete":
         notes.insert(0, "The run was stopped before its end: what is here is its whole members.")
+    if sheet.correction is not None:
+        notes.insert(0, f"Volume, lesions, Dice and outlines are of the mask {_edited_words(sheet)}.")
     if len(sheet.findings.volumes.by_member) < 2:
         notes.append("One member has no uncertainty.")
     return notes
@@ -102,24 +106,69 @@ def _volume(sheet: Sheet) -> str:
     count = len(volumes.by_member)
     text = f"{volumes.mean_ml:.2f} ml on average of {count} member{'s' if count > 1 else ''}"
     if count > 1:
-        text += f"; the middle 95 % of them from {low:.2f} to {high:.2f} ml"
+        text += f"; {interval_title(count)} from {low:.2f} to {high:.2f} ml"
+    if sheet.correction is not None:
+        text = f"{sheet.correction.findings.volume_ml:.2f} ml in the mask edited by hand; before, {text}"
     shown = [("Volume by member", volume_figure(volumes))]
     if sheet.findings.convergence.dice:
         shown.append(("How the majority settles", convergence_figure(sheet.findings.convergence)))
     pictures = "".join(f'<img alt="{alt}" src="{address}">' for alt, address in shown)
-    return f'<p>{text}.</p><div class="figures">{pictures}</div>'
+    return f'<p>{text}.</p>{_label_table(sheet)}<div class="figures">{pictures}</div>'
+
+
+def _label_table(sheet: Sheet) -> str:
+    """Volume and Dice of each label; nothing where the sentence above has said all."""
+    first = sheet.labels[0]
+    if len(sheet.labels) == 1 and first.edited is None and first.dice_to_truth is None:
+        return ""
+    count = len(sheet.findings.volumes.by_member)
+    columns: list[tuple[str, list[str]]] = [
+        ("Label", [label.name for label in sheet.labels]),
+        ("Members (ml)", [_members_words(label.by_members, count) for label in sheet.labels]),
+        ("Mask (ml)", [number(label.mask) for label in sheet.labels]),
+    ]
+    for title, values in (
+        ("Edited (ml)", [label.edited for label in sheet.labels]),
+        ("Dice, edited and mask", [label.dice_to_mask for label in sheet.labels]),
+        ("Dice with ground truth", [label.dice_to_truth for label in sheet.labels]),
+    ):
+        known = [value for value in values if value is not None]
+        columns += [(title, [number(value) for value in known])] if known else []
+    heads, cells = zip(*columns, strict=True)
+    return table([heads, *zip(*cells, strict=True)])
+
+
+def _members_words(spread: tuple[float, tuple[float, float]], count: int) -> str:
+    mean, (low, high) = spread
+    return number(mean) if count < 2 else f"{number(mean)} ({interval_title(count)}: {number(low)} to {number(high)})"
+
+
+def _edited_words(sheet: Sheet) -> str:
+    assert sheet.correction is not None  # only then is it asked for
+    record = sheet.correction.record
+    told = [record.words, record.made_with and f"in {record.made_with}", record.changed and f"on {record.changed}"]
+    changed = f"{record.voxels_added} voxels added, {record.voxels_removed} removed"
+    return f"{', '.join(filter(None, told))}: {changed}"
 
 
 def _slices(sheet: Sheet) -> Iterator[str]:
     behind = f"on {escape(sheet.image)}" if sheet.image else "on the mean of the members, as no image was given"
+    who = "a member marks" if sheet.correction is None else "a member or the edited mask marks"
     yield (
-        f"<p>{len(sheet.telling)} of {len(sheet.slices)} slices on which a member marks something, {behind}. "
-        f"{_sides(sheet)}Left: the mask (green). Middle: outlines of what more than {_agreement()} of the members "
+        f"<p>{len(sheet.telling)} of {len(sheet.slices)} slices on which {who} something, {behind}. "
+        f"{_sides(sheet)}Left: {_outlined(sheet)}. Middle: outlines of what more than {_agreement()} of the members "
         "mark. Right: the uncertainty, clear where it is 0. Orientation and colours are the panel's.</p>"
     )
     for index in sheet.telling:
         address = data_address("image/png", slice_picture(sheet, sheet.view(index)))
         yield f'<figure><img class="slice" alt="slice {index}" src="{address}"></figure>'
+
+
+def _outlined(sheet: Sheet) -> str:
+    of_labels = "" if len(sheet.labels) == 1 else " (each label in its colour)"
+    if sheet.correction is None:
+        return f"the mask{of_labels or ' (green)'}"
+    return f"the mask edited by hand{of_labels or ' (pink)'}, dotted what the rule gives"
 
 
 def _sides(sheet: Sheet) -> str:
@@ -137,15 +186,25 @@ def _agreement() -> str:
 
 
 def _lesions(sheet: Sheet) -> str:
-    if not sheet.findings.lesions:
-        return "<p>No member marks anything.</p>"
-    rows: list[tuple[str, ...]] = [("Lesion", "Members that see it", "Volume (ml)", "95 % of them (ml)", "Voxel")]
-    for n, lesion in enumerate(sheet.findings.lesions, start=1):
+    """The table of lesions, with what is not in it: of the mask edited by hand, where there is one."""
+    found = sheet.findings if sheet.correction is None else sheet.correction.findings
+    if not found.components:
+        return "<p>No member marks anything.</p>" if sheet.correction is None else "<p>The edited mask is empty.</p>"
+    whose = "any member marks" if sheet.correction is None else "the mask edited by hand holds"
+    left_out = describe_smallest(found.components, found.smallest_ml)
+    said = f"<p>Connected components of what {whose}. {left_out}</p>"
+    if not found.lesions:
+        return said
+    rows = [("Lesion", "Members that see it", "Volume (ml)", "Interval (ml)", "Interval of", "Voxel")]
+    for n, lesion in enumerate(found.lesions, start=1):
         low, high = lesion.interval_ml
+        title = interval_title(lesion.holders) if sheet.correction is None else ""
+        interval = f"{number(low)} to {number(high)}" if title else ""
         place = ", ".join(map(str, lesion.voxel))
         seen = f"{lesion.holders} of {lesion.asked}"
-        rows.append((str(n), seen, number(lesion.volume_ml), f"{number(low)} to {number(high)}", place))
-    return table(rows)
+        rows.append((str(n), seen, number(lesion.volume_ml), interval, title, place))
+    shown = rows if sheet.correction is None else [(*row[:3], row[5]) for row in rows]
+    return f"{said}{table(shown)}"
 
 
 def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from napari_diffseg.appearance import AGREEMENT, MASK_COLOR
+from napari_diffseg.ensemble.volumes import interval_title
 from napari_diffseg.evaluation.report.figures import new_figure, svg_address, uncertainty_colors, write_sides
 
 if TYPE_CHECKING:
@@ -46,13 +48,13 @@ def slice_figure(sheet: Sheet, view: SliceView) -> Figure:
     Where there is no image, the mean that stands for it is dark behind the uncertainty: what the members agree on would
     look like more than the top of the scale.
     """
-    height, width = view.mask.shape
+    height, width = view.mean.shape
     tall = _PANEL_INCHES * min(max(height * sheet.aspect / width, 0.4), 2.0)
     figure = Figure(figsize=(3 * _PANEL_INCHES, tall + 0.5), dpi=_DPI, layout="constrained", facecolor="black")
     masked, agreed, doubted = figure.subplots(1, 3)
     count = len(sheet.findings.volumes.by_member)
-    _ground(masked, view, sheet, title=f"Slice {view.index}: {sheet.summary.words}, {count} members")
-    _outline(masked, view.mask.astype(np.float32), 0.5, MASK_COLOR)
+    _ground(masked, view, sheet, title=f"Slice {view.index}: {_mask_title(sheet)}, {count} members")
+    _masks(masked, view, sheet)
     _ground(agreed, view, sheet, title="Outlines of 5, 50, 95 % agreement")
     for share, colour in AGREEMENT.items():
         _outline(agreed, view.mean, share, colour)
@@ -67,12 +69,13 @@ def slice_figure(sheet: Sheet, view: SliceView) -> Figure:
 
 
 def volume_figure(volumes: Volumes) -> str:
-    """The volume of each member, the smallest first, with their mean and the middle 95 %; the address of an <img>."""
+    """The volume of each member, the smallest first, with their mean and where they lie; the address of an <img>."""
     figure, axes = new_figure("Members, by volume", "Lesion volume (ml)")
     values = sorted(volumes.by_member.values())
     axes.bar(range(1, len(values) + 1), values, color=_FAINT, label="members")
     axes.axhline(volumes.mean_ml, color=_LINE, label="mean")
-    axes.axhspan(*volumes.interval_ml, color=_LINE, alpha=0.15, label="middle 95 %")
+    if spread := interval_title(len(values)):
+        axes.axhspan(*volumes.interval_ml, color=_LINE, alpha=0.15, label=spread)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title("Volume by member")
     axes.set_ylim(bottom=0)
@@ -96,6 +99,21 @@ def _ground(axes: Axes, view: SliceView, sheet: Sheet, *, title: str, brightest:
     axes.imshow(view.background, cmap="gray", vmin=0, vmax=1 / brightest, aspect=sheet.aspect)
 
 
-def _outline(axes: Axes, values: np.ndarray, level: float, colour: str) -> None:
+def _mask_title(sheet: Sheet) -> str:
+    return sheet.summary.words if sheet.correction is None else f"mask edited by hand; dotted: {sheet.summary.words}"
+
+
+def _masks(axes: Axes, view: SliceView, sheet: Sheet) -> None:
+    """Outlines of each label: of the mask; of a correction, where there is one, with the mask dotted below it."""
+    for n, label in enumerate(sheet.labels):
+        if view.edited is not None:
+            _outline(axes, view.masks[n].astype(np.float32), 0.5, MASK_COLOR if n == 0 else label.color, style="dotted")
+        _outline(axes, (view.masks if view.edited is None else view.edited)[n].astype(np.float32), 0.5, label.color)
+    if sheet.labels[1:]:
+        drawn = [Line2D([], [], color=label.color, label=label.name) for label in sheet.labels]
+        axes.legend(handles=drawn, loc="lower left", fontsize=7, framealpha=0.5, facecolor="black", labelcolor="white")
+
+
+def _outline(axes: Axes, values: np.ndarray, level: float, colour: str, *, style: str = "solid") -> None:
     if values.min() < level < values.max():
-        axes.contour(values, levels=[level], colors=[colour], linewidths=1.0)
+        axes.contour(values, levels=[level], colors=[colour], linewidths=1.0, linestyles=[style])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.appearance import Convention
 from napari_diffseg.errors import BadRequest
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from napari_diffseg.runs.stored_run import StoredRun
 
 
+_LARGEST_ML: Final = 1000
+
+
 @dataclass(frozen=True)
 class ReportChoice:
     """What to make.
@@ -38,6 +41,10 @@ class ReportChoice:
         What it is, for people.
     convention : Convention
         On which side the patient's left is shown.
+    truth : Volume or None
+        Ground truth, with which Dice is measured.
+    smallest_ml : float or None
+        Volume from which a connected component is listed as a lesion; None: by the voxel size.
 
     Raises
     ------
@@ -50,8 +57,12 @@ class ReportChoice:
     image: Volume | None = None
     image_name: str = ""
     convention: Convention = Convention.RADIOLOGICAL
+    truth: Volume | None = None
+    smallest_ml: float | None = None
 
     def __post_init__(self) -> None:
+        if self.smallest_ml is not None and not 0 <= self.smallest_ml <= _LARGEST_ML:
+            raise BadRequest(f"Lesions of at least {self.smallest_ml} ml: give a volume from 0 to {_LARGEST_ML} ml.")
         if not (self.page or self.pictures):
             raise BadRequest("Nothing to report: ask for the page, or for pictures.")
         check_extra("evaluation")
@@ -85,6 +96,8 @@ class RunReport:
         What to make.
     export : ExportChoice
         How the files are named, how members become a mask, what the uncertainty is, and whether files are replaced.
+    edited : EditedMask, optional
+        A correction of the mask: volume, lesions, Dice and outlines are then of it.
 
     Raises
     ------
@@ -92,7 +105,9 @@ class RunReport:
         If the run has no whole member.
     """
 
-    def __init__(self, run: StoredRun, choice: ReportChoice, export: ExportChoice) -> None:
+    def __init__(
+        self, run: StoredRun, choice: ReportChoice, export: ExportChoice, edited: EditedMask | None = None
+    ) -> None:
         self._choice, self._overwrite = choice, export.overwrite
         self._names = export.names(run.record)
         self._sheet = make_sheet(
@@ -101,6 +116,9 @@ class RunReport:
             image=choice.image,
             image_name=choice.image_name,
             convention=choice.convention,
+            edited=edited,
+            truth=choice.truth,
+            smallest_ml=choice.smallest_ml,
         )
 
     @property

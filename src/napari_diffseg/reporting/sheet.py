@@ -8,23 +8,30 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from napari_diffseg.appearance import Convention
-from napari_diffseg.ensemble.consensus import consensus_of
-from napari_diffseg.ensemble.findings import measure
-from napari_diffseg.ensemble.summary import mean_of
+from napari_diffseg.appearance import EDITED_COLOR, Convention, region_colors
+from napari_diffseg.ensemble.dice import dice
+from napari_diffseg.ensemble.findings import measure, measure_edited
+from napari_diffseg.ensemble.summary import Measure, mean_of
+from napari_diffseg.ensemble.volumes import MM3_PER_ML, spread_of
+from napari_diffseg.errors import BadRequest, Remedy
 from napari_diffseg.evaluation.report.upright import Upright, frame_of, unit_intensity
-from napari_diffseg.imaging.geometry.regrid import LINEAR, regrid
+from napari_diffseg.imaging.geometry.regrid import LINEAR, NEAREST, regrid
+from napari_diffseg.regions import masks_of_channels, part_named, split_label_map
+from napari_diffseg.runs.export import mask_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from napari_diffseg.ensemble.findings import Findings
+    from napari_diffseg.ensemble.findings import EditedFindings, Findings
     from napari_diffseg.ensemble.summary import Summary
+    from napari_diffseg.ensemble.whole_members import WholeMembers
     from napari_diffseg.imaging.volume import Volume
+    from napari_diffseg.runs.edited_mask import EditedMask, EditRecord
     from napari_diffseg.runs.record import RunRecord
     from napari_diffseg.runs.stored_run import StoredRun
 
 Float = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
 
 MOST_SLICES: Final = 6
 """Slices that a page shows."""
@@ -40,17 +47,59 @@ class SliceView:
         The slice, in the source's own count.
     background : ndarray, float32
         The image in [0, 1]; the mean where there is no image.
-    mask : ndarray, bool
-        The consensus.
+    masks : ndarray, (labels, rows, columns), bool
+        The consensus of each label.
+    edited : ndarray, (labels, rows, columns), bool, or None
+        The mask that was corrected by hand, where the report is of it.
     mean, uncertainty : ndarray, float32
         The share of the members, and the measure chosen.
     """
 
     index: int
     background: Float
-    mask: npt.NDArray[np.bool_]
+    masks: Bool
+    edited: Bool | None
     mean: Float
     uncertainty: Float
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSizes:
+    """Volumes of one label in ml, and how far its masks agree.
+
+    Attributes
+    ----------
+    name : str
+        The label.
+    color : str
+        Of its outline.
+    by_members : (float, (float, float))
+        Mean over the members, and where they lie, see `spread_of`.
+    mask : float
+        Of the mask.
+    edited : float or None
+        Of the corrected mask.
+    dice_to_mask : float or None
+        Dice of the corrected mask and the mask.
+    dice_to_truth : float or None
+        Dice of the corrected mask, or of the mask where none was corrected, with the ground truth.
+    """
+
+    name: str
+    color: str
+    by_members: tuple[float, tuple[float, float]]
+    mask: float
+    edited: float | None = None
+    dice_to_mask: float | None = None
+    dice_to_truth: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """A mask that was corrected by hand, as it is shown: what is known of it, and what is measured of it."""
+
+    record: EditRecord
+    findings: EditedFindings
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +115,11 @@ class Sheet:
     smoothing_mm : float
         Gaussian smoothing of the vote map, for the smoothed probability; 0 is off.
     findings : Findings
-        Volumes, lesions, convergence.
+        Volumes, lesions, convergence of the members.
+    labels : tuple of LabelSizes
+        One for each label.
+    correction : Correction or None
+        Where the report is of a mask that was corrected by hand.
     largest : float
         The upper end of the uncertainty's colours, as in the panel.
     aspect : float
@@ -83,6 +136,8 @@ class Sheet:
     summary: Summary
     smoothing_mm: float
     findings: Findings
+    labels: tuple[LabelSizes, ...]
+    correction: Correction | None
     largest: float
     aspect: float
     image: str
@@ -92,7 +147,7 @@ class Sheet:
 
     @property
     def slices(self) -> tuple[int, ...]:
-        """Source indices of the slices on which any member marks anything; the middle one where none does."""
+        """Source indices of the slices on which a member or the correction marks anything; else the middle one."""
         holds = np.flatnonzero(self._maps.area)
         return tuple(map(int, holds)) if holds.size else (self._maps.middle,)
 
@@ -111,17 +166,29 @@ class Sheet:
         """One slice, all of the brain in it."""
         maps = self._maps
         background = unit_intensity(maps.upright(maps.image, index))
-        mask, mean = maps.upright(maps.mask, index), maps.upright(maps.mean, index)
-        box = frame_of((background > 0) | mask | (mean > 0))
-        return SliceView(index, background[box], mask[box], mean[box], maps.upright(maps.uncertainty, index)[box])
+        mean = maps.upright(maps.mean, index)
+        masks = np.stack([maps.upright(mask, index) for mask in maps.masks])
+        edited = None if maps.edited is None else np.stack([maps.upright(mask, index) for mask in maps.edited])
+        marked = masks.any(axis=0) if edited is None else masks.any(axis=0) | edited.any(axis=0)
+        box = frame_of((background > 0) | marked | (mean > 0))
+        within = (slice(None), *box)
+        return SliceView(
+            index,
+            background[box],
+            masks[within],
+            None if edited is None else edited[within],
+            mean[box],
+            maps.upright(maps.uncertainty, index)[box],
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class _Maps:
-    """Volumes (X, Y, Z), and what of them decides which slices are shown; `area` and `doubt` are (slices,)."""
+    """Volumes (X, Y, Z), masks (labels, X, Y, Z), and, for each slice, what decides whether it is shown."""
 
     image: npt.NDArray[Any]
-    mask: npt.NDArray[np.bool_]
+    masks: Bool
+    edited: Bool | None
     mean: Float
     uncertainty: Float
     area: npt.NDArray[np.int64]
@@ -137,8 +204,11 @@ def make_sheet(
     image: Volume | None = None,
     image_name: str = "",
     convention: Convention = Convention.RADIOLOGICAL,
+    edited: EditedMask | None = None,
+    truth: Volume | None = None,
+    smallest_ml: float | None = None,
 ) -> Sheet:
-    """Work out what is shown; of several mask channels, any of them counts as lesion.
+    """Work out what is shown; of several mask channels, any of them counts as lesion, and each has its volume.
 
     Parameters
     ----------
@@ -152,45 +222,45 @@ def make_sheet(
         What it is, for people.
     convention : Convention
         On which side the patient's left is shown.
+    edited : EditedMask, optional
+        A correction of the mask: volume, lesions, Dice and outlines are then of it.
+    truth : Volume, optional
+        Ground truth, as a label map of the run's regions, or a mask.
+    smallest_ml : float, optional
+        Volume from which a connected component is listed as a lesion, see `measure`.
 
     Raises
     ------
     BadRequest
-        If the run has no whole member.
+        If the run has no whole member, or does not say which label values of the ground truth its regions are.
     """
-    findings = measure(run.ensemble().whole_members(), voxel_mm3=run.grid.voxel_mm3)
-    lesions = [np.asarray(member.any(axis=0)) for member in run.members.values()]
-    votes: npt.NDArray[np.uint16] = np.sum(lesions, axis=0, dtype=np.uint16)
-    count, axis = len(run.members), run.record.slice_axis
-    others = tuple(a for a in range(3) if a != axis)
+    members = run.ensemble().whole_members()
+    findings = measure(members, voxel_mm3=run.grid.voxel_mm3, smallest_ml=smallest_ml)
+    votes: npt.NDArray[np.uint16] = np.sum([m.any(axis=0) for m in run.members.values()], axis=0, dtype=np.uint16)
     summary = summary.of_run(run.started)
-    mean = mean_of(votes, count)
-    asked = summary.asks_for_probability
-    probability = run.probability(votes[None], smoothing_mm=summary.smoothing_mm) if asked else mean[None]
-    uncertainty = summary.uncertainty(votes, count, probability[0])
-    shown = mean if image is None else regrid(image.data.astype(np.float32), image, run.grid, order=LINEAR)
+    mean = mean_of(votes, len(run.members))
+    asked = summary.measure is Measure.PROBABILITY
+    probability = run.probability(votes[None], smoothing_mm=summary.smoothing_mm)[0] if asked else mean
+    uncertainty = summary.uncertainty(votes, len(run.members), probability)
+    corrected = None if edited is None else masks_of_channels(edited.mask, run.record.recipe.regions)
     maps = _Maps(
-        image=shown,
-        mask=consensus_of(
-            (lesion[None] for lesion in lesions),
-            votes=votes[None],
-            count=count,
-            summary=summary,
-            regions=(),
-            probability=probability,
-        )[0],
+        image=mean if image is None else regrid(image.data.astype(np.float32), image, run.grid, order=LINEAR),
+        masks=mask_of(run, summary),
+        edited=corrected,
         mean=mean,
         uncertainty=uncertainty,
-        area=np.asarray((votes > 0).sum(axis=others), np.int64),
-        doubt=np.asarray(uncertainty.sum(axis=others), np.float32),
+        area=_by_slice(votes > 0 if corrected is None else (votes > 0) | corrected.any(axis=0), run).astype(np.int64),
+        doubt=_by_slice(uncertainty, run).astype(np.float32),
         middle=_middle(run.record.slices),
-        upright=Upright(run.grid, axis, convention),
+        upright=Upright(run.grid, run.record.slice_axis, convention),
     )
     return Sheet(
         record=run.record,
         summary=summary,
         smoothing_mm=summary.smoothing_mm or 0.0,
         findings=findings,
+        labels=tuple(_sizes(run, maps, truth)),
+        correction=None if edited is None else _correction(edited, members, run, smallest_ml),
         largest=summary.measure.largest,
         aspect=maps.upright.aspect,
         image="" if image is None else image_name,
@@ -198,6 +268,47 @@ def make_sheet(
         sides=maps.upright.sides,
         _maps=maps,
     )
+
+
+def _by_slice(values: npt.NDArray[Any], run: StoredRun) -> npt.NDArray[Any]:
+    """The sum over each slice."""
+    return np.asarray(values.sum(axis=tuple(axis for axis in range(3) if axis != run.record.slice_axis)))
+
+
+def _correction(edited: EditedMask, members: WholeMembers, run: StoredRun, smallest_ml: float | None) -> Correction:
+    found = measure_edited(edited.mask > 0, members, voxel_mm3=run.grid.voxel_mm3, smallest_ml=smallest_ml)
+    return Correction(edited.record, found)
+
+
+def _sizes(run: StoredRun, maps: _Maps, truth: Volume | None) -> Iterator[LabelSizes]:
+    ml, regions = run.grid.voxel_mm3 / MM3_PER_ML, run.record.recipe.regions
+    true = None if truth is None else _true_masks(truth, run)
+    colors = region_colors([part_named(name) for name in run.labels])
+    for c, color in enumerate(colors):
+        mask, edited = maps.masks[c], None if maps.edited is None else maps.edited[c]
+        yield LabelSizes(
+            name=regions[c].name,
+            color=color if c or edited is None else EDITED_COLOR,
+            by_members=spread_of(np.array([member[c].sum() * ml for member in run.members.values()])),
+            mask=float(mask.sum()) * ml,
+            edited=None if edited is None else float(edited.sum()) * ml,
+            dice_to_mask=None if edited is None else dice(edited, mask),
+            dice_to_truth=None if true is None else dice(mask if edited is None else edited, true[c]),
+        )
+
+
+def _true_masks(truth: Volume, run: StoredRun) -> Bool:
+    """The ground truth of each label, on the run's voxels; of a single label, all above 0."""
+    moved = regrid(truth.data, truth, run.grid, order=NEAREST)
+    if len(run.labels) == 1:
+        return (moved > 0)[None]
+    regions = run.record.recipe.regions
+    if unknown := [region.name for region in regions if not region.values]:
+        raise BadRequest(
+            f"Ground truth cannot be compared: the run does not say which label values {unknown[0]} is made of.",
+            Remedy("truth"),
+        )
+    return split_label_map(moved, regions)
 
 
 def _middle(slices: Sequence[int]) -> int:

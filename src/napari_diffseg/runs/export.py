@@ -18,7 +18,7 @@ from napari_diffseg.errors import BadRequest, OutputExists, Remedy
 from napari_diffseg.imaging.atomic import atomic_write, make_folder, write_json
 from napari_diffseg.imaging.geometry.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.imaging.save import write_nifti
-from napari_diffseg.regions import NNUNET, compose_label_map, with_values_of
+from napari_diffseg.regions import NNUNET, compose_label_map, masks_of_channels, with_values_of
 from napari_diffseg.runs.dicom_seg import SEG_ENDING, Segment, series_of_run, write_segmentation
 from napari_diffseg.runs.edited_mask import edited_paths, export_edited
 from napari_diffseg.runs.export_plan import other_names, refuse_other_images
@@ -246,6 +246,20 @@ def probability_of(run: StoredRun, summary: Summary) -> npt.NDArray[np.float32]:
     return mean_of(votes, len(run.members))
 
 
+def mask_of(run: StoredRun, summary: Summary) -> npt.NDArray[np.bool_]:
+    """The mask that a rule makes of a run's members, (labels, X, Y, Z); `summary` as `Summary.of_run` gives it."""
+    votes: npt.NDArray[np.uint16] = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
+    by_probability = summary.rule is Rule.PROBABILITY
+    return consensus_of(
+        run.members.values(),
+        votes=votes,
+        count=len(run.members),
+        summary=summary,
+        regions=run.record.recipe.regions,
+        probability=run.probability(votes, smoothing_mm=summary.smoothing_mm) if by_probability else None,
+    )
+
+
 def _write_nnunet(run: StoredRun, stem: Path, choice: ExportChoice, summary: Summary) -> list[Path]:
     like = choice.like or run.grid
     probability = probability_of(run, summary)
@@ -279,7 +293,7 @@ def _segments(run: StoredRun, summary: Summary, edited: EditedMask | None) -> It
     words = describe_map("probability" if summary.rule is Rule.PROBABILITY else "mean", summary, count)
     yield Segment("probability", words, probability_of(run, summary))
     if edited is not None:
-        masks = np.stack([edited.mask == c for c in range(1, len(run.labels) + 1)])
+        masks = masks_of_channels(edited.mask, run.record.recipe.regions)
         yield Segment("edited", edited.record.words, masks.astype(np.uint8), by_hand=True)
 
 
@@ -310,16 +324,7 @@ def _maps(run: StoredRun, summary: Summary, what: str, number: int | None) -> np
     count = len(run.members)
     match what:
         case "mask" | "label-map":
-            p = run.probability(votes, smoothing_mm=summary.smoothing_mm) if summary.rule is Rule.PROBABILITY else None
-            mask = consensus_of(
-                run.members.values(),
-                votes=votes,
-                count=count,
-                summary=summary,
-                regions=run.record.recipe.regions,
-                probability=p,
-            )
-            return mask.astype(np.uint8)
+            return mask_of(run, summary).astype(np.uint8)
         case "mean":
             return mean_of(votes, count)
         case "uncertainty" if summary.measure is not Measure.PROBABILITY:

@@ -26,9 +26,6 @@ _OPAQUE_FROM: Final = 0.2
 _SAMPLE_LIMITS: Final = (-2.5, 2.5)
 """Pure noise has a deviation of 1, and a mask's values are at most 1 from zero."""
 
-EDITED_COLOR: Final = "#ff4081"
-"""Colour of the first label in a mask that was corrected by hand."""
-
 
 def map_style(colormap: str, highest: float, *, visible: bool) -> dict[str, Any]:
     """A map that is clear where it is zero, so that the image below stays as it is."""

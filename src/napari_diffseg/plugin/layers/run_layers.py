@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
+from napari_diffseg.appearance import EDITED_COLOR
 from napari_diffseg.ensemble.smoothing import Smoothing
 from napari_diffseg.ensemble.summary import Rule, mean_of
 from napari_diffseg.plugin.canvas.add_layer import is_there
 from napari_diffseg.plugin.canvas.color_bar import show_bar_when_seen
 from napari_diffseg.plugin.canvas.painting_aids import build_when_painting
 from napari_diffseg.plugin.canvas.result_style import (
-    EDITED_COLOR,
     label_colors,
     mean_names,
     mean_style,

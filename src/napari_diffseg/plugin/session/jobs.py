@@ -209,7 +209,7 @@ def export_job(
 
         mailbox.put(StatusMessage("Reading the run…"))
         run = read_run(source, check_stop=check_stop)
-        report = None if also is None else RunReport(run, also, choice)
+        report = None if also is None else RunReport(run, also, choice, edited)
         count = count_files(run, choice, edited) + (0 if report is None else report.count)
         writing = export_all(run, target, choice, report, edited)
         for n, _ in enumerate(writing, start=1):

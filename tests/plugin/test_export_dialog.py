@@ -1,10 +1,15 @@
 """Exporting from the panel: what is on the screen is written, and nothing is replaced unasked."""
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
+from dicom_series import write_series
 from panel_clicks import click, wait_idle
 
 from napari_diffseg.ensemble.summary import Rule, Summary
+from napari_diffseg.imaging.case import Case
+from napari_diffseg.imaging.formats.nifti import read_volume
 from napari_diffseg.plugin.widgets.export_dialog import ExportDialog
 from napari_diffseg.regions import regions_named
 from napari_diffseg.runs.layout import Style
@@ -35,11 +40,11 @@ def test_export_writes_what_is_on_screen_and_asks_before_replacing(ready, qtbot,
     np.testing.assert_array_equal(np.asanyarray(nib.load(mask).dataobj), mean > 0.3)
     mask.write_bytes(b"mine")
     asked = []
-    monkeypatch.setattr(ready.run_box, "ask_to_replace", lambda text: bool(asked.append(text)))
+    monkeypatch.setattr(ready.results_box.buttons, "ask_to_replace", lambda text: bool(asked.append(text)))
     click(ready, "export", qtbot)
     qtbot.waitUntil(lambda: len(asked) == 1, timeout=90_000)
     assert mask.read_bytes() == b"mine"
-    monkeypatch.setattr(ready.run_box, "ask_to_replace", lambda text: True)
+    monkeypatch.setattr(ready.results_box.buttons, "ask_to_replace", lambda text: True)
     click(ready, "export", qtbot)
     qtbot.waitUntil(lambda: mask.read_bytes() != b"mine", timeout=90_000)
     wait_idle(ready, qtbot)
@@ -80,3 +85,55 @@ def test_a_run_of_several_regions_can_have_a_label_map_of_any_year(screen, qtbot
     qtbot.addWidget(one)
     assert one.boxes["label-map"].isHidden()
     assert "label-map" not in one.wish.what
+
+
+def test_the_window_says_which_run_and_asks_for_the_series_of_a_dicom_segmentation(screen, qtbot, tmp_path):
+    dialog = ExportDialog("case_1", summary=Summary(), layers=[], folder=tmp_path, about="2 case_1: 14:32, 3 members")
+    qtbot.addWidget(dialog)
+    dialog.show()
+    assert dialog.about.text().replace("\u200b", "") == "2 case_1: 14:32, 3 members"
+    assert not dialog.series.isVisible()
+    dialog.others["dicom"].setChecked(True)
+    assert dialog.series.isVisible()
+    assert "Choose the folder of the DICOM series" in dialog.example.text().replace("\u200b", "")
+    dialog.series.setText(str(tmp_path))
+    choice = dialog.wish.choice(Summary())
+    assert choice.seg is not None
+    assert choice.seg.series == tmp_path
+    assert "dicom" in choice.what
+
+
+def test_probabilities_for_nnunet_go_beside_its_label_map(screen, qtbot, tmp_path):
+    dialog = ExportDialog("case_1", summary=Summary(), layers=[], folder=tmp_path)
+    qtbot.addWidget(dialog)
+    assert "npz" not in dialog.wish.what
+    dialog.others["npz"].setChecked(True)
+    dialog.style_choice.setCurrentIndex(2)
+    assert dialog.wish.what == ("label-map", "npz")
+    dialog.style_choice.setCurrentIndex(0)
+    for box in dialog.boxes.values():
+        box.setChecked(False)
+    assert dialog.example.text().replace("\u200b", "").startswith("As in case_1.npz.")
+
+
+def test_a_case_opened_from_dicom_goes_back_to_its_series(ready, viewer, qtbot, tmp_path, monkeypatch):
+    place = write_series(tmp_path / "series", np.random.default_rng(0).integers(1, 900, SHAPE), frame="1.2.3.9")
+    volume = read_volume(place)
+    click(ready, "run", qtbot)
+    wait_idle(ready, qtbot)
+    run = ready.session.runs.on_screen
+    run.plan = replace(run.plan, case=Case("case_1", {"t1": volume}, None))
+
+    def agree(dialog):
+        assert "case_1: " in dialog.about.text().replace("\u200b", "")
+        assert dialog.series.text() == str(place)
+        dialog.folder.setText(str(tmp_path / "out"))
+        dialog.others["dicom"].setChecked(True)
+        return dialog.DialogCode.Accepted
+
+    monkeypatch.setattr(ExportDialog, "exec", agree)
+    asked = []
+    monkeypatch.setattr(ready.session, "export", lambda *args, **more: asked.append((args, more)))
+    click(ready, "export", qtbot)
+    [((_, choice), _)] = asked
+    assert (choice.seg.series, choice.seg.images) == (place, (volume,))

@@ -13,6 +13,7 @@ from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.ensemble.findings import measure, measure_edited
 from napari_diffseg.ensemble.summary import Measure, mean_of
 from napari_diffseg.ensemble.volumes import MM3_PER_ML, spread_of
+from napari_diffseg.ensemble.window import inside_of
 from napari_diffseg.errors import BadRequest, Remedy
 from napari_diffseg.evaluation.report.upright import Upright, frame_of, unit_intensity
 from napari_diffseg.imaging.geometry.regrid import LINEAR, NEAREST, regrid
@@ -82,7 +83,7 @@ class LabelSizes:
     dice_to_mask : float or None
         Dice of the corrected mask and the mask.
     dice_to_truth : float or None
-        Dice of the corrected mask, or of the mask where none was corrected, with the ground truth.
+        Dice of the corrected mask, or of the mask where none was corrected, with the ground truth, in what was sampled.
     """
 
     name: str
@@ -298,8 +299,8 @@ def _sizes(run: StoredRun, maps: _Maps, truth: Volume | None) -> Iterator[LabelS
 
 
 def _true_masks(truth: Volume, run: StoredRun) -> Bool:
-    """The ground truth of each label, on the run's voxels; of a single label, all above 0."""
-    moved = regrid(truth.data, truth, run.grid, order=NEAREST)
+    """The ground truth of each label where the run was asked for; of a single label, all above 0."""
+    moved = regrid(truth.data, truth, run.grid, order=NEAREST) * _asked_for(run)
     if len(run.labels) == 1:
         return (moved > 0)[None]
     regions = run.record.recipe.regions
@@ -309,6 +310,13 @@ def _true_masks(truth: Volume, run: StoredRun) -> Bool:
             Remedy("truth"),
         )
     return split_label_map(moved, regions)
+
+
+def _asked_for(run: StoredRun) -> Bool:
+    """Voxels in the slices and the window of a run: elsewhere it marks nothing, and is not measured."""
+    asked = np.zeros(run.grid.shape, np.bool_)
+    np.moveaxis(asked, run.record.slice_axis, 0)[list(run.record.slices)] = True
+    return np.asarray(asked & inside_of(run.started.window, run.grid.shape, run.record.slice_axis))
 
 
 def _middle(slices: Sequence[int]) -> int:

@@ -44,6 +44,15 @@ def dicom_files_in(folder: Path) -> list[Path]:
         return [folder / name for name in sorted(entry.name for entry in entries if _is_dicom_file(entry))]
 
 
+def is_dicom_file(path: Path) -> bool:
+    """Whether a path is a DICOM file, by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            return is_dicom(file.read(_PEEKED))
+    except OSError:
+        return False
+
+
 def _is_dicom_file(entry: os.DirEntry[str]) -> bool:
     if entry.name.lower() == _INDEX or entry.name.startswith("."):
         return False

@@ -69,6 +69,12 @@ class AgainstReference(QObject):
         self._soon.setInterval(_SOON_MS)
         self._soon.timeout.connect(lambda: self.judge(at_once=False))
 
+    @property
+    def layer(self) -> Layer | None:
+        """The reference; None where there is none."""
+        layer: Layer | None = self._reference
+        return layer
+
     def judge(self, *, at_once: bool = True) -> None:
         """Hold what is on the screen now against the reference, if there is one."""
         self.judging.ask(self._results.view, self._reference, at_once=at_once)

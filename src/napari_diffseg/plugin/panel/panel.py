@@ -136,6 +136,7 @@ class DiffsegPanel(QWidget):
             case=self.case,
             result=self.result,
             actions=self.results_box.buttons,
+            exploring=self.exploring,
             attempt=self._try,
             convention=lambda: self.sides.convention,
             parent=self,

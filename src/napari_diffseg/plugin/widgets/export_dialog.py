@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.appearance import Convention
     from napari_diffseg.ensemble.summary import Summary
+    from napari_diffseg.extras import ExtraName
     from napari_diffseg.imaging.volume import Volume
     from napari_diffseg.regions import Region
     from napari_diffseg.reporting import ReportChoice
@@ -54,6 +56,14 @@ _WHAT: Final = (
     ("expected", "One-step", "The one-step estimate (x_0 after one evaluation) of each voxel, where the run has it."),
     ("members", "Members", "Each sampled mask in a file of its own."),
 )
+
+_OTHERS: Final = (
+    ("npz", "nnU-Net .npz", "The probabilities as nnU-Net writes them (CASE.npz, CASE.pkl), for nnUNetv2_ensemble."),
+    ("dicom", "DICOM SEG", "Mask and probability as segmentations of the DICOM series that the images came from."),
+)
+"""For other programs."""
+_ALWAYS: Final = ("label-map", "npz", "dicom")
+"""What nnU-Net's names leave to choose: the label map is always written."""
 
 _STYLES: Final = (
     ("By a pattern", Style.PATTERN),
@@ -74,7 +84,7 @@ class ExportWish:
     """What the user wants: folder, maps, names, and the layer whose grid they are resampled to (None: the source's).
 
     `page` and `pictures` ask for the run on one page, and for its slices as pictures; `edited` for the edited mask;
-    `label_values` are those of the label map, None for the checkpoint's own.
+    `label_values` are those of the label map, None for the checkpoint's own; `series` is for DICOM segmentations.
     """
 
     folder: Path
@@ -86,9 +96,19 @@ class ExportWish:
     pictures: bool = False
     edited: bool = False
     label_values: str | None = None
+    series: Path | None = None
 
-    def choice(self, summary: Summary, *, overwrite: bool = False) -> ExportChoice:
+    def choice(self, summary: Summary, *, images: tuple[Volume, ...] = (), overwrite: bool = False) -> ExportChoice:
         """The export itself, with the ensemble summed up as it is on the screen.
+
+        Parameters
+        ----------
+        summary : Summary
+            How.
+        images : tuple of Volume
+            Of the run: they tell whether a DICOM series shows the same patient.
+        overwrite : bool
+            Replace files that are there.
 
         Raises
         ------
@@ -96,11 +116,19 @@ class ExportWish:
             If the layer has no grid to resample to.
         """
         from napari_diffseg.plugin.grid.layer_volume import frame_of_layer
+        from napari_diffseg.runs.dicom_seg import SegChoice
         from napari_diffseg.runs.export import ExportChoice
 
         like = None if self.like is None else frame_of_layer(self.like).volume
         return ExportChoice(
-            self.what, self.style, self.pattern, summary, like, overwrite, label_values=self.label_values
+            self.what,
+            self.style,
+            self.pattern,
+            summary,
+            like,
+            overwrite,
+            label_values=self.label_values,
+            seg=None if self.series is None else SegChoice(self.series, images),
         )
 
     def also(self, image_name: str, image: Volume, convention: Convention) -> ReportChoice:
@@ -133,6 +161,10 @@ class ExportDialog(QDialog):
         Of the window; it says which run is exported.
     edited : str
         Name of the mask that was edited; empty where there is none.
+    about : str
+        The run in a line: case, time, scope, steps.
+    series : Path or None
+        The DICOM series that the images came from, where they did.
     regions : sequence of Region
         What the run's masks are; with several there may be a label map.
     parent : QWidget, optional
@@ -148,6 +180,8 @@ class ExportDialog(QDialog):
         folder: Path,
         title: str = "Export results",
         edited: str = "",
+        about: str = "",
+        series: Path | None = None,
         regions: Sequence[Region] = (),
         parent: QWidget | None = None,
     ) -> None:
@@ -158,31 +192,30 @@ class ExportDialog(QDialog):
         self.boxes["label-map"].setVisible(len(self._regions) > 1)
         self.boxes["label-map"].setChecked(len(self._regions) > 1)
         self.reports = {name: _check(name, title, tip) for name, title, tip in _REPORTS}
-        for box in self.reports.values():
+        self.others = {what: _check(what, title, tip) for what, title, tip in _OTHERS}
+        for box in (*self.reports.values(), *self.others.values()):
             box.setChecked(False)
-            box.setEnabled(has_extra("evaluation"))
-            if not box.isEnabled():
-                box.setToolTip("Needs the extra: pip install 'napari-diffseg[evaluation]'.")
+        _need("evaluation", *self.reports.values())
+        _need("dicom", self.others["dicom"])
+        self.about = _label("about", about)
+        self.about.setVisible(bool(about))
+        self.series = _line("series", "" if series is None else str(series))
+        self.series.setPlaceholderText("Folder of the series on whose voxels the images are")
         self.edited = _check("edited", f"{edited.capitalize()} mask", "The mask as you edited it, beside the others.")
         self.edited.setVisible(bool(edited))
         self.edited.setChecked(bool(edited))
         self.style_choice = _combo("style", _STYLES)
         self.label_values = _combo("label_values", _possible_values(self._regions))
         self.label_values.setToolTip("Which number each region has in the label map.")
-        self.pattern = QLineEdit(DEFAULT_PATTERN)
-        self.pattern.setObjectName("diffseg_export_pattern")
+        self.pattern = _line("pattern", DEFAULT_PATTERN)
         self.pattern.setToolTip("File names, with {what} and {case}.")
         self.like = LayerCombo()
         self.like.setObjectName("diffseg_export_like")
         self.like.setToolTip("Without a layer: the images' own voxels, exactly. With one: resampled to its grid.")
         self.like.set_layers(list(layers))
         self.like.setItemText(0, "(the images' own voxels)")
-        self.folder = QLineEdit(str(folder))
-        self.folder.setObjectName("diffseg_export_folder")
-        self.example = QLabel()
-        self.example.setObjectName("diffseg_export_example")
-        self.example.setTextFormat(Qt.TextFormat.PlainText)
-        self.example.setWordWrap(True)
+        self.folder = _line("folder", str(folder))
+        self.example = _label("example", "")
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Save | QDialogButtonBox.StandardButton.Cancel)
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
@@ -194,14 +227,14 @@ class ExportDialog(QDialog):
         for box in (*self.boxes.values(), self.edited):
             what.addWidget(box)
         also = QHBoxLayout()
-        for box in self.reports.values():
+        for box in (*self.reports.values(), *self.others.values()):
             also.addWidget(box)
         also.addStretch(1)
-        place = QHBoxLayout()
-        browse = QPushButton("Browse…")
-        browse.clicked.connect(self._ask_folder)
-        place.addWidget(self.folder, 1)
-        place.addWidget(browse)
+        place = _with_browse(self.folder, "Folder for the results", self)
+        self._series_row = QWidget()
+        series = _with_browse(self.series, "Folder of the DICOM series", self)
+        series.setContentsMargins(0, 0, 0, 0)
+        self._series_row.setLayout(series)
         form = QFormLayout()
         form.addRow("What", what)
         form.addRow("Also", also)
@@ -209,9 +242,13 @@ class ExportDialog(QDialog):
         form.addRow("Pattern", self.pattern)
         form.addRow("Label values", self.label_values)
         form.setRowVisible(self.label_values, len(self._regions) > 1)
+        form.addRow("DICOM series", self._series_row)
+        form.setRowVisible(self._series_row, False)
+        self.others["dicom"].toggled.connect(partial(form.setRowVisible, self._series_row))
         form.addRow("Resample to", self.like)
         form.addRow("Folder", place)
         layout = QVBoxLayout(self)
+        layout.addWidget(self.about)
         layout.addLayout(form)
         layout.addWidget(self.example)
         layout.addWidget(self.buttons)
@@ -219,11 +256,14 @@ class ExportDialog(QDialog):
     @property
     def wish(self) -> ExportWish:
         """What is chosen now."""
-        chosen = tuple(what for what, box in self.boxes.items() if box.isChecked())
-        style = self.style_choice.currentData()
+        boxes = self.boxes | self.others
+        style, is_dicom = self.style_choice.currentData(), self.others["dicom"].isChecked()
+        chosen = tuple(what for what, box in boxes.items() if box.isChecked())
+        if style is Style.NNUNET:
+            chosen = tuple(what for what in _ALWAYS if what == "label-map" or boxes[what].isChecked())
         return ExportWish(
             folder=Path(self.folder.text()).expanduser(),
-            what=("label-map",) if style is Style.NNUNET else chosen,  # type: ignore[arg-type]
+            what=chosen,  # type: ignore[arg-type]
             style=style,
             pattern=self.pattern.text(),
             like=self.like.layer(),
@@ -231,21 +271,29 @@ class ExportDialog(QDialog):
             pictures=self.reports["pictures"].isChecked(),
             edited=self.edited.isChecked(),
             label_values=self.label_values.currentData(),
+            series=Path(self.series.text()).expanduser() if is_dicom and self.series.text().strip() else None,
         )
 
     def _show_examples(self) -> None:
         """Show how files will be called, now and whenever that changes."""
-        for box in self.boxes.values():
+        for box in (*self.boxes.values(), *self.others.values()):
             box.toggled.connect(self._show_example)
+        self.series.textChanged.connect(self._show_example)
         self.style_choice.currentIndexChanged.connect(self._show_example)
         self.pattern.textChanged.connect(self._show_example)
         self.folder.textChanged.connect(self._show_example)
         self._show_example()
 
-    def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Folder for the results", self.folder.text())
-        if folder:
-            self.folder.setText(folder)
+    def _first_name(self, wish: ExportWish) -> str:
+        """How the first file will be called."""
+        images = [what for what in wish.what if what in self.boxes]
+        labels = [region.name for region in self._regions] or ["lesion"]
+        only = len(images) <= 1 and images != ["members"] and (images == ["label-map"] or len(labels) == 1)
+        names = Names(self._case, labels, wish.style, wish.pattern, only)
+        if not images and wish.what:
+            return f"{names.case_alone}.npz" if "npz" in wish.what else str(names.beside("mask", ".dcm"))
+        what = "member" if images == ["members"] else (*images, "mask")[0]
+        return f"{names.of(what, number=0 if what == 'member' else None)[0]}.nii.gz"
 
     def _show_example(self, _: object = None) -> None:
         """The first file's name, or why it cannot be exported so."""
@@ -256,12 +304,10 @@ class ExportDialog(QDialog):
         reason = "" if wish.what else "Choose what to export."
         if not self.folder.text().strip():
             reason = "Choose a folder."
+        if "dicom" in wish.what and wish.series is None:
+            reason = "Choose the folder of the DICOM series that the images came from."
         try:
-            what = "member" if wish.what == ("members",) else (*wish.what, "mask")[0]
-            labels = [region.name for region in self._regions] or ["lesion"]
-            only = len(wish.what) == 1 and what != "member" and (what == "label-map" or len(labels) == 1)
-            names = Names(self._case, labels, wish.style, wish.pattern, only)
-            first, *_ = names.of(what, number=0 if what == "member" else None)
+            first = self._first_name(wish)
         except BadRequest as err:
             reason = str(err)
         save = self.buttons.button(QDialogButtonBox.StandardButton.Save)
@@ -270,7 +316,46 @@ class ExportDialog(QDialog):
         rule = f"Mask: {self._summary.words}. Uncertainty: {self._summary.measure.title}."
         if self._summary.smoothing_mm:
             rule = f"{rule} Gaussian smoothing of the vote map: {self._summary.smoothing_mm:g} mm."
-        self.example.setText(breakable(reason or f"As in {first}.nii.gz. {rule}"))
+        self.example.setText(breakable(reason or f"As in {first}. {rule}"))
+
+
+def _line(name: str, text: str) -> QLineEdit:
+    line = QLineEdit(text)
+    line.setObjectName(f"diffseg_export_{name}")
+    return line
+
+
+def _label(name: str, text: str) -> QLabel:
+    """Words that came from files, as they are."""
+    label = QLabel(breakable(text))
+    label.setObjectName(f"diffseg_export_{name}")
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    return label
+
+
+def _need(extra: ExtraName, *boxes: QCheckBox) -> None:
+    """Switch off what needs an extra that is not installed, and say which."""
+    if not has_extra(extra):
+        for box in boxes:
+            box.setEnabled(False)
+            box.setToolTip(f"Needs the extra: pip install 'napari-diffseg[{extra}]'.")
+
+
+def _with_browse(line: QLineEdit, title: str, parent: QWidget) -> QHBoxLayout:
+    """A folder's path with a button that asks for it."""
+
+    def ask() -> None:
+        folder = QFileDialog.getExistingDirectory(parent, title, line.text())
+        if folder:
+            line.setText(folder)
+
+    row = QHBoxLayout()
+    browse = QPushButton("Browse…")
+    browse.clicked.connect(ask)
+    row.addWidget(line, 1)
+    row.addWidget(browse)
+    return row
 
 
 def _combo(name: str, items: Iterable[tuple[str, object]]) -> QComboBox:

@@ -125,7 +125,7 @@ def test_a_case_opened_from_dicom_goes_back_to_its_series(ready, viewer, qtbot, 
     run.plan = replace(run.plan, case=Case("case_1", {"t1": volume}, None))
 
     def agree(dialog):
-        assert "case_1: " in dialog.about.text().replace("\u200b", "")
+        assert "Run 1 case_1: " in dialog.about.text().replace("\u200b", "")
         assert dialog.series.text() == str(place)
         dialog.folder.setText(str(tmp_path / "out"))
         dialog.others["dicom"].setChecked(True)

@@ -108,7 +108,7 @@ def _volume(sheet: Sheet) -> str:
     if count > 1:
         text += f"; {interval_title(count)} from {low:.2f} to {high:.2f} ml"
     if sheet.correction is not None:
-        text = f"{sheet.correction.findings.volume_ml:.2f} ml in the mask edited by hand; before, {text}"
+        text = f"{sheet.correction.findings.volume_ml:.2f} ml in the mask edited by hand. Of the members: {text}"
     shown = [("Volume by member", volume_figure(volumes))]
     if sheet.findings.convergence.dice:
         shown.append(("How the majority settles", convergence_figure(sheet.findings.convergence)))

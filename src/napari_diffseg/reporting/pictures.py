@@ -53,7 +53,9 @@ def slice_figure(sheet: Sheet, view: SliceView) -> Figure:
     figure = Figure(figsize=(3 * _PANEL_INCHES, tall + 0.5), dpi=_DPI, layout="constrained", facecolor="black")
     masked, agreed, doubted = figure.subplots(1, 3)
     count = len(sheet.findings.volumes.by_member)
-    _ground(masked, view, sheet, title=f"Slice {view.index}: {_mask_title(sheet)}, {count} members")
+    by_rule = f"{sheet.summary.words}, {count} members"
+    shown = by_rule if sheet.correction is None else f"edited by hand\n(dotted: {by_rule})"
+    _ground(masked, view, sheet, title=f"Slice {view.index}: {shown}")
     _masks(masked, view, sheet)
     _ground(agreed, view, sheet, title="Outlines of 5, 50, 95 % agreement")
     for share, colour in AGREEMENT.items():
@@ -99,15 +101,12 @@ def _ground(axes: Axes, view: SliceView, sheet: Sheet, *, title: str, brightest:
     axes.imshow(view.background, cmap="gray", vmin=0, vmax=1 / brightest, aspect=sheet.aspect)
 
 
-def _mask_title(sheet: Sheet) -> str:
-    return sheet.summary.words if sheet.correction is None else f"mask edited by hand; dotted: {sheet.summary.words}"
-
-
 def _masks(axes: Axes, view: SliceView, sheet: Sheet) -> None:
     """Outlines of each label: of the mask; of a correction, where there is one, with the mask dotted below it."""
     for n, label in enumerate(sheet.labels):
         if view.edited is not None:
-            _outline(axes, view.masks[n].astype(np.float32), 0.5, MASK_COLOR if n == 0 else label.color, style="dotted")
+            below = label.color if sheet.labels[1:] else MASK_COLOR
+            _outline(axes, view.masks[n].astype(np.float32), 0.5, below, style="dotted")
         _outline(axes, (view.masks if view.edited is None else view.edited)[n].astype(np.float32), 0.5, label.color)
     if sheet.labels[1:]:
         drawn = [Line2D([], [], color=label.color, label=label.name) for label in sheet.labels]

@@ -289,7 +289,7 @@ def _sizes(run: StoredRun, maps: _Maps, truth: Volume | None) -> Iterator[LabelS
         mask, edited = maps.masks[c], None if maps.edited is None else maps.edited[c]
         yield LabelSizes(
             name=regions[c].name,
-            color=color if c or edited is None else EDITED_COLOR,
+            color=EDITED_COLOR if edited is not None and len(colors) == 1 else color,
             by_members=spread_of(np.array([member[c].sum() * ml for member in run.members.values()])),
             mask=float(mask.sum()) * ml,
             edited=None if edited is None else float(edited.sum()) * ml,

@@ -100,10 +100,10 @@ def write_edited(folder: Path, edited: EditedMask, grid: Volume) -> None:
     """
     place = folder / FOLDER
     make_folder(place)
-    for name, mask in (("base", edited.base), ("mask", edited.mask)):  # a mask without its base would be left out
-        write_nifti(place / f"{name}-{edited.number:03d}{ENDING}", mask, grid, overwrite=True)
     record = {"manual": True, **edited.record.model_dump()}
+    write_nifti(place / f"base-{edited.number:03d}{ENDING}", edited.base, grid, overwrite=True)
     write_json(place / f"mask-{edited.number:03d}.json", record, overwrite=True)
+    write_nifti(place / f"mask-{edited.number:03d}{ENDING}", edited.mask, grid, overwrite=True)  # what is looked for
 
 
 def read_edited(folder: Path, shape: tuple[int, ...]) -> list[EditedMask]:

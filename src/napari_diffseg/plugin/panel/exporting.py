@@ -87,7 +87,7 @@ class Exporting:
             run.case,
             title=f"Export {run.title}",
             edited="" if (edited := self._edited()) is None else edited.name,
-            about=run.line,
+            about=f"Run {run.line}",
             summary=self._summary_of(run),
             series=_series_of(run),
             regions=run.started.regions,

@@ -57,12 +57,17 @@ def test_no_layer_comes_before_there_is_something_to_see_in_it(viewer, results):
     assert not results.is_behind  # the run before had no member and leaves nothing
 
 
-def test_layers_that_wait_come_out_of_sight_when_another_run_has_begun(viewer, results):
+def test_layers_that_wait_come_only_when_their_run_is_on_the_screen_again(viewer, results):
     begin(results, members=3)
+    first = results.result
     begin_run(results, events_of(members=1)[0], Frame.of_volume(volume()))
     catch_up(results)
+    assert not any(layer.name.startswith("diffseg 1") for layer in viewer.layers)
+    results.show(first)
+    catch_up(results)
     np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | member 3"]), fake_member(SHAPE, 2))
-    assert not any(layer.visible for layer in viewer.layers)
+    assert viewer.layers["diffseg 1 | mask"].visible
+    assert viewer.layers["diffseg 1 | uncertainty"].colorbar.visible
 
 
 def test_layers_that_wait_never_come_when_their_run_is_removed(viewer, results):

@@ -103,8 +103,9 @@ def test_the_cursor_reads_what_is_expected_where_it_has_come(shown):
     _, results = shown
     add_expected(results, expecting(2, p=0.7))
     view = results.view
+    outside = "not sampled: outside the scope"
     told = {s: describe_point(view, view.point_of((3, 2, s))) for s in range(5)}
-    assert told == {0: "", 1: "no member yet", 2: "no member yet; one-step 0.70", 3: "no member yet", 4: ""}
+    assert told == {0: outside, 1: "no member yet", 2: "no member yet; one-step 0.70", 3: "no member yet", 4: outside}
     begin(results)
     assert expected_at(results, (3, 2, 2)) is None
 

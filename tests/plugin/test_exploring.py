@@ -95,7 +95,7 @@ def test_a_slice_that_was_not_asked_for_has_no_votes(viewer):
     made = ResultLayers(viewer)
     play(made, events_of(members=2, slices="2:3"))
     assert made.view.votes_at((0, 0, 1)) is None
-    assert describe_point(made.view, made.view.point_of((0, 0, 1))) == ""
+    assert describe_point(made.view, made.view.point_of((0, 0, 1))) == "not sampled: outside the scope"
 
 
 def test_before_the_first_run_nothing_is_said(viewer):

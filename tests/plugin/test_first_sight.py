@@ -24,7 +24,7 @@ from napari_diffseg.plugin.panel.forecasting import _key
 from napari_diffseg.plugin.panel.panel import DiffsegPanel
 from napari_diffseg.plugin.panel.remembered import Remembered
 from napari_diffseg.plugin.session.run_store import KeptRun, RunStore, begun_at
-from napari_diffseg.plugin.session.scope import describe_scope
+from napari_diffseg.plugin.session.scope import scope_words
 from napari_diffseg.plugin.widgets.dialogs.help_dialog import LINKS, OWN_KEYS, HelpDialog
 from napari_diffseg.plugin.widgets.dialogs.settings_dialog import SettingsDialog
 
@@ -126,10 +126,10 @@ def test_runs_are_told_apart_by_time_case_scope_and_steps(tmp_path):
     today = f"{datetime.now():%Y%m%d}"
     assert begun_at(tmp_path / f"{today}-142505-000001_case_1") == datetime.combine(date.today(), time(14, 25, 5))
     assert begun_at(tmp_path / "somebody's") is None
-    assert describe_scope(None, None) == "whole volume"
-    assert describe_scope("51:52", None) == "slice 51"
-    assert describe_scope("58:68", None) == "slices 58:68"
-    assert describe_scope("58:68", "1:2,3:4") == "box, slices 58:68"
+    assert scope_words(None, None) == "whole volume"
+    assert scope_words("51:52", None) == "slice 51"
+    assert scope_words("58:68", None) == "slices 58:68"
+    assert scope_words("58:68", "1:2,3:4") == "box, slices 58:68"
     kept = KeptRun(tmp_path, "case_1", None, 5, True, "slice 51", 10)
     assert kept.words == "case_1, slice 51, 5 members x 10 steps"
 

@@ -185,6 +185,7 @@ def test_the_list_in_the_panel_copies_and_removes(listing, viewer, qtbot):
     assert QApplication.clipboard().text() == command_line(listing.session.runs.records[0])
     find(listing, "runs").setCurrentRow(1)
     qtbot.mouseClick(find(listing, "remove_run"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not listing.results.is_behind, timeout=90_000)
     names = [layer.name for layer in viewer.layers]
     assert "diffseg 1 | mean" in names
     assert not [name for name in names if name.startswith("diffseg 2")]

@@ -76,14 +76,16 @@ class Pointer:
 
 
 def describe_point(view: ResultView, point: tuple[float, ...]) -> str:
-    """The votes at a point of napari's world in words; empty outside the volume and on slices that were not asked.
+    """The votes at a point of napari's world in words; empty outside the volume.
 
     The one-step estimate follows where the run has one.
     """
     voxel = view.voxel_at(point)
-    voted = view.votes_at(voxel) if voxel is not None else None
-    if voxel is None or voted is None:
+    if voxel is None:
         return ""
+    voted = view.votes_at(voxel)
+    if voted is None or not view.is_in_window(voxel):
+        return "not sampled: outside the scope"
     votes, count = voted
     labels = view.started.labels
     expected = view.ensemble.expected

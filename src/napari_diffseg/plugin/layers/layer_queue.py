@@ -1,4 +1,4 @@
-"""Layers on their way into a viewer, one in each turn of the window's event loop."""
+"""Layers on their way into a viewer or out of it, one in each turn of the window's event loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LayerQueue:
-    """Adds layers one at a time, because napari takes about a tenth of a second for each.
+    """Adds and removes layers one at a time, because napari takes about a tenth of a second for each.
 
     A layer can be written to, renamed and hidden while it waits.
 
@@ -55,13 +55,13 @@ class LayerQueue:
         """Give a layer that waits its colour bar, in two turns of their own: its first drawing takes long."""
         self._held += [(layer, partial(self._draw, layer, draw)) for draw in (show_colors, show_name)]
 
+    def put_out(self, layer: Layer) -> None:
+        """Let a layer leave the viewer, after those that come, once `release` is called."""
+        self._held.append((layer, partial(self._remove, layer)))
+
     def release(self) -> None:
         """What was put until now may come."""
         self._due.extend(self._held)
-        self._held.clear()
-
-    def forget_held(self) -> None:
-        """Let nothing come that was put and not released."""
         self._held.clear()
 
     def add_next(self) -> None:
@@ -93,6 +93,10 @@ class LayerQueue:
     def _add(self, layer: Layer) -> None:
         add_quietly(self._viewer, layer)
         layer.refresh(extent=False, highlight=False)  # napari does not look whether it was written to meanwhile
+
+    def _remove(self, layer: Layer) -> None:
+        if is_there(self._viewer, layer):
+            self._viewer.layers.remove(layer)
 
     def _draw(self, layer: Layer, draw: Callable[[Layer], None]) -> None:
         if is_there(self._viewer, layer):

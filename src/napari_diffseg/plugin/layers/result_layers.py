@@ -28,7 +28,7 @@ MOST_MEMBER_LAYERS: Final = 12
 
 
 class ResultLayers:
-    """Draws the run that is on the screen, and keeps the layers of the others hidden until their run is shown again.
+    """Draws the run that is on the screen, and keeps the layers of the others away until their run is shown again.
 
     It owns layers alone: ensembles belong to the session, which adds to them before it tells. A layer comes into the
     viewer in a turn of its own: `catch_up` adds the next. Works on a ViewerModel without a window.
@@ -55,7 +55,7 @@ class ResultLayers:
         viewer.dims.events.ndisplay.connect(self._outline)
 
     def show(self, result: RunResult | None) -> None:
-        """Show a run instead of the one before, whose layers are hidden; None leaves no result on the screen.
+        """Show a run instead of the one before, whose layers are put away; None leaves no result on the screen.
 
         The layers of a run that is new come, empty, with its first member.
         """
@@ -64,9 +64,10 @@ class ResultLayers:
             self.live.end()
         self._present = None
         if result is None:
+            self.arriving.release()
             return
         known = self._runs.get(result.prefix)
-        if known is not None and known.is_in_viewer:
+        if known is not None and (known.is_away or known.is_in_viewer):
             known.bring_back(self._summary, most=self._most)
             self._present = known
         else:
@@ -106,6 +107,11 @@ class ResultLayers:
         return () if self._present is None else self._present.result.ensemble.begun
 
     @property
+    def unsampled(self) -> str:
+        """What of the run on the screen was not sampled, in words; empty where nothing is left."""
+        return "" if self._present is None else self._present.unsampled.words
+
+    @property
     def is_in_viewer(self) -> bool:
         """Whether the viewer has a layer of the run on the screen, or will have."""
         return self._present is not None and self._present.is_in_viewer
@@ -118,6 +124,7 @@ class ResultLayers:
     def show_preview(self, step: Stepped) -> None:
         """Show a slice while it is denoised, of the run on the screen."""
         if self._present is not None and self._present.result.is_of(step) and step.preview is not None:
+            self._present.go_to(step.preview.slice_index)
             self.live.show(step.preview)
 
     def show_sampled(self, events: Sequence[Sampled]) -> None:
@@ -142,6 +149,7 @@ class ResultLayers:
         """A run has ended: hide the live layer and draw everything once more, with thumbnails."""
         self.live.end()
         if self._present is not None:
+            self._present.go_to(None)
             self._present.redraw_all()
 
     def summarise(self, summary: Summary, *, first: int | None = None) -> None:

@@ -99,6 +99,13 @@ class ResultView:
         u, v = (index for a, index in enumerate(voxel) if a != axis)
         return tuple(int(n) for n in votes[:, u, v]), count
 
+    def is_in_window(self, voxel: Voxel) -> bool:
+        """Whether a voxel lies in the part of its slice that the run was asked for."""
+        if self.started.window is None:
+            return True
+        place = (index for axis, index in enumerate(voxel) if axis != self.started.slice_axis)
+        return all(low <= index < high for index, (low, high) in zip(place, self.started.window, strict=True))
+
     def probabilities_at(self, voxel: Voxel) -> tuple[float | None, ...]:
         """The smoothed probability of each label that is drawn at a voxel of the run, or None without smoothing."""
         if self.ensemble.smoothing.is_none or not self.probability:

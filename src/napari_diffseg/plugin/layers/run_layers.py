@@ -30,6 +30,7 @@ from napari_diffseg.plugin.layers.layer_array import LayerArray
 from napari_diffseg.plugin.layers.mask_layer import MaskLayer
 from napari_diffseg.plugin.layers.result_view import ResultView
 from napari_diffseg.plugin.layers.slice_queue import SliceQueue
+from napari_diffseg.plugin.layers.unsampled_layer import Unsampled, unsampled_style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,7 +88,8 @@ class RunLayers:
         self._first: int | None = None
         self._pending = SliceQueue()
         self._hidden: set[int] = set()
-        self._put_away: list[Layer] = []
+        self._put_away: list[tuple[Layer, bool]] = []
+        self._is_away = False
         self._members: dict[int, LayerArray] = {}
         self._together: LayerArray | None = None
         self._expected: list[Layer] = []
@@ -102,6 +104,7 @@ class RunLayers:
         for shown in self._uncertainty:
             self._arriving.put_bar(shown.layer)
         self.outline()
+        self._make_unsampled()
         if len(self._started.members) > self._most:
             stack = np.zeros((len(self._started.members), *shape), np.uint8)
             self._together = self._add_labels("members", stack, visible=False)
@@ -138,7 +141,7 @@ class RunLayers:
         return any(is_there(self._viewer, layer) or self._arriving.awaits(layer) for layer in layers)
 
     def _all_layers(self) -> list[Layer]:
-        own = [shown.layer for shown in self._all_shown()]
+        own = [*(shown.layer for shown in self._all_shown()), self._hatching.layer]
         return [*own, *self._expected, *(edited.layer for edited in self._edited)]
 
     @property
@@ -146,20 +149,38 @@ class RunLayers:
         """Whether `draw_pending` has something to draw."""
         return bool(self._pending)
 
+    @property
+    def is_away(self) -> bool:
+        """Whether it is off the screen, with layers that `bring_back` shows again."""
+        return self._is_away and bool(self._put_away)
+
     def put_away(self) -> None:
-        """Take the run off the screen; its layers stay in the viewer, hidden, and come back with `bring_back`."""
-        self._let_come()
-        self._arriving.forget_held()
-        layers = self._all_layers()
-        self._put_away = [layer for layer in layers if layer.visible]
-        for layer in self._put_away:  # napari lays out the window anew also for what was hidden before
-            layer.visible = False
+        """Take the run off the screen: its layers leave the viewer, with the next that come, until `bring_back`.
+
+        What is in sight is hidden at once. A mask that was edited stays in the viewer, hidden: it is the user's.
+        """
+        here = [layer for layer in self._all_layers() if self._arriving.awaits(layer) or is_there(self._viewer, layer)]
+        self._put_away, self._is_away = [(layer, layer.visible) for layer in here], True
+        edited = [one.layer for one in self._edited]
+        for layer in here:
+            self._arriving.drop(layer)
+            if layer.visible:  # napari lays out the window anew also for what was hidden before
+                layer.visible = False
+            if layer not in edited and is_there(self._viewer, layer):
+                self._arriving.put_out(layer)
 
     def bring_back(self, summary: Summary, *, most: int) -> None:
         """Show the run again as it was left, summed up as is chosen now."""
-        for layer in self._put_away:
-            layer.visible = True
-        self._put_away = []
+        back, self._put_away, self._is_away = self._put_away, [], False
+        for layer, visible in back:
+            self._arriving.drop(layer)
+            layer.visible = visible
+            if not is_there(self._viewer, layer):
+                self._arriving.put(layer)
+        for shown in self._uncertainty:
+            if not shown.layer.colorbar.visible:
+                self._arriving.put_bar(shown.layer)
+        self._let_come()
         self.share_layer(most)
         self.summarise(summary)
 
@@ -178,7 +199,31 @@ class RunLayers:
         self._sum_up(touched)
         for shown in self._shown(members):
             shown.redraw()
+        if self.unsampled.clear(touched):
+            self._show_unsampled()
         self._let_come()
+
+    def _make_unsampled(self) -> None:
+        self.unsampled = Unsampled(self._started, self._ensemble)
+        style = unsampled_style(f"{self._prefix} | not sampled")
+        layer = self._add(self._frame.to_display(self.unsampled.array), "image", style)
+        self._hatching = LayerArray(self.unsampled.array, layer)
+        self._show_unsampled()
+
+    def _show_unsampled(self) -> None:
+        """Draw what is not sampled; once there is nothing, the layer goes."""
+        layer = self._hatching.layer
+        if self.unsampled.is_empty:
+            self._arriving.drop(layer)
+            if is_there(self._viewer, layer):
+                self._arriving.put_out(layer)
+        elif is_there(self._viewer, layer):
+            self._hatching.redraw()
+
+    def go_to(self, slice_index: int | None) -> None:
+        """The live view shows a slice, or nothing more: what is seen in it is not hatched over."""
+        if self.unsampled.go_to(slice_index):
+            self._show_unsampled()
 
     def draw_all(self) -> None:
         """Draw what the ensemble has got before these layers were made."""
@@ -340,7 +385,7 @@ class RunLayers:
 
     def _let_come(self) -> None:
         """Let the layers that wait come, once there is something to see in them."""
-        if self._ensemble.begun:
+        if self._ensemble.begun and not self._is_away:
             self._arriving.release()
 
     def _write_member(self, event: Sampled) -> None:
@@ -460,7 +505,10 @@ class RunLayers:
         if data.ndim == 4:
             attributes = with_member_axis(attributes)
         layer = Layer.create(data, attributes | style, kind)
-        self._arriving.put(layer)
+        if self._is_away:
+            self._put_away.append((layer, layer.visible))
+        else:
+            self._arriving.put(layer)
         return layer
 
     def _attributes(self) -> dict[str, Any]:

@@ -282,6 +282,7 @@ class DiffsegPanel(QWidget):
         session.extended.connect(self._extend_results)
         session.expected.connect(self.results.show_expected)
         session.sampled.connect(self.results.show_sampled)
+        session.sampled.connect(lambda _: self._show_unsampled())
         session.sampled.connect(lambda _: self._catching_up.start_if_behind())
         session.sampled.connect(self.exploring.follow)
         session.previewed.connect(self.results.show_preview)
@@ -441,6 +442,7 @@ class DiffsegPanel(QWidget):
             self.results_box.show_run(None if entry is None else entry.title)
             self._show_own(entry.started if entry else self.session.recipe)
             self.results.show(None if entry is None else entry.result)
+            self._show_unsampled()
             self._follow_reference(entry)
             self._show_masks()
             self.exploring.begin()
@@ -453,6 +455,9 @@ class DiffsegPanel(QWidget):
         self.result.set_count(0 if going_on else len(self.results.members))
         self._catching_up.start()
         self.exploring.measure()
+
+    def _show_unsampled(self) -> None:
+        self.result.show_unsampled(self.results.unsampled)
 
     def _show_masks(self) -> None:
         """Offer the edited masks of the run on the screen."""

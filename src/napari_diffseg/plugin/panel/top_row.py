@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.session.session import Session
     from napari_diffseg.plugin.widgets.case_box import CaseBox
 
-_MARGIN: Final = 9
+_MARGIN, _TOP = 9, 4
 
 
 class TopRow(QWidget):
@@ -35,7 +35,7 @@ class TopRow(QWidget):
         super().__init__()
         self._session, self._case, self._remembered = session, case, remembered
         self.row = QHBoxLayout(self)
-        self.row.setContentsMargins(_MARGIN, 0, _MARGIN, 0)
+        self.row.setContentsMargins(_MARGIN, _TOP, _MARGIN, 0)
         self.row.addStretch(1)
         for name, text, tip, slot in (
             ("open_settings", "Settings", "Where runs are kept, and how many.", self._open_settings),

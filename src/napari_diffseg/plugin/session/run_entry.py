@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.plugin.background.mailbox import Ending
 from napari_diffseg.plugin.session.run_store import begun_at
-from napari_diffseg.plugin.session.scope import describe_scope
+from napari_diffseg.plugin.session.scope import scope_words
 
 if TYPE_CHECKING:
     from napari_diffseg.events import Started
@@ -74,7 +74,7 @@ class RunEntry:
         request, steps = self.plan.request, self.started.timesteps
         what = f"{request.members} member{'s' if request.members > 1 else ''} x {steps} {self.started.sampler}"
         score = "" if self.dice is None else f"; Dice {self.dice:.2f}"
-        scope = describe_scope(request.slices, request.window)
+        scope = scope_words(request.slices, request.window)
         when = "" if (began := begun_at(self.plan.folder)) is None else f"{_clock(began)}, "
         how = f"{when}{scope}, {what}, seed {request.seed}{_ENDINGS[self.ending]}"
         return f"{self.number} {shown_name(self.case)}: {how}{score}"

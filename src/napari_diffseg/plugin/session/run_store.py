@@ -13,7 +13,7 @@ from uuid import uuid4
 from napari_diffseg.errors import BadCase
 from napari_diffseg.imaging.folder_lock import LOCK, forget, is_locked, is_taken, try_lock
 from napari_diffseg.imaging.names.naming import shown_name
-from napari_diffseg.plugin.session.scope import describe_scope
+from napari_diffseg.plugin.session.scope import scope_words
 from napari_diffseg.runs.edited_mask import has_edited
 from napari_diffseg.runs.layout import RECORD
 from napari_diffseg.runs.result_names import MAPS
@@ -203,7 +203,7 @@ def _kept(folder: Path) -> KeptRun | None:
         _began(record),
         count_members(folder, record),
         record.status == "complete",
-        describe_scope(_text(record.request.get("slices")), _text(record.request.get("window"))),
+        scope_words(_text(record.request.get("slices")), _text(record.request.get("window"))),
         record.timesteps,
     )
 

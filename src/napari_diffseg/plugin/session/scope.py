@@ -31,7 +31,7 @@ class Scope(Enum):
     BOX = "drawn box"
 
 
-def describe_scope(slices: str | None, window: str | None) -> str:
+def scope_words(slices: str | None, window: str | None) -> str:
     """How much of a case was asked for, in words: `whole volume`, `slice 51`, `slices 58:68`, `box, slices 58:68`.
 
     Parameters

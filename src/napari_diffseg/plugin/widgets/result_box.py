@@ -75,12 +75,8 @@ class ResultBox(QWidget):
         self.measured.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         guard_from_wheel(self.measured)
         self.measured_label = QLabel("Measure")
-        self.note = QLabel()
-        self.note.setObjectName("diffseg_rule_note")
-        self.note.setTextFormat(Qt.TextFormat.PlainText)
-        self.note.setWordWrap(True)
-        self.note.setToolTip(
-            "How well each member agrees with what STAPLE takes for the truth: the least and the most."
+        self.note = _text(
+            "rule_note", "How well each member agrees with what STAPLE takes for the truth: the least and the most."
         )
         self.note.setVisible(False)
         self.threshold = _slider("threshold", "A voxel is in the mask when a larger share of the members marks it.")
@@ -99,11 +95,12 @@ class ResultBox(QWidget):
         self.mean_legend = Legend("mean_legend", mean_style())
         self.mean_legend.set_texts("0", "mean", "1")
         self.uncertainty_legend = Legend("uncertainty_legend", uncertainty_style(1.0))
-        self.votes = QLabel(_NO_VOTES)
-        self.votes.setObjectName("diffseg_cursor")
-        self.votes.setTextFormat(Qt.TextFormat.PlainText)
-        self.votes.setWordWrap(True)
-        self.votes.setToolTip("What the members say of the voxel under the cursor, in 2-D.")
+        self.unsampled = _text(
+            "unsampled", "Where nothing was sampled, an empty mask does not mean that there is no lesion."
+        )
+        self.unsampled.setVisible(False)
+        self.votes = _text("cursor", "What the members say of the voxel under the cursor, in 2-D.")
+        self.votes.setText(_NO_VOTES)
         self._lay_out()
         self._begin()
         self.measured.currentIndexChanged.connect(lambda _: self.mask_chosen.emit(self.measured.currentData()))
@@ -142,7 +139,7 @@ class ResultBox(QWidget):
         grid.addWidget(self.measured_label, len(rows), 0)
         grid.addWidget(self.measured, len(rows), 1)
         layout.addLayout(grid)
-        for widget in (self.note, self.uncertainty_legend, self.mean_legend, self.votes):
+        for widget in (self.note, self.uncertainty_legend, self.mean_legend, self.unsampled, self.votes):
             layout.addWidget(widget)
 
     def show_masks(self, edited: Mapping[int, str], measured: int | None) -> None:
@@ -160,6 +157,11 @@ class ResultBox(QWidget):
     def show_cursor(self, words: str) -> None:
         """Show the votes on the voxel under the cursor; without any, say how to get some."""
         self.votes.setText(words or _NO_VOTES)
+
+    def show_unsampled(self, words: str) -> None:
+        """Say what is hatched; nothing is no line."""
+        self.unsampled.setText(words)
+        self.unsampled.setVisible(bool(words))
 
     def show_note(self, words: str) -> None:
         """What there is to say of the rule; nothing is no line."""
@@ -241,6 +243,15 @@ def _choice(name: str, kind: type[Rule] | type[Measure], tip: str) -> QComboBox:
         box.addItem(_SHORT.get(choice, choice.title), choice)
     guard_from_wheel(box)
     return box
+
+
+def _text(name: str, tip: str) -> QLabel:
+    label = QLabel()
+    label.setObjectName(f"diffseg_{name}")
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setToolTip(tip)
+    return label
 
 
 def _slider(name: str, tip: str) -> QSlider:

@@ -154,6 +154,9 @@ def test_another_reader_finds_all_slices_and_what_the_file_is_of(tmp_path):
     assert referred == {f"1.2.3.4.{k + 1}" for k in range(SHAPE[2])}
     probability = pydicom.dcmread(files["probability"])
     assert (probability.SegmentationType, probability.SegmentationFractionalType) == ("FRACTIONAL", "PROBABILITY")
+    measures = ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert float(measures.SpacingBetweenSlices) == pytest.approx(4.0)  # the series itself says 1
+    assert list(map(float, measures.PixelSpacing)) == pytest.approx([1.1, 0.9])
     image = sitk.ReadImage(files["probability"])
     assert image.GetSize()[2] == 2 * SHAPE[2]
 
@@ -254,3 +257,12 @@ def test_without_the_library_one_sentence_says_what_to_install(tmp_path, monkeyp
     monkeypatch.setitem(extras.LIBRARIES, "dicom", ("highdicom_that_is_not_there",))
     with pytest.raises(BadRequest, match=r"napari-diffseg\[dicom\]"):
         export(run, tmp_path / "out", place)
+
+
+def test_directions_that_differ_by_rounding_are_one(tmp_path):
+    place = series(tmp_path / "series")
+    ds = pydicom.dcmread(place / "IM002.dcm")
+    ds.ImageOrientationPatient = [f"{float(x) + 2e-7:.9f}" for x in ds.ImageOrientationPatient]
+    ds.save_as(place / "IM002.dcm")
+    run = run_of(read_volume(place), tmp_path / "run")
+    assert export(run, tmp_path / "out", place)

@@ -6,6 +6,8 @@ slices were left out as empty; and numbers that are not its own, since 0.28.2 mu
 
 from __future__ import annotations
 
+import warnings
+from copy import copy
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -150,24 +152,26 @@ def make_segmentation(segment: Segment, series: DicomSeries, run: StoredRun, *, 
     is_mask = segment.values.dtype == np.uint8
     moved = np.stack([regrid(one, run.grid, series.volume, order=LINEAR) for one in segment.values])
     ours = version("napari-diffseg")
-    return Segmentation(
-        source_images=[_whole(header) for header in series.headers],
-        pixel_array=np.array(moved.transpose(3, 2, 1, 0), order="C"),  # a copy: see above
-        segmentation_type=SegmentationTypeValues.BINARY if is_mask else SegmentationTypeValues.FRACTIONAL,
-        segment_descriptions=_descriptions(segment, run),
-        series_instance_uid=UID(),
-        series_number=1000 + int(series.headers[0].get("SeriesNumber") or 0),
-        sop_instance_uid=UID(),
-        instance_number=number,
-        manufacturer="napari-diffseg",
-        manufacturer_model_name="napari-diffseg",
-        software_versions=ours,
-        device_serial_number=run.record.checkpoint_digest[:_LONGEST] or "unknown",
-        content_label=segment.what.upper(),
-        content_description=segment.words[:_LONGEST],
-        series_description=f"napari-diffseg {segment.what}",
-        omit_empty_frames=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="highdicom|pydicom")  # of names in the series
+        return Segmentation(
+            source_images=_sources(series),
+            pixel_array=np.array(moved.transpose(3, 2, 1, 0), order="C"),  # a copy: see above
+            segmentation_type=SegmentationTypeValues.BINARY if is_mask else SegmentationTypeValues.FRACTIONAL,
+            segment_descriptions=_descriptions(segment, run),
+            series_instance_uid=UID(),
+            series_number=1000 + int(series.headers[0].get("SeriesNumber") or 0),
+            sop_instance_uid=UID(),
+            instance_number=number,
+            manufacturer="napari-diffseg",
+            manufacturer_model_name="napari-diffseg",
+            software_versions=ours,
+            device_serial_number=run.record.checkpoint_digest[:_LONGEST] or "unknown",
+            content_label=segment.what.upper(),
+            content_description=segment.words[:_LONGEST],
+            series_description=f"napari-diffseg {segment.what}",
+            omit_empty_frames=False,
+        )
 
 
 def _descriptions(segment: Segment, run: StoredRun) -> list[Any]:
@@ -211,17 +215,26 @@ def _provenance(segment: Segment, run: StoredRun) -> dict[str, str]:
     return {name: str(value) for name, value in said.items() if value not in (None, "")}
 
 
-def _whole(header: Dataset) -> Dataset:
-    """The header with what anonymisation took away, empty."""
-    lacking = [name for name in _MAY_BE_EMPTY if name not in header]
-    if not lacking:
-        return header
-    from copy import copy
+def _sources(series: DicomSeries) -> list[Dataset]:
+    """The headers as highdicom needs them: one direction for all, and what anonymisation took away, empty.
 
-    whole = copy(header)
-    for name in lacking:
-        setattr(whole, name, "")
-    return whole
+    The distance between slices is that of their positions. Readers place slices by it, and what a series says of it is
+    often the gap, or wrong; highdicom takes it from the series even where it is given.
+    """
+    across = np.cross(series.volume.affine[:3, 0], series.volume.affine[:3, 1])
+    step = abs(float(series.volume.affine[:3, 2] @ across) / float(np.linalg.norm(across)))
+    made = []
+    for header in series.headers:
+        source = copy(header)
+        for name in _MAY_BE_EMPTY:
+            if name not in source:
+                setattr(source, name, "")
+        source.ImageOrientationPatient = series.headers[0].ImageOrientationPatient
+        source.SpacingBetweenSlices = f"{step:.7g}"
+        if not source.get("SliceThickness"):
+            source.SliceThickness = f"{step:.7g}"
+        made.append(source)
+    return made
 
 
 def _check_patient(series: DicomSeries, run: StoredRun, images: Sequence[Volume]) -> None:

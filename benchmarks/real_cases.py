@@ -70,7 +70,7 @@ def main() -> None:
         row = rows[-1]
         print(
             f"{row['case']}  Dice {row['dice']:.3f}  single {row['single']:.3f}  AUROC {row['auroc']}, "
-            f"of the expected mask {row.get('expected_auroc', '-')}  "
+            f"of the one-step estimate {row.get('expected_auroc', '-')}  "
             f"ECE {row['ece']:.4f}  {row['seconds']:.0f} s",
             flush=True,
         )
@@ -158,7 +158,7 @@ def _unsmoothed(share: np.ndarray, truth: np.ndarray, brain: np.ndarray) -> dict
 
 
 def _expected_figures(ensemble: Ensemble, truth: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
-    """The expected mask, of one evaluation: its own Dice and ECE; its uncertainty against the consensus' errors."""
+    """The one-step estimate, of one evaluation: its own Dice and ECE; its uncertainty against the consensus' errors."""
     if ensemble.expected is None or not ensemble.expected.is_complete:
         return {}
     p = ensemble.expected.probability()[0]

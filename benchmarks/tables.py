@@ -191,13 +191,13 @@ def _cases(record: Record) -> str:
         ("Dice", "dice", 3),
         ("unsmoothed", "unsmoothed_dice", 3),
         ("single mask", "single", 3),
-        ("expected mask", "expected_dice", 3),
+        ("one-step estimate", "expected_dice", 3),
         ("AUROC", "auroc", 3),
         ("unsmoothed", "unsmoothed_auroc", 3),
-        ("AUROC, expected", "expected_auroc", 3),
+        ("AUROC, one-step", "expected_auroc", 3),
         ("ECE, brain", "ece", 4),
         ("unsmoothed", "unsmoothed_ece", 4),
-        ("ECE, expected", "expected_ece", 4),
+        ("ECE, one-step", "expected_ece", 4),
     )
     rows = [[row["case"], *(_number(row.get(key), n) for _, key, n in keys)] for row in record["cases"]]
     mean = [_number(record.get(f"mean_{key}"), n) for _, key, n in keys]

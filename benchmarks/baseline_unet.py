@@ -222,7 +222,9 @@ def _diffusion(
         mean = model.posterior_mean(subject, draws=2, cells=cells, budget=budget)
         expected.append(score(subject, mean[None] > 0.5, mean=mean))
         print(f"{subject.name}  {name}  {budget.estimate(sum(rows[1:])) / 60:.1f} min left", flush=True)
-    return {name: alone} | ({f"{name}, smoothed": smoothed} if smoothed else {}) | {f"{name}, one-step estimate": expected}
+    return (
+        {name: alone} | ({f"{name}, smoothed": smoothed} if smoothed else {}) | {f"{name}, one-step estimate": expected}
+    )
 
 
 if __name__ == "__main__":

@@ -139,6 +139,7 @@ def test_in_3d_there_is_a_surface_for_each_share_and_the_selection_stays(viewer,
     assert viewer.layers[NAME].visible
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Contours are not displayed")
 def test_outlines_survive_the_way_to_3d_and_back(screen, make_napari_viewer):
     viewer = make_napari_viewer(show=True)

@@ -52,6 +52,7 @@ def test_the_axes_are_asked_for_before_a_run(arrays):
     assert panel.case.picture.pictures[0].unsure == "?"
 
 
+@pytest.mark.slow
 def test_once_they_are_chosen_the_picture_and_the_run_follow(arrays, segmenter, qtbot):
     panel = arrays
     find(panel, "array_axes").setCurrentText("RAS")

@@ -26,6 +26,7 @@ def drive(viewer, session, case_folder, tmp_path, monkeypatch):
     return lambda: screenshot_demo(tmp_path / "demo", session=session, case=case_folder)
 
 
+@pytest.mark.slow
 def test_it_leaves_pictures_and_results(drive):
     *pictures, results = drive()
     assert [p.name for p in pictures] == ["running.png", "window.png", "canvas.png"]

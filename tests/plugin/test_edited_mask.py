@@ -220,6 +220,7 @@ def test_dice_is_of_the_mask_that_is_chosen(painted, qtbot):
     qtbot.waitUntil(lambda: not find(panel, "findings").text().startswith("Edited"), timeout=30_000)
 
 
+@pytest.mark.slow
 def test_it_is_exported_beside_the_rules_mask_with_its_provenance(painted, tmp_path, qtbot, monkeypatch):
     from napari_diffseg.plugin.widgets.export_dialog import ExportDialog
 

@@ -57,6 +57,7 @@ def voxel_with(votes, members=4):
     return int(x), int(y), int(z)
 
 
+@pytest.mark.slow
 def test_the_panel_says_what_the_members_say_of_the_voxel_under_the_cursor(shown, viewer):
     view = shown.results.view
     point_at(viewer, view.point_of(voxel_with(2)))
@@ -69,6 +70,7 @@ def test_the_panel_says_what_the_members_say_of_the_voxel_under_the_cursor(shown
     assert find(shown, "cursor").text() == "Point at a voxel to read its votes."
 
 
+@pytest.mark.slow
 def test_u_on_the_canvas_hides_the_uncertainty_and_brings_it_back(shown, viewer, qtbot):
     layer = viewer.layers["diffseg 1 | uncertainty"]
     press(viewer, qtbot, Qt.Key.Key_U)
@@ -77,6 +79,7 @@ def test_u_on_the_canvas_hides_the_uncertainty_and_brings_it_back(shown, viewer,
     assert layer.visible
 
 
+@pytest.mark.slow
 def test_a_closed_panel_leaves_keys_and_status_alone(shown, viewer, qtbot):
     view = shown.results.view
     viewer.window.remove_dock_widget(shown)
@@ -121,6 +124,7 @@ def test_components_smaller_than_asked_for_are_not_listed(shown, qtbot):
     assert table.rowCount() == 0
 
 
+@pytest.mark.slow
 def test_a_click_on_a_brick_shows_its_member_and_a_second_one_hides_it(shown, viewer, qtbot):
     explored(shown, qtbot)
     histogram = find(shown, "histogram")
@@ -131,6 +135,7 @@ def test_a_click_on_a_brick_shows_its_member_and_a_second_one_hides_it(shown, vi
         assert visible_members(viewer) == expected
 
 
+@pytest.mark.slow
 def test_the_member_on_the_canvas_stays_there_when_members_come_to_share_a_layer(shown, viewer, qtbot):
     box = explored(shown, qtbot)
     box.volume.picked.emit(2)
@@ -142,6 +147,7 @@ def test_the_member_on_the_canvas_stays_there_when_members_come_to_share_a_layer
     assert visible_members(viewer) == ["diffseg 1 | member 3"]
 
 
+@pytest.mark.slow
 def test_smallest_median_and_largest_are_one_click_away(shown, viewer, qtbot):
     explored(shown, qtbot)
     volumes = shown.exploring.measuring.findings.volumes
@@ -152,6 +158,7 @@ def test_smallest_median_and_largest_are_one_click_away(shown, viewer, qtbot):
     assert visible_members(viewer) == []
 
 
+@pytest.mark.slow
 def test_a_click_on_a_lesion_goes_there(shown, viewer, qtbot):
     explored(shown, qtbot)
     find(shown, "lesions").cellClicked.emit(0, 0)
@@ -160,6 +167,7 @@ def test_a_click_on_a_lesion_goes_there(shown, viewer, qtbot):
     assert stack[view.voxel_at(viewer.dims.point)] == 4
 
 
+@pytest.mark.slow
 def test_keys_go_to_the_next_lesion_and_the_next_uncertain_slice(shown, viewer, qtbot):
     explored(shown, qtbot)
     press(viewer, qtbot, Qt.Key.Key_N)
@@ -169,12 +177,14 @@ def test_keys_go_to_the_next_lesion_and_the_next_uncertain_slice(shown, viewer, 
     assert find(shown, "lesions").selectedItems()[0].row() == 0
 
 
+@pytest.mark.slow
 def test_fewer_members_are_measured_anew(shown, qtbot):
     explored(shown, qtbot)
     find(shown, "shown").setValue(2)
     qtbot.waitUntil(lambda: find(shown, "lesions").item(0, 0).text() == "2/2", timeout=90_000)
 
 
+@pytest.mark.slow
 def test_a_new_run_forgets_what_was_measured(shown, segmenter, qtbot):
     explored(shown, qtbot)
     segmenter.pause = 0.2  # the run lasts until it is cancelled
@@ -186,6 +196,7 @@ def test_a_new_run_forgets_what_was_measured(shown, segmenter, qtbot):
     wait_idle(shown, qtbot)
 
 
+@pytest.mark.slow
 def test_nothing_is_cut_off_in_the_explore_box_at_the_least_width(shown, qtbot):
     box = explored(shown, qtbot)
     shown.resize(320, 1200)
@@ -200,6 +211,7 @@ def test_nothing_is_cut_off_in_the_explore_box_at_the_least_width(shown, qtbot):
     assert scroll.widget().minimumSizeHint().width() <= scroll.viewport().width()
 
 
+@pytest.mark.slow
 def test_convergence_is_plotted_and_says_whether_it_has_settled(shown, qtbot):
     box = explored(shown, qtbot).convergence
     found = shown.exploring.measuring.findings.convergence
@@ -208,6 +220,7 @@ def test_convergence_is_plotted_and_says_whether_it_has_settled(shown, qtbot):
     assert find(shown, "settled").text().startswith("Not stable")
 
 
+@pytest.mark.slow
 def test_a_run_ends_by_itself_when_asked_to_stop_when_stable(shown, qtbot, segmenter):
     segmenter.alike = True
     segmenter.pause = 0.005
@@ -221,6 +234,7 @@ def test_a_run_ends_by_itself_when_asked_to_stop_when_stable(shown, qtbot, segme
     assert find(shown, "stop_when_stable").isChecked()
 
 
+@pytest.mark.slow
 def test_a_mask_drawn_over_the_images_is_offered_as_reference_and_judged(shown, viewer, qtbot):
     box = explored(shown, qtbot).reference
     viewer.layers.selection.active = viewer.layers["case_1 flair"]

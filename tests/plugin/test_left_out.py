@@ -127,6 +127,7 @@ def test_another_checkpoint_brings_nothing_back(ready, qtbot):
     assert list(ready.session.chosen.images(ready.session.recipe)) == ["t1", "t1ce", "flair"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_reopened_is_without_what_it_left_out(ready, tmp_path, qtbot):
     panel = ready
     leave_out_t2(panel)

@@ -36,6 +36,7 @@ def find(panel, name):
     return panel.findChild(QWidget, f"diffseg_{name}")
 
 
+@pytest.mark.slow
 def test_a_map_of_one_slice_has_its_colours_and_name_on_the_canvas(panel, viewer, qtbot):
     viewer.window.resize(1180, 860)
     slab = SliceMapLayer(viewer)
@@ -59,6 +60,7 @@ def test_a_map_of_one_slice_has_its_colours_and_name_on_the_canvas(panel, viewer
                 assert top + drawn.y_size <= canvas.size[0] + 1
 
 
+@pytest.mark.slow
 def test_the_count_of_members_has_room_for_two_digits(panel):
     [reading] = [label for label in panel.result.findChildren(QLabel) if label.text() == "12 of 12"]
     assert reading.width() >= reading.sizeHint().width()
@@ -77,6 +79,7 @@ def test_a_folds_triangle_is_part_of_its_text_and_says_whether_it_is_open(qtbot)
     assert fold.text() == "\u25b8  Advanced"
 
 
+@pytest.mark.slow
 def test_combo_boxes_of_the_case_begin_in_one_column(panel):
     boxes = [*panel.case.combos.values(), find(panel, "convention")]
     assert len({box.mapTo(panel, box.rect().topLeft()).x() for box in boxes}) == 1
@@ -86,6 +89,7 @@ def test_combo_boxes_of_the_case_begin_in_one_column(panel):
     assert list(panel.case.combos) == ["t1", "flair"]
 
 
+@pytest.mark.slow
 def test_a_panel_of_320_pixels_needs_no_scrolling_sideways_whatever_is_unfolded(panel, viewer, qtbot):
     viewer.window.resize(1180, 640)
     dock = next(dock for dock in viewer.window._qt_window.findChildren(QDockWidget) if dock.isAncestorOf(panel))

@@ -69,6 +69,7 @@ def point_at_lesion(panel):
     return panel.exploring.pointer._words()
 
 
+@pytest.mark.slow
 def test_the_next_case_closes_the_run_of_the_one_before(of_alice, bob, qtbot):
     panel = of_alice
     assert point_at_lesion(panel).startswith("votes 3/3")
@@ -102,6 +103,7 @@ def test_each_case_has_its_own_run_reference_and_export(of_alice, bob, tmp_path,
         panel.run_list.comparing.ask(first, second)
 
 
+@pytest.mark.slow
 def test_who_goes_back_finds_the_run_and_the_reference(of_alice, bob, qtbot):
     panel = of_alice
     shown = visible_results(panel)

@@ -49,6 +49,7 @@ def test_more_members_are_added_to_the_run_on_screen(ready, viewer, qtbot, segme
     assert status(ready) == "2 members in 1 s, 5 in all."
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_can_be_finished(ready, viewer, qtbot, segmenter):
     segmenter.pause = 0.1
     click(ready, "run", qtbot)
@@ -64,6 +65,7 @@ def test_a_cancelled_run_can_be_finished(ready, viewer, qtbot, segmenter):
     np.testing.assert_allclose(source(viewer.layers["diffseg 1 | mean"]), stack.mean(0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_slice_on_screen_is_sampled_first(ready, viewer, qtbot, segmenter):
     viewer.dims.set_point(0, float(viewer.layers[0].data_to_world((1, 0, 0))[0]))
     click(ready, "run", qtbot)
@@ -71,6 +73,7 @@ def test_the_slice_on_screen_is_sampled_first(ready, viewer, qtbot, segmenter):
     assert segmenter.seen[0].focus == 1
 
 
+@pytest.mark.slow
 def test_a_second_run_sees_no_results_as_inputs(ready, viewer, qtbot, segmenter):
     for _ in range(2):
         click(ready, "run", qtbot)
@@ -98,6 +101,7 @@ def test_cancel_stops_at_the_next_step_and_keeps_what_is_finished(ready, viewer,
     assert find(ready, "run").isEnabled()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), ValueError("bad <b>shape</b>")])
 def test_an_error_inside_is_a_sentence_and_run_works_again(ready, qtbot, segmenter, error):
     segmenter.fail_at, segmenter.error = 2, error
@@ -129,6 +133,7 @@ def open_again(viewer):
     return panel
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_without_the_panel_and_the_next_one_shows_it(closed, viewer, qtbot, segmenter):
     qtbot.wait(100)
     assert segmenter.closed == 0
@@ -149,6 +154,7 @@ def test_a_run_goes_on_without_the_panel_and_the_next_one_shows_it(closed, viewe
     assert find(panel, "export").isEnabled()
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_without_the_panel_is_shown_whole(closed, viewer, qtbot, segmenter):
     qtbot.waitUntil(lambda: segmenter.closed == 1, timeout=90_000)
     panel = open_again(viewer)
@@ -157,6 +163,7 @@ def test_a_run_that_ended_without_the_panel_is_shown_whole(closed, viewer, qtbot
     assert find(panel, "run").isEnabled()
 
 
+@pytest.mark.slow
 def test_it_ends_with_the_window(closed, viewer, qtbot, segmenter):
     from superqt.utils import WorkerBase
 
@@ -187,6 +194,7 @@ def test_a_bad_range_stops_no_other_scope(ready, qtbot):
     assert find(ready, "run").isEnabled()
 
 
+@pytest.mark.slow
 def test_closing_the_viewer_stops_the_run(ready, viewer, qtbot, segmenter):
     from superqt.utils import WorkerBase
 
@@ -199,6 +207,7 @@ def test_closing_the_viewer_stops_the_run(ready, viewer, qtbot, segmenter):
     assert segmenter.closed == 1
 
 
+@pytest.mark.slow
 def test_a_closed_window_stops_its_run_by_itself_and_a_hidden_one_does_not(ready, viewer, qtbot, segmenter):
     """Other viewers may stay open, so that napari waits for no worker."""
     segmenter.pause = 0.01
@@ -213,6 +222,7 @@ def test_a_closed_window_stops_its_run_by_itself_and_a_hidden_one_does_not(ready
     qtbot.waitUntil(lambda: segmenter.closed == 1, timeout=90_000)
 
 
+@pytest.mark.slow
 def test_removing_and_renaming_inputs_during_a_run_is_harmless(ready, viewer, qtbot, segmenter):
     segmenter.pause = 0.005
     click(ready, "run", qtbot)

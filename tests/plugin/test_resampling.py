@@ -65,6 +65,7 @@ def run(panel, qtbot):
     return panel.session.runs.records[-1].plan.folder
 
 
+@pytest.mark.slow
 def test_run_is_disabled_with_the_reason_and_the_finest_image_is_offered(panel):
     assert not find(panel, "run").isEnabled()
     assert f"t1 is {COARSE_GRID}" in find(panel, "reason").text().replace("\u200b", "")
@@ -88,6 +89,7 @@ def test_a_click_adds_the_resampled_image_hides_its_source_and_lets_it_run(panel
     np.testing.assert_array_equal(source.metadata["napari_diffseg"].volume.affine, COARSE)
 
 
+@pytest.mark.slow
 def test_results_lie_on_the_references_voxels_and_say_what_was_resampled(panel, qtbot, mixed):
     resample(panel, qtbot)
     folder = run(panel, qtbot)
@@ -97,6 +99,7 @@ def test_results_lie_on_the_references_voxels_and_say_what_was_resampled(panel, 
     assert json.loads((folder / "run.json").read_text())["resampled"] == {"t1": "t1ce"}
 
 
+@pytest.mark.slow
 def test_another_reference_is_the_users_to_choose(panel, viewer, qtbot):
     find(panel, "resample_reference").setCurrentText("t1")
     resample(panel, qtbot)
@@ -165,6 +168,7 @@ def test_a_resampled_run_has_a_command_line_that_makes_it_again(panel, qtbot):
         command_line(record)
 
 
+@pytest.mark.slow
 def test_a_resampled_run_is_reopened_with_its_resampled_images(panel, qtbot, segmenter, tmp_path):
     resample(panel, qtbot)
     folder = run(panel, qtbot)

@@ -10,6 +10,7 @@ from napari_diffseg.ensemble.summary import Rule
 from plugin_fakes import SHAPE, fake_member
 
 
+@pytest.mark.slow
 def test_threshold_measure_and_members_shown_change_the_result_at_once(ready, viewer, qtbot, segmenter):
     assert not find(ready, "shown").isEnabled()
     click(ready, "run", qtbot)
@@ -28,6 +29,7 @@ def test_threshold_measure_and_members_shown_change_the_result_at_once(ready, vi
     assert len(segmenter.seen) == 1
 
 
+@pytest.mark.slow
 def test_staple_is_made_beside_the_window_and_says_how_the_members_did(ready, viewer, qtbot):
     pytest.importorskip("SimpleITK")
     click(ready, "run", qtbot)
@@ -49,6 +51,7 @@ def test_the_majority_has_no_threshold(ready):
     assert find(ready, "threshold").isVisibleTo(ready.result)
 
 
+@pytest.mark.slow
 def test_the_panel_names_what_the_checkpoint_says_and_takes_another(ready, viewer, qtbot, segmenter):
     smoothing, rule = find(ready, "smoothing"), find(ready, "rule")
     assert smoothing.text() == "default (off)"

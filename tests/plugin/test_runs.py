@@ -180,6 +180,7 @@ def listing(viewer, segmenter, case_folder, tmp_path, qtbot):
     session.close()
 
 
+@pytest.mark.slow
 def test_the_list_in_the_panel_copies_and_removes(listing, viewer, qtbot):
     qtbot.mouseClick(find(listing, "copy_command"), Qt.MouseButton.LeftButton)
     assert QApplication.clipboard().text() == command_line(listing.session.runs.records[0])
@@ -192,6 +193,7 @@ def test_the_list_in_the_panel_copies_and_removes(listing, viewer, qtbot):
     assert listing.results_box.title() == "Results of run 1 of case_1"
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared_and_one_gives_its_settings(listing, viewer, qtbot):
     compare, runs = find(listing, "compare_runs"), find(listing, "runs")
     assert not compare.isEnabled()
@@ -207,6 +209,7 @@ def test_two_runs_are_compared_and_one_gives_its_settings(listing, viewer, qtbot
     assert members.value() == listing.session.runs.records[1].plan.request.members != 9
 
 
+@pytest.mark.slow
 def test_the_dice_to_the_reference_is_in_the_list_while_there_is_one(listing, viewer, qtbot):
     runs, reference = find(listing, "runs"), listing.exploring.box.reference
     reference.chosen.emit(viewer.layers["diffseg 2 | mask"])

@@ -171,6 +171,7 @@ def test_without_an_image_no_number_is_said(qtbot, session):
     assert row.here.text() == ""
 
 
+@pytest.mark.slow
 def test_choosing_a_box_gives_a_layer_to_draw_it_in_and_says_so_until_it_is_drawn(panel, viewer, segmenter, qtbot):
     panel.findChild(QComboBox, "diffseg_scope").setCurrentText("drawn box")
     drawn = viewer.layers["diffseg | box"]
@@ -192,6 +193,7 @@ def test_choosing_a_box_gives_a_layer_to_draw_it_in_and_says_so_until_it_is_draw
     assert panel.run_box.reason.text().startswith("Draw a rectangle")
 
 
+@pytest.mark.slow
 def test_a_range_has_its_line_and_goes_with_the_scope(panel, segmenter, qtbot):
     choice = panel.findChild(QComboBox, "diffseg_scope")
     choice.setCurrentText("slices A:B")

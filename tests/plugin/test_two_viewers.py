@@ -35,6 +35,7 @@ def panels(screen, make_napari_viewer, recipe, tmp_path, qtbot):
     WorkerBase.await_workers(5000)
 
 
+@pytest.mark.slow
 def test_two_windows_run_at_once_and_each_has_its_own_results(panels, qtbot):
     for panel in panels:
         qtbot.mouseClick(panel.findChild(QWidget, "diffseg_run"), Qt.MouseButton.LeftButton)
@@ -48,6 +49,7 @@ def test_two_windows_run_at_once_and_each_has_its_own_results(panels, qtbot):
         assert panel.session.runs.on_screen.plan.case.id == f"case_{n}"
 
 
+@pytest.mark.slow
 def test_closing_one_window_leaves_the_run_of_the_other_alone(panels, qtbot):
     for panel in panels:
         qtbot.mouseClick(panel.findChild(QWidget, "diffseg_run"), Qt.MouseButton.LeftButton)

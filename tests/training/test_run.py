@@ -66,6 +66,7 @@ def test_a_run_leaves_settings_record_states_and_two_checkpoints(whole, capsys):
     assert str(whole.parent) not in (whole / "last.safetensors").read_bytes().decode("latin-1")
 
 
+@pytest.mark.slow
 def test_the_same_settings_give_the_same_bytes(whole, train, tmp_path):
     assert train(tmp_path / "again", "--workers", 2) == 0
     assert same_run(whole, tmp_path / "again")

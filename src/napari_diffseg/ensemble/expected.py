@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,6 +65,14 @@ class ExpectedMask:
             return None
         view: Float = np.moveaxis(self._probability, self.started.slice_axis + 1, 1)[:, slice_index]
         return view
+
+    def of_region(self, channel: int) -> ExpectedMask:
+        """The same of one mask channel alone, as far as it has come."""
+        s = self.started
+        one = ExpectedMask(replace(s, labels=(s.labels[channel],), label_values=s.label_values[channel : channel + 1]))
+        known = [i for i in s.slices if i not in self._missing]
+        one.add(known, np.moveaxis(self._probability[channel], s.slice_axis, 0)[None, known])
+        return one
 
     @property
     def is_complete(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,13 @@ class WholeMembers:
     bits: Mapping[int, npt.NDArray[np.uint8]]
     expected: ExpectedMask | None = None
     before_read: Callable[[], None] = _go_on
+
+    def of_region(self, channel: int | None) -> WholeMembers:
+        """The same members with one mask channel alone; None: with all."""
+        if channel is None:
+            return self
+        bits = {k: those[channel : channel + 1] for k, those in self.bits.items()}
+        return replace(self, bits=bits, expected=None if self.expected is None else self.expected.of_region(channel))
 
     @property
     def members(self) -> tuple[int, ...]:

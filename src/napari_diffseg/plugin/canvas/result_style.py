@@ -5,20 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_diffseg.appearance import (
     LABEL_COLORS,
     MAP_OPACITY,
-    MASK_COLOR,
     MEAN_COLORMAP,
     UNCERTAINTY_COLORMAP,
     clear_at_zero,
+    region_colors,
 )
 from napari_diffseg.ensemble.summary import Measure
+from napari_diffseg.regions import part_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from napari_diffseg.regions import Region
 
 _OPAQUE_FROM: Final = 0.2
 """Size of a difference from which its colours cover the image."""
@@ -89,11 +91,17 @@ def sample_style() -> dict[str, Any]:
     }
 
 
-def label_colors(*, first: str = MASK_COLOR) -> Any:
-    """Colours of the masks of labels 1, 2, 3 ..., the first one's as is said."""
+def colors_of(regions: Sequence[Region]) -> tuple[str, ...]:
+    """Colour of each mask channel; of a brain tumour's regions as viewers of BraTS have them."""
+    return region_colors([part_named(region.name) for region in regions])
+
+
+def label_colors(regions: Sequence[Region] = (), *, first: str = "") -> Any:
+    """Colours of the masks of labels 1, 2, 3 ..., which are of some regions; the first one's as is said."""
     from napari.utils.colormaps import direct_colormap
 
-    names = (first, *LABEL_COLORS[1:])
+    names = (*colors_of(regions), *LABEL_COLORS[len(regions) :])
+    names = (first or names[0], *names[1:])
     colors: dict[int | None, str] = {n: names[(n - 1) % len(names)] for n in range(1, 17)}
     colors[None] = colors[0] = "transparent"
     return direct_colormap(colors)
@@ -128,11 +136,3 @@ def difference_style() -> dict[str, Any]:
         "opacity": 0.9,
         "interpolation2d": "nearest",
     }
-
-
-def numbered(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Mask channels (labels, ...) as label numbers (...): channel c is c + 1, a later one lies on top."""
-    number: npt.NDArray[np.uint8] = np.zeros(mask.shape[1:], np.uint8)
-    for c, channel in enumerate(mask, start=1):
-        number[channel] = c
-    return number

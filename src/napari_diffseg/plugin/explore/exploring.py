@@ -168,8 +168,8 @@ def toggle_uncertainty(results: ResultLayers) -> None:
     if view is None:
         return
     shown = any(layer.visible for layer in view.uncertainty)
-    for layer in view.uncertainty:
-        layer.visible = not shown
+    for c, layer in enumerate(view.uncertainty):
+        layer.visible = not shown and c in view.maps_of
 
 
 def napari_launch(target: Callable[[], None], stop: threading.Event) -> None:

@@ -34,7 +34,7 @@ class _Asked:
     drawn: npt.NDArray[Any]
     summary: Summary
     view: ResultView
-    edited: npt.NDArray[np.uint8] | None
+    edited: npt.NDArray[np.bool_] | None
 
 
 class Judging:
@@ -65,8 +65,8 @@ class Judging:
     def ask(self, view: ResultView | None, layer: Layer | None, *, at_once: bool = True) -> None:
         """Hold the whole members of a result, as they are now, against a layer; without either, forget.
 
-        All labels together count as lesion, of the layer as of the members; slices that the run was not asked for
-        count as right.
+        Of a run with several regions the one that is chosen counts, of the layer by its labels; else all labels
+        together count as lesion, of the layer as of the members. Slices that the run was not asked for count as right.
         """
         members = view.ensemble.whole_members(first=view.first) if view is not None else None
         if view is None or layer is None or members is None or not members.members:
@@ -78,8 +78,7 @@ class Judging:
             self.forget()
             self.failed.emit(str(err))
             return
-        edited = None if view.measured is None else view.measured.mask
-        asked = _Asked(members, drawn, view.summary, view, edited)
+        asked = _Asked(members, drawn, view.summary, view, view.corrected())
         self.latest.ask(job_of(partial(_judge, asked)), at_once=at_once)
 
     def forget(self) -> None:
@@ -106,8 +105,8 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
 
     members = replace(asked.members, before_read=partial(raise_if, stop))
     covered = _covered(members) & inside_of(asked.view.started.window, members.source_shape, members.slice_axis)
-    reference = (asked.drawn > 0) & covered
-    by_label, votes, member_dice = _counted(members, reference)
+    reference = _reference_of(asked) & covered
+    by_label, votes, member_dice = _counted(members, reference, asked.view)
     count = len(members.members)
     volumes = (members.member(k) for k in members.members)
     smoothing = Smoothing.of_run(asked.view.started, asked.summary.smoothing_mm)
@@ -117,9 +116,10 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
         count=count,
         slice_axis=members.slice_axis,
         slices=members.slices,
-        expected=members.expected,
     )
-    by_probability = smooth(by_label) if summary.rule is Rule.PROBABILITY else None
+    expected, region = members.expected, asked.view.region
+    of_region = expected if expected is None or region is None else expected.of_region(region)
+    by_probability = smooth(by_label, expected=expected) if summary.rule is Rule.PROBABILITY else None
     masks = consensus_of(
         volumes,
         votes=by_label,
@@ -130,10 +130,10 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
     )
     raise_if(stop)
     judgement = judge(
-        np.asarray(masks.any(axis=0)) if asked.edited is None else asked.edited > 0,
+        asked.view.lesion_of(masks) if asked.edited is None else asked.edited,
         reference,
         votes=votes,
-        probability=smooth(votes[None])[0],
+        probability=smooth(votes[None], expected=of_region)[0],
         count=count,
         covered=covered,
         spacing_mm=asked.view.frame.volume.spacing_mm,
@@ -143,10 +143,29 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
     return Judged(judgement, member_dice, asked.view, "members' mean" if smoothing.is_none else "smoothed probability")
 
 
+def _reference_of(asked: _Asked) -> npt.NDArray[np.bool_]:
+    """What the layer marks, of the region that is measured by the labels that it has there."""
+    regions, region = asked.view.started.regions, asked.view.region
+    if region is None:
+        return np.asarray(asked.drawn > 0)
+    from napari_diffseg.errors import BadRequest
+    from napari_diffseg.evaluation.cases.regions import truth_regions
+
+    values = {int(value) for value in np.unique(asked.drawn) if value > 0}
+    try:
+        drawn = truth_regions(None, regions, values)[region]
+    except BadRequest as err:
+        raise BadRequest(
+            f"The reference has the labels {', '.join(map(str, sorted(values)))}, which do not tell "
+            f"{regions[region].name}: choose all regions, or a reference with the labels of BraTS."
+        ) from err
+    return np.asarray(np.isin(asked.drawn, drawn.values))
+
+
 def _counted(
-    members: WholeMembers, reference: npt.NDArray[np.bool_]
+    members: WholeMembers, reference: npt.NDArray[np.bool_], view: ResultView
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], dict[int, float]]:
-    """Votes by label and for any label, and the Dice of each member by its number."""
+    """Votes by label and for what is measured, and the Dice of each member by its number."""
     from napari_diffseg.ensemble.dice import dice
 
     by_label: npt.NDArray[np.int32] | int = 0
@@ -154,7 +173,7 @@ def _counted(
     member_dice = {}
     for k in members.members:
         volume = members.member(k)
-        lesion = np.asarray(volume.any(axis=0))
+        lesion = view.lesion_of(volume)
         by_label = by_label + volume.astype(np.int32)
         votes += lesion
         member_dice[k] = dice(lesion, reference)

@@ -65,12 +65,11 @@ class Measuring:
         at_once : bool
             Whether to begin even if the last measurement was only just now; False while a run goes on.
         """
-        members = view.ensemble.whole_members(first=view.first) if view is not None else None
+        members = view.whole_members() if view is not None else None
         if view is None or members is None or not members.members:
             self.forget()
             return
-        edited = None if view.measured is None else view.measured.mask > 0
-        self.latest.ask(job_of(partial(_measure, members, view.voxel_mm3, edited)), at_once=at_once)
+        self.latest.ask(job_of(partial(_measure, members, view.voxel_mm3, view.corrected())), at_once=at_once)
 
     def forget(self) -> None:
         """What was measured, or is being measured, is of a result that is no longer on the screen."""

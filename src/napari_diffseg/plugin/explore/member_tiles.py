@@ -140,7 +140,7 @@ def _is_mirrored(view: ResultView, convention: Convention) -> bool:
 
 
 def _any_label(view: ResultView, member: int, s: int) -> npt.NDArray[np.bool_]:
-    return np.asarray(view.ensemble.member_slice(member, s).any(axis=0))
+    return view.lesion_of(view.ensemble.member_slice(member, s))
 
 
 def _upright(view: ResultView, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -13,15 +13,17 @@ from psygnal import Signal
 from napari_diffseg.ensemble.consensus import staple
 from napari_diffseg.ensemble.summary import Rule
 from napari_diffseg.plugin.background.latest_only import LatestOnly, job_of, raise_if
-from napari_diffseg.plugin.canvas.result_style import numbered
+from napari_diffseg.regions import number_channels
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Sequence
 
     from napari_diffseg.ensemble.consensus import Staple
     from napari_diffseg.ensemble.whole_members import WholeMembers
     from napari_diffseg.plugin.background.latest_only import Launcher
     from napari_diffseg.plugin.layers.result_layers import ResultLayers
+    from napari_diffseg.regions import Region
 
 WAITING = "The majority, until STAPLE has a whole member."
 
@@ -72,7 +74,7 @@ class Stapling:
             self.latest.forget()
             self.told.emit(WAITING)
             return
-        self.latest.ask(job_of(partial(_make, members, view.prefix)), at_once=at_once)
+        self.latest.ask(job_of(partial(_make, members, view.prefix, view.started.regions)), at_once=at_once)
 
     def forget(self) -> None:
         """Nobody wants the mask any more."""
@@ -94,7 +96,7 @@ class Stapling:
             self.told.emit(made.words)
 
 
-def _make(members: WholeMembers, prefix: str, stop: threading.Event) -> _Made:
+def _make(members: WholeMembers, prefix: str, regions: Sequence[Region], stop: threading.Event) -> _Made:
     members = replace(members, before_read=partial(raise_if, stop))
     first, *others = members.members
     votes = members.member(first).astype(np.uint16)
@@ -102,7 +104,8 @@ def _make(members: WholeMembers, prefix: str, stop: threading.Event) -> _Made:
         votes += members.member(k)
     found = staple((members.member(k) for k in members.members), votes)
     raise_if(stop)
-    return _Made(numbered(np.stack([one.mask for one in found])), _describe(found, len(members.members)), prefix)
+    mask = number_channels(np.stack([one.mask for one in found]), regions)
+    return _Made(mask, _describe(found, len(members.members)), prefix)
 
 
 def _describe(found: tuple[Staple, ...], count: int) -> str:

@@ -33,12 +33,14 @@ def run_layers(folder: Path) -> list[LayerData]:
     import numpy as np
 
     from napari_diffseg.ensemble.summary import MAJORITY, Measure, Rule, Summary
-    from napari_diffseg.plugin.canvas.result_style import label_colors, mean_style, numbered, uncertainty_style
+    from napari_diffseg.plugin.canvas.result_style import label_colors, mean_style, uncertainty_style
     from napari_diffseg.plugin.files.member_planes import MEMBERS_KEY
     from napari_diffseg.plugin.grid.frame import METADATA_KEY, RESULT_KEY, Frame, with_member_axis
+    from napari_diffseg.regions import number_channels
     from napari_diffseg.runs.stored_run import read_run
 
     run = read_run(folder)
+    regions = run.record.recipe.regions
     frame, ensemble = Frame.of_volume(run.grid), run.ensemble()
     place = {**frame.layer_attributes(), "metadata": {METADATA_KEY: frame, RESULT_KEY: run.record.case}}
 
@@ -58,8 +60,8 @@ def run_layers(folder: Path) -> list[LayerData]:
         maps += [layer(f"probability{tag}", p, mean_style(), "image") for tag, p in zip(tags, probability, strict=True)]
         if Summary().of_run(run.started).rule is Rule.PROBABILITY:
             drawn = probability > MAJORITY
-    colors = {"colormap": label_colors()}
-    mask = layer("mask", numbered(drawn), colors, "labels")
-    members = np.stack([numbered(member) for member in run.members.values()])
+    colors = {"colormap": label_colors(regions)}
+    mask = layer("mask", number_channels(drawn, regions), colors, "labels")
+    members = np.stack([number_channels(member, regions) for member in run.members.values()])
     told = {**colors, "visible": False, "metadata": {**place["metadata"], MEMBERS_KEY: tuple(run.members)}}
     return [*maps, mask, layer("members", members, told, "labels")]

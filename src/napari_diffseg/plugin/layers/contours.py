@@ -80,7 +80,7 @@ def _lines(viewer: ViewerModel, view: ResultView) -> tuple[npt.NDArray[np.float6
     (across,) = {0, 1, 2} - {rows, columns}
     index = round(float(view.mask.world_to_data(viewer.dims.point[-3:])[across]))
     segments, colors = [], []
-    for mean in view.mean:
+    for mean in view.mean_in_sight:
         if not 0 <= index < mean.data.shape[across]:
             continue
         plane = np.asarray(mean.data.take(index, axis=across))

@@ -175,6 +175,11 @@ class ResultLayers:
         if self._present is not None:
             self._present.show_staple(mask)
 
+    def choose_region(self, region: int | None) -> None:
+        """Measure one mask channel of the run on the screen, and show its maps; None is all regions together."""
+        if self._present is not None:
+            self._present.choose_region(region)
+
     def choose_mask(self, number: int | None) -> None:
         """Measure a correction of the run on the screen, by its number, or the mask that the rule makes."""
         if self._present is not None:

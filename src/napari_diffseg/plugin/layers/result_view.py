@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_diffseg.regions import masks_of_channels, outermost_first
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy.typing as npt
     from napari.layers import Layer
 
     from napari_diffseg.ensemble.ensemble import Ensemble
     from napari_diffseg.ensemble.summary import Summary
+    from napari_diffseg.ensemble.whole_members import WholeMembers
     from napari_diffseg.events import Started
     from napari_diffseg.plugin.grid.frame import Frame
     from napari_diffseg.plugin.layers.edited_layer import EditedLayer
@@ -39,6 +43,8 @@ class ResultView:
         How they are summed up, with rule and smoothing of the run's checkpoint where nothing else was chosen.
     first : int or None
         How many of them are asked, those with the lowest numbers; None is all.
+    region : int or None
+        The mask channel that is measured and whose maps are in sight; None is all together.
     mean, uncertainty, probability : tuple of Layer
         The maps, one for each label; the user may have removed them from the viewer. No probability without smoothing.
     mask : Layer
@@ -59,6 +65,7 @@ class ResultView:
     ensemble: Ensemble
     summary: Summary
     first: int | None
+    region: int | None
     mean: tuple[Layer, ...]
     uncertainty: tuple[Layer, ...]
     probability: tuple[Layer, ...]
@@ -67,6 +74,37 @@ class ResultView:
     measured: EditedLayer | None
     members: Mapping[int, Layer]
     together: Layer | None
+
+    @property
+    def maps_of(self) -> tuple[int, ...]:
+        """Mask channels whose maps are shown; of all regions together the one that holds the others, if one does."""
+        regions = self.started.regions
+        if self.region is not None:
+            return (self.region,)
+        outer = outermost_first(regions)[0]
+        holds_all = all(set(r.values) <= set(regions[outer].values) for r in regions) and regions[outer].values
+        return (outer,) if holds_all else tuple(range(len(regions)))
+
+    @property
+    def mean_in_sight(self) -> tuple[Layer, ...]:
+        """The maps of the mean that are of what is shown."""
+        return tuple(self.mean[c] for c in self.maps_of)
+
+    def whole_members(self) -> WholeMembers:
+        """The members that are final on all slices, of the region that is measured."""
+        return self.ensemble.whole_members(first=self.first).of_region(self.region)
+
+    def lesion_of(self, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Of masks (labels, ...) the one that is measured, (...)."""
+        return np.asarray(masks.any(axis=0) if self.region is None else masks[self.region])
+
+    def corrected(self) -> npt.NDArray[np.bool_] | None:
+        """The correction that is measured, (X, Y, Z), of the region that is; None where the rule's mask is."""
+        if self.measured is None:
+            return None
+        if self.region is None:
+            return np.asarray(self.measured.mask > 0)
+        return self.lesion_of(masks_of_channels(self.measured.mask, self.started.regions))
 
     @property
     def voxel_mm3(self) -> float:

@@ -18,7 +18,6 @@ from napari_diffseg.plugin.canvas.result_style import (
     label_colors,
     mean_names,
     mean_style,
-    numbered,
     probability_names,
     uncertainty_names,
     uncertainty_style,
@@ -31,6 +30,7 @@ from napari_diffseg.plugin.layers.mask_layer import MaskLayer
 from napari_diffseg.plugin.layers.result_view import ResultView
 from napari_diffseg.plugin.layers.slice_queue import SliceQueue
 from napari_diffseg.plugin.layers.unsampled_layer import Unsampled, unsampled_style
+from napari_diffseg.regions import number_channels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,6 +86,7 @@ class RunLayers:
         self._summary, self._most = summary, most
         self._ensemble.smoothing = Smoothing.of_run(result.started, summary.smoothing_mm)
         self._first: int | None = None
+        self._region: int | None = None
         self._pending = SliceQueue()
         self._hidden: set[int] = set()
         self._put_away: list[tuple[Layer, bool]] = []
@@ -101,6 +102,7 @@ class RunLayers:
         self._make_probability()
         self._uncertainty = [self._add_map(name, shape, uncertainty) for name in names]
         self._mask = self._add_mask(visible=True)
+        self._show_maps()
         for shown in self._uncertainty:
             self._arriving.put_bar(shown.layer)
         self.outline()
@@ -124,6 +126,7 @@ class RunLayers:
             ensemble=self._ensemble,
             summary=self._summary.of_run(self._started),
             first=self._first,
+            region=self._region,
             mean=tuple(shown.layer for shown in self._mean),
             uncertainty=tuple(shown.layer for shown in self._uncertainty),
             probability=tuple(shown.layer for shown in self._probability),
@@ -133,6 +136,30 @@ class RunLayers:
             members={k: shown.layer for k, shown in self._members.items()},
             together=None if self._together is None else self._together.layer,
         )
+
+    def choose_region(self, region: int | None) -> None:
+        """Show the maps of one mask channel alone; None is all regions together."""
+        self._region = region
+        self._show_maps()
+
+    def _show_maps(self) -> None:
+        """Of maps that are in sight, show those of the region that is chosen; of all together, the outermost one's."""
+        regions = self._started.regions
+        if len(regions) == 1:
+            return
+        wanted = self.view.maps_of
+        for layers in (
+            [shown.layer for shown in self._mean],
+            [shown.layer for shown in self._uncertainty],
+            [shown.layer for shown in self._probability],
+            self._expected,
+        ):
+            if any(layer.visible for layer in layers):
+                for c, layer in enumerate(layers):
+                    layer.visible = c in wanted
+
+    def _numbered(self, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+        return number_channels(masks, self._started.regions)
 
     @property
     def is_in_viewer(self) -> bool:
@@ -228,7 +255,7 @@ class RunLayers:
     def draw_all(self) -> None:
         """Draw what the ensemble has got before these layers were made."""
         for k in self._ensemble.begun:
-            self._member_volume(k)[...] = numbered(self._ensemble.member(k))
+            self._member_volume(k)[...] = self._numbered(self._ensemble.member(k))
         self._note_members()
         self.show_expected(self._started.sampled)
         self._add_kept_edits()
@@ -329,7 +356,7 @@ class RunLayers:
         stack = np.zeros((len(members), *self._started.source_shape), np.uint8)
         if self._together is not None:
             for k in self._ensemble.begun:
-                stack[members.index(k)] = numbered(self._ensemble.member(k))
+                stack[members.index(k)] = self._numbered(self._ensemble.member(k))
             self._together.array, self._together.layer.data = stack, self._frame.to_display(stack)
             self._note_members()
             return
@@ -392,7 +419,7 @@ class RunLayers:
         volume = self._member_volume(event.member)
         planes = np.moveaxis(volume, self._started.slice_axis, 0)
         for i, s in enumerate(event.slices):
-            planes[s] = numbered(event.mask[:, i])
+            planes[s] = self._numbered(event.mask[:, i])
 
     def _member_volume(self, member: int) -> npt.NDArray[np.uint8]:
         if self._together is not None:
@@ -415,7 +442,9 @@ class RunLayers:
             if probability is not None:
                 np.moveaxis(self._probability[c].array, axis, 0)[s] = probability[c]
         if self._staple is None and not self._mask.is_held:
-            np.moveaxis(self._mask.array, axis, 0)[s] = numbered(summary.by_votes.consensus(votes, count, probability))
+            np.moveaxis(self._mask.array, axis, 0)[s] = self._numbered(
+                summary.by_votes.consensus(votes, count, probability)
+            )
 
     def _make_probability(self) -> None:
         """Layers of the smoothed probability, once there is smoothing; they come with the others."""
@@ -444,7 +473,7 @@ class RunLayers:
         edited = EditedLayer(self._next_edit, layer, self._frame, words, base)
         if layer.name == f"{self._prefix} | mask":  # a name that the user gave stays
             layer.name = f"{self._prefix} | mask {edited.name}"
-        layer.colormap = label_colors(first=EDITED_COLOR)
+        layer.colormap = label_colors(self._started.regions, first=EDITED_COLOR)
         self._edited.append(edited)
         self._measured = edited
         self._mask = self._add_mask(visible=layer.visible)
@@ -464,7 +493,7 @@ class RunLayers:
             words = kept.record.began_from
             name = "mask edited" if number == 1 else f"mask edited {number}"
             shown = self._add_labels(name, np.array(kept.mask), visible=True)
-            shown.layer.colormap = label_colors(first=EDITED_COLOR)
+            shown.layer.colormap = label_colors(self._started.regions, first=EDITED_COLOR)
             edited = EditedLayer(number, shown.layer, self._frame, words, kept.base)
             self._edited.append(edited)
             self._measured = edited
@@ -493,7 +522,11 @@ class RunLayers:
         return LayerArray(array, layer)
 
     def _add_labels(self, name: str, array: npt.NDArray[np.uint8], *, visible: bool) -> LayerArray:
-        style = {"name": f"{self._prefix} | {name}", "visible": visible, "colormap": label_colors()}
+        style = {
+            "name": f"{self._prefix} | {name}",
+            "visible": visible,
+            "colormap": label_colors(self._started.regions),
+        }
         layer = self._add(self._frame.to_display(array), "labels", style)
         build_when_painting(layer)
         return LayerArray(array, layer)

@@ -53,7 +53,7 @@ class Surfaces:
             for layer in self._layers.values():
                 layer.visible = False
             return
-        mean = np.max([layer.data for layer in view.mean], axis=0)
+        mean = np.max([layer.data for layer in view.mean_in_sight], axis=0)
         self.newest.ask(job_of(partial(_meshes, mean)))
 
     def _show(self, meshes: dict[float, Mesh]) -> None:

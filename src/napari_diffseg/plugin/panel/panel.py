@@ -262,6 +262,7 @@ class DiffsegPanel(QWidget):
         self.results.edited.connect(self._show_edited)
         self.results.behind.connect(self._catching_up.start)
         self.result.mask_chosen.connect(self._measure_mask)
+        self.result.region_chosen.connect(self._choose_region)
         runs.removed.connect(lambda entry: self.results.forget(entry.layer_prefix))
         runs.shown.connect(self._show_run)
         runs.changed.connect(self._show_phase)
@@ -445,6 +446,10 @@ class DiffsegPanel(QWidget):
             self._show_unsampled()
             self._follow_reference(entry)
             self._show_masks()
+            view = self.results.view
+            self.result.show_regions(
+                () if view is None else view.started.regions, None if view is None else view.region
+            )
             self.exploring.begin()
             self.denoising.follow()
             self.what_if.follow()
@@ -477,6 +482,11 @@ class DiffsegPanel(QWidget):
 
     def _measure_mask(self, number: int | None) -> None:
         self.results.choose_mask(number)
+        self.exploring.measure()
+
+    def _choose_region(self, region: int | None) -> None:
+        self.results.choose_region(region)
+        self.exploring.redraw()
         self.exploring.measure()
 
     def _follow_reference(self, entry: RunEntry | None) -> None:

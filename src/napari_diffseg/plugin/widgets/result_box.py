@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -20,13 +21,15 @@ from qtpy.QtWidgets import (
 )
 
 from napari_diffseg.ensemble.summary import HIGHEST_THRESHOLD, LOWEST_THRESHOLD, Measure, Rule, Summary
-from napari_diffseg.plugin.canvas.result_style import mean_style, uncertainty_style
+from napari_diffseg.plugin.canvas.result_style import colors_of, mean_style, uncertainty_style
 from napari_diffseg.plugin.widgets.controls import guard_from_wheel
 from napari_diffseg.plugin.widgets.legend import Legend
 from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from napari_diffseg.regions import Region
 
 _PERCENT: Final = 100
 _STEP: Final = 5
@@ -48,12 +51,16 @@ _SHORTEST: Final = {
     Rule.STAPLE: "STAPLE",
 }
 """The checkpoint's rule, where the word *default* stands before it."""
+_SQUARE: Final = 12
+"""Pixels of the colour beside a region."""
 _NO_VOTES: Final = "Point at a voxel to read its votes."
 
 
 class ResultBox(QWidget):
     """Controls that show the ensemble in another way, at once and without sampling."""
 
+    region_chosen = Signal(object)
+    """The mask channel, from 0, that is shown and measured; None is all regions together."""
     mask_chosen = Signal(object)
     """The number of the edited mask that is to be measured; None is the rule's."""
     changed = Signal(object, object)
@@ -69,11 +76,15 @@ class ResultBox(QWidget):
             "well it agrees with the others (Warfield 2004).",
         )
         self.rule.insertItem(0, "", None)
-        self.measured = QComboBox()
-        self.measured.setObjectName("diffseg_measured_mask")
-        self.measured.setToolTip("Which mask volume, lesions and Dice are of: the rule's, or one that you edited.")
-        self.measured.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        guard_from_wheel(self.measured)
+        self.region = _list(
+            "region",
+            "Which region mean, uncertainty, outlines, volumes, lesions, convergence and Dice are of. The mask shows "
+            "all.",
+        )
+        self.region_label = QLabel("Region")
+        self.measured = _list(
+            "measured_mask", "Which mask volume, lesions and Dice are of: the rule's, or one that you edited."
+        )
         self.measured_label = QLabel("Measure")
         self.note = _text(
             "rule_note", "How well each member agrees with what STAPLE takes for the truth: the least and the most."
@@ -103,6 +114,7 @@ class ResultBox(QWidget):
         self.votes.setText(_NO_VOTES)
         self._lay_out()
         self._begin()
+        self.region.currentIndexChanged.connect(lambda _: self.region_chosen.emit(self.region.currentData()))
         self.measured.currentIndexChanged.connect(lambda _: self.mask_chosen.emit(self.measured.currentData()))
         for choice in (self.rule, self.measure):
             choice.currentIndexChanged.connect(self._tell)
@@ -115,6 +127,7 @@ class ResultBox(QWidget):
         self.set_summary(Summary())
         self.set_count(0)
         self.show_masks({}, None)
+        self.show_regions((), None)
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -136,11 +149,25 @@ class ResultBox(QWidget):
             grid.addWidget(widget, n, 1)
             if widget is threshold:
                 self._threshold_row = (label, widget)
+        grid.addWidget(self.region_label, len(rows) + 1, 0)
+        grid.addWidget(self.region, len(rows) + 1, 1)
         grid.addWidget(self.measured_label, len(rows), 0)
         grid.addWidget(self.measured, len(rows), 1)
         layout.addLayout(grid)
         for widget in (self.note, self.uncertainty_legend, self.mean_legend, self.unsampled, self.votes):
             layout.addWidget(widget)
+
+    def show_regions(self, regions: Sequence[Region], chosen: int | None) -> None:
+        """Offer the regions of a run with several, each with its colour in the mask, and say which is shown."""
+        self.region.blockSignals(True)
+        self.region.clear()
+        self.region.addItem("all regions", None)
+        for n, (region, color) in enumerate(zip(regions, colors_of(regions), strict=True)):
+            self.region.addItem(_square(color), region.name, n)
+        self.region.setCurrentIndex(max(self.region.findData(chosen), 0))
+        self.region.blockSignals(False)
+        for widget in (self.region_label, self.region):
+            widget.setVisible(len(regions) > 1)
 
     def show_masks(self, edited: Mapping[int, str], measured: int | None) -> None:
         """Offer the masks that were edited, each with its number and name, and say which mask is measured."""
@@ -234,14 +261,25 @@ class ResultBox(QWidget):
             reading.setFixedWidth(width)
 
 
-def _choice(name: str, kind: type[Rule] | type[Measure], tip: str) -> QComboBox:
+def _square(color: str) -> QIcon:
+    square = QPixmap(_SQUARE, _SQUARE)
+    square.fill(QColor(color))
+    return QIcon(square)
+
+
+def _list(name: str, tip: str) -> QComboBox:
     box = QComboBox()
     box.setObjectName(f"diffseg_{name}")
     box.setToolTip(tip)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    guard_from_wheel(box)
+    return box
+
+
+def _choice(name: str, kind: type[Rule] | type[Measure], tip: str) -> QComboBox:
+    box = _list(name, tip)
     for choice in kind:
         box.addItem(_SHORT.get(choice, choice.title), choice)
-    guard_from_wheel(box)
     return box
 
 

@@ -7,9 +7,10 @@ from typing import Final, Literal
 
 from napari_diffseg.errors import BadRequest
 
-ExtraName = Literal["consensus", "dicom", "evaluation", "formats", "training"]
+ExtraName = Literal["cluster", "consensus", "dicom", "evaluation", "formats", "training"]
 
 LIBRARIES: Final[dict[ExtraName, tuple[str, ...]]] = {
+    "cluster": ("submitit",),
     "consensus": ("SimpleITK",),
     "dicom": ("SimpleITK", "highdicom", "pydicom"),
     "evaluation": ("medpy", "surface_distance", "matplotlib"),

@@ -29,6 +29,7 @@ app = App(
 )
 app.command("napari_diffseg.cli.demo:demo", help="Segment the shipped case with the shipped checkpoint, in napari.")
 app.command("napari_diffseg.cli.predict:predict", help="Segment cases and write masks, members and uncertainty.")
+app.command("napari_diffseg.cli.status:status", help="Show how far the cases of a folder are.")
 app.command("napari_diffseg.cli.export:export", help="Write results of kept runs by name, as BIDS, or on another grid.")
 app.command("napari_diffseg.cli.train:train", help="Train a checkpoint on cases with masks, or on phantoms.")
 app.command("napari_diffseg.cli.evaluate:evaluate", help="Measure predictions against the masks that people drew.")

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
+from napari_diffseg.cli.cohort import Workers, segment_cohort
 from napari_diffseg.cli.overrides import OverrideOptions, Overrides
 from napari_diffseg.cli.wording import worded
 from napari_diffseg.errors import BadRequest, DiffsegError
@@ -36,6 +37,7 @@ def predict(
     label_values: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    workers: Annotated[Workers, Parameter(name="*", group=Group("Several cases at once", sort_key=8))] = Workers(),
     overrides: OverrideOptions = Overrides(),
 ) -> int:
     """Segment cases and write mask, mean, uncertainty, members and run.json, on the source's voxels.
@@ -68,7 +70,7 @@ def predict(
         Keep finished members that are there and sample only the others.
     """
     from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
-    from napari_diffseg.cohorts.cohort_run import CohortRun, check_new
+    from napari_diffseg.cohorts.cohort_run import CohortRun
     from napari_diffseg.imaging.case_files import case_of_images
     from napari_diffseg.regions import with_values_of
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
@@ -79,6 +81,7 @@ def predict(
         raise BadRequest("--name is for the case of --image: leave it out, or name that case's images.")
     if overwrite and resume:
         raise BadRequest("--overwrite and --resume exclude each other: give one of them.")
+    workers.check()
     loaded = load_checkpoint(resolve_checkpoint(checkpoint), **overrides.given())
     for guess in loaded.guesses:
         _say(f"guessed: {guess}")
@@ -98,19 +101,38 @@ def predict(
     with_values_of(loaded.recipe.regions, label_values)  # what cannot be is refused before a case is read
     named = [case_of_images(image, modalities=loaded.recipe.modalities, name=name)] if image else []
     found, failed = _find(cases, named, run)
+    if len(found) == 1 and not workers.is_asked_for:
+        return 1 if _one(run, found[0]) + failed else 0
+    apart, doubled = _each_name_once(found)
+    more, is_all = segment_cohort(run, apart, workers, overrides.given()) if apart else (0, True)
+    return 1 if failed + doubled + more or not is_all else 0
+
+
+def _one(run: CohortRun, case: CaseFiles) -> int:
+    """Segment the only case; 1 if it failed for a reason that is not the command's."""
+    try:
+        _segment(run, run.folder_of(case))
+    except BadRequest:
+        raise
+    except DiffsegError as err:
+        return _report(case.shown, err)
+    return 0
+
+
+def _each_name_once(found: Sequence[CaseFiles]) -> tuple[list[CaseFiles], int]:
+    """The cases but for those that would share a folder with an earlier one, and how many these are."""
+    from napari_diffseg.cohorts.cohort_run import check_new
+
     seen = set[str]()
-    for one in found:
+    apart: list[CaseFiles] = []
+    for case in found:
         try:
-            folder = run.folder_of(one)
-            check_new(folder.case.id, seen)
-            _segment(run, folder)
+            check_new(case.name, seen)
         except BadRequest as err:
-            if len(found) == 1:
-                raise
-            failed += _report(one.shown, err)
-        except DiffsegError as err:
-            failed += _report(one.shown, err)
-    return 1 if failed else 0
+            _report(case.shown, err)
+        else:
+            apart.append(case)
+    return apart, len(found) - len(apart)
 
 
 def _find(paths: Sequence[Path], named: Sequence[CaseFiles], run: CohortRun) -> tuple[tuple[CaseFiles, ...], int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_diffseg.cohorts.find import unreadable
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.imaging.case import read_case
+from napari_diffseg.runs.identity import settings_digest
 from napari_diffseg.runs.keep import keep_run
 from napari_diffseg.runs.run_folder import RunFolder
 
@@ -52,6 +53,11 @@ class CohortRun:
     overwrite: bool = False
     resume: bool = False
     label_values: str | None = None
+
+    @property
+    def settings(self) -> str:
+        """What decides the results, but for the images, as one word: the same for the same settings."""
+        return f"{settings_digest(self.checkpoint, self.request)} {self.label_values or ''}".rstrip()
 
     def folder_of(self, files: CaseFiles) -> RunFolder:
         """Read a case; the folder in which its results are, or will be.

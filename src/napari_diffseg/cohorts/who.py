@@ -69,7 +69,8 @@ class Who(BaseModel):
             Seconds since it was last heard of.
         """
         if self.place != _place():
-            return silent_s < SILENT_S
+            started_again = bool(self.job) and self.job == _job()  # our own job, before it was moved here
+            return not started_again and silent_s < SILENT_S
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < _SAME_START_S

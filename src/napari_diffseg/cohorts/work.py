@@ -15,7 +15,6 @@ from napari_diffseg.cohorts.standing import Standing, sources_of
 from napari_diffseg.cohorts.who import this_process
 from napari_diffseg.errors import DiffsegError, OutputFailed, RunFailed
 from napari_diffseg.events import Started
-from napari_diffseg.runs.identity import settings_digest
 from napari_diffseg.runs.layout import MEMBERS
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ class _Worker:
     _looked: float = field(default=-_FRESH_S, init=False)
 
     def __post_init__(self) -> None:
-        self._settings = settings_digest(self.run.checkpoint, self.run.request)
+        self._settings = self.run.settings
 
     def try_case(self, case: ListedCase) -> Generator[CohortEvent, None, bool]:
         """Claim and segment a case where it is to be had; whether it was."""

@@ -36,7 +36,7 @@ def test_the_python_pages_lines_segment_a_case_and_save_it(tmp_path, monkeypatch
     assert nib.load("mask.nii.gz").shape == nib.load("uncertainty.nii.gz").shape == (14, 12, 5)
 
 
-VERBS = ("predict", "status", "export", "info", "convert", "evaluate", "train", "phantom", "demo", "engine")
+VERBS = ("predict", "status", "export", "info", "convert", "evaluate", "train", "phantom", "prepare", "demo", "engine")
 
 
 @pytest.mark.parametrize("verb", VERBS)

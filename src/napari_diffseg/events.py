@@ -204,6 +204,7 @@ class Started:
     `evaluations` counts network evaluations of one slice by one member. `spacing_mm` is the source's voxel size,
     `smoothing_mm` the checkpoint's Gaussian smoothing of the vote map, `smoothing_slices` how many times as long it is
     across slices, `rule` the one that makes its masks, `label_values` what its mask channels are in a label map.
+    `compiled` says whether the network is one that was compiled ahead.
     """
 
     run_id: str
@@ -226,6 +227,7 @@ class Started:
     smoothing_slices: float = 1.0
     rule: RuleName = "majority"
     label_values: tuple[tuple[int, ...], ...] = ()
+    compiled: bool = False
 
     @property
     def regions(self) -> tuple[Region, ...]:

@@ -243,6 +243,7 @@ def test_wrong_channels_are_refused_before_anything_is_recorded(fast):
     assert not recorder.recorded
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_a_gpu_a_graph_says_what_the_network_says(dtype, monkeypatch):

@@ -39,6 +39,7 @@ app.command("napari_diffseg.cli.convert:convert", help="Write a state dict as a 
 app.command(
     "napari_diffseg.cli.engine:engine", help="Serve runs to a panel on this computer or another (started by it)."
 )
+app.command("napari_diffseg.cli.prepare:prepare", help="Compile a checkpoint's network for this machine's GPU, ahead.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from napari_diffseg.networks.out_of_memory import is_out_of_memory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from napari_diffseg.networks.compiled_unet import CompiledUNet
     from napari_diffseg.networks.fast_unet import FastUNet
 
     Work = Callable[[], torch.Tensor]
@@ -55,14 +56,14 @@ class GraphedUNet:
 
     Parameters
     ----------
-    network : FastUNet
+    network : FastUNet or CompiledUNet
         On its device.
     capture : callable
         Records a work without arguments that reads fixed buffers; gives how to play it and the buffer that holds its
         result after. By default as a CUDA graph.
     """
 
-    def __init__(self, network: FastUNet, *, capture: Capture | None = None) -> None:
+    def __init__(self, network: FastUNet | CompiledUNet, *, capture: Capture | None = None) -> None:
         self.network = network
         device = next(network.network.parameters()).device
         self._capture: Capture | None = capture or partial(capture_on_cuda, device=device)

@@ -25,6 +25,8 @@ class Part(BaseModel):
         Numbers of the members that it finished.
     device, precision : str
         Where they were sampled.
+    compiled : bool
+        Whether by a network that was compiled ahead.
     batch_size : int or None
         Slices evaluated at once; None for a part that was cut short.
     unneeded : int or None
@@ -42,6 +44,7 @@ class Part(BaseModel):
     members: tuple[int, ...] = ()
     device: str = ""
     precision: str = ""
+    compiled: bool = False
     batch_size: int | None = None
     unneeded: int | None = None
     unneeded_empty: int | None = None

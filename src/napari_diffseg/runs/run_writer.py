@@ -233,6 +233,7 @@ class RunWriter:
             members=unclaimed(ensemble.members, self.earlier),
             device=self.started.device,
             precision=self.started.precision,
+            compiled=self.started.compiled,
             batch_size=finished.batch_size if finished is not None else None,
             unneeded=finished.unneeded if finished is not None else None,
             unneeded_empty=finished.unneeded_empty if finished is not None else None,

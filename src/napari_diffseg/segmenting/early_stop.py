@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 EMPTY_BELOW: Final = 0.05
 """Where the prediction of a slice is below this probability everywhere, its mask is empty."""
-HARDLY: Final = 0.02
+HARDLY: Final = 0.01
 """A mask of which so large a part changes, or less, has hardly changed."""
 STAYS_FOR: Final = 5
 """A mask that hardly changes for one part in so many of the chain, and for two steps at least, is final."""
@@ -28,9 +28,11 @@ class EarlyStop:
     A row is a slice of a member. Its mask is empty, and it ends, at the first step whose prediction (the expected clean
     mask, given the noisy one) is below `EMPTY_BELOW` everywhere. As what is expected of later steps is what this one
     predicts, the mean over many members loses less than that bound at any voxel. A row ends, too, where no region of
-    its mask has changed in more than `HARDLY` of its pixels for a fifth of the chain, beyond its first 30 %. Both look
-    at the row alone, so a member is the same mask in any batch, order or resume. A network that predicts epsilon has no
-    early prediction worth the name (it is divided by the little signal there is), so only the second applies.
+    its mask has changed in more than `HARDLY` of its pixels for a fifth of the chain, beyond its first 30 %. That mask
+    is then taken as 0 and 1, as the end of a chain nearly is: what lies between would move its outline when it is
+    resampled. Both look at the row alone, so a member is the same mask in any batch, order or resume. A network that
+    predicts epsilon has no early prediction worth the name (it is divided by the little signal there is), so only the
+    second applies.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ class EarlyStop:
 
     def __init__(self, recipe: Recipe, *, steps: int, rows: int, every: int = 1) -> None:
         low, high = recipe.mask_low, recipe.mask_high
-        self._low, self._middle = low, (low + high) / 2
+        self._low, self._middle, self._high = low, (low + high) / 2, high
         self._hardly_any = low + EMPTY_BELOW * (high - low)
         self._expects = recipe.prediction != "epsilon"
         self._steps, self._every = steps, every
@@ -73,12 +75,11 @@ class EarlyStop:
         assert self._whole is not None
         empty, final = self._decide(step.x0)
         x, x0 = (_frozen(self._done, old[self._places], new) for old, new in _pairs(self._whole, step))
-        none = torch.full_like(x0, self._low)
-        final_now = (final & ~self._done)[:, None, None, None]
-        x = torch.where(final_now, x0, x)
-        empty_now = empty & ~self._done
-        x, x0 = (torch.where(empty_now[:, None, None, None], none, values) for values in (x, x0))
-        self._empty = self._empty | empty_now
+        as_mask = torch.where(x0 > self._middle, self._high, self._low).to(x0.dtype)
+        ends = ((empty & ~self._done, torch.full_like(x0, self._low)), (final & ~empty & ~self._done, as_mask))
+        for now, end in ends:
+            x, x0 = (torch.where(now[:, None, None, None], end, values) for values in (x, x0))
+        self._empty = self._empty | (empty & ~self._done)
         self._done = self._done | empty | final
         whole_x, whole_x0 = (
             old.index_copy(0, self._places, new) for old, new in ((self._whole.x, x), (self._whole.x0, x0))

@@ -22,10 +22,12 @@ from napari_diffseg.segmenting.device.choose_device import (
     resolve_device,
     resolve_precision,
 )
+from napari_diffseg.segmenting.device.compiled import DEVICES, compile_ahead, find_package
 from napari_diffseg.segmenting.device.heap import freed_memory_kept
 from napari_diffseg.segmenting.device.memory import BatchLimits, choose_batch_size, shares_out_rows
-from napari_diffseg.segmenting.device.prepare import prepare
+from napari_diffseg.segmenting.device.prepare import is_compiled, prepare
 from napari_diffseg.segmenting.device.reproducible import reproducibly
+from napari_diffseg.segmenting.device.row_parallel import RowParallel
 from napari_diffseg.segmenting.device.threads import resolve_threads, threads_used
 from napari_diffseg.segmenting.run import Run, Sampling, sample_run
 from napari_diffseg.segmenting.tracing import trace_run
@@ -34,6 +36,7 @@ from napari_diffseg.segmenting.what_if import change_channel
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from pathlib import Path
 
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.diffusion.schedule import Schedule
@@ -65,9 +68,12 @@ class LocalSegmenter:
         self._beside_viewer = beside_viewer
         self._preview_interval_s = preview_interval_s
         self._limits = BatchLimits()
+        self._threads = 1
+        """Of the run that goes on."""
         self._rows: int | None = None
         """Of the loaded network on an NVIDIA GPU: once a size is recorded less is free, and another costs again."""
-        self._loaded: tuple[torch.device, torch.dtype, Prepared] | None = None
+        self._loaded: tuple[torch.device, torch.dtype, Path | None, Prepared] | None = None
+        """Where and in which arithmetic a network is ready, what it was compiled to, and the network."""
 
     def segment(self, case: Case, request: SegmentRequest, *, focus: Focus | None = None) -> Iterator[SamplingEvent]:
         """Sample the ensemble that `request` describes; see `napari_diffseg.events.Segmenter`.
@@ -129,16 +135,43 @@ class LocalSegmenter:
         with self._sampling("Measuring the speed", request):
             device = resolve_device(request.device)
             dtype = resolve_precision(request.precision, device)
-            network = self._network(device, dtype)
+            network = self._network(device, dtype, compiled=not request.reproducible)
             rows = self._batch_size(request, device, dtype)
             return seconds_an_evaluation(network, self._checkpoint.recipe, rows=rows, device=device)
+
+    def compile_ahead(self, request: SegmentRequest) -> Generator[float]:
+        """Compile the network for a request's device and arithmetic, in another process; see `compiled.compile_ahead`.
+
+        Runs that begin once it is done take it, those before it sample as they are.
+
+        Raises
+        ------
+        BadRequest
+            If the device cannot be had, or gains nothing by it.
+        RunFailed
+            If the compiler fails.
+        """
+        device = resolve_device(request.device)
+        if device.type not in DEVICES:
+            raise BadRequest(
+                f"Device {device}: networks are compiled for NVIDIA GPUs alone, as elsewhere they become no faster."
+            )
+        dtype = resolve_precision(request.precision, device)
+        if find_package(self._checkpoint, device, dtype) is None:
+            yield from compile_ahead(self._checkpoint, device, dtype)
 
     @contextmanager
     def _sampling(self, what: str, request: SegmentRequest) -> Iterator[None]:
         """The surroundings that sampling needs, with whatever goes wrong in them as one sentence."""
         try:
             threads = resolve_threads(request.threads, beside_viewer=self._beside_viewer)
-            with threads_used(threads), reproducibly(enabled=request.reproducible), freed_memory_kept():
+            self._threads = 1 if request.reproducible else threads
+            # Threads that share out rows have the cores: others of PyTorch's own would wait for work beside them.
+            with (
+                threads_used(1 if self._shares_out(request) else threads),
+                reproducibly(enabled=request.reproducible),
+                freed_memory_kept(),
+            ):
                 yield
         except DiffsegError:
             raise
@@ -161,7 +194,7 @@ class LocalSegmenter:
         conditioning = encode(case, recipe, choose=request.slice_indices)
         along = conditioning.grid.slice_axis
         height, width = (n for axis, n in enumerate(case.shape) if axis != along)
-        network = self._network(device, dtype)
+        network = self._network(device, dtype, compiled=not request.reproducible)
         size = self._batch_size(request, device, dtype)  # after it: what is free then is for its batches
         return Run(
             id=uuid.uuid4().hex[:12],
@@ -189,12 +222,11 @@ class LocalSegmenter:
         if request.batch_size is not None:
             return request.batch_size
         config, size = self._checkpoint.config, self._checkpoint.recipe.size
-        threads = torch.get_num_threads()
         chosen = self._rows or choose_batch_size(
             config,
             size,
             device,
-            threads=threads,
+            threads=self._threads,
             watched=self._beside_viewer,
             narrowing=self._stops_early(request),
         )
@@ -215,14 +247,24 @@ class LocalSegmenter:
     def _at_once(self, device: torch.device) -> int:
         """Rows that take no longer than one: where threads share out rows, one for each but the window's."""
         shared_out = device.type == "cpu" and shares_out_rows(self._checkpoint.config, self._checkpoint.recipe.size)
-        return max(1, torch.get_num_threads() - 1) if shared_out else 1
+        return max(1, self._threads - 1) if shared_out else 1
 
-    def _network(self, device: torch.device, dtype: torch.dtype) -> Prepared:
-        if self._loaded is None or self._loaded[:2] != (device, dtype):
+    def _shares_out(self, request: SegmentRequest) -> bool:
+        """Whether threads share out the rows of a run's batches."""
+        on_processor = resolve_device(request.device).type == "cpu"
+        return on_processor and shares_out_rows(self._checkpoint.config, self._checkpoint.recipe.size)
+
+    def _network(self, device: torch.device, dtype: torch.dtype, *, compiled: bool = True) -> Prepared:
+        """The network of a run; machine code that was made ahead where it is `compiled`, and there is any by now."""
+        package = find_package(self._checkpoint, device, dtype) if compiled else None
+        if self._loaded is None or self._loaded[:3] != (device, dtype, package):
             self._loaded = self._rows = None  # the old copy goes before the new one comes
-            size = self._checkpoint.recipe.size
-            self._loaded = (device, dtype, prepare(self._checkpoint.network(), size, device=device, dtype=dtype))
-        return self._loaded[2]
+            size, weights = self._checkpoint.recipe.size, self._checkpoint.network()
+            self._loaded = device, dtype, package, prepare(weights, size, device=device, dtype=dtype, package=package)
+        network = self._loaded[3]
+        if isinstance(network, RowParallel):
+            network.threads = self._threads
+        return network
 
 
 def _schedule(recipe: Recipe, timesteps: int | None) -> Schedule:
@@ -242,6 +284,7 @@ def _started(run: Run, case: Case) -> Started:
         case_id=case.id,
         device=describe_device(run.device),
         precision=precision_name(run.dtype),
+        compiled=is_compiled(run.network),
         sampler=run.sampler,
         timesteps=len(run.schedule.timesteps),
         members=run.request.member_numbers,

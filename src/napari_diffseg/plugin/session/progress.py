@@ -19,7 +19,9 @@ def seconds_left(first: tuple[float, int], now: tuple[float, int], started: Star
 def describe_start(started: Started) -> str:
     """What is sampled where, and what the user should know of it."""
     members = len(started.members)
-    text = f"Sampling {members} mask{'s' if members > 1 else ''} of {len(started.sampled)} slices on {started.device}."
+    compiled = ", compiled" if started.compiled else ""
+    masks = f"{members} mask{'s' if members > 1 else ''}"
+    text = f"Sampling {masks} of {len(started.sampled)} slices on {started.device}{compiled}."
     return " ".join([text, *started.warnings])
 
 

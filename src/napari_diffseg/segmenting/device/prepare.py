@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_diffseg.networks.compiled_unet import CompiledUNet
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.graphed_unet import GraphedUNet
 from napari_diffseg.networks.unet import to_inference
+from napari_diffseg.segmenting.device.compiled import load_compiled
 from napari_diffseg.segmenting.device.memory import shares_out_rows
 from napari_diffseg.segmenting.device.row_parallel import RowParallel
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from napari_diffseg.networks.unet import UNet
 
-Prepared = FastUNet | GraphedUNet | RowParallel
+Prepared = FastUNet | CompiledUNet | GraphedUNet | RowParallel
 
 
-def prepare(network: UNet, size: tuple[int, int], *, device: torch.device, dtype: torch.dtype) -> Prepared:
+def prepare(
+    network: UNet, size: tuple[int, int], *, device: torch.device, dtype: torch.dtype, package: Path | None = None
+) -> Prepared:
     """Bring a network to its device, and choose how its rows are evaluated there.
 
     On a processor the threads share out the rows where a step has several, and each operation where a single row is
@@ -34,15 +40,25 @@ def prepare(network: UNet, size: tuple[int, int], *, device: torch.device, dtype
         Where it will be evaluated.
     dtype : torch.dtype
         float32 or bfloat16.
+    package : Path, optional
+        The same network, compiled; where it cannot be used, it is done without, and the log says so.
     """
     fast = FastUNet(to_inference(network, dtype).to(device))
+    compiled = None if package is None else load_compiled(fast, size, package)
     if device.type == "cuda":
-        return GraphedUNet(fast)
+        return GraphedUNet(compiled or fast)
+    if compiled is not None:
+        return compiled
     if device.type == "cpu" and shares_out_rows(network.config, size):
         return RowParallel(fast)
     return fast
 
 
-def for_few_rows(network: Prepared) -> FastUNet | RowParallel:
+def is_compiled(network: Prepared) -> bool:
+    """Whether it is machine code that was made ahead."""
+    return isinstance(network.network if isinstance(network, GraphedUNet) else network, CompiledUNet)
+
+
+def for_few_rows(network: Prepared) -> FastUNet | CompiledUNet | RowParallel:
     """The way to evaluate a few rows once: on a GPU without a recording, which takes many times as long to make."""
     return network.network if isinstance(network, GraphedUNet) else network

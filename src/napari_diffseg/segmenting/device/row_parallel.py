@@ -19,7 +19,7 @@ class RowParallel:
     """A `FastUNet` each of whose rows is evaluated by one thread, several rows at the same time.
 
     A small network is hundreds of short operations. Shared out among threads, each of them ends with a wait for the
-    slowest; here threads wait for each other once an evaluation. There are as many as PyTorch would compute with. In
+    slowest; here threads wait for each other once an evaluation. In
     bfloat16 a row is the same to the bit with any number of them and in any batch; in float32 too, but for attention,
     where PyTorch takes another way for a small row alone.
 
@@ -31,10 +31,12 @@ class RowParallel:
 
     def __init__(self, network: FastUNet) -> None:
         self.network = network
+        self.threads: int | None = None
+        """How many; None is as many as PyTorch would compute with."""
 
     def conditioned_on(self, image: torch.Tensor) -> Callable[[torch.Tensor, float], torch.Tensor]:
         """The network for one batch of images; as `FastUNet.conditioned_on`."""
-        threads = torch.get_num_threads()
+        threads = self.threads or torch.get_num_threads()
         rounds = -(-len(image) // (threads * ROWS_AT_A_TIME))
         parts = min(len(image), threads * rounds)
         predicts = [self.network.conditioned_on(rows) for rows in image.tensor_split(parts)]

@@ -109,6 +109,11 @@ class Verdict:
         """What was found, as rows of a name and a sentence: the whole, then each aspect."""
         return [("check", self._found()), *((aspect, self._of(aspect)) for aspect in ASPECTS)]
 
+    def ranking(self, count: int = 5) -> list[tuple[str, float]]:
+        """The readings that fit best, each in words with its agreement."""
+        ordered = sorted(self.tried, key=lambda t: -t.agreement)
+        return [(_words(t.changes), t.agreement) for t in ordered[:count]]
+
     def _found(self) -> str:
         best = self.best.agreement
         if not self.fits:

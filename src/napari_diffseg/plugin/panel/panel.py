@@ -36,6 +36,7 @@ from napari_diffseg.plugin.panel.activity import Activity
 from napari_diffseg.plugin.panel.batching import Batching
 from napari_diffseg.plugin.panel.case_picking import CasePicking
 from napari_diffseg.plugin.panel.catching_up import CatchingUp
+from napari_diffseg.plugin.panel.checking import Checking
 from napari_diffseg.plugin.panel.exporting import Exporting
 from napari_diffseg.plugin.panel.forecasting import Forecasting
 from napari_diffseg.plugin.panel.kept_session import KeptSession
@@ -157,6 +158,9 @@ class DiffsegPanel(QWidget):
             is_wanted=self._is_wanted,
             attempt=self._try,
             parent=self,
+        )
+        self.checking = Checking(
+            self.session, self.checkpoint, reference=self.exploring.box.reference.layer.layer, attempt=self._try
         )
         self.slice_here = SliceHere(napari_viewer, self.session, self.settings.scope)
         self.activity = Activity(self.session, self)

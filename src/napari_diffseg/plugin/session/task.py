@@ -44,6 +44,7 @@ class Work(Enum):
     COMPARING = "Two runs are being compared"
     RESAMPLING = "Images are being resampled"
     RECORDING = "The denoising of a slice is being recorded"
+    CHECKING = "A checkpoint is being checked"
     WHAT_IF = "A changed image is being tried"
 
 

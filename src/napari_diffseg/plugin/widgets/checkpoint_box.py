@@ -27,7 +27,7 @@ from napari_diffseg.plugin.widgets.dropping import dropped_paths
 from napari_diffseg.plugin.widgets.fold import Fold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 DEMO = "demo"
 """The name of the checkpoint that is shipped."""
@@ -42,6 +42,9 @@ class CheckpointBox(QGroupBox):
     chosen = Signal(str)
     """Path of a checkpoint, `demo`, or nothing."""
     unload_asked = Signal()
+    check_asked = Signal()
+    reading_wanted = Signal(dict)
+    """Fields of the recipe that are to be other than stated."""
 
     def __init__(self) -> None:
         super().__init__("Checkpoint")
@@ -55,12 +58,16 @@ class CheckpointBox(QGroupBox):
             "card", "About this checkpoint", tip="What the checkpoint takes and gives, and what had to be guessed."
         )
         self.card.setVisible(False)
+        self.verdict = QWidget()
+        self.verdict.setObjectName("diffseg_checkpoint_verdict")
+        self.verdict.setVisible(False)
         self.setAcceptDrops(True)
         self.line.setAcceptDrops(False)  # it would take a dropped file for text, and its address for a path
         layout = QVBoxLayout(self)
         layout.addWidget(self.line)
         layout.addLayout(self._make_buttons())
         layout.addWidget(self.card)
+        layout.addWidget(self.verdict)
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         """Take one checkpoint, and leave images to the viewer."""
@@ -153,9 +160,63 @@ class CheckpointBox(QGroupBox):
         unload.setObjectName("diffseg_unload")
         unload.setToolTip("Free the network's memory; the next run loads it again.")
         unload.clicked.connect(self.unload_asked)
+        check = QPushButton("Check this checkpoint")
+        check.setObjectName("diffseg_check")
+        check.setToolTip(
+            "Try other readings of its recipe (channel order, mask coding, normalisation, directions) on the images "
+            "and the reference on the screen, a few evaluations each, and say which fits best."
+        )
+        check.clicked.connect(self.check_asked)
+        form.addRow(check)
         form.addRow(unload)
+        self.show_verdict((), (), {})
         self.card.replace_content(card)
         self.card.setVisible(bool(rows))
+
+    def show_verdict(
+        self, rows: Sequence[tuple[str, str]], ranking: Sequence[tuple[str, float]], better: Mapping[str, object]
+    ) -> None:
+        """Show what a check found, and offer the reading that fits better; without rows, nothing.
+
+        Parameters
+        ----------
+        rows : sequence of (str, str)
+            What was found, by name.
+        ranking : sequence of (str, float)
+            The readings that fit best, in words, each with its agreement, 0 to 1.
+        better : mapping of str to any
+            Fields of the recipe that fit better than those stated; empty where none do.
+        """
+        found = QWidget()
+        found.setObjectName(self.verdict.objectName())
+        form = QFormLayout(found)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapAllRows)
+        for name, value in rows:
+            form.addRow(_plain(name, heading=True), _plain(value, heading=False))
+        if ranking:
+            listed = "\n".join(f"{agreement:.2f}  {words}" for words, agreement in ranking)
+            form.addRow(
+                _plain("best readings, by agreement with the reference", heading=True), _plain(listed, heading=False)
+            )
+        if better:
+            use = QPushButton("Use the reading that fits best")
+            use.setObjectName("diffseg_use_reading")
+            use.setToolTip(f"Load the checkpoint again with {_told(better)}.")
+            use.clicked.connect(lambda: self.reading_wanted.emit(dict(better)))
+            form.addRow(use)
+        layout = self.layout()
+        assert layout is not None  # the constructor made it
+        layout.replaceWidget(self.verdict, found)
+        self.verdict.deleteLater()
+        self.verdict = found
+        found.setVisible(bool(rows))
+
+
+def _told(changes: Mapping[str, object]) -> str:
+    """Fields of a recipe in words."""
+    values = {name: ",".join(map(str, v)) if isinstance(v, tuple) else str(v) for name, v in changes.items()}
+    return ", ".join(f"{name} = {value}" for name, value in values.items())
 
 
 def _dropped(event: QDropEvent) -> str:

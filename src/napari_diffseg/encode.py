@@ -75,6 +75,8 @@ class Conditioning:
     def image_of(self, slices: Sequence[int]) -> torch.Tensor:
         """The normalised modalities on some source slices, in their order, each kept for the next time.
 
+        Several threads may ask at the same time; what both want is at worst made twice.
+
         Parameters
         ----------
         slices : sequence of int

@@ -1,6 +1,7 @@
 """The engine's events, and what its members depend on."""
 
 import pickle
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -159,6 +160,28 @@ def test_the_first_preview_waits_for_one_row_and_not_for_a_batch(tiny_checkpoint
     assert [event.preview for event in rest] == [None] * len(rest), "the next one is due an interval later"
     expected = first_preview_of_batches(tiny_checkpoint, tiny_case, request)
     np.testing.assert_allclose(first.preview.mask, expected, atol=1e-3)
+
+
+def test_beside_a_device_that_works_by_itself_the_next_batch_is_encoded_in_a_thread(
+    tiny_checkpoint, tiny_case, monkeypatch
+):
+    reference = members(tiny_checkpoint, tiny_case, batch_size=2)
+    asked, image_of = [], Conditioning.image_of
+
+    def recorded(self, slices):
+        asked.append((threading.current_thread().name, tuple(slices)))
+        return image_of(self, slices)
+
+    monkeypatch.setattr(run_module, "works_by_itself", lambda device: True)
+    monkeypatch.setattr(Conditioning, "image_of", recorded)
+    got = members(tiny_checkpoint, tiny_case, batch_size=2)
+    assert all((got[k] == mask).all() for k, mask in reference.items())
+    ahead = [slices for name, slices in asked if name.startswith("encode")]
+    assert ahead[:2] == [(2, 3), (0, 1)]
+    run = LocalSegmenter(tiny_checkpoint).segment(tiny_case, SegmentRequest(device="cpu", batch_size=2))
+    next(run), next(run)
+    run.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("encode") and (t.join(10), t.is_alive())[1]]
 
 
 def first_preview_of_batches(checkpoint, case, request):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -27,7 +29,7 @@ from napari_diffseg.segmenting.previews import Previews
 from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     import numpy.typing as npt
 
@@ -126,21 +128,44 @@ def sample_run(run: Run, focus_now: Focus | None = None) -> Generator[Stepped | 
     focus = run.request.focus
     if _is_worth_a_look(run, rows):
         yield from _first_look(run, rows[:1], progress)
-    while rows:
-        looked_at = focus_now() if focus_now is not None else None
-        if looked_at is not None and looked_at != focus:
-            rows, focus = look_elsewhere(rows, looked_at), looked_at
-        batch = rows[: min(size, most)]
-        if (yield from _batch_fits(run, batch, progress)):
-            rows, most = rows[len(batch) :], size
-            continue
-        if len(batch) == 1:
-            raise RunFailed("Memory ran out for a single slice: close other programs, or choose another device.")
-        size = len(batch) // 2
-        run.limits.lower(size, run.device, run.dtype)
-        _free_memory()
-        logger.warning("Memory ran out: going on with %d slices at once.", size)
+    with _encoder(run) as encode_ahead:
+        while rows:
+            looked_at = focus_now() if focus_now is not None else None
+            if looked_at is not None and looked_at != focus:
+                rows, focus = look_elsewhere(rows, looked_at), looked_at
+            batch = rows[: min(size, most)]
+            encode_ahead(rows[len(batch) : len(batch) + size])
+            if (yield from _batch_fits(run, batch, progress)):
+                rows, most = rows[len(batch) :], size
+                continue
+            if len(batch) == 1:
+                raise RunFailed("Memory ran out for a single slice: close other programs, or choose another device.")
+            size = len(batch) // 2
+            run.limits.lower(size, run.device, run.dtype)
+            _free_memory()
+            logger.warning("Memory ran out: going on with %d slices at once.", size)
     return Sampling(size, progress.unneeded, progress.empty)
+
+
+@contextmanager
+def _encoder(run: Run) -> Iterator[Callable[[Batch], object]]:
+    """Within, what brings the slices of a batch to the network's pixels in a thread, while the one before samples.
+
+    On a processor, which samples with all its threads, it does nothing. A cancel does not wait for it.
+    """
+    if not works_by_itself(run.device):
+        yield lambda batch: None
+        return
+    thread = ThreadPoolExecutor(1, "encode")
+    try:
+        yield lambda batch: thread.submit(run.conditioning.image_of, [row.slice_index for row in batch])
+    finally:
+        thread.shutdown(wait=False, cancel_futures=True)
+
+
+def works_by_itself(device: torch.device) -> bool:
+    """Whether the host has time while the device computes."""
+    return device.type != "cpu"
 
 
 def _begin(run: Run) -> _Progress:

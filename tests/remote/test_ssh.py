@@ -1,0 +1,114 @@
+"""The same suite over SSH, on another host: its server, its cable, a slow and lossy way, and what can go wrong."""
+
+import threading
+import time
+
+import pytest
+
+from conformance import REQUEST, Conformance, all_same
+from napari_diffseg.errors import EngineFailed
+from napari_diffseg.events import Sampled, Stepped
+from napari_diffseg.remote.link import Link
+from napari_diffseg.remote.segmenter import RemoteSegmenter
+from napari_diffseg.segmenting.segmenter import LocalSegmenter
+from other_host import OtherHost, Relay, why_not
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    with OtherHost(tmp_path_factory.mktemp("other")) as there:
+        yield there
+
+
+class TestOverSsh(Conformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def segmenter(cls, tiny_checkpoint, host):
+        remote = RemoteSegmenter(host.computer(), tiny_checkpoint.path, preview_interval_s=0)
+        yield remote
+        remote.close()
+
+
+def test_a_slow_and_lossy_way_changes_only_which_previews_come(host, tiny_checkpoint, tiny_case):
+    relay = Relay(host.address, delay_s=0.05, loss=0.05)
+    segmenter = RemoteSegmenter(host.computer(port=relay.port), tiny_checkpoint.path, preview_interval_s=0)
+    local = list(LocalSegmenter(tiny_checkpoint, preview_interval_s=0).segment(tiny_case, REQUEST))
+    try:
+        seen = list(segmenter.segment(tiny_case, REQUEST))
+    finally:
+        segmenter.close()
+        relay.close()
+    assert all_same(seen, local)
+
+
+def test_previews_do_not_queue_up_on_a_slow_way(host, tiny_checkpoint, tiny_case):
+    relay = Relay(host.address, delay_s=0.15)
+    segmenter = RemoteSegmenter(host.computer(port=relay.port), tiny_checkpoint.path, preview_interval_s=0)
+    request = REQUEST.model_copy(update={"members": 40, "batch_size": 1})
+    try:
+        began = time.monotonic()
+        steps = [e for e in segmenter.segment(tiny_case, request) if isinstance(e, Stepped)]
+        seconds = time.monotonic() - began
+    finally:
+        segmenter.close()
+        relay.close()
+    previews = [e for e in steps if e.preview is not None]
+    assert 1 <= len(previews) <= 3 + 2 * seconds / 0.3
+
+
+def test_a_cable_that_is_pulled_is_noticed_and_told(host, tiny_checkpoint, tiny_case):
+    segmenter = RemoteSegmenter(host.computer(), tiny_checkpoint.path)
+    request = REQUEST.model_copy(update={"members": 1000})
+    pulled = threading.Event()
+
+    def run():
+        for event in segmenter.segment(tiny_case, request):
+            if isinstance(event, Sampled) and not pulled.is_set():
+                pulled.set()
+                host.cut()
+
+    try:
+        began = time.monotonic()
+        with pytest.raises(EngineFailed, match="other"):
+            run()
+        assert time.monotonic() - began < 60
+    finally:
+        host.mend()
+        segmenter.close()
+
+
+def refusal(computer):
+    with pytest.raises(EngineFailed) as caught:
+        Link(computer)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_host_that_is_not_known_is_refused_by_ssh_and_said(host):
+    assert "host key is not known" in refusal(host.computer(known="nobody"))
+
+
+def test_another_host_key_is_refused_by_ssh_and_said(host):
+    words = (host.folder / "user_key.pub").read_text().split()
+    (host.folder / "changed").write_text(f"other {words[0]} {words[1]}\n")
+    assert "another host key" in refusal(host.computer(known="changed"))
+
+
+def test_a_login_that_is_refused_is_said(host):
+    keys = host.folder / "authorized_keys"
+    kept = keys.read_text()
+    try:
+        keys.write_text("")
+        assert "refuses the login" in refusal(host.computer())
+    finally:
+        keys.write_text(kept)
+
+
+def test_a_host_without_the_program_is_said(host):
+    assert "no command" in refusal(host.computer(command="napari-diffseg-of-nobody"))
+
+
+def test_a_shell_that_prints_first_is_said(host):
+    assert "start-up files" in refusal(host.computer(command="echo Welcome to the cluster; napari-diffseg"))

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from napari_diffseg.errors import BadRequest
 
-ExtraName = Literal["cluster", "consensus", "dicom", "evaluation", "formats", "training"]
+ExtraName = Literal["cluster", "consensus", "dicom", "evaluation", "formats", "local", "training"]
 
 LIBRARIES: Final[dict[ExtraName, tuple[str, ...]]] = {
     "cluster": ("submitit",),
@@ -15,12 +15,13 @@ LIBRARIES: Final[dict[ExtraName, tuple[str, ...]]] = {
     "dicom": ("SimpleITK", "highdicom", "pydicom"),
     "evaluation": ("medpy", "surface_distance", "matplotlib"),
     "formats": ("SimpleITK",),
+    "local": ("torch", "safetensors"),
     "training": ("accelerate", "monai", "tensorboard", "tomli_w"),
 }
 """What is imported of each extra, by the names of `import`."""
 
 
-_TITLES: Final[dict[ExtraName, str]] = {"dicom": "DICOM segmentation"}
+_TITLES: Final[dict[ExtraName, str]] = {"dicom": "DICOM segmentation", "local": "Computing on this computer"}
 """What an extra is for, where its name does not say it."""
 
 

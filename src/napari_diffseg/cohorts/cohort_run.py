@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.events import SamplingEvent, Segmenter, SegmentRequest
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.imaging.case_files import CaseFiles
+    from napari_diffseg.runs.identity import DescribedCheckpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class CohortRun:
     """
 
     segmenter: Segmenter
-    checkpoint: Checkpoint
+    checkpoint: DescribedCheckpoint
     request: SegmentRequest
     out: Path
     channels: Sequence[str] | None = None

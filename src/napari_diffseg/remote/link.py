@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -48,6 +49,7 @@ _PRINTED: Final = 40
 _UNREAD_S: Final = 0.5
 """How long events may lie unread before the engine is told to rest."""
 _END_S: Final = 3.0
+_NO_ANSWER_S: Final = 0.2
 
 
 class Channel:
@@ -129,7 +131,7 @@ class Link:
         try:
             self.welcome = self.ask(Hello(id=self.number(), version=package_version()[:64]), Welcome)
         except BaseException:
-            self.close()
+            self.close(wait_s=_NO_ANSWER_S)
             raise
 
     @property
@@ -233,18 +235,15 @@ class Link:
         if not isinstance(answer, Done):
             raise as_error(answer)
 
-    def close(self) -> None:
-        """End the engine; what runs there is cancelled."""
+    def close(self, *, wait_s: float = _END_S) -> None:
+        """End the engine; what runs there is cancelled. One that does not end by itself is killed after `wait_s`."""
         self._ended = self._ended or EngineFailed("The engine was ended.")
         process = self._process
-        for stream in (process.stdin,):
-            try:
-                if stream is not None:
-                    stream.close()
-            except OSError:
-                pass
+        with suppress(OSError):
+            if process.stdin is not None:
+                process.stdin.close()
         try:
-            process.wait(timeout=_END_S)
+            process.wait(timeout=wait_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

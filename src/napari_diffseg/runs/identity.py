@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-    from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.events import SegmentRequest
     from napari_diffseg.imaging.case import Case
+    from napari_diffseg.networks.config import UNetConfig
+    from napari_diffseg.recipe import Recipe
     from napari_diffseg.runs.record import RunRecord
 
 _FREE: Final = ("members", "device", "batch_size", "focus", "threads")
@@ -51,14 +53,48 @@ _DIGITS: Final = 12
 """Of a digest, as many as a person compares."""
 
 
-def identity_of(case: Case, checkpoint: Checkpoint, request: SegmentRequest) -> dict[str, Any]:
+class DescribedCheckpoint(Protocol):
+    """What a run's record needs of a checkpoint; its weights may be on another computer."""
+
+    @property
+    def path(self) -> Path:
+        """The file it was read from."""
+        ...
+
+    @property
+    def recipe(self) -> Recipe:
+        """How its input is made and its output read."""
+        ...
+
+    @property
+    def config(self) -> UNetConfig:
+        """The network's shape."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file, hexadecimal."""
+        ...
+
+    @property
+    def guesses(self) -> tuple[str, ...]:
+        """What neither the file nor anybody else said."""
+        ...
+
+    @property
+    def overrides(self) -> Mapping[str, Any]:
+        """What was said instead of the file."""
+        ...
+
+
+def identity_of(case: Case, checkpoint: DescribedCheckpoint, request: SegmentRequest) -> dict[str, Any]:
     """What decides the members of a run, as JSON gives it back; the keys are those of `run.json`."""
     made = _made_with(checkpoint, request)
     settings = made.pop("settings")
     return made | {"inputs": {name: volume.digest for name, volume in case.volumes.items()}, "settings": settings}
 
 
-def _made_with(checkpoint: Checkpoint, request: SegmentRequest) -> dict[str, Any]:
+def _made_with(checkpoint: DescribedCheckpoint, request: SegmentRequest) -> dict[str, Any]:
     """Checkpoint and settings, as JSON gives them back."""
     settings = {k: v for k, v in request.model_dump(mode="json").items() if k not in _FREE}
     if settings["window"] is None:  # runs of before there were windows have no word of it
@@ -76,7 +112,7 @@ def _made_with(checkpoint: Checkpoint, request: SegmentRequest) -> dict[str, Any
     }
 
 
-def settings_digest(checkpoint: Checkpoint, request: SegmentRequest) -> str:
+def settings_digest(checkpoint: DescribedCheckpoint, request: SegmentRequest) -> str:
     """SHA-256 of what decides the members of a run, but for its images."""
     text = json.dumps(_made_with(checkpoint, request), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

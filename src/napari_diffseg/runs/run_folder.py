@@ -30,11 +30,11 @@ from napari_diffseg.runs.run_writer import RunWriter, smoothed_by
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.ensemble.expected import ExpectedMask
     from napari_diffseg.events import SegmentRequest, Started
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.regions import Region
+    from napari_diffseg.runs.identity import DescribedCheckpoint
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class RunFolder:
 
     folder: Path
     case: Case
-    checkpoint: Checkpoint
+    checkpoint: DescribedCheckpoint
     request: SegmentRequest
     label_values: str | None = None
 

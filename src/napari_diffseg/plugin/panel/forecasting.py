@@ -83,7 +83,7 @@ class Forecasting:
             slices=int(holds[list(request.slice_indices(len(holds)))].sum()),
             members=request.members,
             timesteps=request.timesteps or recipe.timesteps,
-            seconds_each=self._speed(_key(plan.checkpoint, request)),
+            seconds_each=self._speed(self._key(plan.checkpoint, request)),
         )
 
     @property
@@ -98,11 +98,15 @@ class Forecasting:
         started = entry.started
         return None if each is None else len(started.sampled) * members * started.timesteps * each
 
+    def _key(self, checkpoint: str, request: SegmentRequest) -> str:
+        where = self._session.computer
+        return _key(checkpoint if where is None else f"{checkpoint} on {where.name}", request)
+
     def _speed(self, key: str) -> float | None:
         return self._remembered.speed_of(key) or self._tried.get(key)
 
     def _learn(self, timed: Timed) -> None:
-        key = _key(timed.checkpoint, timed.request)
+        key = self._key(timed.checkpoint, timed.request)
         if timed.sampling:
             self._remembered.remember_speed(key, timed.seconds)
         else:

@@ -37,6 +37,7 @@ from napari_diffseg.plugin.panel.batching import Batching
 from napari_diffseg.plugin.panel.case_picking import CasePicking
 from napari_diffseg.plugin.panel.catching_up import CatchingUp
 from napari_diffseg.plugin.panel.checking import Checking
+from napari_diffseg.plugin.panel.computing import Computing
 from napari_diffseg.plugin.panel.exporting import Exporting
 from napari_diffseg.plugin.panel.forecasting import Forecasting
 from napari_diffseg.plugin.panel.kept_session import KeptSession
@@ -194,6 +195,7 @@ class DiffsegPanel(QWidget):
 
     def _begin(self, *, is_kept: bool) -> None:
         """Listen, and show what the session has, which is not new where a panel before this one had it."""
+        self.computing = Computing(self.session, self.remembered, self.checkpoint, attempt=self._try)
         self._connect_widgets()
         self._connect_session()
         self._connect_runs()

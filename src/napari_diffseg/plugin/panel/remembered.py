@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from napari_diffseg.ensemble.summary import Measure, Rule, Summary
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import SegmentRequest, make_request
 from napari_diffseg.plugin.layers.live_layer import Live
+from napari_diffseg.plugin.widgets.compute_box import HERE, PROCESS, SSH, ComputeChoice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +69,22 @@ class Remembered:
     def remember_keep_seed(self, keep: bool) -> None:
         """Keep whether each run has the same seed."""
         self._write("keep_seed", keep)
+
+    @property
+    def compute(self) -> ComputeChoice:
+        """Where runs are computed."""
+        stored = self._mapping("compute")
+        place, host, command = (stored.get(name) for name in ("place", "host", "command"))
+        try:
+            choice = ComputeChoice(str(place), str(host), str(command))
+            choice.computer()
+        except BadRequest:
+            return ComputeChoice()
+        return choice if place in (HERE, PROCESS, SSH) else ComputeChoice()
+
+    def remember_compute(self, choice: ComputeChoice) -> None:
+        """Keep where runs are computed."""
+        self._write("compute", asdict(choice))
 
     @property
     def live(self) -> Live:

@@ -6,16 +6,17 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from napari_diffseg.errors import BadRequest, DiffsegError
 from napari_diffseg.events import Finished, Sampled, Stepped, make_request
 from napari_diffseg.plugin.background.job import Stopped
+from napari_diffseg.plugin.background.latest_only import raise_if
 from napari_diffseg.plugin.background.mailbox import LayerReady, Mailbox, StatusMessage, Timed
 from napari_diffseg.plugin.background.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from napari_diffseg.plugin.background.job import Job
     from napari_diffseg.plugin.grid.layer_data import LayerData
@@ -42,6 +43,24 @@ class LoadEngine(Protocol):
     def forget(self) -> None:
         """Free what is kept."""
         ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """What loads engines on other computers, and says what is going on while it waits for them."""
+
+    def watch(self, check: Callable[[], None], told: Callable[[str], None]) -> None:
+        """Of the job that goes on: call `check` while something is waited for, which may raise; tell what goes on."""
+        ...
+
+
+def load(
+    load_engine: LoadEngine, text: str, overrides: Mapping[str, Any], mailbox: Mailbox, stop: threading.Event
+) -> Engine:
+    """Load an engine for a job, which hears what goes on; a stop is answered while another computer is waited for."""
+    if isinstance(load_engine, Watched):
+        load_engine.watch(lambda: raise_if(stop), lambda words: mailbox.put(StatusMessage(words)))
+    return load_engine(text, overrides)
 
 
 @dataclass(eq=False)
@@ -101,9 +120,9 @@ def load_job(
     """Load a checkpoint, and time it with the settings `values`; the result is its `Engine`."""
     settings = dict(values)
 
-    def job(mailbox: Mailbox, _stop: threading.Event) -> Engine:
+    def job(mailbox: Mailbox, stop: threading.Event) -> Engine:
         mailbox.put(StatusMessage("Loading PyTorch and the checkpoint…"))
-        engine = load_engine(checkpoint, overrides)
+        engine = load(load_engine, checkpoint, overrides, mailbox, stop)
         if engine.calibrate is not None:
             mailbox.put(StatusMessage("Measuring its speed…"))
             try:
@@ -130,7 +149,7 @@ def segment_job(
         from napari_diffseg.runs.run_folder import RunFolder
 
         mailbox.put(StatusMessage("Preparing…"))
-        engine = load_engine(plan.checkpoint, plan.overrides)
+        engine = load(load_engine, plan.checkpoint, plan.overrides, mailbox, stop)
         check_modalities(plan, engine)
         folder = RunFolder(plan.folder, plan.case, engine.checkpoint, plan.request)
         events = keep_run(engine.segmenter, folder, resume=plan.resume, focus=control.focus_now)

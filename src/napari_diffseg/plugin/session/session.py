@@ -23,6 +23,7 @@ from napari_diffseg.plugin.session.run_log import RunLog
 from napari_diffseg.plugin.session.run_store import RunStore
 from napari_diffseg.plugin.session.session_signals import SessionSignals
 from napari_diffseg.plugin.session.task import Phase, Task, Work, why_busy
+from napari_diffseg.plugin.session.testing_job import test_job
 from napari_diffseg.recipe import PAPER
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.session.run_plan import RunPlan
     from napari_diffseg.plugin.session.scope import Scope
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.remote.computer import Computer
     from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.runs.edited_mask import EditedMask
     from napari_diffseg.runs.export import ExportChoice
@@ -254,6 +256,45 @@ class Session(SessionSignals):
         self._checkpoint_error = reason
         self.checkpoint_loaded.emit()
 
+    @property
+    def computer(self) -> Computer | None:
+        """Where runs are computed; None in this process."""
+        return self.load_engine.computer if isinstance(self.load_engine, EngineCache) else None
+
+    def choose_computer(self, computer: Computer | None) -> None:
+        """Compute the next runs there, in another process where it is one, or in this one; the checkpoint follows.
+
+        Raises
+        ------
+        BadRequest
+            If something is going on, or engines cannot be on another computer here.
+        """
+        if not isinstance(self.load_engine, EngineCache):
+            if computer is not None:
+                raise BadRequest("Engines cannot be on another computer here.")
+            return
+        if computer == self.load_engine.computer:
+            return
+        self.check_free()
+        self.load_engine.computer = computer
+        self.choose_checkpoint(self.chosen.checkpoint, self.chosen.overrides)
+
+    def test_connection(self, computer: Computer | None) -> None:
+        """Ask another computer's engine what it has; `connection_tested` or `failed` tells.
+
+        Raises
+        ------
+        BadRequest
+            If something is going on.
+        """
+        self.check_free()
+        if computer is not None:
+            self.begin(Task(test_job(computer), Work.TESTING, self._tell_tested, refused=self.connection_tested.emit))
+
+    def _tell_tested(self, words: str) -> None:
+        self.connection_tested.emit(words)
+        self.message.emit("The connection was tested.")
+
     def unload(self) -> None:
         """Free the memory of the checkpoint's network; the next run loads it again.
 
@@ -451,6 +492,8 @@ class Session(SessionSignals):
         self._waiting.clear()
         self._phase = Phase.IDLE
         self.batch.close()
+        if isinstance(self.load_engine, EngineCache):
+            self.load_engine.end()
 
     def begin(self, task: Task) -> None:
         """Start a task, or let it wait until what is going on has ended."""

@@ -57,5 +57,7 @@ class SessionSignals:
     """The run's Ending."""
     seed_drawn: ClassVar[Signal] = Signal(object)
     """The seed that the run now starting has drawn."""
+    connection_tested: ClassVar[Signal] = Signal(str)
+    """What a test of a connection has found, in words."""
     exported: ClassVar[Signal] = Signal(object)
     """The folder that results were exported to."""

@@ -46,6 +46,7 @@ class Work(Enum):
     RECORDING = "The denoising of a slice is being recorded"
     CHECKING = "A checkpoint is being checked"
     WHAT_IF = "A changed image is being tried"
+    TESTING = "A connection is being tested"
 
 
 _RUN: Final = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_diffseg.events import make_request
 from napari_diffseg.plugin.background.latest_only import raise_if
 from napari_diffseg.plugin.background.mailbox import StatusMessage
-from napari_diffseg.plugin.session.jobs import check_modalities
+from napari_diffseg.plugin.session.jobs import check_modalities, load
 
 if TYPE_CHECKING:
     import threading
@@ -41,7 +41,7 @@ def trace_job(load_engine: LoadEngine, plan: RunPlan, *, slice_index: int, membe
         from napari_diffseg.segmenting.trajectory import record_trajectory
 
         mailbox.put(StatusMessage("Preparing…"))
-        engine = load_engine(plan.checkpoint, plan.overrides)
+        engine = load(load_engine, plan.checkpoint, plan.overrides, mailbox, stop)
         check_modalities(plan, engine)
         request = narrowed(plan.request, slice_index=slice_index, members=members)
         with closing(engine.segmenter.trace(plan.case, request)) as traced:

@@ -10,7 +10,7 @@ import numpy as np
 from napari_diffseg.events import Sampled, Stepped
 from napari_diffseg.plugin.background.latest_only import raise_if
 from napari_diffseg.plugin.background.mailbox import StatusMessage
-from napari_diffseg.plugin.session.jobs import check_modalities
+from napari_diffseg.plugin.session.jobs import check_modalities, load
 from napari_diffseg.plugin.session.tracing_job import narrowed
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def what_if_job(
 
     def job(mailbox: Mailbox, stop: threading.Event) -> npt.NDArray[np.bool_]:
         mailbox.put(StatusMessage("Preparing…"))
-        engine = load_engine(plan.checkpoint, plan.overrides)
+        engine = load(load_engine, plan.checkpoint, plan.overrides, mailbox, stop)
         check_modalities(plan, engine)
         request = narrowed(plan.request, slice_index=slice_index, members=members)
         found: dict[int, npt.NDArray[np.bool_]] = {}

@@ -69,6 +69,12 @@ class CheckpointBox(QGroupBox):
         layout.addWidget(self.card)
         layout.addWidget(self.verdict)
 
+    def add_below(self, part: QWidget) -> None:
+        """Put a part below the rest."""
+        layout = self.layout()
+        assert layout is not None  # it is made with one
+        layout.addWidget(part)
+
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         """Take one checkpoint, and leave images to the viewer."""
         if event is not None and _dropped(event):

@@ -49,6 +49,11 @@ class Fold(QCollapsible):
         if content is not None:
             self.replace_content(content)
 
+    def set_title(self, title: str) -> None:
+        """Put something else on it."""
+        self._title = title
+        self._show_arrow(self.isExpanded())
+
     def replace_content(self, content: QWidget) -> None:
         """Put something else in place of what it hides, folded or not as before."""
         old, is_open = self.content(), self.isExpanded()

@@ -64,6 +64,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "LocalSegmenter":
+        import_module(f"{__name__}.extras").check_extra("local")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
 
 

@@ -205,6 +205,7 @@ class Started:
     `smoothing_mm` the checkpoint's Gaussian smoothing of the vote map, `smoothing_slices` how many times as long it is
     across slices, `rule` the one that makes its masks, `label_values` what its mask channels are in a label map.
     `compiled` says whether the network is one that was compiled ahead.
+    `versions` are those of Python and packages where another process computes; none: those of this one.
     """
 
     run_id: str
@@ -228,6 +229,7 @@ class Started:
     rule: RuleName = "majority"
     label_values: tuple[tuple[int, ...], ...] = ()
     compiled: bool = False
+    versions: tuple[tuple[str, str], ...] = ()
 
     @property
     def regions(self) -> tuple[Region, ...]:

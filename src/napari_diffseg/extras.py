@@ -16,7 +16,7 @@ LIBRARIES: Final[dict[ExtraName, tuple[str, ...]]] = {
     "evaluation": ("medpy", "surface_distance", "matplotlib"),
     "formats": ("SimpleITK",),
     "local": ("torch", "safetensors"),
-    "training": ("accelerate", "monai", "tensorboard", "tomli_w"),
+    "training": ("torch", "accelerate", "monai", "tensorboard", "tomli_w"),
 }
 """What is imported of each extra, by the names of `import`."""
 

@@ -1,12 +1,15 @@
 """Checkpoints: read whatever a trained network comes in, without trusting it, and write it with its recipe.
 
-The names below are loaded when they are first used: what needs no torch, such as `resolve`, comes without it.
+The names below are loaded when they are first used: what needs no torch, such as `resolve`, comes without it, and
+asking for the others where it is not installed says what to install.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
+
+from napari_diffseg.extras import check_extra
 
 if TYPE_CHECKING:
     from napari_diffseg.checkpoint.convert import convert_checkpoint
@@ -40,6 +43,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name != "resolve_checkpoint":
+        check_extra("local")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
 
 

@@ -176,6 +176,7 @@ class Welcome(Message):
     version: str = Field(max_length=64)
     host: str = Field(max_length=255)
     python: str = Field(max_length=64)
+    packages: dict[str, str] = Field({}, max_length=32)
 
 
 class Missing(Message):

@@ -283,13 +283,15 @@ class RemoteSegmenter:
             if isinstance(event, Stepped) and event.preview is not None:
                 previews += 1
                 link.send(Seen(id=channel.number, previews=previews))
-            yield self._named(event)
+            yield self._named(event, link)
 
-    def _named(self, event: Event) -> Event:
-        """The event; what computes is named with its computer."""
-        if isinstance(event, Started) and self.computer.host is not None:
-            return replace(event, device=f"{event.device} on {self.computer.host}")
-        return event
+    def _named(self, event: Event, link: Link) -> Event:
+        """The event; that a run begins is told with the computer's name, and the versions there."""
+        if not isinstance(event, Started):
+            return event
+        where = f" on {self.computer.host}" if self.computer.host is not None else ""
+        versions = (("python", link.welcome.python), *link.welcome.packages.items())
+        return replace(event, device=f"{event.device}{where}", versions=versions)
 
 
 def _as_json(overrides: Mapping[str, Any]) -> dict[str, Any]:

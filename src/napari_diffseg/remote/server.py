@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _GLANCE_S: Final = 0.05
+_PACKAGES: Final = ("napari-diffseg", "torch", "numpy", "nibabel", "scipy")
+"""Whose versions a run's record tells."""
 _LONGEST: Final = 20_000
 """Letters of an error that cross."""
 
@@ -289,7 +291,11 @@ def check_torch() -> None:
 
 def _welcome(message: Hello) -> Welcome:
     return Welcome(
-        id=message.id, version=package_version(), host=platform.node()[:255], python=platform.python_version()
+        id=message.id,
+        version=package_version(),
+        host=platform.node()[:255],
+        python=platform.python_version(),
+        packages={name: package_version(name) for name in _PACKAGES},
     )
 
 

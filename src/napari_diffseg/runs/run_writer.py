@@ -237,7 +237,8 @@ class RunWriter:
             batch_size=finished.batch_size if finished is not None else None,
             unneeded=finished.unneeded if finished is not None else None,
             unneeded_empty=finished.unneeded_empty if finished is not None else None,
-            versions={"python": python_version(), **{name: _version(name) for name in _PACKAGES}},
+            versions=dict(self.started.versions)
+            or {"python": python_version(), **{name: _version(name) for name in _PACKAGES}},
         )
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_diffseg.encode import channel_of
 from napari_diffseg.errors import BadRequest, GridMismatch
 from napari_diffseg.imaging.volume import describe_grid, same_grid
 
@@ -44,6 +43,8 @@ def change_channel(conditioning: Conditioning, case: Case, recipe: Recipe, chang
     GridMismatch
         If it is on another grid.
     """
+    from napari_diffseg.encode import channel_of  # not above: the rest of this module needs no torch
+
     if change.modality not in recipe.modalities:
         raise BadRequest(
             f"The checkpoint takes {', '.join(recipe.modalities)}: there is no {change.modality} to change."

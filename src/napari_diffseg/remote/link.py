@@ -122,12 +122,10 @@ class Link:
         self._answered = False
         self._printed: deque[str] = deque(maxlen=_PRINTED)
         self._process = _started(computer)
-        self._threads = [
-            threading.Thread(target=self._listen, name="engine-link", daemon=True),
-            threading.Thread(target=self._keep_printed, name="engine-stderr", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._printer = threading.Thread(target=self._keep_printed, name="engine-stderr", daemon=True)
+        self._listener = threading.Thread(target=self._listen, name="engine-link", daemon=True)
+        self._printer.start()  # first: the listener waits for it
+        self._listener.start()
         try:
             self.welcome = self.ask(Hello(id=self.number(), version=package_version()[:64]), Welcome)
         except BaseException:
@@ -247,9 +245,8 @@ class Link:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(timeout=_END_S)
+        for thread in (self._listener, self._printer):
+            thread.join(timeout=_END_S)
 
     def _listen(self) -> None:
         stream = self._process.stdout
@@ -297,7 +294,7 @@ class Link:
             code: int | None = self._process.wait(timeout=_END_S)
         except subprocess.TimeoutExpired:
             code = None
-        self._threads[1].join(timeout=1)
+        self._printer.join(timeout=1)
         return self.computer.explain(code, "\n".join(self._printed), answered=self._answered)
 
     def _keep_printed(self) -> None:

@@ -20,6 +20,7 @@ from napari_diffseg.events import Started, Stepped, make_request
 from napari_diffseg.plugin.background.job import Stopped, run_guarded, unexpected
 from napari_diffseg.plugin.background.mailbox import Ended, Ending, Mailbox
 from napari_diffseg.plugin.background.panel_words import worded
+from napari_diffseg.plugin.session.jobs import load
 from napari_diffseg.plugin.session.scope import Scope
 
 if TYPE_CHECKING:
@@ -356,11 +357,11 @@ class Batch:
 def _batch_job(load_engine: LoadEngine, plan: BatchPlan, tell: Callable[[BatchRow], None], progress: _Progress) -> Job:
     """Segment the cases of a plan as the command line does; each row is told when it changes."""
 
-    def job(_mailbox: Mailbox, stop: threading.Event) -> None:
+    def job(mailbox: Mailbox, stop: threading.Event) -> None:
         from napari_diffseg.cohorts.cohort_folder import CohortFolder
         from napari_diffseg.cohorts.cohort_run import CohortRun
 
-        engine = load_engine(plan.checkpoint, plan.overrides)
+        engine = load(load_engine, plan.checkpoint, plan.overrides, mailbox, stop)
         run = CohortRun(engine.segmenter, engine.checkpoint, plan.request, plan.out, resume=True)
         folder = CohortFolder(plan.out)
         names = folder.add([case.files for case in plan.cases])

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from napari_diffseg.errors import BadRequest
 from napari_diffseg.plugin.background.latest_only import raise_if
 from napari_diffseg.plugin.background.mailbox import StatusMessage
-from napari_diffseg.plugin.session.jobs import check_modalities
+from napari_diffseg.plugin.session.jobs import check_modalities, load
+from napari_diffseg.remote.segmenter import RemoteCheckpoint
 
 if TYPE_CHECKING:
     import threading
 
+    from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.imaging.volume import Volume
     from napari_diffseg.plugin.background.job import Job
     from napari_diffseg.plugin.background.mailbox import Mailbox
@@ -36,14 +39,18 @@ def check_job(load_engine: LoadEngine, plan: RunPlan, reference: Volume) -> Job:
     """
 
     def job(mailbox: Mailbox, stop: threading.Event) -> Verdict:
+        mailbox.put(StatusMessage("Preparing…"))
+        engine = load(load_engine, plan.checkpoint, plan.overrides, mailbox, stop)
+        check_modalities(plan, engine)
+        if isinstance(engine.checkpoint, RemoteCheckpoint):
+            raise BadRequest("A checkpoint is checked in this process only: choose 'this computer' under Compute.")
         from napari_diffseg.segmenting.self_test import check_checkpoint
 
-        mailbox.put(StatusMessage("Preparing…"))
-        engine = load_engine(plan.checkpoint, plan.overrides)
-        check_modalities(plan, engine)
         case = replace(plan.case, reference=reference)
         began = time.monotonic()
-        with closing(check_checkpoint(engine.checkpoint, case, device=plan.request.device)) as readings:
+        with closing(
+            check_checkpoint(cast("Checkpoint", engine.checkpoint), case, device=plan.request.device)
+        ) as readings:
             while True:
                 raise_if(stop)
                 try:

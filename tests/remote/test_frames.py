@@ -101,7 +101,7 @@ def test_an_array_that_would_unpack_to_more_than_it_says_is_refused():
 
 STARTED = Started(
     "r", "case", "cpu", "fp32", "ddim", 4, (0, 1), (0, 1, 2), (1,), 2, (4, 5, 6), ("a", "b"), 8, ("note",),
-    ((0, 4), (1, 5)), (0.1, 0.7, 1.3), 0.5, 2.0, "probability", ((1, 4), (4,)), (("torch", "2"),),
+    ((0, 4), (1, 5)), (0.1, 0.7, 1.3), 0.5, 2.0, "probability", label_values=((1, 4), (4,)), versions=(("torch", "2"),),
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from napari_diffseg.errors import BadRequest, DiffsegError
 from napari_diffseg.imaging.atomic import atomic_write
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.plugin.panel.polling import Polling
-from napari_diffseg.plugin.session.batch import BatchPlan, BatchRow, batch_request
+from napari_diffseg.plugin.session.batch import BatchPlan, BatchRow, CaseState, batch_request
 from napari_diffseg.plugin.widgets.batch_window import BatchWindow
 
 if TYPE_CHECKING:
@@ -107,7 +107,9 @@ class Batching:
         if folder is None:
             return list(batch.rows)
         told = {row.name: row for row in batch.rows} if batch.plan is not None and batch.plan.folder is folder else {}
-        return [told.get(case.name) or BatchRow(case.name, message=case.words) for case in folder.cases]
+        return [
+            told.get(case.name) or BatchRow(case.name, CaseState.LEFT_OUT, message=case.words) for case in folder.cases
+        ]
 
     def _settings_in_words(self) -> str:
         session = self._session

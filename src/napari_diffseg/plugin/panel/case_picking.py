@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.plugin.background.latest_only import LatestOnly
-from napari_diffseg.plugin.canvas.add_layer import bare
+from napari_diffseg.plugin.canvas.add_layer import bare, removing_together
 from napari_diffseg.plugin.explore.keys import Keys
 from napari_diffseg.plugin.explore.navigation import go_to_middle
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
@@ -228,11 +228,11 @@ class CasePicking:
         """Show the case instead of the one before."""
         self._case_layers.take()
         self._session.case_in_folder = opened.case.name
-        self._close_runs()
-        before = set(self._layers_of_case())
-        self._opened = WeakSet(opened.layers)
-        self._images = [weakref.ref(layer) for layer in opened.images.values()]
-        with self._session.choosing():
+        with removing_together(self._viewer), self._session.choosing():
+            self._close_runs()
+            before = set(self._layers_of_case())
+            self._opened = WeakSet(opened.layers)
+            self._images = [weakref.ref(layer) for layer in opened.images.values()]
             self._case.choose_images(opened.images)
             if opened.run is not None:
                 self._case.leave_out(opened.run.plan.left_out)
@@ -248,8 +248,8 @@ class CasePicking:
         """A case cannot be read: the one before is closed, so that nothing is taken for it."""
         self._case_layers.take()
         self._session.case_in_folder = self._opening
-        self._close_runs()
-        with self._session.choosing():
+        with removing_together(self._viewer), self._session.choosing():
+            self._close_runs()
             self._case.choose_none()
             self._remove(set(self._layers_of_case()))
         self.show()

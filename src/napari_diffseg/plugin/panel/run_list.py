@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QApplication
 
 from napari_diffseg.errors import BadRequest
-from napari_diffseg.plugin.canvas.add_layer import bare
+from napari_diffseg.plugin.canvas.add_layer import bare, removing_together
 from napari_diffseg.plugin.explore.comparing import Comparing
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.session.command_line import command_line
@@ -107,6 +107,7 @@ class RunList:
 
     def _forget(self, record: RunEntry) -> None:
         prefix = record.layer_prefix
-        for layer in [layer for layer in self._viewer.layers if layer.metadata.get(RESULT_KEY) == prefix]:
-            self._viewer.layers.remove(layer)
+        with removing_together(self._viewer):
+            for layer in [layer for layer in self._viewer.layers if layer.metadata.get(RESULT_KEY) == prefix]:
+                self._viewer.layers.remove(layer)
         self._session.message.emit(f"Run {record.number} is gone from the list. Its files are in {record.plan.folder}.")

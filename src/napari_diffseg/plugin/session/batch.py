@@ -46,6 +46,8 @@ BUSY: Final = "A batch is going on: wait for it, or cancel it."
 class CaseState(Enum):
     """How a case of a batch stands; the value is what the user reads."""
 
+    LEFT_OUT = ""
+    """No batch has been asked for it."""
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
@@ -57,7 +59,7 @@ class CaseState(Enum):
     @property
     def is_over(self) -> bool:
         """Whether nothing more comes of it in this batch."""
-        return self not in (CaseState.WAITING, CaseState.RUNNING)
+        return self not in (CaseState.LEFT_OUT, CaseState.WAITING, CaseState.RUNNING)
 
     @property
     def has_results(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -67,7 +68,7 @@ class FolderCase:
 
 @dataclass(eq=False)
 class CaseFolder:
-    """The cases of a folder, in the order of their names on disk.
+    """The cases of a folder, by name, the second before the tenth.
 
     Attributes
     ----------
@@ -95,7 +96,7 @@ class CaseFolder:
     @classmethod
     def of(cls, path: Path, found: Sequence[CaseFiles]) -> CaseFolder:
         """The folder of cases that were found in it, each with a name of its own where that can be."""
-        return cls(path, [FolderCase(files) for files in told_apart(found)])
+        return cls(path, [FolderCase(files) for files in sorted(told_apart(found), key=_natural)])
 
     def reference_of(self, case: FolderCase) -> tuple[Path, ...]:
         """The masks that people drew of a case; none where there is none, or it is not clear which."""
@@ -132,6 +133,12 @@ class OpenedCase:
     layers: tuple[Layer, ...]
     run: ReopenedRun | None
     note: str = ""
+
+
+def _natural(files: CaseFiles) -> list[tuple[bool, int, str]]:
+    """Numbers in names count as numbers."""
+    parts = re.findall(r"\d+|\D+", files.name.casefold())
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def images_of(files: CaseFiles) -> list[tuple[Path, str | None]]:

@@ -122,9 +122,8 @@ def test_a_run_of_other_images_is_not_shown_with_a_case(session, layers, tmp_pat
     write_images(tmp_path / "all" / "p2", case_id="p2")
     folder = CaseFolder.of(tmp_path / "all", cases_of_folder([str(tmp_path / "all")], modalities=MODALITIES))
     shutil.copytree(folder_of_run, folder.results / "p1")
-    known = look_at_cases(
-        folder, RunStore(tmp_path / "none"), results=folder.results, tell=print, stop=threading.Event()
-    )
+    store, stop = RunStore(tmp_path / "none"), threading.Event()
+    known = look_at_cases(folder, store, results=folder.results, tell=print, stop=stop)
     assert [case.run is not None for case in known] == [True, False]
     opened = open_job(folder, known[0], checkpoint="demo")(Mailbox(), stop)
     assert opened.run is None

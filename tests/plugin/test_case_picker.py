@@ -3,8 +3,11 @@
 import json
 
 import numpy as np
+import pytest
 from panel_clicks import click, find, images_open, names_of, settle, status, wait_idle
 from qtpy.QtCore import Qt
+
+from plugin_fakes import MODALITIES, write_images
 
 NAMES = ("alice", "bob", "carol")
 
@@ -85,3 +88,29 @@ def test_of_cases_asked_for_at_once_the_last_is_shown(gone_into, qtbot):
     settle(panel, qtbot)
     assert images_open(panel) == names_of("carol")
     assert find(panel, "cases").currentText() == "carol"
+
+
+@pytest.mark.parametrize("layout", ["numbered", "by modality"])
+def test_images_whose_names_tell_nothing_are_of_one_case(panel, layout, tmp_path, qtbot):
+    for k in (1, 2):
+        made = write_images(tmp_path / "made", case_id=f"BR_{k}")
+        for n, modality in enumerate(MODALITIES):
+            name = f"BR_{k}_000{n}" if layout == "numbered" else f"{modality}/BR_{k}"
+            place = tmp_path / "all" / f"{name}.nii.gz"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (made / f"BR_{k}_{modality}.nii.gz").rename(place)
+    channels = {str(n): name for n, name in enumerate(MODALITIES)}
+    (tmp_path / "all" / "dataset.json").write_text(json.dumps({"channel_names": channels}))
+    click(panel, "checkpoint_demo", qtbot)
+    panel.case.opened.emit([str(tmp_path / "all")])
+    settle(panel, qtbot)
+    go(panel, "next_case", qtbot)
+    assert images_open(panel) == names_of("BR_2")
+    assert find(panel, "case_notes").text() == ""
+    click(panel, "run", qtbot)
+    wait_idle(panel, qtbot)
+    assert panel.session.runs.on_screen.case == "BR_2"
+    go(panel, "previous_case", qtbot)
+    go(panel, "next_case", qtbot)
+    assert panel.session.runs.on_screen.case == "BR_2"
+    assert panel.session.why_not_add() is None

@@ -11,6 +11,7 @@ import numpy as np
 from napari_diffseg.imaging.names.bids import session_of
 from napari_diffseg.imaging.names.naming import case_stem
 from napari_diffseg.imaging.names.sequence_words import tells_protocol
+from napari_diffseg.imaging.nnunet import channel_case_of
 from napari_diffseg.plugin.grid.frame import METADATA_KEY, Frame
 
 if TYPE_CHECKING:
@@ -29,13 +30,15 @@ def file_of(layer: Layer) -> Path | None:
 def case_of(layer: Layer) -> str:
     """What the name of a layer's file calls its case, in BIDS its session; empty where it does not (`T1.nii.gz`)."""
     file = file_of(layer)
-    return "" if file is None else _case_named(file.name)
+    return "" if file is None else _case_named(file)
 
 
 @lru_cache(maxsize=1024)
-def _case_named(name: str) -> str:
-    stem = case_stem(name)
-    is_series = stem.isdigit() and tells_protocol(name)  # of 3_t1_mprage_sag the 3 is the number of a series
+def _case_named(file: Path) -> str:
+    if (numbered := channel_case_of(file)) is not None:  # nnU-Net's file of one channel
+        return numbered
+    stem = case_stem(file.name)
+    is_series = stem.isdigit() and tells_protocol(file.name)  # of 3_t1_mprage_sag the 3 is the number of a series
     return "" if is_series else session_of(stem) or stem
 
 
@@ -59,7 +62,7 @@ def are_one_case(one: Layer, other: Layer) -> bool:
 
 def are_files_of_one_case(one: Path, other: Path) -> bool:
     """Whether files lie in one folder, and their names do not tell two cases."""
-    return one.parent == other.parent and not are_apart(_case_named(one.name), _case_named(other.name))
+    return one.parent == other.parent and not are_apart(_case_named(one), _case_named(other))
 
 
 def is_of_other_case(layer: Layer, case: Case) -> bool:
@@ -68,8 +71,8 @@ def is_of_other_case(layer: Layer, case: Case) -> bool:
     paths = [volume.path for volume in case.volumes.values() if volume.path is not None]
     if file is None or not paths:
         return False
-    names = {_case_named(path.name) for path in paths} - {""}
-    mine = _case_named(file.name)
+    names = {_case_named(path) for path in paths} - {""}
+    mine = _case_named(file)
     return (
         all(are_apart(mine, name) for name in names) if names and mine else file.parent not in {p.parent for p in paths}
     )

@@ -1,0 +1,123 @@
+"""A cohort on a real SLURM of one machine, which keeps no accounts; slow, and skipped where there is no SLURM."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from builders import write_case, write_tiny_checkpoint
+from napari_diffseg.cohorts.cohort_folder import CohortFolder
+from napari_diffseg.cohorts.standing import Standing
+
+sys.path.insert(0, str(Path(__file__).parent))
+from slurm_here import is_there, slurm_here
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not is_there(), reason="needs slurm-wlm, munge and root")]
+MANY = 30
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with slurm_here(tmp_path_factory.mktemp("slurm") / "cluster") as env:
+        yield env
+
+
+@pytest.fixture
+def words(tmp_path):
+    for k in range(3):
+        write_case(tmp_path / "data" / f"p{k}", case_id=f"p{k}", seed=k)
+    checkpoint = write_tiny_checkpoint(tmp_path / "tiny.safetensors")
+    base = [sys.executable, "-m", "napari_diffseg", "predict", tmp_path / "data", "--checkpoint", checkpoint]
+    base += ["--device", "cpu", "--reproducible", "--on", "slurm", "--gpus", 0, "--time", 30, "--slurm", "comment=test"]
+    return [str(word) for word in base]
+
+
+def start(words, out, cluster, *more, **streams):
+    whole = [*words, "--out", str(out), *map(str, more)]
+    return subprocess.Popen(whole, env=cluster, text=True, stdout=subprocess.PIPE, **streams)
+
+
+def finished(process):
+    printed, told = process.communicate(timeout=300)
+    return process.returncode, printed, told
+
+
+def until(holds, what, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if holds():
+            return
+        time.sleep(0.3)
+    raise AssertionError(what)
+
+
+def members_of(out):
+    return len(list(out.glob("*/members/member-*.nii.gz")))
+
+
+def digests(out):
+    return {row.name: row.last.result for row in CohortFolder(out).table()}
+
+
+def slurm(cluster, *words):
+    return subprocess.run(words, env=cluster, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_the_cases_of_a_cohort_are_done_by_the_tasks_of_an_array(words, cluster, tmp_path):
+    out = tmp_path / "out"
+    code, printed, told = finished(start(words, out, cluster, "--members", 3, "--jobs", 2, stderr=subprocess.PIPE))
+    assert code == 0, told
+    assert sorted(printed.split()) == [str(out / f"p{k}") for k in range(3)]
+    assert all("job" in row.last.who.shown for row in CohortFolder(out).table())
+
+
+def test_a_job_that_is_queued_again_goes_on_at_its_last_member_and_to_the_same_bytes(words, cluster, tmp_path):
+    out, calm = tmp_path / "out", tmp_path / "calm"
+    command = start(words, out, cluster, "--members", MANY, "--jobs", 1, stderr=subprocess.PIPE)
+    until(lambda: members_of(out) > 3, "no member is finished")
+    (job,) = set(slurm(cluster, "squeue", "-h", "-o", "%A").split())
+    slurm(cluster, "scontrol", "requeue", job)
+    slurm(cluster, "scontrol", "update", f"JobId={job}", "StartTime=now")
+    code, _, told = finished(command)
+    assert code == 0, told
+    first = CohortFolder(out).attempts.of("p0")
+    assert len(first) == 2
+    assert [a.outcome for a in first][-1] == "done"
+    local = list(words[: words.index("--on")])
+    subprocess.run([*local, "--out", str(calm), "--members", str(MANY)], check=True, capture_output=True, timeout=300)
+    assert digests(out) == digests(calm)
+
+
+def test_ctrl_c_asks_whether_to_cancel_and_the_same_command_goes_on(words, cluster, tmp_path):
+    out = tmp_path / "out"
+    ours, theirs = pty.openpty()
+    command = start(words, out, cluster, "--members", MANY, "--jobs", 2, stdin=theirs, stderr=subprocess.PIPE)
+    until(lambda: members_of(out) > 3, "no member is finished")
+    command.send_signal(signal.SIGINT)
+    os.write(ours, b"y\n")
+    code, _, told = finished(command)
+    assert code == 130
+    assert "Cancel the 2 jobs, too?" in told
+    assert "is cancelled" in told
+    until(lambda: not slurm(cluster, "squeue", "-h").strip(), "jobs are still there")
+    folder = CohortFolder(out)
+    until(lambda: all(r.state is not Standing.RUNNING for r in folder.table()), "a case still goes on")
+    assert members_of(out) < 3 * MANY
+    code, _, told = finished(start(words, out, cluster, "--members", MANY, "--jobs", 2, stderr=subprocess.PIPE))
+    assert code == 0, told
+    assert members_of(out) == 3 * MANY
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_an_option_that_slurm_refuses_is_one_sentence(words, cluster, tmp_path):
+    refused = start(words, tmp_path / "out", cluster, "--partition", "nowhere", stderr=subprocess.PIPE)
+    code, _, told = finished(refused)
+    assert code == 2
+    assert "partition" in told
+    assert "Traceback" not in told

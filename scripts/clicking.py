@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QMenu, QPushButton, QScrollArea, QWidget
 
 from napari_diffseg.plugin.session.task import Phase
 
@@ -57,8 +57,9 @@ class Hand:
         self.click(button)
 
     def click(self, widget: QWidget, at: QPoint | None = None) -> None:
-        """Click a widget, in its middle unless told where."""
+        """Scroll to a widget and click it, in its middle unless told where."""
         self.clicks += 1
+        _scroll_to(widget)
         place = widget.rect().center() if at is None else at
         QTest.mouseClick(widget, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, place)
 
@@ -87,6 +88,16 @@ class Hand:
                 raise TimeoutError(f"Waited {self.seconds:.0f} s for {what}.")
             QApplication.processEvents()
             time.sleep(_BETWEEN_LOOKS)
+
+
+def _scroll_to(widget: QWidget) -> None:
+    """Bring a widget in sight, as a person would before clicking."""
+    around = widget.parentWidget()
+    while around is not None:
+        if isinstance(around, QScrollArea):
+            QApplication.processEvents()  # what has just come has its place only now
+            around.ensureWidgetVisible(widget)
+        around = around.parentWidget()
 
 
 def settle(seconds: float = 1.0) -> None:

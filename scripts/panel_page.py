@@ -75,6 +75,7 @@ class PanelPage:
         """All of it; `home` is a folder for what is written on the way."""
         began = time.monotonic()
         for part in (
+            self._start,
             self._case,
             self._settings,
             self._box,
@@ -90,6 +91,10 @@ class PanelPage:
             part()
             print(f"{part.__name__[1:]}: {time.monotonic() - began:.0f} s", flush=True)
         self._resample(home)
+
+    def _start(self) -> None:
+        self._resize(_LOW)
+        self._write("start", seen(place_of(self.panel)))
 
     def _case(self) -> None:
         panel = self.panel
@@ -143,13 +148,13 @@ class PanelPage:
         self._resize(_LOW)
         self._point_at_uncertainty()
         canvas = self._seen_canvas()
-        self._write("result", canvas, self._boxes(self.panel.result))
-        self._write("more", self._boxes(self.panel.run_box))
+        parts = (self.panel.exploring.box.line, self.panel.results_box.buttons, self.panel.result)
+        self._write("result", canvas, self._boxes(*parts))
 
     def _members(self) -> None:
         self._unfold("volume_fold")
         self.hand.press(self.panel, "member_medoid")
-        self._write("volume", self._boxes(self.panel.exploring.box.line, self._find("volume_fold")))
+        self._write("volume", self._boxes(self._find("volume_fold")))
         self.hand.press(self.panel, "member_none")
         self._fold("volume_fold")
         self._write("wall", self._boxes(self._unfold("wall_fold")))

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QDockWidget, QLabel, QScrollArea, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QDockWidget,
+    QLabel,
+    QScrollArea,
+    QStyle,
+    QStyleOptionComboBox,
+    QWidget,
+)
 
 from napari_diffseg.plugin.background.worker import launch
 from napari_diffseg.plugin.canvas.result_style import difference_style
@@ -12,6 +22,7 @@ from napari_diffseg.plugin.panel.panel import DiffsegPanel
 from napari_diffseg.plugin.session.session import Session
 from napari_diffseg.plugin.session.task import Phase
 from napari_diffseg.plugin.widgets.fold import Fold
+from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
 from plugin_fakes import SHAPE, FakeLoader
 
 
@@ -108,3 +119,25 @@ def test_a_panel_of_320_pixels_needs_no_scrolling_sideways_whatever_is_unfolded(
         assert area.horizontalScrollBar().maximum() == 0, (fold.objectName(), panel.width(), too_wide)
     assert panel.width() < 340
     assert area.verticalScrollBar().isVisible()
+
+
+def test_every_choice_can_be_read_whole_at_320_pixels(panel, viewer, qtbot):
+    viewer.window.resize(1180, 900)
+    dock = next(dock for dock in viewer.window._qt_window.findChildren(QDockWidget) if dock.isAncestorOf(panel))
+    viewer.window._qt_window.resizeDocks([dock], [320], Qt.Orientation.Horizontal)
+    for fold in panel.findChildren(Fold):
+        fold.expand(animate=False)
+    QApplication.processEvents()
+    cut = []
+    for box in panel.findChildren(QComboBox):
+        if box.isVisible() and not isinstance(box, LayerCombo):  # names of layers are as long as they are
+            option = QStyleOptionComboBox()
+            box.initStyleOption(option)
+            part = QStyle.SubControl.SC_ComboBoxEditField
+            room = box.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, part, box).width()
+            texts = [box.itemText(n) for n in range(box.count())]
+            cut += [(box.objectName(), text) for text in texts if box.fontMetrics().horizontalAdvance(text) > room]
+    for box in panel.findChildren(QAbstractSpinBox):
+        if box.isVisible() and box.fontMetrics().horizontalAdvance(box.text()) > box.lineEdit().width():
+            cut.append((box.objectName(), box.text()))
+    assert not cut

@@ -16,7 +16,7 @@ def test_threshold_measure_and_members_shown_change_the_result_at_once(ready, vi
     click(ready, "run", qtbot)
     wait_idle(ready, qtbot)
     stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
-    find(ready, "rule").setCurrentText("mean above threshold")
+    find(ready, "rule").setCurrentText("mean > threshold")
     find(ready, "threshold").setValue(30)
     find(ready, "measure").setCurrentText("disagreement")
     mask = viewer.layers["diffseg 1 | mask"]
@@ -47,7 +47,7 @@ def test_staple_is_made_beside_the_window_and_says_how_the_members_did(ready, vi
 
 def test_the_majority_has_no_threshold(ready):
     assert not find(ready, "threshold").isVisibleTo(ready.result)
-    find(ready, "rule").setCurrentText("mean above threshold")
+    find(ready, "rule").setCurrentText("mean > threshold")
     assert find(ready, "threshold").isVisibleTo(ready.result)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.segmenting.trajectory import Trajectory
 
-ALL: Final = "All members, mean"
+ALL: Final = "Mean of all"
 _NOTHING: Final = "Samples the slice on screen once more, with the run's own noise, and keeps every step."
 
 

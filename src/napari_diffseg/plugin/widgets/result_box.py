@@ -38,10 +38,10 @@ _READING_WIDTH: Final = 44
 """Least room for what a slider says; 10 of 10 members need more."""
 _SHORT: Final = {
     Rule.MAJORITY: "majority",
-    Rule.MEAN: "mean above threshold",
+    Rule.MEAN: "mean > threshold",
     Rule.PROBABILITY: "probability > 0.5",
     Rule.STAPLE: "STAPLE",
-    Measure.PROBABILITY: "p (1 - p), probability",
+    Measure.PROBABILITY: "p (1 - p)",
 }
 """What fits where the panel is narrow; the tooltips say it in full."""
 _SHORTEST: Final = {

@@ -72,7 +72,7 @@ class RunsBox(Fold):
             (
                 ("show_run", "Show", "Bring its layers and images back on the screen.", self.show_asked),
                 ("rerun", "Rerun", "Do it once more, with its own images and settings.", self.rerun_asked),
-                ("use_settings", "Settings", "Take its settings for the next run.", self.settings_asked),
+                ("use_settings", "Use settings", "Take its settings for the next run.", self.settings_asked),
                 ("copy_command", "Copy", "Copy the command line that makes its masks again.", self.copy_asked),
                 ("remove_run", "Remove", "Take it and its layers away; its files stay on disk.", self.remove_asked),
             )

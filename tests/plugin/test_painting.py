@@ -1,8 +1,10 @@
 """What keeps the window from standing still: the canvas's painting put off, a colour bar drawn ahead."""
 
+import numpy as np
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QApplication
 
 from napari_diffseg.plugin.canvas.color_bar_warmup import LETTERS, ColorBarWarmup
 from napari_diffseg.plugin.canvas.gl_context import canvas_of
@@ -26,25 +28,42 @@ def test_the_canvas_is_painted_in_the_turn_after(viewer, qtbot):
     parent, canvas = QObject(), canvas_of(viewer).native
     painting = Painting(viewer, parent)
     with painting.put_off():
-        assert not canvas.updatesEnabled()
-    assert not canvas.updatesEnabled()
-    qtbot.waitUntil(canvas.updatesEnabled, timeout=5000)
+        canvas.update()
+    assert painting.is_put_off
+    qtbot.waitUntil(lambda: not painting.is_put_off, timeout=5000)
+
+
+def test_what_was_seen_last_stays_in_sight_while_painting_is_put_off(viewer, qtbot):
+    parent, canvas = QObject(), canvas_of(viewer).native
+    viewer.add_image(np.full((8, 8), 200, np.uint8), contrast_limits=(0, 255))
+    qtbot.waitUntil(lambda: seen_in(canvas) == 200, timeout=20000)
+    painting = Painting(viewer, parent)
+    with painting.put_off():
+        viewer.layers[0].data = np.full((8, 8), 100, np.uint8)
+        viewer.window._qt_window.repaint()
+        assert seen_in(canvas) == 200
+    qtbot.waitUntil(lambda: seen_in(canvas) == 100, timeout=20000)
+
+
+def seen_in(canvas):
+    """The grey in the middle of the canvas, as it is on the screen."""
+    middle = canvas.mapToGlobal(canvas.rect().center())
+    return QApplication.primaryScreen().grabWindow(0).toImage().pixelColor(middle).red()
 
 
 def test_what_fails_while_painting_is_put_off_leaves_a_canvas_that_is_painted(viewer, qtbot):
-    parent, canvas = QObject(), canvas_of(viewer).native
+    parent = QObject()
     painting = Painting(viewer, parent)
     with pytest.raises(ValueError, match="no layer"), painting.put_off():
         raise ValueError("no layer")
-    qtbot.waitUntil(canvas.updatesEnabled, timeout=5000)
+    qtbot.waitUntil(lambda: not painting.is_put_off, timeout=5000)
 
 
 def test_a_panel_that_closes_leaves_a_canvas_that_is_painted(panel, viewer):
-    canvas = canvas_of(viewer).native
     with panel._painting.put_off():
-        assert not canvas.updatesEnabled()
+        assert panel._painting.is_put_off
         viewer.window.remove_dock_widget(panel)
-        assert canvas.updatesEnabled()
+        assert not panel._painting.is_put_off
 
 
 def test_a_viewer_without_a_window_has_nothing_to_put_off_or_draw_ahead(qapp):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, QTimer
 
 from napari_diffseg.plugin.canvas.gl_context import canvas_of
 
@@ -23,6 +23,9 @@ class Painting(QObject):
     napari takes about a tenth of a second to add a layer, and the canvas, where there is no graphics card, as long to
     be painted with it. Qt does the second right after the first, and hears nothing of the user meanwhile.
 
+    The canvas is left out when the window is painted, so what was last seen in it stays. A canvas whose updates are
+    disabled would be a hole instead, in the window's own colour, until it is painted the next time.
+
     Parameters
     ----------
     viewer : ViewerModel or Viewer
@@ -35,6 +38,8 @@ class Painting(QObject):
         super().__init__(parent)
         canvas: Any = canvas_of(viewer)
         self._native: QWidget | None = None if canvas is None else canvas.native
+        self.is_put_off = False
+        """Whether the canvas is not painted now."""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.resume)
@@ -42,7 +47,9 @@ class Painting(QObject):
     @contextmanager
     def put_off(self) -> Iterator[None]:
         """Paint what is changed meanwhile in the turn after this one."""
-        self._enable(False)
+        if not self.is_put_off and self._native is not None and isalive(self._native):
+            self._native.installEventFilter(self)
+            self.is_put_off = True
         try:
             yield
         finally:
@@ -51,8 +58,13 @@ class Painting(QObject):
     def resume(self) -> None:
         """Paint at once what was put off, and whatever comes."""
         self._timer.stop()
-        self._enable(True)
-
-    def _enable(self, enabled: bool) -> None:
+        if not self.is_put_off:
+            return
+        self.is_put_off = False
         if self._native is not None and isalive(self._native):
-            self._native.setUpdatesEnabled(enabled)
+            self._native.removeEventFilter(self)
+            self._native.update()
+
+    def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
+        """Keep the canvas from being painted."""
+        return self.is_put_off and event is not None and event.type() == QEvent.Type.Paint

@@ -89,8 +89,8 @@ def test_a_trace_on_numbers_that_are_not_finite_fails_in_a_sentence(tiny_checkpo
     original = run_module.chain
 
     def broken(run, batch):
-        for step, evaluated in original(run, batch):
-            yield replace(step, x0=step.x0 * float("nan")), evaluated
+        for step, *counts in original(run, batch):
+            yield replace(step, x0=step.x0 * float("nan")), *counts
 
     monkeypatch.setattr("napari_diffseg.segmenting.tracing.chain", broken)
     request = SegmentRequest(device="cpu", members=1, slices="2:3")

@@ -8,6 +8,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
+import nibabel as nib
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -77,12 +78,20 @@ class Monkey:
             write_images(folder / "case_2", shape=(10, 9, 4), case_id="case_2"),
             write_images(folder / "odd", case_id="odd", modalities=MODALITIES[:2]),
         ]
+        self.many = folder / "many"
+        for k in range(1, 4):
+            write_images(self.many / f"p{k}", shape=(8, 7 + k, 3), case_id=f"p{k}")
+        write_images(self.many / "p4", case_id="p4", modalities=MODALITIES[:1])  # cannot be sampled
         self._actions: tuple[tuple[int, Callable[[], str | None]], ...] = (
             (8, self._run),
             (4, self._cancel),
             (20, self._poke),
             (5, self._open_case),
             (4, self._next_case),
+            (2, self._open_folder),
+            (6, self._pick_case),
+            (3, self._start_batch),
+            (2, self._use_batch),
             (5, self._paint),
             (3, self._choose_checkpoint),
             (6, self._scroll),
@@ -259,6 +268,58 @@ class Monkey:
         panel.case.opened.emit([str(case)])
         return case.name
 
+    def _open_folder(self) -> str | None:
+        """A folder of cases to go through."""
+        panel = self._any_panel()
+        if panel is None or not panel.case.buttons.isEnabled():
+            return "not offered"
+        panel.case.opened.emit([str(self.many)])
+        return None
+
+    def _pick_case(self) -> str | None:
+        """The next case, the one before, or any, by the picker."""
+        panel = self._any_panel()
+        picker = None if panel is None else panel.case.picker
+        if picker is None or not (picker.isVisible() and picker.isEnabled()):
+            return "not offered"
+        what = self._rng.choice(("next", "previous", "any"))
+        if what == "any":
+            picker.asked.emit(self._rng.randrange(len(panel.picking.folder.cases)))
+        else:
+            getattr(picker, what).click()
+        return what
+
+    def _start_batch(self) -> str | None:
+        """Over some cases of the folder, with the settings that are chosen."""
+        panel = self._any_panel()
+        if panel is None or panel.picking.folder is None or not panel.case.picker.isVisible():
+            return "not offered"
+        panel.batching.open()
+        window = panel.batching.window
+        names = [row.name for row in window.table.rows]
+        window.table.tick(self._rng.sample(names, self._rng.randint(0, len(names))))
+        window.replace.setChecked(self._rng.random() < 0.3)
+        if not window.start.isEnabled():
+            return "not enabled"
+        window.start.click()
+        return " ".join(window.table.ticked)
+
+    def _use_batch(self) -> str | None:
+        """Cancel it, open the case of a line, or close its window."""
+        panel = self._any_panel()
+        window = None if panel is None else panel.batching.window
+        if window is None or not window.isVisible():
+            return "not offered"
+        what = self._rng.choice(("cancel", "line", "close"))
+        match what:
+            case "cancel":
+                window.cancel.click()
+            case "line" if window.table.rows and panel.case.picker.isEnabled():
+                window.case_asked.emit(self._rng.choice(window.table.rows).name)
+            case "close":
+                window.close()
+        return what
+
     def _paint(self) -> str | None:
         """Paint, erase or undo in a mask, as somebody who corrects it."""
         viewer = self._any_viewer()
@@ -287,11 +348,22 @@ class Monkey:
                 assert not session.images or entry.plan.is_of(session.images), entry.title
                 for edited in view.edited:
                     assert edited.layer is not view.mask
+            self._check_batch(panel)
             for run in session.runs.records:
                 assert run.started.case_id == run.plan.case.id
                 assert run.result.ensemble.source_shape == run.plan.case.shape
                 record = run.plan.folder / "run.json"
                 assert not record.exists() or json.loads(record.read_text())["case"] == run.case
+
+    def _check_batch(self, panel: DiffsegPanel) -> None:
+        """What a batch says is done is on disk, of its own case, on that case's voxels."""
+        for row in panel.session.batch.rows:
+            if not row.state.has_results:
+                continue
+            record = json.loads((row.folder / "run.json").read_text())
+            number = int(row.name.removeprefix("p"))
+            assert (record["case"], row.folder.name) == (row.name, row.name)
+            assert nib.load(row.folder / "mask.nii.gz").shape == (8, 7 + number, 3)
 
     def _choose_checkpoint(self) -> str | None:
         panel = self._any_panel()

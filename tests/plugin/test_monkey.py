@@ -65,6 +65,9 @@ def monkey(screen, make_napari_viewer, recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(QMessageBox, "exec", lambda _: rng.choice((QMessageBox.StandardButton.Yes, 0)))
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, **__: rng.choice(("", case)))
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_, **__: (rng.choice(([], [case])), ""))
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *_, **__: (rng.choice(("", str(tmp_path / "t.csv"))), "")
+    )
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (rng.choice(("", "demo", "bad")), ""))
     monkeypatch.setattr(
         "napari_diffseg.plugin.widgets.reopen_button.QDesktopServices.openUrl", lambda *_: True, raising=False

@@ -13,6 +13,8 @@ OWN_KEYS: Final = (
     ("U", "hide the uncertainty, and bring it back"),
     ("N", "go to the most uncertain slice, then to the next"),
     ("Shift+N", "go to the next lesion of the table"),
+    ("PageDown", "open the next case of the folder"),
+    ("PageUp", "open the case before"),
 )
 NAPARI_KEYS: Final = (
     ("Left, Right", "slice before, slice after"),

@@ -71,7 +71,7 @@ CHECKPOINT ?= demo
 CASES ?=
 WHOLE ?=
 BENCH := $(BIN)/python benchmarks
-bench: setup ## figures of docs/performance.md on the processor: half an hour (WHOLE=--whole: more; CASES=... real ones, too)
+bench: setup ## figures of docs/performance.md on the processor: an hour and a half (WHOLE=--whole: more; CASES=... real ones, too)
 	$(BENCH)/speed.py --device cpu $(ARGS)
 	$(BENCH)/speed_runs.py --device cpu $(WHOLE)
 	$(SCREEN) $(BENCH)/viewer.py --device cpu
@@ -79,6 +79,8 @@ bench: setup ## figures of docs/performance.md on the processor: half an hour (W
 	$(BENCH)/memory.py --device cpu
 	$(SCREEN) $(BENCH)/startup.py
 	$(BENCH)/speed_agreement.py --device cpu $(if $(CASES),--cases $(CASES))
+	$(BENCH)/early_stop.py --device cpu $(if $(CASES),--cases $(wildcard $(CASES)/*/))
+	$(BENCH)/compare_builds.py --device cpu
 	$(BIN)/python benchmarks/speed_tables.py
 
 bench-gpu: setup ## the same on a GPU, where PyTorch finds one
@@ -88,6 +90,7 @@ bench-gpu: setup ## the same on a GPU, where PyTorch finds one
 	$(BENCH)/growth.py --device cuda
 	$(BENCH)/memory.py --device cuda
 	$(BENCH)/speed_agreement.py --device cuda --out benchmarks/results/speed_agreement_gpu.json $(if $(CASES),--cases $(CASES))
+	$(BENCH)/compare_builds.py --device cuda
 	$(BIN)/python benchmarks/speed_tables.py
 
 bench-quality: setup ## figures of docs/evaluation.md; hours on a processor (ARGS="--phantoms 2 --budget-s 300" for less)

@@ -1,4 +1,4 @@
-"""The figures of docs/performance.md, from benchmarks/results/speed*.json.
+"""The figures of docs/performance.md, from benchmarks/results.
 
     python benchmarks/speed_tables.py [--check]
 
@@ -30,6 +30,8 @@ def figures(results: Path) -> str:
         ("Memory", "memory", _memory),
         ("Start", "startup", _start),
         ("Whether the masks are the same", "speed_agreement", _agreement),
+        ("Steps that are left out", "early_stop", _early_stop),
+        ("Beside an earlier build", "compare_builds", _builds),
     )
     parts, on_gpu = [], False
     for title, name, render in sections:
@@ -180,8 +182,55 @@ def _agreement(record: Record) -> str:
     )
 
 
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _early_stop(record: Record) -> str:
+    rows = []
+    for row in record["rows"]:
+        truth = row.get("dice_to_truth")
+        rows.append(
+            [
+                row["case"],
+                f"{row['times_faster']:.2f}",
+                f"{row['steps_left_out']:.0%}",
+                f"{row['where_no_lesion_was_expected']:.0%}",
+                f"{row['consensus_dice']:.4f}",
+                f"{row['consensus_voxels_that_differ']} of {row['consensus_voxels']}",
+                f"{row['member_voxels_that_differ']} of {row['member_voxels']}",
+                str(row["mean_voxels_that_differ"]),
+                f"{row['largest_mean_difference']:.1f}",
+                str(row["variance_voxels_that_differ"]),
+                "{:.0f}, {:.0f}".format(*row["sum_of_variance"]),
+                "-" if truth is None else "{:.4f}, {:.4f}".format(*truth.values()),
+            ]
+        )
+    head = [
+        "case",
+        "times faster",
+        "steps left out",
+        "of them no lesion expected",
+        "consensus Dice",
+        "its voxels that differ",
+    ]
+    head += ["members' voxels that differ", "mean: voxels that differ", "mean: largest", "variance: voxels that differ"]
+    head += ["sum of variance, all steps and without", "Dice to the truth, all steps and without"]
+    return (
+        f"{record['members']} members of whole cases with the same seeds, all steps against *stop early*; times are of "
+        "the processor.\n\n" + table(head, rows)
+    )
+
+
+def _builds(record: Record) -> str:
+    rows = [
+        [row["what"], _seconds(row["earlier_s"], 3), _seconds(row["present_s"], 3), _seconds(row["ratio"])]
+        for row in record["rows"]
+    ]
+    return (
+        f"Build {record['earlier']} and build {record['present']} by turns in one run, medians of {record['rounds']}; "
+        "above 1 the present one is faster.\n\n" + table(["what", "earlier, s", "present, s", "times faster"], rows)
+    )
+
+
+def _seconds(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 PAGE = FiguresPage("performance.md", "speed_tables.py", figures)

@@ -129,3 +129,39 @@ def test_a_viewers_figures_are_set_against_the_idle_window():
     assert found["first preview, s"] == 0.3
     assert found["previews a second, at least"] == 12
     assert found.keys() == TARGETS.keys()
+
+
+def test_steps_that_are_left_out_and_an_earlier_build_have_their_tables(tmp_path):
+    known = {
+        "command": "python benchmarks/x.py",
+        "date": "2026-11-30",
+        "device": "2 threads",
+        "versions": {"torch": "2.13.0"},
+        "checkpoint": None,
+    }
+    row = {
+        "case": "shipped",
+        "times_faster": 1.9,
+        "steps_left_out": 0.48,
+        "where_no_lesion_was_expected": 0.38,
+        "consensus_dice": 0.9971,
+        "consensus_voxels": 1000,
+        "consensus_voxels_that_differ": 6,
+        "member_voxels": 5000,
+        "member_voxels_that_differ": 50,
+        "mean_voxels_that_differ": 48,
+        "largest_mean_difference": 0.4,
+        "variance_voxels_that_differ": 45,
+        "sum_of_variance": [100.4, 98.7],
+        "dice_to_truth": {"all steps": 0.9225, "early": 0.9229},
+    }
+    (tmp_path / "early_stop.json").write_text(json.dumps(known | {"members": 5, "rows": [row]}))
+    builds = {"earlier": "7565803", "present": "abc", "rounds": 3, "busy": 0.0}
+    rows = [{"what": "five members", "earlier_s": 1.8, "present_s": 0.9, "ratio": 2.0}]
+    rows.append({"what": "new", "earlier_s": None, "present_s": 0.1234, "ratio": None})
+    (tmp_path / "compare_builds.json").write_text(json.dumps(known | builds | {"rows": rows}))
+    page = figures(tmp_path)
+    counts = "6 of 1000 | 50 of 5000 | 48 | 0.4 | 45 | 100, 99"
+    assert f"| shipped | 1.90 | 48% | 38% | 0.9971 | {counts} | 0.9225, 0.9229 |" in page
+    assert "| five members | 1.800 | 0.900 | 2.00 |" in page
+    assert "| new | - | 0.123 | - |" in page

@@ -121,3 +121,13 @@ def test_an_option_that_slurm_refuses_is_one_sentence(words, cluster, tmp_path):
     assert code == 2
     assert "partition" in told
     assert "Traceback" not in told
+
+
+def test_a_training_is_a_job_that_torchrun_starts(cluster, tmp_path):
+    out = tmp_path / "run"
+    words = ["train", "--data", "phantoms", "--out", out, "--preset", "tiny", "--steps", 4, "--phantoms", 2]
+    words += ["--device", "cpu", "--on", "slurm", "--gpus", 0, "--time", 20]
+    whole = [sys.executable, "-m", "napari_diffseg", *map(str, words)]
+    job = subprocess.run(whole, env=cluster, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
+    until(lambda: not slurm(cluster, "squeue", "-h").strip(), "the training does not end", 300)
+    assert (out / "last.safetensors").exists(), (out / f"slurm-{job}.txt").read_text()

@@ -6,8 +6,11 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Group, Parameter
+
+from napari_diffseg.cli.train_job import TrainingJob, submit_training
 from napari_diffseg.errors import BadRequest, DiffsegError
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ def train(
     device: str = "auto",
     workers: int = 0,
     stop_after: int | None = None,
+    job: Annotated[TrainingJob, Parameter(name="*", group=Group("On a cluster", sort_key=8))] = TrainingJob(),
 ) -> int:
     """Train a checkpoint on cases with masks, or on phantoms; leaves best.safetensors and last.safetensors.
 
@@ -115,12 +119,25 @@ def train(
     from napari_diffseg.extras import check_extra
 
     check_extra("training")
+    job.check()
 
     from napari_diffseg.training.run import train as run_training
 
     _check_used(
         data, {"channels": channels, "pick": pick, "slices": slices, "held-out": held_out}, {"phantoms": phantoms}
     )
+    if job.on:
+        said: dict[str, Any] = {
+            "data": data,
+            "preset": preset,
+            "config": config,
+            "start_from": start_from,
+            "steps": steps,
+        }
+        said |= {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "modalities": modalities}
+        said |= {"regions": regions, "channels": channels, "pick": pick, "slices": slices, "held_out": held_out}
+        said |= {"phantoms": phantoms, "device": device, "workers": workers, "stop_after": stop_after}
+        return _submit(job, out, said, resume=resume)
     recipe = {"modalities": _names(modalities)}
     optimiser = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     cases = {"channels": _names(channels), "pick": pick, "slices": slices, "held_out": held_out, "phantoms": phantoms}
@@ -141,6 +158,16 @@ def train(
     if _speaks():
         _report(outcome, out, settings.optimiser.steps)
     return 0 if outcome.stopped_by is None else 128 + outcome.stopped_by
+
+
+def _submit(job: TrainingJob, out: Path, said: dict[str, Any], *, resume: bool) -> int:
+    """Submit the training as a job; one that is there is resumed only where that is asked for."""
+    if (out / "config.toml").exists() and not resume:
+        raise BadRequest(f"{out} has a training already (--resume): resume it, or choose another folder.")
+    number = submit_training(job, out, said)
+    _say(f"job {number} submitted: it goes on after each interruption; its log is {out / f'slurm-{number}.txt'}.")
+    sys.stdout.write(f"{number}\n")
+    return 0
 
 
 @contextmanager

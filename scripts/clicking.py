@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PANEL = "Diffusion ensemble (napari-diffseg)"
 _DIALOG_SECONDS = 60.0
 _BETWEEN_LOOKS = 0.01
+_LOOK_MS = 20
 
 
 class Hand:
@@ -65,14 +66,16 @@ class Hand:
 
     def when_dialog(self, kind: type[QWidget], act: Callable[[Any], None]) -> None:
         """Do something with the next modal window of a kind: it has a loop of its own, so this returns before."""
+        deadline = time.monotonic() + _DIALOG_SECONDS
 
         def meet() -> None:
-            deadline = time.monotonic() + _DIALOG_SECONDS
-            while not isinstance(dialog := QApplication.activeModalWidget(), kind):
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"No {kind.__name__} came within {_DIALOG_SECONDS:.0f} s.")
-                QApplication.processEvents()
-            act(dialog)
+            dialog = QApplication.activeModalWidget()
+            if isinstance(dialog, kind):
+                act(dialog)
+            elif time.monotonic() > deadline:
+                raise TimeoutError(f"No {kind.__name__} came within {_DIALOG_SECONDS:.0f} s.")
+            else:
+                QTimer.singleShot(_LOOK_MS, meet)
 
         QTimer.singleShot(0, meet)
 

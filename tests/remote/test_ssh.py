@@ -60,6 +60,7 @@ def test_previews_do_not_queue_up_on_a_slow_way(host, tiny_checkpoint, tiny_case
 
 def test_a_cable_that_is_pulled_is_noticed_and_told(host, tiny_checkpoint, tiny_case):
     segmenter = RemoteSegmenter(host.computer(), tiny_checkpoint.path)
+    segmenter.patience_s = 0.0
     request = REQUEST.model_copy(update={"members": 1000})
     pulled = threading.Event()
 
@@ -77,6 +78,26 @@ def test_a_cable_that_is_pulled_is_noticed_and_told(host, tiny_checkpoint, tiny_
     finally:
         host.mend()
         segmenter.close()
+
+
+def test_a_run_goes_on_once_the_cable_is_plugged_in_again(host, tiny_checkpoint, tiny_case):
+    segmenter = RemoteSegmenter(host.computer(), tiny_checkpoint.path)
+    request = REQUEST.model_copy(update={"members": 60, "batch_size": 4})
+    local = LocalSegmenter(tiny_checkpoint).segment(tiny_case, request)
+    whole = [(e.member, e.slices) for e in local if isinstance(e, Sampled)]
+    seen, pulled = [], False
+    try:
+        for event in segmenter.segment(tiny_case, request):
+            if isinstance(event, Sampled):
+                seen.append((event.member, event.slices))
+                if len(seen) == 5 and not pulled:
+                    pulled = True
+                    host.cut()
+                    threading.Timer(25, host.mend).start()
+    finally:
+        host.mend()
+        segmenter.close()
+    assert seen == whole
 
 
 def refusal(computer):

@@ -53,6 +53,21 @@ _SSH_REASONS: Final = (
 )
 
 
+class LinkLost(EngineFailed):
+    """The link to another computer was lost after its engine had answered."""
+
+
+_LOST: Final = (
+    "Timeout, server",
+    "Broken pipe",
+    "Connection reset",
+    "closed by remote",
+    "client_loop",
+    "timed out",
+)
+"""What `ssh` says of a connection that it had."""
+
+
 @dataclass(frozen=True, slots=True)
 class Computer:
     """Where an engine runs.
@@ -120,12 +135,12 @@ class Computer:
         lines = [line.strip() for line in printed.splitlines() if line.strip()]
         last = " / ".join(line[:200] for line in lines[-_LINES:])
         if self.host is not None:
-            for sign, reason in _SSH_REASONS if code == _SSH_FAILED else ():
+            for sign, reason in _SSH_REASONS if code == _SSH_FAILED and not answered else ():
                 if sign in printed:
                     return _sentence(f"{self.host} cannot be used: {reason.format(host=self.host)}")
-            if code == _SSH_FAILED and answered:
-                return _sentence(f"The link to {self.host} was lost{_told(last)}: check the network, and go on")
-            if code == _SSH_FAILED:
+            if answered and (code is None or code < 0 or any(sign in printed for sign in _LOST)):
+                return LinkLost(f"The link to {self.host} was lost{_told(last)}: check the network, and go on.")
+            if code == _SSH_FAILED and not answered:
                 return _sentence(f"{self.host} cannot be reached{_told(last)}")
             if code == _NOT_FOUND:
                 return _sentence(
@@ -157,7 +172,7 @@ def parse_computer(text: str, *, command: str = PROGRAM, ssh_options: tuple[str,
 
 def _by(code: int | None) -> str:
     """How a process ended; a shell tells of a signal as 128 more."""
-    if code in (-9, 137):
+    if code in (-9, 137, _SSH_FAILED):
         return ": it was killed, by a person or for want of memory"
     if code is not None and (code < 0 or code > 128):
         return f" by signal {-code if code < 0 else code - 128}"

@@ -23,6 +23,7 @@ from napari_diffseg.remote.messages import (
     FromEngine,
     Hello,
     Missing,
+    Ping,
     Put,
     Tell,
     Welcome,
@@ -49,6 +50,7 @@ _PRINTED: Final = 40
 _UNREAD_S: Final = 0.5
 """How long events may lie unread before the engine is told to rest."""
 _END_S: Final = 3.0
+_ALIVE_S: Final = 10.0
 _NO_ANSWER_S: Final = 0.2
 
 
@@ -120,12 +122,14 @@ class Link:
         self._channels_lock = threading.Lock()
         self._ended: EngineFailed | None = None
         self._answered = False
+        self._gone = threading.Event()
         self._printed: deque[str] = deque(maxlen=_PRINTED)
         self._process = _started(computer)
         self._printer = threading.Thread(target=self._keep_printed, name="engine-stderr", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="engine-link", daemon=True)
         self._printer.start()  # first: the listener waits for it
         self._listener.start()
+        threading.Thread(target=self._stay, name="engine-alive", daemon=True).start()
         try:
             self.welcome = self.ask(Hello(id=self.number(), version=package_version()[:64]), Welcome)
         except BaseException:
@@ -236,6 +240,7 @@ class Link:
     def close(self, *, wait_s: float = _END_S) -> None:
         """End the engine; what runs there is cancelled. One that does not end by itself is killed after `wait_s`."""
         self._ended = self._ended or EngineFailed("The engine was ended.")
+        self._gone.set()
         process = self._process
         with suppress(OSError):
             if process.stdin is not None:
@@ -247,6 +252,11 @@ class Link:
             process.wait()
         for thread in (self._listener, self._printer):
             thread.join(timeout=_END_S)
+
+    def _stay(self) -> None:
+        """Let the engine hear now and then that its asker is there: without a word for long it ends."""
+        while not self._gone.wait(_ALIVE_S):
+            self.send(Ping())
 
     def _listen(self) -> None:
         stream = self._process.stdout
@@ -283,6 +293,7 @@ class Link:
     def _end(self, why: EngineFailed) -> None:
         with self._channels_lock:
             self._ended = self._ended or why
+            self._gone.set()
             for channel in self._channels.values():
                 channel.bring(self._ended)
         stdout = self._process.stdout

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from napari_diffseg.errors import EngineFailed
 from napari_diffseg.events import Started, Stepped
 from napari_diffseg.networks.config import UNetConfig
+from napari_diffseg.remote.computer import LinkLost
 from napari_diffseg.remote.contents import checkpoint_files, describe_case, describe_volume
 from napari_diffseg.remote.event_messages import as_event
+from napari_diffseg.remote.going_on import Arrived
 from napari_diffseg.remote.link import Link, as_error
 from napari_diffseg.remote.messages import (
     Begin,
@@ -34,12 +37,17 @@ if TYPE_CHECKING:
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.remote.computer import Computer
-    from napari_diffseg.remote.contents import CheckpointFiles, Content
+    from napari_diffseg.remote.contents import Content
     from napari_diffseg.remote.event_messages import Event
     from napari_diffseg.remote.link import Channel
     from napari_diffseg.remote.messages import TaskName
     from napari_diffseg.segmenting.trajectory import Traced
     from napari_diffseg.segmenting.what_if import Change
+
+
+PATIENCE_S: Final = 600.0
+_PAUSE_S: Final = 2.0
+_GLANCE_S: Final = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +119,8 @@ class RemoteSegmenter:
         self._how = {"preview_interval_s": preview_interval_s, "beside_viewer": beside_viewer}
         self._link: Link | None = None
         self._checkpoint: RemoteCheckpoint | None = None
-        self._files: CheckpointFiles | None = None
+        self.patience_s = PATIENCE_S
+        """How long a run waits for its computer to be reached again, once the link was lost."""
 
     @property
     def link(self) -> Link | None:
@@ -142,7 +151,29 @@ class RemoteSegmenter:
         DiffsegError
             Whatever `LocalSegmenter.segment` raises there.
         """
-        yield from self._sample("segment", case, request, focus=focus)  # type: ignore[misc]
+        arrived, lost_at = Arrived(request), None
+        while True:
+            try:
+                for event in self._sample("segment", case, arrived.remaining(), focus=focus):
+                    lost_at = None
+                    yield from arrived.take(event)  # type: ignore[arg-type]
+                return
+            except EngineFailed as err:
+                now = time.monotonic()
+                if lost_at is None and not isinstance(err, LinkLost):
+                    raise
+                lost_at = lost_at or now
+                if now - lost_at >= self.patience_s:
+                    raise
+                self.told(f"{err} Trying again…")
+                self._rest()
+
+    def _rest(self) -> None:
+        """Wait a moment before the next attempt, unless the asker has had enough."""
+        until = time.monotonic() + _PAUSE_S
+        while time.monotonic() < until:
+            self.check()
+            time.sleep(_GLANCE_S)
 
     def trace(self, case: Case, request: SegmentRequest) -> Generator[Traced]:
         """Sample as `segment` does, and tell of every step of every member.

@@ -9,6 +9,7 @@ import queue
 import shutil
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _GLANCE_S: Final = 0.05
+_SILENT_S: Final = 90.0
 _PACKAGES: Final = ("napari-diffseg", "torch", "numpy", "nibabel", "scipy")
 """Whose versions a run's record tells."""
 _LONGEST: Final = 20_000
@@ -102,6 +104,8 @@ class Server:
 
     def __init__(self, incoming: BinaryIO, outgoing: BinaryIO, store: BlobStore) -> None:
         self._incoming, self._store = incoming, store
+        self.heard_at = time.monotonic()
+        """When the other end last said something."""
         self._outbox = Outbox(outgoing)
         self._tasks: queue.SimpleQueue[tuple[ToEngine, _Run | None] | None] = queue.SimpleQueue()
         self._runs: dict[int, _Run] = {}
@@ -113,6 +117,7 @@ class Server:
         self._worker.start()
         try:
             while (frame := read_frame(self._incoming)) is not None:
+                self.heard_at = time.monotonic()
                 self._take(to_engine(frame), frame.body)
         except DiffsegError as err:
             logger.warning("The engine ends: %s", err)
@@ -362,8 +367,17 @@ def serve_stdio(*, quota_gb: float | None = None, folder: Path | None = None) ->
     os.dup2(2, 1)
     quota = {} if quota_gb is None else {"quota": int(quota_gb * 1e9)}
     server = Server(incoming, outgoing, BlobStore(folder or default_store_folder(), **quota))
+    threading.Thread(target=_end_unheard, args=(server,), name="engine-lease", daemon=True).start()
     server.serve()
     server.close()
+
+
+def _end_unheard(server: Server) -> None:
+    """End this process, and free its device, once its asker has long been silent: a link may be lost without a sign."""
+    while time.monotonic() - server.heard_at < _SILENT_S:
+        time.sleep(1.0)
+    logger.warning("The engine ends: its asker has not been heard for %.0f s.", _SILENT_S)
+    os._exit(1)
 
 
 def _make_binary(*descriptors: int) -> None:

@@ -81,6 +81,7 @@ class ComputeBox(Fold):
         self.test.setToolTip("Start the engine there, ask how quickly it answers and what it has, and end it.")
         self.told = QLabel()
         self.told.setObjectName("diffseg_compute_told")
+        self.told.setToolTip("What the last test of the connection has found.")
         self.told.setTextFormat(Qt.TextFormat.PlainText)
         self.told.setWordWrap(True)
         self.told.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

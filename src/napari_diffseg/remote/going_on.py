@@ -1,0 +1,82 @@
+"""A run that goes on after its link was lost: what arrived stays, and only what is missing is sampled again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_diffseg.events import SamplingEvent, SegmentRequest
+
+
+class Arrived:
+    """What has arrived of a run, over however many links; gives its events as those of one run.
+
+    A member's noise is a function of seed, member and slice, so what another engine samples anew is the same mask.
+
+    Parameters
+    ----------
+    request : SegmentRequest
+        Of the whole run.
+    """
+
+    def __init__(self, request: SegmentRequest) -> None:
+        self._request = request
+        self._started: Started | None = None
+        self._masks: set[tuple[int, int]] = set()
+        self._expected: set[int] = set()
+        self._done = self._before = self._skipped = 0
+        self._began = time.monotonic()
+
+    def remaining(self) -> SegmentRequest:
+        """The request without the members, from the first on, that have arrived whole."""
+        self._skipped = 0
+        if self._started is not None:
+            for member in self._request.member_numbers[:-1]:
+                if not all((member, s) in self._masks for s in self._started.sampled):
+                    break
+                self._skipped += 1
+        changes = {
+            "first_member": self._request.first_member + self._skipped,
+            "members": self._request.members - self._skipped,
+        }
+        return self._request.model_copy(update=changes)
+
+    def take(self, event: SamplingEvent) -> Iterator[SamplingEvent]:
+        """The event as one of the whole run; nothing where it is known already."""
+        match event:
+            case Started():
+                if self._started is None:
+                    self._started = event
+                    yield event
+                self._before = self._started.evaluations - event.evaluations
+            case Stepped():
+                self._done = max(self._done, self._before + event.done)
+                yield replace(event, run_id=self._id, done=self._done)
+            case Expected() if not self._skipped and not self._expected.issuperset(event.slices):
+                self._expected.update(event.slices)
+                yield replace(event, run_id=self._id)
+            case Sampled():
+                yield from self._new(event)
+            case Finished():
+                seconds = event.seconds if not self._before else time.monotonic() - self._began
+                yield replace(event, run_id=self._id, members=self._request.member_numbers, seconds=seconds)
+
+    @property
+    def _id(self) -> str:
+        return "" if self._started is None else self._started.run_id
+
+    def _new(self, event: Sampled) -> Iterator[Sampled]:
+        """The slices of a member that had not arrived."""
+        new = [i for i, s in enumerate(event.slices) if (event.member, s) not in self._masks]
+        if not new and event.slices:
+            return
+        slices = tuple(event.slices[i] for i in new)
+        self._masks.update((event.member, s) for s in slices)
+        mask = event.mask if len(new) == len(event.slices) else event.mask[:, new]
+        yield replace(event, run_id=self._id, slices=slices, mask=mask)

@@ -1,0 +1,85 @@
+"""A run over several links is one run: nothing is lost, nothing comes twice, and the masks are the same."""
+
+import os
+import signal
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.remote.computer import Computer, LinkLost
+from napari_diffseg.remote.going_on import Arrived
+from napari_diffseg.remote.segmenter import RemoteSegmenter
+from napari_diffseg.segmenting.segmenter import LocalSegmenter
+
+
+@dataclass(frozen=True)
+class AsIfOther(Computer):
+    """A process here that is spoken of as another computer, so that its death is a lost link."""
+
+    def words(self):
+        return Computer().words()
+
+
+def masks(events):
+    return {(e.member, s): e.mask[:, i] for e in events if isinstance(e, Sampled) for i, s in enumerate(e.slices)}
+
+
+@pytest.mark.parametrize("focus", [None, 1])
+@pytest.mark.parametrize("cut", [1, 3, 7, 12, 20, 33])
+def test_events_of_a_run_that_was_cut_are_those_of_one_run(tiny_checkpoint, tiny_case, cut, focus):
+    request = SegmentRequest(device="cpu", members=3, batch_size=2, focus=focus)
+    local = LocalSegmenter(tiny_checkpoint, preview_interval_s=None)
+    whole = list(local.segment(tiny_case, request))
+    arrived, seen = Arrived(request), []
+    for event in whole[:cut]:
+        seen += arrived.take(event)
+    for event in local.segment(tiny_case, arrived.remaining()):
+        seen += arrived.take(event)
+    assert [type(e) for e in seen].count(Started) == [type(e) for e in seen].count(Finished) == 1
+    assert len({e.run_id for e in seen}) == 1
+    rows = [(e.member, s) for e in seen if isinstance(e, Sampled) for s in e.slices]
+    assert len(rows) == len(set(rows))
+    mine, other = masks(seen), masks(whole)
+    assert mine.keys() == other.keys()
+    for row, mask in mine.items():
+        np.testing.assert_array_equal(mask, other[row])
+    expected = [s for e in seen if isinstance(e, Expected) for s in e.slices]
+    assert set(expected) == {s for e in whole if isinstance(e, Expected) for s in e.slices}
+    done = [e.done for e in seen if isinstance(e, Stepped)]
+    assert done == sorted(done)
+    assert done[-1] == seen[0].evaluations
+    assert seen[-1].members == (0, 1, 2)
+
+
+@pytest.mark.slow
+def test_a_link_that_is_killed_again_and_again_loses_and_doubles_nothing(tiny_checkpoint, tiny_case):
+    request = SegmentRequest(device="cpu", members=8, batch_size=2, threads=1)
+    whole = masks(LocalSegmenter(tiny_checkpoint).segment(tiny_case, request))
+    segmenter = RemoteSegmenter(AsIfOther("there"), tiny_checkpoint.path)
+    rng, kills, seen = np.random.default_rng(0), 0, []
+    due = int(rng.integers(1, 40))
+    for n, event in enumerate(segmenter.segment(tiny_case, request)):
+        seen.append(event)
+        if n >= due and kills < 6 and segmenter.link is not None and segmenter.link.is_alive:
+            os.kill(segmenter.link.pid, signal.SIGKILL)
+            kills, due = kills + 1, n + int(rng.integers(1, 40))
+    segmenter.close()
+    assert kills >= 3
+    rows = [(e.member, s) for e in seen if isinstance(e, Sampled) for s in e.slices]
+    assert len(rows) == len(set(rows)) == len(whole)
+    for row, mask in masks(seen).items():
+        np.testing.assert_array_equal(mask, whole[row])
+
+
+@pytest.mark.slow
+def test_patience_has_an_end(tiny_checkpoint, tiny_case):
+    segmenter = RemoteSegmenter(AsIfOther("there"), tiny_checkpoint.path)
+    segmenter.patience_s = 0.0
+    events = segmenter.segment(tiny_case, SegmentRequest(device="cpu", members=500))
+    next(events)
+    os.kill(segmenter.link.pid, signal.SIGKILL)
+    with pytest.raises(LinkLost):
+        list(events)
+    segmenter.close()

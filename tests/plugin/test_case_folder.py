@@ -11,7 +11,7 @@ import pytest
 from napari_diffseg.plugin.background.job import Stopped
 from napari_diffseg.plugin.background.mailbox import Mailbox
 from napari_diffseg.plugin.files.what_is_dropped import cases_of_folder
-from napari_diffseg.plugin.session.case_folder import CaseFolder, look_at_cases, open_job, watched
+from napari_diffseg.plugin.session.case_folder import CaseFolder, find_references_of, find_runs_of, open_job, watched
 from napari_diffseg.plugin.session.run_store import RunStore
 from plugin_fakes import LPS, MODALITIES, SHAPE, write_images, write_reference
 
@@ -83,7 +83,7 @@ def test_each_case_is_found_and_opened_with_its_images_and_reference(layout, tmp
     folder = CaseFolder.of(tmp_path / "data", found)
     assert [case.name for case in folder.cases] == names
     store, stop = RunStore(tmp_path / "runs"), threading.Event()
-    known = look_at_cases(folder, store, results=folder.results, tell=lambda _: None, stop=stop)
+    known = find_references_of(folder, find_runs_of(folder, store, results=folder.results), stop=stop)
     assert {case.name for case in known if case.reference} == with_reference
     for case in known:
         opened = open_job(folder, case, checkpoint="demo")(Mailbox(), stop)
@@ -123,7 +123,7 @@ def test_a_run_of_other_images_is_not_shown_with_a_case(session, layers, tmp_pat
     folder = CaseFolder.of(tmp_path / "all", cases_of_folder([str(tmp_path / "all")], modalities=MODALITIES))
     shutil.copytree(folder_of_run, folder.results / "p1")
     store, stop = RunStore(tmp_path / "none"), threading.Event()
-    known = look_at_cases(folder, store, results=folder.results, tell=print, stop=stop)
+    known = find_runs_of(folder, store, results=folder.results)
     assert [case.run is not None for case in known] == [True, False]
     opened = open_job(folder, known[0], checkpoint="demo")(Mailbox(), stop)
     assert opened.run is None

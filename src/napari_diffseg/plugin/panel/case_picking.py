@@ -15,7 +15,7 @@ from napari_diffseg.plugin.explore.keys import Keys
 from napari_diffseg.plugin.explore.navigation import go_to_middle
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.grid.same_case import file_of
-from napari_diffseg.plugin.session.case_folder import look_at_cases, with_run
+from napari_diffseg.plugin.session.case_folder import find_references_of, find_runs_of, with_run
 from napari_diffseg.plugin.session.task import Phase
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class CasePicking:
         self._keys = Keys(viewer, {_NEXT: lambda: self._step(1), _PREVIOUS: lambda: self._step(-1)})
         self._picker = picker
         self.show()
+        self.look_again()
 
     @property
     def folder(self) -> CaseFolder | None:
@@ -160,7 +161,7 @@ class CasePicking:
     def look_again(self) -> None:
         """Find out once more which cases have a run."""
         if (folder := self.folder) is not None:
-            self.looking.ask(_look_job(folder, self._session))
+            self.looking.ask(_runs_job(folder, self._session))
 
     def mark(self, folder: CaseFolder, name: str, run: Path) -> None:
         """A case of a folder has a new run."""
@@ -198,9 +199,11 @@ class CasePicking:
     def _take_known(self, cases: list[FolderCase]) -> None:
         folder = self.folder
         if folder is not None and [case.files for case in cases] == [case.files for case in folder.cases]:
-            folder.cases = cases
+            folder.cases = [_with_known(now, found) for now, found in zip(folder.cases, cases, strict=True)]
             self._mark_run()
             self.show()
+            if any(case.reference is None for case in cases):
+                self.looking.ask(_references_job(folder))
 
     def _begin(self) -> None:
         """Read the case that is asked for."""
@@ -302,10 +305,26 @@ class CasePicking:
             self.show()
 
 
-def _look_job(folder: CaseFolder, session: Session) -> Job:
+def _with_known(now: FolderCase, found: FolderCase) -> FolderCase:
+    """A case with what was found out of it; a run that was made meanwhile is newer."""
+    reference = now.reference if found.reference is None else found.reference
+    run, is_edited = (found.run, found.is_edited) if now.run is None else (now.run, now.is_edited)
+    return replace(now, reference=reference, run=run, is_edited=is_edited)
+
+
+def _runs_job(folder: CaseFolder, session: Session) -> Job:
     store, results = session.store, folder.results
 
+    def job(_mailbox: Mailbox, _stop: threading.Event) -> list[FolderCase]:
+        return find_runs_of(folder, store, results=results)
+
+    return job
+
+
+def _references_job(folder: CaseFolder) -> Job:
+    cases = list(folder.cases)
+
     def job(_mailbox: Mailbox, stop: threading.Event) -> list[FolderCase]:
-        return look_at_cases(folder, store, results=results, tell=lambda _: None, stop=stop)
+        return find_references_of(folder, cases, stop=stop)
 
     return job

@@ -232,10 +232,8 @@ def _bring(read: Sequence[LayerData], mailbox: Mailbox) -> list[Layer]:
     return made
 
 
-def look_at_cases(
-    folder: CaseFolder, store: RunStore, *, results: Path, tell: Callable[[int], None], stop: threading.Event
-) -> list[FolderCase]:
-    """What is to be known of the cases of a folder: their runs first, then their references.
+def find_runs_of(folder: CaseFolder, store: RunStore, *, results: Path) -> list[FolderCase]:
+    """The cases of a folder with their runs.
 
     Parameters
     ----------
@@ -245,20 +243,19 @@ def look_at_cases(
         The kept runs of this machine.
     results : Path
         Where runs of the whole folder are.
-    tell : callable (count)
-        Told now and then of how many cases the references are known.
-    stop : threading.Event
-        Ends it.
     """
     kept = _kept_by_image(store)
-    cases = [with_run(case, kept, results) for case in folder.cases]
-    for n, case in enumerate(cases):
+    return [with_run(case, kept, results) for case in folder.cases]
+
+
+def find_references_of(folder: CaseFolder, cases: Sequence[FolderCase], *, stop: threading.Event) -> list[FolderCase]:
+    """The cases of a folder with their references, which takes a while where there are thousands; `stop` ends it."""
+    found = []
+    for case in cases:
         if stop.is_set():
             raise Stopped
-        cases[n] = replace(case, reference=folder.reference_of(case))
-        if n % _EVERY == 0:
-            tell(n)
-    return cases
+        found.append(replace(case, reference=folder.reference_of(case)))
+    return found
 
 
 def with_run(case: FolderCase, kept: dict[Path, Path], results: Path) -> FolderCase:

@@ -90,6 +90,7 @@ def test_of_cases_asked_for_at_once_the_last_is_shown(gone_into, qtbot):
     assert find(panel, "cases").currentText() == "carol"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["numbered", "by modality"])
 def test_images_whose_names_tell_nothing_are_of_one_case(panel, layout, tmp_path, qtbot):
     for k in (1, 2):

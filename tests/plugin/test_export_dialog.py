@@ -116,7 +116,9 @@ def test_probabilities_for_nnunet_go_beside_its_label_map(screen, qtbot, tmp_pat
     assert dialog.example.text().replace("\u200b", "").startswith("As in case_1.npz.")
 
 
-def test_a_case_opened_from_dicom_goes_back_to_its_series(ready, viewer, qtbot, tmp_path, monkeypatch):
+def test_a_case_of_dicom_goes_back_to_its_series_and_its_page_has_the_reference(
+    ready, viewer, qtbot, tmp_path, monkeypatch
+):
     place = write_series(tmp_path / "series", np.random.default_rng(0).integers(1, 900, SHAPE), frame="1.2.3.9")
     volume = read_volume(place)
     click(ready, "run", qtbot)
@@ -129,11 +131,17 @@ def test_a_case_opened_from_dicom_goes_back_to_its_series(ready, viewer, qtbot, 
         assert dialog.series.text() == str(place)
         dialog.folder.setText(str(tmp_path / "out"))
         dialog.others["dicom"].setChecked(True)
+        dialog.reports["page"].setChecked(True)
         return dialog.DialogCode.Accepted
 
+    ready.exploring.box.reference.chosen.emit(viewer.layers["diffseg 1 | mask"])
+    ready.exploring.box.lesions.smallest.setValue(0.5)
     monkeypatch.setattr(ExportDialog, "exec", agree)
     asked = []
     monkeypatch.setattr(ready.session, "export", lambda *args, **more: asked.append((args, more)))
     click(ready, "export", qtbot)
-    [((_, choice), _)] = asked
+    [((_, choice), more)] = asked
+    mask = np.stack([fake_member(SHAPE, k) for k in range(3)]).mean(0) > 0.5
+    np.testing.assert_array_equal(more["also"].truth.data > 0, mask)
+    assert more["also"].smallest_ml == 0.5
     assert (choice.seg.series, choice.seg.images) == (place, (volume,))

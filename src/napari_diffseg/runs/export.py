@@ -167,6 +167,7 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice, edited: Edite
     refuse_other_images(folder, names, run.record)
     record = folder / names.record
     labels = _labels(run, folder, choice)
+    channels = choice.regions(run.record) if "npz" in choice.what else ()
     series = series_of_run(choice.seg, run) if "dicom" in choice.what and choice.seg is not None else None
     if not choice.overwrite:
         others = [] if labels is None else labels.new_files
@@ -176,7 +177,7 @@ def export_run(run: StoredRun, folder: Path, choice: ExportChoice, edited: Edite
     if edited is not None:
         yield from export_edited(run, folder, choice, edited)
     if "npz" in choice.what:
-        yield from _write_nnunet(run, folder / names.case_alone, choice, summary)
+        yield from _write_nnunet(run, folder / names.case_alone, choice, summary, channels)
     if series is not None:
         for n, segment in enumerate(_segments(run, summary, edited), start=1):
             path = folder / names.beside(segment.what, SEG_ENDING)
@@ -260,11 +261,13 @@ def mask_of(run: StoredRun, summary: Summary) -> npt.NDArray[np.bool_]:
     )
 
 
-def _write_nnunet(run: StoredRun, stem: Path, choice: ExportChoice, summary: Summary) -> list[Path]:
+def _write_nnunet(
+    run: StoredRun, stem: Path, choice: ExportChoice, summary: Summary, regions: tuple[Region, ...]
+) -> list[Path]:
     like = choice.like or run.grid
     probability = probability_of(run, summary)
     moved = np.stack([regrid(channel, run.grid, like, order=LINEAR) for channel in probability])
-    channels = channels_of(moved, choice.regions(run.record))
+    channels = channels_of(moved, regions)
     return write_nnunet(stem, channels, like, overwrite=choice.overwrite)
 
 

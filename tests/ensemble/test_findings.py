@@ -110,10 +110,10 @@ def test_small_components_are_counted_in_the_volume_and_not_as_lesions():
     assert (len(edited.lesions), edited.volume_ml) == (1, 0.029)
 
 
-def test_of_large_voxels_three_are_a_lesion():
-    assert default_smallest_ml(100.0) == 0.3
-    speck = box((1, 4), (1, 2), (1, 2))
-    assert len(measure(ensemble_of(speck).whole_members(), voxel_mm3=100.0).lesions) == 1
+def test_of_large_voxels_a_lesion_is_three_across():
+    assert default_smallest_ml(100.0) == pytest.approx(1.4137, abs=1e-4)
+    for mask, count in ((box((1, 4), (1, 4), (1, 4)), 1), (box((1, 4), (1, 3), (1, 3)), 0)):
+        assert len(measure(ensemble_of(mask).whole_members(), voxel_mm3=100.0).lesions) == count
 
 
 def test_one_member_differs_from_none():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Int = npt.NDArray[np.integer[Any]]
 Box = tuple[slice, slice, slice]
 
-_FEWEST_VOXELS: Final = 3
+_LEAST_VOXELS: Final = 3
 _LEAST_MM: Final = 3.0
 _ROUNDING: Final = 1e-9
 _NEIGHBOURS_26: Final = np.ones((3, 3, 3), np.bool_)
@@ -61,14 +61,14 @@ class Lesion:
 def default_smallest_ml(voxel_mm3: float) -> float:
     """The volume from which a connected component is listed as a lesion, where nobody says otherwise.
 
-    A sphere of 3 mm, the least extent of a lesion in the MAGNIMS criteria for multiple sclerosis, or 3 voxels if that
-    is more.
+    A sphere 3 mm across, the least extent of a lesion in the MAGNIMS criteria for multiple sclerosis, or 3 voxels
+    across if that is more: what is smaller has hardly a voxel that is not at its border.
 
     References
     ----------
     Filippi et al. 2016, doi:10.1016/S1474-4422(15)00393-2: lesions of at least 3 mm in their longest axis.
     """
-    return max(_FEWEST_VOXELS * voxel_mm3, np.pi / 6 * _LEAST_MM**3) / MM3_PER_ML
+    return float(np.pi / 6 * max(_LEAST_MM**3, _LEAST_VOXELS**3 * voxel_mm3)) / MM3_PER_ML
 
 
 def listed(lesions: Sequence[Lesion], smallest_ml: float) -> tuple[Lesion, ...]:

@@ -71,6 +71,13 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read(words, told, tmp
     assert told in capsys.readouterr().err
 
 
+def test_status_names_the_options_that_would_help(data, checkpoint, tmp_path, capsys):
+    write_case(data / "p1", case_id="p1", shape=(14, 12, 6), modalities=("t2",))
+    assert predict(data, checkpoint, tmp_path / "out") == 1
+    assert main(["status", str(tmp_path / "out")]) == 1
+    assert "(--resample t1)" in capsys.readouterr().out
+
+
 def test_status_of_a_folder_without_cases_says_so(tmp_path, capsys):
     assert main(["status", str(tmp_path)]) == 1
     assert "holds no cohort" in capsys.readouterr().err

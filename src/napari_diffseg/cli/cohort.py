@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_diffseg.cli.wording import worded
-from napari_diffseg.errors import BadRequest
+from napari_diffseg.errors import BadRequest, DiffsegError, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -273,7 +273,8 @@ class _Line:
         if standing is Standing.DONE:
             self._bar.write(str(folder.result_folder(name)), file=sys.stdout)
             return 0
-        self._bar.write(f"{name}: {reason([last] if last else [])}", file=sys.stderr)
+        told = why(reason([last] if last else []), last)
+        self._bar.write(f"{name}: {told}", file=sys.stderr)
         return 1
 
     def show(self, follower: Follower) -> None:
@@ -284,6 +285,12 @@ class _Line:
         told = f", {duration(left)} left" if left is not None else ""
         self._bar.set_postfix_str(f"{counts['running']} running, {counts['failed']} failed{told}", refresh=False)
         self._bar.update(0)
+
+
+def why(message: str, last: Attempt | None) -> str:
+    """A case's sentence, with the options that would help."""
+    remedies = last.remedies if last is not None and last.message == message else ()
+    return worded(DiffsegError(message, *(Remedy(*pair) for pair in remedies)))
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from napari_diffseg.cli.cohort import duration
+from napari_diffseg.cli.cohort import duration, why
 from napari_diffseg.errors import BadCase
 
 if TYPE_CHECKING:
@@ -69,4 +69,4 @@ def _line(row: CaseRow, width: int) -> str:
             return f"{begin} {duration(row.last.seconds):>10}  {tries}  {row.last.who.shown}"
         case "running":
             return f"{begin} {'':>10}  {tries}  {row.last.who.shown}"
-    return f"{begin} {'':>10}  {tries}  {row.message or 'it was stopped'}"
+    return f"{begin} {'':>10}  {tries}  {why(row.message, row.last) or 'it was stopped'}"

@@ -59,6 +59,8 @@ class Attempt(BaseModel):
         `done`, `failed`, or `stopped` where it was cancelled, which is nobody's fault.
     message : str
         Why it failed, one sentence.
+    remedies : tuple of (str, str)
+        Settings, and their values, that would help.
     may_retry : bool
         Whether that may be otherwise another time.
     members : int
@@ -87,6 +89,7 @@ class Attempt(BaseModel):
     seconds: float = 0.0
     outcome: Outcome | None = None
     message: str = ""
+    remedies: tuple[tuple[str, str], ...] = ()
     may_retry: bool = False
     members: int = 0
     settings: str = ""

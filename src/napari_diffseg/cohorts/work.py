@@ -208,7 +208,10 @@ class _Worker:
 
 
 def _how_it_failed(error: DiffsegError | None) -> dict[str, Any]:
-    return {} if error is None else {"outcome": "failed", "message": str(error), "may_retry": may_pass(error)}
+    if error is None:
+        return {}
+    remedies = tuple((remedy.setting, remedy.value) for remedy in error.remedies)
+    return {"outcome": "failed", "message": str(error), "remedies": remedies, "may_retry": may_pass(error)}
 
 
 def _since(clock: float) -> float:

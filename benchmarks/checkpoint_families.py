@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -52,11 +53,12 @@ def main() -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """The figures as Markdown."""
     lines = [
-        "| family | recognised | `info` says what it is | `predict` | one evaluation | DDIM chain | refused, because |",
-        "|---|---|---|---|---|---|---|",
+        "| family | recognised | `info` says what it is | `predict` | panel | one evaluation | DDIM chain | refused, "
+        "because |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        cells = (row["family"], _yes(row["recognised"]), _yes(row["info"]), _yes(row["predict"]))
+        cells = (row["family"], _yes(row["recognised"]), _yes(row["info"]), _yes(row["predict"]), _yes(row["panel"]))
         figures = (_number(row["evaluation"]), _number(row["chain"]))
         lines.append(f"| {' | '.join((*cells, *figures, row['refused'] or '–'))} |")
     return "\n".join(lines) + "\n"
@@ -141,8 +143,37 @@ def _used(row: dict[str, Any], case: Path, out: Path) -> dict[str, Any]:
         "recognised": row["family"] == family or row["family"].startswith("the same"),
         "info": _runs(["info", str(path), *options]),
         "predict": _runs(["predict", str(case), "--checkpoint", str(path), *run, *options]),
+        "panel": _runs_in_panel(path, overrides, case, out.with_name(f"{out.name}-panel")),
         "refused": "",
     }
+
+
+def _runs_in_panel(path: Path, overrides: dict[str, str], case: Path, runs: Path) -> bool:
+    """Whether the panel's session loads a checkpoint, takes the case's layers and samples a member to its end."""
+    from napari.layers import Layer
+
+    from napari_diffseg.plugin.files.reader import read_layers
+    from napari_diffseg.plugin.session.session import Session
+
+    session = Session(launch=lambda target, _stop: target(), runs_folder=runs)
+    failed: list[str] = []
+    session.failed.connect(lambda sentence, _error: failed.append(sentence))
+    said = {name: json.loads(f"[{value}]") for name, value in overrides.items() if name != "modalities"}
+    said = {name: values if values[1:] else values[0] for name, values in said.items()}
+    if "modalities" in overrides:
+        said["modalities"] = overrides["modalities"].split(",")
+    session.choose_checkpoint(str(path), said)
+    session.poll()
+    layers = [Layer.create(*data) for data in read_layers([str(case)])]
+    for modality in session.recipe.modalities:
+        session.assign(modality, next(layer for layer in layers if layer.name.split()[-1] == modality))
+    for name, setting in (("members", 1), ("timesteps", 2), ("device", "cpu")):
+        session.set_value(name, setting)
+    session.start()
+    session.poll()
+    for sentence in failed:
+        sys.stderr.write(f"{path} in the panel: {sentence}\n")
+    return not failed and bool(list(runs.glob("*/members/member-001.nii.gz")))
 
 
 def _runs(words: list[str]) -> bool:
@@ -169,6 +200,7 @@ def _refused(family: Any, folder: Path) -> dict[str, Any]:
         "recognised": family.name in said,
         "info": family.name in said,
         "predict": False,
+        "panel": False,
         "evaluation": None,
         "chain": None,
         "refused": family.refusal if family.refusal in said else "",

@@ -74,7 +74,7 @@ class ComputeBox(Fold):
             "compute_command",
             PROGRAM,
             "The command that starts napari-diffseg there: its full path where it is not found, or, on the login node "
-            "of a cluster, srun --gres=gpu:1 napari-diffseg.",
+            "of a cluster, srun -G 1 napari-diffseg.",
         )
         self.test = QPushButton("Test connection")
         self.test.setObjectName("diffseg_compute_test")

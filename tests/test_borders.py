@@ -133,6 +133,8 @@ def test_the_plugin_starts_without_torch():
 
 
 BUILDS_COMMANDS = {
+    "cohorts/here.py",
+    "cohorts/slurm.py",
     "plugin/session/command_line.py",
     "remote/computer.py",
     "reporting/page.py",

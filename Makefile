@@ -28,8 +28,8 @@ checkpoint: setup ## train the shipped checkpoint anew by scripts/shipped-1.toml
 test: setup ## the default tests, in up to four processes (ARGS=... goes to pytest)
 	OMP_NUM_THREADS=1 $(PYTEST) -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
-slow: setup ## the tests marked slow
-	$(PYTEST) -m slow -o faulthandler_timeout=900 $(ARGS)
+slow: setup ## the tests marked slow, in two processes
+	$(PYTEST) -m slow -n 2 --dist loadfile -o faulthandler_timeout=900 $(ARGS)
 
 cov: setup ## the default tests with coverage, branches included; pages in htmlcov/
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered --cov-report=html $(ARGS)

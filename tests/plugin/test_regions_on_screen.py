@@ -11,6 +11,7 @@ from played_runs import SHAPE, play, source, volume
 from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.events import Expected, Finished, Sampled, Started
 from napari_diffseg.plugin.canvas.result_style import colors_of
+from napari_diffseg.plugin.explore.exploring import Exploring
 from napari_diffseg.plugin.explore.judging import Judging
 from napari_diffseg.plugin.explore.measuring import Measuring
 from napari_diffseg.plugin.grid.frame import Frame
@@ -149,3 +150,28 @@ def test_the_box_offers_regions_only_where_there_are_several(qtbot):
     assert heard == []
     box.region.setCurrentIndex(3)
     assert heard == [2]
+
+
+def test_what_was_measured_of_another_region_goes_as_soon_as_one_is_chosen(screen, qtbot, viewer, results):
+    waiting = []
+    result_box = ResultBox()
+    exploring = Exploring(viewer, results, result_box, launch=lambda target, _stop: waiting.append(target))
+    qtbot.addWidget(result_box)
+    qtbot.addWidget(exploring.box)
+    exploring.measure()
+    finish(exploring.measuring, waiting)
+    of_all = exploring.box.line.text()
+    assert " ml " in of_all
+    results.choose_region(2)
+    exploring.measure_other()
+    assert exploring.box.line.text() == "Measuring…"
+    assert exploring.measuring.findings is None
+    finish(exploring.measuring, waiting)
+    assert " ml " in exploring.box.line.text() != of_all
+    exploring.close()
+
+
+def finish(measuring, waiting):
+    while waiting:
+        waiting.pop()()
+    measuring.poll()

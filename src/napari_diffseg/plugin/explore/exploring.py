@@ -115,6 +115,13 @@ class Exploring:
         self.stapling.ask()
         self.reference.judge()
 
+    def measure_other(self) -> None:
+        """Another region or mask is chosen: what was measured of the one before goes at once."""
+        self.measuring.forget()
+        self.measure()
+        if self.measuring.is_busy:
+            self.box.show_measuring()
+
     def hide(self) -> None:
         """Take what only this shows off the screen: outlines and errors."""
         self.agreement.hide()

@@ -488,12 +488,12 @@ class DiffsegPanel(QWidget):
 
     def _measure_mask(self, number: int | None) -> None:
         self.results.choose_mask(number)
-        self.exploring.measure()
+        self.exploring.measure_other()
 
     def _choose_region(self, region: int | None) -> None:
         self.results.choose_region(region)
         self.exploring.redraw()
-        self.exploring.measure()
+        self.exploring.measure_other()
 
     def _follow_reference(self, entry: RunEntry | None) -> None:
         """Drop what was drawn as the reference of another case, and take what this one has."""

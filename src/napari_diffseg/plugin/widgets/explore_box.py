@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_diffseg.ensemble.findings import EditedFindings, Findings
 
 _NOTHING = "Volume and lesions are shown here once a member is finished."
+_MEASURING = "Measuring…"
 
 
 class ExploreBox(QWidget):
@@ -114,6 +115,10 @@ class ExploreBox(QWidget):
         """Say which member is on the canvas; None is none."""
         self.volume.choose(member)
         self.wall.choose(member)
+
+    def show_measuring(self) -> None:
+        """Say that the numbers of what was chosen are on their way."""
+        self.line.setText(_MEASURING)
 
     def show_failure(self, sentence: str) -> None:
         """Say why nothing could be measured."""

@@ -122,6 +122,20 @@ def test_what_may_pass_is_tried_again_after_the_others_and_not_for_ever(cohort, 
     assert states(cohort)["p2"] == "failed"
 
 
+def test_a_fault_of_the_program_at_one_case_stops_no_other_and_is_not_tried_for_ever(cohort, work, tiny_checkpoint):
+    class Faulty(Failing):
+        def segment(self, case, request, *, focus=None):
+            if case.id == self.case:
+                raise ValueError("cannot reshape\nan array")
+            return self.segmenter.segment(case, request, focus=focus)
+
+    faulty = CohortRun(Faulty(work.segmenter, "p1", 1), tiny_checkpoint, REQUEST, cohort.out)
+    events = list(work_through(faulty, ["p0", "p1", "p2"]))
+    assert names(events, CaseBegun) == ["p0", "p1", "p2", "p1", "p1"]
+    assert states(cohort) == {"p0": "done", "p1": "failed", "p2": "done"}
+    assert "(ValueError: cannot reshape): please report it" in cohort.table()[1].message
+
+
 def test_closing_keeps_finished_members_and_another_worker_comes_to_the_same_bytes(cohort, work, tmp_path, data):
     events = work_through(work, ["p0"])
     for event in events:

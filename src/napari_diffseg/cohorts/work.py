@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from napari_diffseg.cohorts.case_list import ListedCase
     from napari_diffseg.cohorts.cohort_run import CohortRun
     from napari_diffseg.events import SamplingEvent
+
+logger = logging.getLogger(__name__)
 
 _FRESH_S: Final = 5.0
 """How long a list of attempts is used: listing a folder of thousands of files on a network disk takes a while."""
@@ -179,6 +182,9 @@ class _Worker:
                 error = err
             except (OSError, MemoryError) as err:
                 error = RunFailed(f"Case {case.name}: {str(err) or type(err).__name__}: make room, or run it again.")
+            except Exception as err:  # a fault of ours, or of a library, at one case: the others are not to suffer
+                logger.exception("Case %s failed unexpectedly.", case.name)
+                error = RunFailed(f"Case {case.name} failed unexpectedly ({_in_one_line(err)}): please report it.")
             finally:
                 ended = attempt.model_copy(update=found | _how_it_failed(error) | {"seconds": _since(clock)})
                 self.folder.attempts.end(ended)
@@ -205,6 +211,10 @@ class _Worker:
         finally:
             events.close()
         return True
+
+
+def _in_one_line(err: Exception) -> str:
+    return f"{type(err).__name__}: {(str(err).splitlines() or [''])[0]}"
 
 
 def _how_it_failed(error: DiffsegError | None) -> dict[str, Any]:

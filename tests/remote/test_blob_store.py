@@ -69,3 +69,29 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(EngineFailed, match="No space left on device"):
         put(store, b"x" * 30)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_while_pieces_come_is_one_sentence_and_nothing_stays(tmp_path):
+    resource = pytest.importorskip("resource")
+    store = BlobStore(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (15, limits[1]))
+    try:
+        with pytest.raises(EngineFailed, match="could not keep what was sent"):
+            put(store, b"x" * 30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_engine_had_begun_to_keep_is_removed_but_not_what_comes_now(tmp_path):
+    killed, living = BlobStore(tmp_path), BlobStore(tmp_path)
+    killed.put("1" * 64, b"half", offset=0, size=8)
+    (left_over,) = tmp_path.iterdir()
+    os.utime(left_over, (1, 1))
+    living.put("2" * 64, b"half", offset=0, size=8)
+    put(BlobStore(tmp_path), b"x" * 30)
+    assert not left_over.exists()
+    assert len(list(tmp_path.glob(".part-*"))) == 1
+    killed.give_up()
+    living.give_up()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 QUOTA_BYTES: Final = 20 * 10**9
 """What is kept at most, unless told otherwise; what was not used for longest gives way."""
 _PART: Final = ".part-"
+_LEFT_OVER_S: Final = 3600.0
+"""After how long without another piece a content counts as given up: an engine ends after far less silence."""
 
 
 def default_store_folder() -> Path:
@@ -98,22 +102,24 @@ class BlobStore:
             raise EngineFailed("A piece of what was sent is missing: run again.")
         coming.write(piece)
         if coming.written == size:
-            del self._coming[digest]
             if coming.close() != digest:
-                coming.path.unlink(missing_ok=True)
+                self.give_up(digest)
                 raise EngineFailed("What was sent arrived damaged: run again.")
             coming.path.replace(self._path(digest))
+            del self._coming[digest]
 
     def give_up(self, digest: str | None = None) -> None:
         """Forget what has come of a content so far, or of all."""
         for name in [digest] if digest is not None else list(self._coming):
             coming = self._coming.pop(name, None)
             if coming is not None:
-                coming.close()
+                with suppress(OSError):  # what is still buffered fails again on a full disk
+                    coming.close()
                 coming.path.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._remove_left_over()
         files = sorted(((s.st_mtime, s.st_size, p) for p, s in self._files()), key=lambda entry: entry[0])
         total = sum(entry[1] for entry in files) + size
         for _, bytes_, path in files:
@@ -122,6 +128,13 @@ class BlobStore:
             if path.name not in self._used:
                 path.unlink(missing_ok=True)
                 total -= bytes_
+
+    def _remove_left_over(self) -> None:
+        """What an engine that was killed had begun to keep; a piece of one that lives comes more often than that."""
+        for path in self._folder.glob(f"{_PART}*"):
+            with suppress(OSError):  # another engine has removed it
+                if time.time() - path.stat().st_mtime > _LEFT_OVER_S:
+                    path.unlink()
 
     def _files(self) -> Iterable[tuple[Path, os.stat_result]]:
         for path in self._folder.iterdir():

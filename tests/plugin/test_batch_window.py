@@ -54,6 +54,19 @@ def test_a_batch_is_run_looked_at_and_saved(batch, many, tmp_path, monkeypatch, 
     assert table.read_text().splitlines()[1].startswith("bob,done,")
 
 
+@pytest.mark.slow
+def test_a_line_opens_the_run_of_the_batch_also_where_the_case_has_an_earlier_one_on_the_screen(batch, tmp_path, qtbot):
+    panel = batch
+    click(panel, "run", qtbot)
+    wait_idle(panel, qtbot)
+    panel.batching.window.table.tick(["alice"])
+    click_in(panel, "start", qtbot)
+    wait_over(panel, qtbot)
+    click_row(panel, 0, 1, qtbot)
+    settle(panel, qtbot)
+    assert panel.session.runs.on_screen.plan.folder == tmp_path / "all_diffseg" / "alice"
+
+
 def test_a_batch_goes_on_while_cases_are_looked_at_and_without_the_panel(batch, segmenter, qtbot):
     panel = batch
     segmenter.pause = 0.02

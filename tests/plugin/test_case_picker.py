@@ -7,6 +7,7 @@ import pytest
 from panel_clicks import click, find, images_open, names_of, settle, status, wait_idle
 from qtpy.QtCore import Qt
 
+from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from plugin_fakes import MODALITIES, write_images
 
 NAMES = ("alice", "bob", "carol")
@@ -58,6 +59,39 @@ def test_who_comes_back_finds_run_and_correction(gone_into, qtbot):
     [edited] = entry.result.edited.values()
     assert np.count_nonzero(edited.mask != panel.results.view.ensemble.consensus()[0]) == 1
     assert panel.session.why_not_add() is None
+
+
+@pytest.mark.slow
+def test_a_case_that_was_open_already_is_there_once_with_its_one_run(panel, many, qtbot):
+    click(panel, "checkpoint_demo", qtbot)
+    wait_idle(panel, qtbot)
+    panel.case.opened.emit([str(many / "bob")])
+    settle(panel, qtbot)
+    panel.settings.controls["members"].set_value(1)
+    click(panel, "run", qtbot)
+    wait_idle(panel, qtbot)
+    before = panel.session.runs.on_screen
+    panel.case.opened.emit([str(many)])
+    settle(panel, qtbot)
+    go(panel, "next_case", qtbot)
+    assert [name.partition(" [")[0] for name in images_open(panel)] == names_of("bob", "seg")
+    [entry] = panel.session.runs.records
+    assert entry is not before
+    assert entry.plan.folder == before.plan.folder
+    prefixes = {layer.metadata.get(RESULT_KEY) for layer in panel.viewer.layers}
+    assert before.layer_prefix not in prefixes
+    assert entry.layer_prefix in prefixes
+
+
+def test_labels_that_were_painted_in_stay_when_their_case_is_closed(gone_into, qtbot):
+    panel = gone_into
+    go(panel, "next_case", qtbot)
+    drawn = panel.viewer.layers["bob seg"]
+    drawn.paint((0, 0, 0), 1)
+    go(panel, "next_case", qtbot)
+    assert images_open(panel) == ["bob seg", *names_of("carol")]
+    assert not drawn.visible
+    assert find(panel, "reference").currentText() != "bob seg"
 
 
 def test_a_name_is_found_by_a_part_of_it(gone_into, qtbot):

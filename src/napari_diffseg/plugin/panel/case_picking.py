@@ -17,10 +17,11 @@ from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.grid.same_case import file_of
 from napari_diffseg.plugin.session.case_folder import find_references_of, find_runs_of, with_run
 from napari_diffseg.plugin.session.task import Phase
+from napari_diffseg.runs.layout import RECORD
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari.components import ViewerModel
@@ -97,7 +98,7 @@ class CasePicking:
         session.changed.connect(self._go_on)
         session.run_ended.connect(self._mark_run)
         session.runs.changed.connect(self._mark_run)
-        editing.changed.connect(self._mark_run)
+        editing.changed.connect(lambda: self._mark_run(is_worked_on=True))
         case.picker.asked.connect(lambda place: attempt(partial(self.go_to, place)))
         case.picker.close_asked.connect(self.close_folder)
         picker = case.picker
@@ -231,9 +232,10 @@ class CasePicking:
         """Show the case instead of the one before."""
         self._case_layers.take()
         self._session.case_in_folder = opened.case.name
+        twice = self._open_already(opened)
         with removing_together(self._viewer), self._session.choosing():
-            self._close_runs()
-            before = set(self._layers_of_case())
+            self._close_runs(twice if opened.run is not None else ())
+            before = {*self._layers_of_case(), *twice}
             self._opened = WeakSet(opened.layers)
             self._images = [weakref.ref(layer) for layer in opened.images.values()]
             self._case.choose_images(opened.images)
@@ -273,9 +275,22 @@ class CasePicking:
             if layer in self._opened or (RESULT_KEY not in layer.metadata and file_of(layer) in files)
         ]
 
+    def _open_already(self, opened: OpenedCase) -> list[Layer]:
+        """Layers of the case's files that were there before it was opened from the list."""
+        files = {file_of(layer) for layer in opened.layers} - {None}
+        return [
+            layer
+            for layer in map(bare, self._viewer.layers)
+            if layer not in opened.layers and RESULT_KEY not in layer.metadata and file_of(layer) in files
+        ]
+
     def _remove(self, layers: set[Layer]) -> None:
+        """Remove layers; labels that somebody has painted in are kept nowhere else, so they stay, hidden."""
         for layer in [layer for layer in self._viewer.layers if bare(layer) in layers]:
-            self._viewer.layers.remove(layer)
+            if _is_painted(bare(layer)):
+                layer.visible = False
+            else:
+                self._viewer.layers.remove(layer)
 
     def _tell(self, opened: OpenedCase) -> None:
         cases = [] if self.folder is None else self.folder.cases
@@ -283,16 +298,19 @@ class CasePicking:
         run = "" if opened.run is None else opened.run.words
         self._session.message.emit(" ".join(word for word in (words, run, opened.note) if word))
 
-    def _close_runs(self) -> None:
-        """Take the runs of the case before off the list; their files stay, and bring them back."""
+    def _close_runs(self, twice: Sequence[Layer] = ()) -> None:
+        """Take the runs of the case before off the list; their files stay, and bring them back.
+
+        With them go runs of images that were open already, and now come from the list with their last run.
+        """
         self._editing.keep_now()
         images = [layer for ref in self._images if (layer := ref()) is not None]
         for entry in self._session.runs.records:
-            if entry.ending is not None and entry.plan.is_of(images):
+            if entry.ending is not None and (entry.plan.is_of(images) or entry.plan.is_of(twice)):
                 self._session.runs.remove(entry)
 
-    def _mark_run(self, _ending: object = None) -> None:
-        """The run on the screen is the last of its case."""
+    def _mark_run(self, _ending: object = None, *, is_worked_on: bool = False) -> None:
+        """The run on the screen is the last of its case, unless a batch has made another and nobody works on this."""
         folder, entry = self.folder, self._session.runs.on_screen
         place = self._place_of(self._session.case_in_folder)
         if folder is None or entry is None or place < 0 or not entry.plan.is_of(self._session.images):
@@ -300,6 +318,8 @@ class CasePicking:
         case = folder.cases[place]
         is_edited = bool(entry.result.edited)
         has_members = bool(entry.result.ensemble.members)
+        if not is_worked_on and _is_newer(case.run, entry.plan.folder):
+            return
         if has_members and (case.run != entry.plan.folder or case.is_edited != is_edited):
             folder.cases[place] = replace(case, run=entry.plan.folder, is_edited=is_edited)
             self.show()
@@ -310,6 +330,21 @@ def _with_known(now: FolderCase, found: FolderCase) -> FolderCase:
     reference = now.reference if found.reference is None else found.reference
     run, is_edited = (found.run, found.is_edited) if now.run is None else (now.run, now.is_edited)
     return replace(now, reference=reference, run=run, is_edited=is_edited)
+
+
+def _is_newer(known: Path | None, shown: Path) -> bool:
+    """Whether the run that is known of a case was written after the one on the screen."""
+    if known is None or known == shown:
+        return False
+    try:
+        return (known / RECORD).stat().st_mtime > (shown / RECORD).stat().st_mtime
+    except OSError:  # one is gone, or has just begun
+        return False
+
+
+def _is_painted(layer: Layer) -> bool:
+    """Whether somebody has painted in it; napari says so nowhere but in what it can undo."""
+    return bool(getattr(layer, "_undo_history", ()))
 
 
 def _runs_job(folder: CaseFolder, session: Session) -> Job:

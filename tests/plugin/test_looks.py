@@ -21,6 +21,7 @@ from napari_diffseg.plugin.layers.slice_map import SliceMapLayer
 from napari_diffseg.plugin.panel.panel import DiffsegPanel
 from napari_diffseg.plugin.session.session import Session
 from napari_diffseg.plugin.session.task import Phase
+from napari_diffseg.plugin.widgets.compute_box import SSH
 from napari_diffseg.plugin.widgets.fold import Fold
 from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
 from plugin_fakes import SHAPE, FakeLoader
@@ -88,6 +89,17 @@ def test_a_folds_triangle_is_part_of_its_text_and_says_whether_it_is_open(qtbot)
     assert fold.toggleButton().icon().isNull()
     fold.toggleButton().click()
     assert fold.text() == "\u25b8  Advanced"
+
+
+def test_where_runs_are_computed_can_be_read_whole(panel, viewer):
+    viewer.window.resize(1180, 900)
+    compute = find(panel, "compute")
+    compute.expand()
+    compute.place.setCurrentIndex(compute.place.findData(SSH))
+    QApplication.processEvents()
+    QApplication.processEvents()
+    for widget in (compute.place, compute.host, compute.command, compute.test):
+        assert widget.height() >= widget.sizeHint().height(), widget.objectName()
 
 
 @pytest.mark.slow

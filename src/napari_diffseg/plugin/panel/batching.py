@@ -121,7 +121,8 @@ class Batching:
         scope = "whole volumes" if request.slices is None else f"slices {request.slices}"
         members = f"{request.members} member{'s' if request.members > 1 else ''}"
         checkpoint = shown_name(Path(session.checkpoint)) if session.checkpoint else "no checkpoint"
-        return f"{checkpoint}: {members} x {timesteps} timesteps, seed {request.seed}, {scope}."
+        steps = f"{timesteps} timestep{'s' if timesteps > 1 else ''}"
+        return f"{checkpoint}: {members} x {steps}, seed {request.seed}, {scope}."
 
     def _why_not(self) -> str | None:
         """Why no batch can be started now, as a sentence."""

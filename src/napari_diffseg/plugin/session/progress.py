@@ -21,7 +21,8 @@ def describe_start(started: Started) -> str:
     members = len(started.members)
     compiled = ", compiled" if started.compiled else ""
     masks = f"{members} mask{'s' if members > 1 else ''}"
-    text = f"Sampling {masks} of {len(started.sampled)} slices on {started.device}{compiled}."
+    slices = f"{len(started.sampled)} slice{'' if len(started.sampled) == 1 else 's'}"
+    text = f"Sampling {masks} of {slices} on {started.device}{compiled}."
     return " ".join([text, *started.warnings])
 
 

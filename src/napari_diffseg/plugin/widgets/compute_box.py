@@ -63,6 +63,7 @@ class ComputeBox(Fold):
     def __init__(self) -> None:
         self.place = QComboBox()
         self.place.setObjectName("diffseg_compute_place")
+        self.place.setAccessibleName("Compute on")
         self.place.setToolTip(
             "Where runs are computed. Another process keeps the window smooth and goes on if PyTorch crashes; another "
             "computer is reached by SSH, without a password, and needs napari-diffseg there."
@@ -88,8 +89,7 @@ class ComputeBox(Fold):
         inner = QWidget()
         self._form = QFormLayout(inner)
         self._form.setContentsMargins(0, 0, 0, 0)
-        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        self._form.addRow("Compute on", self.place)
+        self._form.addRow(self.place)  # the title says what it is; a label above it, as in wrapped rows, gets no height
         self._form.addRow("Computer", self.host)
         self._form.addRow("Command", self.command)
         self._form.addRow(self.test)

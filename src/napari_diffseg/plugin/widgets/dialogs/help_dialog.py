@@ -27,6 +27,8 @@ LINKS: Final = {
     "Documentation": "https://napari-hub.org/plugins/napari-diffseg",
     "Method": "https://arxiv.org/abs/2112.03145",
 }
+_LINK: Final = "#3d8fe0"
+"""Can be read on napari's dark and on its light theme; Qt's own blue cannot on the dark one."""
 _STEPS: Final = (
     "Open a case, or <i>Sample</i>; choose a checkpoint, or <i>Demo</i>.",
     "Set members and timesteps, and press <b>Run</b>.",
@@ -63,7 +65,8 @@ class HelpDialog(QDialog):
 
 def _page() -> str:
     steps = "".join(f"<li>{step}</li>" for step in _STEPS)
-    where = "".join(f'<p>{name}: <a href="{url}">{url}</a></p>' for name, url in LINKS.items())
+    link = '<a style="color: {color}" href="{url}">{url}</a>'
+    where = "".join(f"<p>{name}: {link.format(color=_LINK, url=url)}</p>" for name, url in LINKS.items())
     return f"<ol>{steps}</ol><p>Keys:</p>{_table(OWN_KEYS)}<p>Keys of napari:</p>{_table(NAPARI_KEYS)}{where}"
 
 

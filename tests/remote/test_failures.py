@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
 
@@ -13,7 +14,9 @@ from napari_diffseg.errors import BadCheckpoint, BadRequest, EngineFailed
 from napari_diffseg.events import Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.formats.nifti import read_mask
 from napari_diffseg.remote.computer import Computer, parse_computer
+from napari_diffseg.remote.contents import PIECE, FileContent, checkpoint_files
 from napari_diffseg.remote.link import Link
+from napari_diffseg.remote.messages import Load, Ping
 from napari_diffseg.remote.segmenter import RemoteSegmenter
 from napari_diffseg.runs.keep import keep_run
 from napari_diffseg.runs.run_folder import RunFolder
@@ -64,6 +67,66 @@ def test_what_ssh_or_a_shell_says_becomes_one_sentence(printed, code, expected):
     assert expected in text
     assert "\n" not in text
     assert text.count("me@there") >= 1
+
+
+def test_what_an_engine_prints_while_it_works_is_not_taken_for_an_old_version():
+    told = str(Computer("me@there").explain(1, "UserWarning: unrecognized option of the driver", answered=True))
+    assert "too old" not in told
+    assert "has ended with exit code 1" in told
+
+
+WELCOME = """
+import sys, time
+from napari_diffseg.remote.frames import write_frame
+from napari_diffseg.remote.messages import Failed, Welcome, header_of
+def say(message):
+    write_frame(sys.stdout.buffer, header_of(message))
+say(Welcome(id=1, version="1", host="there", python="3"))
+"""
+
+
+def test_an_engine_that_does_not_read_can_be_ended_while_something_is_sent_to_it():
+    link = Link(Fake(host="me@there", line=WELCOME + "time.sleep(15)"))
+    sending = threading.Thread(target=link.send, args=(Ping(), [b"x" * (1 << 22)]), daemon=True)
+    sending.start()
+    sending.join(timeout=0.3)
+    assert sending.is_alive()
+    began = time.monotonic()
+    link.close(wait_s=0.2)
+    assert time.monotonic() - began < 8
+    sending.join(timeout=5)
+    assert not sending.is_alive()
+
+
+def test_what_the_engine_refuses_to_keep_is_not_sent_to_its_end(tmp_path):
+    refuses = """
+from napari_diffseg.remote.frames import read_frame
+read_frame(sys.stdin.buffer)  # who asks
+sys.stdin.buffer.read(1)  # a piece begins to come
+say(Failed(id=2, error="EngineFailed", text="No room."))
+while sys.stdin.buffer.read1(1 << 16):
+    pass
+"""
+    file = tmp_path / "large"
+    file.write_bytes(bytes(PIECE * 30))
+    link = Link(Fake(host="me@there", line=WELCOME + refuses), check=lambda: time.sleep(0.05))
+    with pytest.raises(EngineFailed, match="No room"):
+        list(link._put(FileContent(file, "0" * 64, PIECE * 30)))
+    assert link.sent < 29 * 1024
+    link.close()
+
+
+def test_of_a_pipeline_one_file_of_weights_of_each_folder_is_sent(tmp_path):
+    for folder in ("unet", "unet_ema", "vae", "text_encoder"):
+        (tmp_path / folder).mkdir()
+        for name in ("config.json", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"):
+            (tmp_path / folder / name).write_text(folder + name)
+    files = checkpoint_files(tmp_path)
+    assert len(Load(files=files.parts, main=files.main).files) == 8
+    (tmp_path / "model_index.json").write_text("{}")
+    files = checkpoint_files(tmp_path)
+    assert not any(part.place[-1].endswith(".bin") for part in files.parts)
+    assert len(Load(files=files.parts, main=files.main).files) == 9
 
 
 def test_an_answer_that_is_not_ours_is_refused_with_its_first_words():

@@ -16,6 +16,7 @@ from napari_diffseg.remote.arrays import pack, unpack
 from napari_diffseg.remote.event_messages import as_event, as_message
 from napari_diffseg.remote.frames import MOST_BODY, MOST_HEADER, NotOurs, OtherVersion, read_frame, write_frame
 from napari_diffseg.remote.messages import Ask, Ping, from_engine, header_of, to_engine
+from napari_diffseg.remote.outbox import Outbox
 
 
 def prefix(magic=b"NDSG", version=frames.VERSION, zero=0, header=2, body=0):
@@ -135,3 +136,32 @@ def test_an_event_that_does_not_hold_together_is_refused(change):
     message, blocks = as_message(Sampled("r", 1, (1,), np.ones((1, 1, 2, 2), bool)), run=7)
     with pytest.raises(EngineFailed):
         as_event(message.model_copy(update=change), b"".join(blocks))
+
+
+def told(*events):
+    """What arrives of events that an engine tells."""
+    stream = io.BytesIO()
+    outbox = Outbox(stream)
+    outbox.begin(1)
+    for event in events:
+        outbox.tell(1, event)
+    outbox.close()
+    stream.seek(0)
+    return [(from_engine(frame), frame.body) for frame in iter(lambda: read_frame(stream), None)]
+
+
+def test_probabilities_of_many_slices_cross_in_parts(monkeypatch):
+    monkeypatch.setattr("napari_diffseg.remote.event_messages._MOST_AT_ONCE", 100)
+    whole = Expected("r", (3, 4, 5), np.random.default_rng(0).random((2, 3, 3, 2), np.float32))
+    parts = [as_event(*pair) for pair in told(whole)]
+    assert [part.slices for part in parts] == [(3, 4), (5,)]
+    np.testing.assert_array_equal(np.concatenate([part.probability for part in parts], axis=1), whole.probability)
+
+
+def test_what_is_too_large_to_be_told_is_a_failure_of_the_run_and_what_follows_is_told(monkeypatch):
+    monkeypatch.setattr(frames, "MOST_BODY", 100)
+    large = Sampled("r", 0, (1,), np.random.default_rng(0).random((1, 1, 90, 90)) > 0.5)
+    (failed, _), (next_one, _) = told(large, Finished("r", (0,), 1.0, 1))
+    assert (failed.kind, failed.id) == ("failed", 1)
+    assert "larger than one may be" in failed.text
+    assert next_one.event == "Finished"

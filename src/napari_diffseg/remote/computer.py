@@ -142,12 +142,12 @@ class Computer:
                 return LinkLost(f"The link to {self.host} was lost{_told(last)}: check the network, and go on.")
             if code == _SSH_FAILED and not answered:
                 return _sentence(f"{self.host} cannot be reached{_told(last)}")
-            if code == _NOT_FOUND:
+            if code == _NOT_FOUND and not answered:
                 return _sentence(
                     f"{self.host} has no command {self.command!r}: install napari-diffseg there, or give the path of "
                     "its command"
                 )
-            if "unrecognized" in printed.lower() or "unknown command" in printed.lower():
+            if not answered and any(sign in printed.lower() for sign in ("unrecognized", "unknown command")):
                 return _sentence(f"The napari-diffseg on {self.host} is too old to serve runs: update it there")
         where = "The engine" if self.host is None else f"The engine on {self.host}"
         if not answered:

@@ -176,9 +176,12 @@ def _listed(path: Path) -> tuple[Path, tuple[str, ...], list[Path]]:
         root = inside.parent if (inside.parent / "scheduler" / "scheduler_config.json").is_file() else inside
         beside = [inside / name for name in _BESIDE] + [inside.parent / "scheduler" / "scheduler_config.json"]
         return root, path.relative_to(root).parts, [path, *_there(beside, root)]
-    found = [path / name for name in (*_BESIDE, *_WEIGHTS)]
-    found += [folder / name for folder in sorted(path.iterdir()) if folder.is_dir() for name in (*_BESIDE, *_WEIGHTS)]
-    return path, (), _there(found, path)
+    folders = [path, *(folder for folder in sorted(path.iterdir()) if folder.is_dir())]
+    found = [folder / name for folder in folders for name in _BESIDE]
+    weights = [
+        _there([folder / name for name in _WEIGHTS], path)[:1] for folder in folders
+    ]  # the first is the one read
+    return path, (), _there([*found, *(file for those in weights for file in those)], path)
 
 
 def _there(files: list[Path], root: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_type_hints
 
 import numpy as np
@@ -59,11 +59,25 @@ def _form(kind: type) -> _Form:
 
 _FORMS: Final = {kind.__name__: _form(kind) for kind in _ARRAYS}
 _PREVIEW: Final = "preview"
+_MOST_AT_ONCE: Final = 1 << 24
+"""Bytes of probabilities, before they are compressed, from which on an event crosses in parts."""
 
 
 def is_lasting(event: Event) -> bool:
     """Whether an event must not be lost: one that tells of a step may, as the next one says more."""
     return not isinstance(event, Stepped)
+
+
+def in_parts(event: Event) -> list[Event]:
+    """The event, or, where its probabilities are many, several of some slices each, so that each fits a frame."""
+    if not isinstance(event, Expected) or not event.slices:
+        return [event]
+    step = max(1, _MOST_AT_ONCE // max(1, event.probability.nbytes // len(event.slices)))
+    starts = range(0, len(event.slices), step)
+    return [
+        replace(event, slices=event.slices[k : k + step], probability=event.probability[:, k : k + step])
+        for k in starts
+    ]
 
 
 def as_message(event: Event, *, run: int, count: int = 0) -> tuple[Happened, list[bytes]]:

@@ -63,6 +63,11 @@ class Channel:
         self._read_at = time.monotonic()
         self._rests = False
 
+    @property
+    def has_come(self) -> bool:
+        """Whether an answer waits to be taken."""
+        return not self._events.empty()
+
     def bring(self, item: Answer | EngineFailed) -> None:
         """Called by the link's thread."""
         idle = time.monotonic() - self._read_at > _UNREAD_S
@@ -218,6 +223,8 @@ class Link:
         try:
             for piece in content.pieces() if content.size else iter([b""]):
                 self.check()
+                if channel.has_come:  # a refusal: the rest would cross for nothing
+                    break
                 if self._ended is not None:
                     raise self._ended
                 put = Put(
@@ -242,9 +249,9 @@ class Link:
         self._ended = self._ended or EngineFailed("The engine was ended.")
         self._gone.set()
         process = self._process
-        with suppress(OSError):
-            if process.stdin is not None:
-                process.stdin.close()
+        if not self._end_input(wait_s):  # somebody writes to an engine that does not read
+            process.kill()
+            self._end_input(_END_S)
         try:
             process.wait(timeout=wait_s)
         except subprocess.TimeoutExpired:
@@ -252,6 +259,16 @@ class Link:
             process.wait()
         for thread in (self._listener, self._printer):
             thread.join(timeout=_END_S)
+
+    def _end_input(self, wait_s: float) -> bool:
+        """Close what the engine reads, once nobody writes to it; whether that was so in time."""
+        if not self._writing.acquire(timeout=wait_s):
+            return False
+        with suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        self._writing.release()
+        return True
 
     def _stay(self) -> None:
         """Let the engine hear now and then that its asker is there: without a word for long it ends."""

@@ -70,7 +70,7 @@ class Load(Message):
     """To the engine: make a checkpoint ready; `main` is the place of what is to be loaded."""
 
     kind: Literal["load"] = "load"
-    files: tuple[FilePart, ...] = Field(min_length=1, max_length=8)
+    files: tuple[FilePart, ...] = Field(min_length=1, max_length=_MOST_DIGESTS)
     main: tuple[Name, ...] = Field(max_length=3)
     overrides: dict[str, JsonValue] = Field({}, max_length=200)
     beside_viewer: bool = False

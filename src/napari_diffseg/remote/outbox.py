@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from pydantic import ValidationError
+
+from napari_diffseg.errors import EngineFailed
 from napari_diffseg.events import Stepped
-from napari_diffseg.remote.event_messages import as_message, is_lasting
+from napari_diffseg.remote.event_messages import as_message, in_parts, is_lasting
 from napari_diffseg.remote.frames import write_frame
-from napari_diffseg.remote.messages import header_of
+from napari_diffseg.remote.messages import Failed, header_of
 
 if TYPE_CHECKING:
     from napari_diffseg.events import Preview
     from napari_diffseg.remote.event_messages import Event
     from napari_diffseg.remote.messages import Message
+
+logger = logging.getLogger(__name__)
 
 _UNDER_WAY: Final = 2
 """Previews that may be under way at once: one crosses while the other's arrival is on its way back."""
@@ -63,6 +69,10 @@ class Outbox:
 
     def tell(self, run: int, event: Event) -> None:
         """Let an event of a run follow what waits; waits while far too much does."""
+        for part in in_parts(event):
+            self._tell(run, part)
+
+    def _tell(self, run: int, event: Event) -> None:
         with self._changed:
             self._changed.wait_for(lambda: len(self._waiting) < _FULL or self._closed)
             if isinstance(event, Stepped):
@@ -116,13 +126,23 @@ class Outbox:
                 item = self._waiting.popleft()
                 self._changed.notify_all()
             try:
-                self._write(item)
+                self._write_or_refuse(item)
             except OSError:  # nobody reads any more: the other thread sees that, too, and ends the engine
                 with self._changed:
                     self._closed = True
                     self._waiting.clear()
                     self._changed.notify_all()
                 return
+
+    def _write_or_refuse(self, item: Message | tuple[int, int, Event]) -> None:
+        """Write something; if it cannot be put into a frame the other end is told, which would wait for it for ever."""
+        try:
+            self._write(item)
+        except (EngineFailed, ValidationError) as err:
+            logger.exception("This cannot be told.")
+            said = err if isinstance(err, EngineFailed) else "The engine's answer has no form: please report it."
+            number = item[0] if isinstance(item, tuple) else item.id
+            self._write(Failed(id=number, error=EngineFailed.__name__, text=str(said)))
 
     def _write(self, item: Message | tuple[int, int, Event]) -> None:
         if isinstance(item, tuple):

@@ -89,7 +89,7 @@ def export(
         Ground truth of the case (a mask or a label map): the page has the Dice with it.
     smallest_lesion_ml
         Volume (ml) from which the page lists a connected component as a lesion. Default: a sphere 3 mm across
-        (0.014 ml), or 3 voxels if that is more.
+        (0.014 ml), or 3 voxels across if that is more.
     view
         Of page and pictures: radiological has the patient's left on the right, neurological on the left.
     overwrite

@@ -162,7 +162,7 @@ def _smallest_box() -> QDoubleSpinBox:
     box.setKeyboardTracking(False)
     box.setToolTip(
         "Connected components smaller than this are not listed as lesions; volumes count them. "
-        "At first: a sphere 3 mm across, or 3 voxels if that is more."
+        "At first: a sphere 3 mm across, or 3 voxels across if that is more."
     )
     guard_from_wheel(box)
     return box

@@ -11,6 +11,7 @@ from napari_diffseg.cli.evaluate import evaluate
 from napari_diffseg.errors import BadCase, BadRequest
 from napari_diffseg.evaluation.cases.regions import truth_regions
 from napari_diffseg.evaluation.metrics.lesionwise import PENALTY_MM
+from napari_diffseg.evaluation.run import Evaluation
 from napari_diffseg.regions import compose_label_map, regions_named, with_values_of
 
 BRATS = regions_named("brats2021")
@@ -83,6 +84,12 @@ def test_one_channel_is_held_against_its_own_labels(folders):
     _, report = run(folders, "brats2023", channel="tumour-core")
     assert report["regions"] == []
     assert report["summary"]["dice"]["mean"] == 1
+
+
+@pytest.mark.parametrize("options", [{"prediction_regions": "nnunet"}, {"prediction_labels": (1,), "regions": "brats"}])
+def test_options_that_would_do_nothing_are_refused(tmp_path, options):
+    with pytest.raises(BadRequest, match="of no use"):
+        Evaluation(tmp_path, tmp_path, **options)
 
 
 def test_a_truth_of_one_label_says_nothing_of_regions(folders):

@@ -16,9 +16,10 @@ from kept_runs import keep, load, make_folder
 from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.ensemble.summary import Rule, Summary
 from napari_diffseg.errors import BadRequest, OutputExists
-from napari_diffseg.regions import nest, regions_named, split_label_map, with_values_of
+from napari_diffseg.regions import Region, compose_label_map, nest, regions_named, split_label_map, with_values_of
 from napari_diffseg.runs.edited_mask import EditedMask, EditRecord, export_edited
 from napari_diffseg.runs.export import ExportChoice, export_run
+from napari_diffseg.runs.label_map import LabelWords
 from napari_diffseg.runs.layout import Style
 from napari_diffseg.runs.stored_run import read_run
 from stored_runs import SLICES, write_run
@@ -38,6 +39,19 @@ def check_nested(folder, pattern):
         assert (whole >= core).all(), outer
         assert (core >= enhancing).all(), outer
     return len(found)
+
+
+def test_the_description_for_nnunet_has_every_value_of_the_map():
+    tissues = (
+        Region(name="whole", values=(1, 2, 4)),
+        Region(name="oedema", values=(2,)),
+        Region(name="core", values=(1, 4)),
+    )
+    said = LabelWords(tissues).description
+    assert said["labels"] == {"background": 0, "whole": [1, 2, 3, 4], "core": [1, 4], "oedema": 2}
+    assert said["regions_class_order"] == [3, 1, 2]
+    masks = np.array([[True, True, True], [False, True, False], [False, False, True]])
+    assert compose_label_map(masks, tissues).tolist() == [3, 2, 1]
 
 
 @settings(max_examples=8)

@@ -129,7 +129,7 @@ class CaseList:
             except (OSError, ValidationError) as err:
                 raise BadCase(
                     f"{path} cannot be read: it lists cases of this cohort. Remove the folder {self._folder.name} "
-                    "beside it, and start again: results that are there are kept."
+                    "that it lies in, and start again: results that are there are kept."
                 ) from err
         return parts
 

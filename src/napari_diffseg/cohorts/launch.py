@@ -107,7 +107,9 @@ class Launch(BaseModel):
         try:
             return cls.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as err:
-            raise BadCase(f"{path} cannot be read, so this worker does not know what to do: {err}") from err
+            raise BadCase(
+                f"{path} cannot be read, so this worker does not know what to do: give the command again."
+            ) from err
 
 
 def _path(folder: CohortFolder, launch_id: str) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_diffseg.errors import BadCase, BadRequest, DiffsegError, GridMismatch
+from napari_diffseg.errors import BadCase, BadRequest, DiffsegError, GridMismatch, Remedy
 from napari_diffseg.evaluation.cases.by_steps import LeftOut, PredictedFolder, sort_out
 from napari_diffseg.evaluation.cases.case_scores import CaseScores, score_case
 from napari_diffseg.evaluation.cases.find_predictions import find_predictions
@@ -95,6 +95,13 @@ class Evaluation:
         check_lesion_labels(self.prediction_labels or (), setting="prediction_labels")
         if self.regions is not None and self.labels is not None:
             raise BadRequest("Labels and regions both say which labels of the truth count: give one of them.")
+        if self.prediction_regions is not None and self.regions is None:
+            raise BadRequest(
+                "Regions of the predictions are of no use without those of the truth: say whose labels it has.",
+                Remedy("regions", "brats"),
+            )
+        if self.prediction_labels is not None and self.regions is not None:
+            raise BadRequest("Labels of the predictions are of no use where regions are measured: give one of them.")
         for word in (self.regions, self.prediction_regions):
             if word is not None and word.strip().lower() not in ("brats", NNUNET):
                 convention_named(word)

@@ -95,7 +95,9 @@ class LabelWords:
         own, order = own_values(self.regions), outermost_first(self.regions)
         labels: dict[str, int | list[int]] = {"background": 0}
         for n in order:
-            values = list(self.regions[n].values) or [own[n]]
+            known = set(self.regions[n].values)
+            within = {own[m] for m, inner in enumerate(self.regions) if inner.values and set(inner.values) < known}
+            values = sorted({*known, own[n], *within})  # own parts, too, for which no label of the training was left
             labels[self.regions[n].name] = values if len(values) > 1 else values[0]
         return {
             "channel_names": {str(n): name for n, name in enumerate(self.modalities)},

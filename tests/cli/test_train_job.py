@@ -39,6 +39,18 @@ def test_it_is_submitted_and_one_that_is_there_only_resumed_when_asked(tmp_path,
     assert main([*words, "--resume"]) == 0
 
 
+def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch, capsys):
+    def sbatch(words, timeout, **_):
+        raise subprocess.TimeoutExpired(words, timeout)
+
+    monkeypatch.setattr(train_job.shutil, "which", lambda _name: "sbatch")
+    monkeypatch.setattr(train_job.subprocess, "run", sbatch)
+    assert main(["train", "--data", "phantoms", "--out", str(tmp_path / "run"), "--on", "slurm"]) == 1
+    err = capsys.readouterr().err
+    assert "SLURM does not answer" in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("option", [("--gpus", "2"), ("--time", "10")])
 def test_options_of_a_job_without_one_are_refused(option, tmp_path, capsys):
     assert main(["train", "--data", "phantoms", "--out", str(tmp_path / "run"), *option]) == 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_diffseg.cohorts.slurm import SlurmOptions
-from napari_diffseg.errors import BadRequest
+from napari_diffseg.errors import BadRequest, RunFailed
 from napari_diffseg.imaging.atomic import atomic_write, make_folder
 from napari_diffseg.runs.command_words import option_words
 
@@ -97,6 +97,8 @@ def submit_training(job: TrainingJob, out: Path, options: Mapping[str, Any]) -> 
         If there is no SLURM here, or it refuses the job.
     OutputFailed
         If the script cannot be written.
+    RunFailed
+        If SLURM does not answer.
     """
     if shutil.which("sbatch") is None:
         raise BadRequest("There is no SLURM here (no sbatch): give the command on a computer that submits jobs.")
@@ -104,9 +106,14 @@ def submit_training(job: TrainingJob, out: Path, options: Mapping[str, Any]) -> 
     script = out / SCRIPT
     content = script_text(job, out, options).encode()
     atomic_write(script, lambda file: file.write(content), overwrite=True)
-    asked = subprocess.run(
-        ["sbatch", "--parsable", str(script)], capture_output=True, text=True, timeout=_ASK_S, check=False
-    )
+    try:
+        asked = subprocess.run(
+            ["sbatch", "--parsable", str(script)], capture_output=True, text=True, timeout=_ASK_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as err:
+        raise RunFailed(
+            f"SLURM does not answer: see with squeue whether the job is there, else sbatch {script}."
+        ) from err
     if asked.returncode:
         raise BadRequest(f"SLURM does not take the job: {(asked.stderr.strip().splitlines() or ['no reason'])[-1]}")
     return asked.stdout.strip().partition(";")[0]

@@ -86,4 +86,4 @@ def test_without_a_reference_the_panel_says_what_is_missing(ready, monkeypatch):
     monkeypatch.setattr(ready, "_show_failure", lambda sentence, error: heard.append(sentence))
     ready.exploring.box.reference.layer.choose(None)
     ready.checkpoint.check_asked.emit()
-    assert heard == ["There is no reference to check with: choose a mask that somebody drew under Explore."]
+    assert heard == ["There is no reference to check with: choose one under Compare with ground truth."]

@@ -21,7 +21,7 @@ from napari_diffseg.plugin.layers.slice_map import SliceMapLayer
 from napari_diffseg.plugin.panel.panel import DiffsegPanel
 from napari_diffseg.plugin.session.session import Session
 from napari_diffseg.plugin.session.task import Phase
-from napari_diffseg.plugin.widgets.compute_box import SSH
+from napari_diffseg.plugin.widgets.compute_box import HERE, PROCESS, SSH
 from napari_diffseg.plugin.widgets.fold import Fold
 from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
 from plugin_fakes import SHAPE, FakeLoader
@@ -100,6 +100,14 @@ def test_where_runs_are_computed_can_be_read_whole(panel, viewer):
     QApplication.processEvents()
     for widget in (compute.place, compute.host, compute.command, compute.test):
         assert widget.height() >= widget.sizeHint().height(), widget.objectName()
+
+
+def test_a_computer_that_is_chosen_while_something_goes_on_is_not_shown_as_chosen(panel, monkeypatch):
+    monkeypatch.setattr(panel.session, "why_busy", lambda: "An export is going on: wait for it, or cancel it.")
+    place = find(panel, "compute").place
+    place.setCurrentIndex(place.findData(PROCESS))
+    assert place.currentData() == HERE
+    assert panel.remembered.compute.place == HERE
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ class Checking:
         self._session.check_can_sample()
         layer = self._reference()
         if layer is None:
-            raise BadRequest("There is no reference to check with: choose a mask that somebody drew under Explore.")
+            raise BadRequest("There is no reference to check with: choose one under Compare with ground truth.")
         chosen = self._session.chosen
         plan = chosen.plan(self._session.recipe, point=None, runs_folder=self._session.store.root)
         drawn = np.asarray(on_grid_of(plan.frame, layer))

@@ -41,7 +41,9 @@ class Computing:
         self.box = ComputeBox()
         checkpoint.add_below(self.box)
         self._session, self._remembered, self._attempt = session, remembered, attempt
-        self.box.show_choice(remembered.compute)
+        self._kept = remembered.compute
+        """The choice that counts."""
+        self.box.show_choice(self._kept)
         if session.why_busy() is None:
             attempt(lambda: session.choose_computer(self._computer()))
         self.box.chosen.connect(self._choose)
@@ -53,6 +55,13 @@ class Computing:
         return choice.computer() if choice.is_whole else None
 
     def _choose(self, choice: ComputeChoice) -> None:
+        if choice == self._kept:
+            return
+        if self._session.why_busy() is not None:  # what the box shows is what counts
+            self._attempt(self._session.check_free)
+            self.box.show_choice(self._kept)
+            return
+        self._kept = choice
         self._attempt(lambda: self._session.choose_computer(choice.computer()))
         self._remembered.remember_compute(choice)
 

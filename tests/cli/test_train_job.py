@@ -44,7 +44,8 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch,
         raise subprocess.TimeoutExpired(words, timeout)
 
     monkeypatch.setattr(train_job.shutil, "which", lambda _name: "sbatch")
-    monkeypatch.setattr(train_job.subprocess, "run", sbatch)
+    there = SimpleNamespace(run=sbatch, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(train_job, "subprocess", there)
     assert main(["train", "--data", "phantoms", "--out", str(tmp_path / "run"), "--on", "slurm"]) == 1
     err = capsys.readouterr().err
     assert "SLURM does not answer" in err

@@ -109,7 +109,7 @@ class SegmentRequest(BaseModel):
         "auto",
         title="Stop early",
         description="Whether to leave out steps of a mask that is decided: on a slice where no lesion is expected, and "
-        "where it hardly changes. Auto: as the checkpoint says.",
+        "where it no longer changes. Auto: as the checkpoint says.",
     )
     slices: Annotated[str | None, AfterValidator(_check_slices)] = Field(
         None,
@@ -297,8 +297,8 @@ class Finished:
     """All members of the request are final on all its slices.
 
     `unneeded` counts evaluations, of those that were announced, that were left out because a mask was decided early;
-    `unneeded_empty` those among them on slices where no lesion was expected: the others are of masks that hardly
-    changed.
+    `unneeded_empty` those among them on slices where no lesion was expected: the others are of masks that no
+    longer changed.
     """
 
     run_id: str
@@ -313,7 +313,7 @@ class Finished:
         if not self.unneeded or not evaluations:
             return ""
         others = self.unneeded - self.unneeded_empty
-        reasons = {"no lesion was expected": self.unneeded_empty, "masks hardly changed": others}
+        reasons = {"no lesion was expected": self.unneeded_empty, "masks no longer changed": others}
         shares = [f"{count / evaluations:.0%} where {why}" for why, count in reasons.items() if count]
         return f"{self.unneeded / evaluations:.0%} of the steps were left out: {', '.join(shares)}."
 

@@ -233,7 +233,7 @@ def _left_out(record: RunRecord) -> str:
     if not counts:
         return text
     unneeded, empty = (sum(numbers) for numbers in zip(*counts, strict=True))
-    return f"{text}: {empty} where no lesion was expected, {unneeded - empty} where masks hardly changed"
+    return f"{text}: {empty} where no lesion was expected, {unneeded - empty} where masks no longer changed"
 
 
 def _of_the_recipe(recipe: RecordedRecipe) -> Iterator[tuple[str, str]]:

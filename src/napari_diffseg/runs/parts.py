@@ -32,7 +32,7 @@ class Part(BaseModel):
     unneeded : int or None
         Evaluations that were left out because masks were decided early; None for a part that was cut short.
     unneeded_empty : int or None
-        Those among them on slices where no lesion was expected; the others are of masks that hardly changed.
+        Those among them on slices where no lesion was expected; the others are of masks that no longer changed.
     versions : dict
         Of Python and the packages that matter.
     """

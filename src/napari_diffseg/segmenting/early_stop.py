@@ -11,12 +11,10 @@ if TYPE_CHECKING:
     from napari_diffseg.diffusion.step import Step
     from napari_diffseg.recipe import Recipe
 
-EMPTY_BELOW: Final = 0.05
+EMPTY_BELOW: Final = 0.02
 """Where the prediction of a slice is below this probability everywhere, its mask is empty."""
-HARDLY: Final = 0.01
-"""A mask of which so large a part changes, or less, has hardly changed."""
 STAYS_FOR: Final = 5
-"""A mask that hardly changes for one part in so many of the chain, and for two steps at least, is final."""
+"""A mask that stays the same for one part in so many of the chain, and for two steps at least, is final."""
 STAYS_FROM: Final = 0.3
 """But not within this share of the chain: early on a lesion that is still unlikely has no mask."""
 _LEAST_STAY: Final = 2
@@ -27,12 +25,11 @@ class EarlyStop:
 
     A row is a slice of a member. Its mask is empty, and it ends, at the first step whose prediction (the expected clean
     mask, given the noisy one) is below `EMPTY_BELOW` everywhere. As what is expected of later steps is what this one
-    predicts, the mean over many members loses less than that bound at any voxel. A row ends, too, where no region of
-    its mask has changed in more than `HARDLY` of its pixels for a fifth of the chain, beyond its first 30 %. That mask
-    is then taken as 0 and 1, as the end of a chain nearly is: what lies between would move its outline when it is
-    resampled. Both look at the row alone, so a member is the same mask in any batch, order or resume. A network that
-    predicts epsilon has no early prediction worth the name (it is divided by the little signal there is), so only the
-    second applies.
+    predicts, the mean over many members loses less than that bound at any voxel. A row ends, too, where no pixel of its
+    mask has changed for a fifth of the chain, beyond its first 30 %. That mask is then taken as 0 and 1, as the end of
+    a chain nearly is: what lies between would move its outline when it is resampled. Both look at the row alone, so a
+    member is the same mask in any batch, order or resume. A network that predicts epsilon has no early prediction worth
+    the name (it is divided by the little signal there is), so only the second applies.
 
     Parameters
     ----------
@@ -57,7 +54,7 @@ class EarlyStop:
         self._places = torch.arange(rows)
         self._whole: Step | None = None
         self._done = self._empty = torch.zeros(rows, dtype=torch.bool)
-        self._begun = self._same = self._done
+        self._mask = self._same = self._done
         self.left_empty = 0
         """Rows that have left the batch because they are empty."""
 
@@ -96,7 +93,7 @@ class EarlyStop:
             return None
         self.left_empty += int(self._empty.sum())
         self._places, self._done, self._empty = self._places[left], self._done[left], self._empty[left]
-        self._begun, self._same = self._begun[left], self._same[left]
+        self._mask, self._same = self._mask[left], self._same[left]
         return left
 
     def _begin(self, step: Step) -> None:
@@ -108,14 +105,12 @@ class EarlyStop:
         """Which rows are empty, and which are final, by this prediction, (B',) each."""
         never = torch.zeros_like(self._done)
         empty = (x0 < self._hardly_any).flatten(1).all(dim=1) if self._expects else never
-        mask = (x0 > self._middle).flatten(2)
+        before, self._mask = self._mask, (x0 > self._middle).flatten(1)
         if self._seen == 1:
-            self._begun, self._same = mask, torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
+            self._same = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
             return empty, never
-        changed = (mask != self._begun).sum(dim=2)
-        stayed = (changed <= HARDLY * mask.sum(dim=2)).all(dim=1)
+        stayed = (self._mask == before).all(dim=1)
         self._same = torch.where(stayed, self._same + 1, torch.zeros_like(self._same))
-        self._begun = torch.where(stayed[:, None, None], self._begun, mask)
         return empty, self._same >= self._stay if self._seen > STAYS_FROM * self._steps else never
 
 

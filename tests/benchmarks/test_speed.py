@@ -38,6 +38,7 @@ def test_the_papers_network_takes_380_gflop():
     assert _flop(PAPER_NETWORK, (224, 224)) == pytest.approx(380.5e9, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_measurement_relates_the_engine_to_the_reference_of_the_same_rounds(checkpoint):
     row = _measure(Subject("tiny", checkpoint.network, checkpoint.recipe, 2), CPU, rounds=1, batches=[1, 3])
     assert [r["batch"] for r in row["engine"]] == [1, 3]

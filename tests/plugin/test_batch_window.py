@@ -30,6 +30,7 @@ def wait_over(panel, qtbot):
     qtbot.waitUntil(lambda: not panel.session.batch.is_going_on, timeout=90_000)
 
 
+@pytest.mark.slow
 def test_a_batch_is_run_looked_at_and_saved(batch, many, tmp_path, monkeypatch, qtbot):
     panel, window = batch, batch.batching.window
     assert window.settings.text().replace("\u200b", "") == "demo: 2 members x 4 timesteps, seed 0, whole volumes."
@@ -67,6 +68,7 @@ def test_a_line_opens_the_run_of_the_batch_also_where_the_case_has_an_earlier_on
     assert panel.session.runs.on_screen.plan.folder == tmp_path / "all_diffseg" / "alice"
 
 
+@pytest.mark.slow
 def test_a_batch_goes_on_while_cases_are_looked_at_and_without_the_panel(batch, segmenter, qtbot):
     panel = batch
     segmenter.pause = 0.02

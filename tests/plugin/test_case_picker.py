@@ -40,6 +40,7 @@ def test_next_closes_the_case_before_and_brings_its_reference(gone_into, qtbot):
     assert status(panel).startswith("Case carol: 3 of 3.")
 
 
+@pytest.mark.slow
 def test_who_comes_back_finds_run_and_correction(gone_into, qtbot):
     panel = gone_into
     click(panel, "run", qtbot)
@@ -94,6 +95,7 @@ def test_labels_that_were_painted_in_stay_when_their_case_is_closed(gone_into, q
     assert find(panel, "reference").currentText() != "bob seg"
 
 
+@pytest.mark.slow
 def test_a_name_is_found_by_a_part_of_it(gone_into, qtbot):
     panel = gone_into
     line = find(panel, "cases").lineEdit()
@@ -104,6 +106,7 @@ def test_a_name_is_found_by_a_part_of_it(gone_into, qtbot):
     assert images_open(panel) == names_of("carol")
 
 
+@pytest.mark.slow
 def test_a_case_that_cannot_be_read_leaves_nothing_of_the_one_before(panel, many, qtbot):
     (many / "bob" / "bob_t2.nii.gz").write_bytes(b"no image")
     panel.case.opened.emit([str(many)])
@@ -115,6 +118,7 @@ def test_a_case_that_cannot_be_read_leaves_nothing_of_the_one_before(panel, many
     assert images_open(panel) == names_of("carol")
 
 
+@pytest.mark.slow
 def test_of_cases_asked_for_at_once_the_last_is_shown(gone_into, qtbot):
     panel = gone_into
     panel.case.picker.asked.emit(1)

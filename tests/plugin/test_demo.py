@@ -42,6 +42,7 @@ def test_layers_that_come_after_the_runs_end_are_waited_for(drive, monkeypatch):
     assert (results / "mean.nii.gz").exists()
 
 
+@pytest.mark.slow
 def test_a_failure_is_its_sentence(drive, segmenter):
     segmenter.fail_at, segmenter.error = 0, RunFailed("The device was lost: restart.")
     with pytest.raises(RunFailed, match="The device was lost"):

@@ -112,6 +112,7 @@ def test_after_a_run_the_panel_says_volume_and_lesions(shown, qtbot):
     assert [table.item(0, column).text() for column in (0, 1)] == ["4/4", mean]
 
 
+@pytest.mark.slow
 def test_components_smaller_than_asked_for_are_not_listed(shown, qtbot):
     box = explored(shown, qtbot)
     table, line = find(shown, "lesions"), find(shown, "findings")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
+import pytest
 from dicom_series import write_series
 from panel_clicks import click, wait_idle
 
@@ -116,6 +117,7 @@ def test_probabilities_for_nnunet_go_beside_its_label_map(screen, qtbot, tmp_pat
     assert dialog.example.text().replace("\u200b", "").startswith("As in case_1.npz.")
 
 
+@pytest.mark.slow
 def test_a_case_of_dicom_goes_back_to_its_series_and_its_page_has_the_reference(
     ready, viewer, qtbot, tmp_path, monkeypatch
 ):

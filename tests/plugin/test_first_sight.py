@@ -5,6 +5,7 @@ from datetime import date, datetime, time
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from panel_clicks import click, find, wait_idle
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -92,6 +93,7 @@ def test_tab_goes_through_the_controls_as_they_are_read(ready, viewer, qtbot):
         assert after.x() > before.x() if is_in_row else after.y() > before.y(), (one.objectName(), other.objectName())
 
 
+@pytest.mark.slow
 def test_the_run_has_a_key_on_the_canvas_and_in_the_panel(ready, viewer, qtbot):
     viewer.window._qt_viewer.canvas.native.setFocus()
     qtbot.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
@@ -104,6 +106,7 @@ def test_the_run_has_a_key_on_the_canvas_and_in_the_panel(ready, viewer, qtbot):
     assert "Ctrl+Enter" in find(ready, "run").toolTip()
 
 
+@pytest.mark.slow
 def test_a_run_of_an_hour_is_begun_only_once_the_user_has_said_so(ready, qtbot, monkeypatch):
     ready.forecasting._tried.clear()
     plan = ready.forecasting._plan()

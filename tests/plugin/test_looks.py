@@ -141,6 +141,7 @@ def test_a_panel_of_320_pixels_needs_no_scrolling_sideways_whatever_is_unfolded(
     assert area.verticalScrollBar().isVisible()
 
 
+@pytest.mark.slow
 def test_every_choice_can_be_read_whole_at_320_pixels(panel, viewer, qtbot):
     viewer.window.resize(1180, 900)
     dock = next(dock for dock in viewer.window._qt_window.findChildren(QDockWidget) if dock.isAncestorOf(panel))

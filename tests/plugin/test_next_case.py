@@ -162,6 +162,7 @@ def test_numbers_tell_cases_apart(box, tmp_path, names):
     assert note(box).startswith("Images of 2 cases are chosen: t1 of ")
 
 
+@pytest.mark.slow
 def test_the_panel_asks_for_what_the_next_case_lacks(panel, tmp_path, qtbot):
     click(panel, "checkpoint_demo", qtbot)
     for name, modalities in (("alice", MODALITIES), ("bob", WITHOUT_T2)):

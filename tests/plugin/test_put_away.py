@@ -1,6 +1,7 @@
 """Layers of earlier runs are put away, and come back as they were left."""
 
 import numpy as np
+import pytest
 from panel_clicks import click, find, wait_idle
 
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
@@ -14,6 +15,7 @@ def layers_of(viewer, number):
     ]
 
 
+@pytest.mark.slow
 def test_only_the_run_on_the_screen_has_layers_and_a_double_click_brings_another_back(ready, viewer, qtbot):
     click(ready, "run", qtbot)
     wait_idle(ready, qtbot)

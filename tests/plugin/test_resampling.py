@@ -74,6 +74,7 @@ def test_run_is_disabled_with_the_reason_and_the_finest_image_is_offered(panel):
     assert "t1ce has the finest voxels" in find(panel, "resample").toolTip()
 
 
+@pytest.mark.slow
 def test_a_click_adds_the_resampled_image_hides_its_source_and_lets_it_run(panel, viewer, qtbot, mixed):
     resample(panel, qtbot)
     made, source = viewer.layers["case_1 t1 resampled"], viewer.layers["case_1 t1"]
@@ -156,6 +157,7 @@ def test_images_on_one_grid_need_no_offer(layers):
     assert offer_for({}) is None
 
 
+@pytest.mark.slow
 def test_a_resampled_run_has_a_command_line_that_makes_it_again(panel, qtbot):
     resample(panel, qtbot)
     run(panel, qtbot)

@@ -122,6 +122,7 @@ def run(panel, qtbot):
     qtbot.waitUntil(lambda: panel.session.phase is Phase.IDLE, timeout=90_000)
 
 
+@pytest.mark.slow
 def test_this_slice_is_the_one_on_screen_when_the_run_begins(panel, viewer, segmenter, qtbot):
     panel.findChild(QComboBox, "diffseg_scope").setCurrentText("this slice")
     viewer.dims.set_point(0, float(viewer.layers[0].data_to_world((1, 0, 0))[0]))
@@ -130,6 +131,7 @@ def test_this_slice_is_the_one_on_screen_when_the_run_begins(panel, viewer, segm
     assert not panel.settings.controls["slices"].isVisible()
 
 
+@pytest.mark.slow
 def test_beside_a_range_stands_the_number_that_the_slice_on_screen_has_in_the_file(panel, viewer, segmenter, qtbot):
     choice = panel.findChild(QComboBox, "diffseg_scope")
     here = panel.findChild(QLabel, "diffseg_slice_here")

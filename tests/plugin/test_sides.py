@@ -176,6 +176,7 @@ def test_the_choice_is_remembered_and_a_closed_panel_leaves_the_viewer_as_it_was
     assert find(later, "convention").currentText() == "left (neurological)"
 
 
+@pytest.mark.slow
 def test_members_side_by_side_are_turned_with_the_canvas(panel, viewer, qtbot):
     qtbot.mouseClick(find(panel, "checkpoint_demo"), Qt.MouseButton.LeftButton)
     wait_idle(panel, qtbot)

@@ -252,6 +252,7 @@ def test_running_out_of_memory_halves_the_batch_and_changes_no_mask(tiny_checkpo
     np.testing.assert_array_equal(ensemble_of(seen).member(1), reference[1])
 
 
+@pytest.mark.slow
 def test_what_fitted_when_memory_ran_out_is_tried_first_by_the_next_run(tiny_checkpoint, tiny_case, monkeypatch):
     tried = []
     original = run_module.chain

@@ -27,7 +27,7 @@ def refusal(tmp_path, write_labelled):
     return read
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_every_case_that_cannot_be_used_has_a_line_held_out_ones_too(refusal, workers):
     head, *lines = refusal(("a1", "p1", "a2", "p2"), ("a3", "p3"), workers=workers)
     assert head == "3 of 6 cases cannot be used: mend them, or take them away."

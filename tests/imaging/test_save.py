@@ -78,7 +78,7 @@ def test_masks_are_bytes_and_maps_are_floats_without_scaling(tmp_path, dtype, st
 
 @pytest.mark.parametrize("dtype", ["i8", "f8", "i2", "c8"])
 def test_other_types_are_refused(tmp_path, dtype):
-    with pytest.raises(BadImage, match="is not written: give uint8"):
+    with pytest.raises(BadImage, match="is not written: give bool, uint8 or uint16"):
         write_nifti(tmp_path / "a.nii", ramp(dtype=dtype), Volume(ramp(), LPS, None, None, ()))
     assert not (tmp_path / "a.nii").exists()
 

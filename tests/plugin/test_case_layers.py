@@ -51,7 +51,7 @@ def test_where_one_image_cannot_be_shown_none_comes(case_folder, monkeypatch):
     read = [*read_layers(str(case_folder))[:2], (np.ones((2, 2, 2)), {"name": "spoiled", "scale": "none"}, "image")]
     monkeypatch.setattr("napari_diffseg.plugin.files.reader.read_layers", lambda _: read)
     mailbox = Mailbox()
-    run_guarded(read_job([str(case_folder)]), mailbox, threading.Event())
+    run_guarded(read_job([str(case_folder)], modalities=MODALITIES), mailbox, threading.Event())
     items = [*mailbox.take_items(), *mailbox.take_items()]
     assert not [item for item in items if isinstance(item, LayerReady)]
     assert items[-1].ending is Ending.FAILED

@@ -99,6 +99,7 @@ def test_where_nothing_runs_there_is_nothing_to_pause(session):
 def test_one_of_run_pause_and_resume_is_offered(qtbot, phase, visible):
     box = RunBox()
     qtbot.addWidget(box)
+    box.show_ready(True)
     box.show_phase(phase)
     assert [n for n in ("run", "pause", "resume") if not getattr(box, n).isHidden()] == [visible]
 

@@ -173,12 +173,14 @@ class BatchWindow(QDialog):
         )
         self.bar = QProgressBar()
         self.bar.setObjectName("diffseg_batch_progress")
+        self.bar.setToolTip("How much of the whole batch is done.")
         self.bar.setRange(0, _STEPS)
         self._lay_out()
 
     def _make_view(self) -> QTableView:
         view = QTableView()
         view.setObjectName("diffseg_batch_table")
+        view.setToolTip("A tick takes the case into the batch; a click on another column opens it, with its result.")
         view.setModel(self.table)
         view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)

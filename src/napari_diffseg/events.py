@@ -314,8 +314,11 @@ class Finished:
             return ""
         others = self.unneeded - self.unneeded_empty
         reasons = {"no lesion was expected": self.unneeded_empty, "masks no longer changed": others}
-        shares = [f"{count / evaluations:.0%} where {why}" for why, count in reasons.items() if count]
-        return f"{self.unneeded / evaluations:.0%} of the steps were left out: {', '.join(shares)}."
+        shares = {why: f"{count / evaluations:.0%}" for why, count in reasons.items() if count}
+        share = f"{self.unneeded / evaluations:.0%} of the steps were left out"
+        if len(shares) == 1:
+            return f"{share}, where {next(iter(shares))}."
+        return f"{share}: {', '.join(f'{part} where {why}' for why, part in shares.items())}."
 
 
 SamplingEvent = Started | Stepped | Expected | Sampled | Finished

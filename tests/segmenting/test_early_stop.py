@@ -188,7 +188,9 @@ def test_why_steps_were_left_out_is_told():
     finished = Finished("r", (0, 1), 1.0, 8, unneeded=40, unneeded_empty=30)
     expected = "50% of the steps were left out: 38% where no lesion was expected, 12% where masks no longer changed."
     assert finished.describe_left_out(80) == expected
-    assert replace(finished, unneeded_empty=40).describe_left_out(80).endswith("50% where no lesion was expected.")
+    assert (
+        replace(finished, unneeded_empty=40).describe_left_out(80).endswith("left out, where no lesion was expected.")
+    )
     assert replace(finished, unneeded=0, unneeded_empty=0).describe_left_out(80) == ""
 
 

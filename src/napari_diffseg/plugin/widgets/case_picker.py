@@ -70,6 +70,7 @@ class CasePicker(QWidget):
         self.box = self._make_box()
         self.line = QLabel()
         self.line.setObjectName("diffseg_cases_line")
+        self.line.setToolTip("Which case of the folder is open, and what is there for it.")
         self.line.setWordWrap(True)
         self.line.setTextFormat(Qt.TextFormat.PlainText)
         self._lay_out()

@@ -60,6 +60,7 @@ class CheckpointBox(QGroupBox):
         self.card.setVisible(False)
         self.verdict = QWidget()
         self.verdict.setObjectName("diffseg_checkpoint_verdict")
+        self.verdict.setToolTip("Which reading of the checkpoint fits the case's reference best.")
         self.verdict.setVisible(False)
         self.setAcceptDrops(True)
         self.line.setAcceptDrops(False)  # it would take a dropped file for text, and its address for a path

@@ -196,6 +196,7 @@ class CheckpointBox(QGroupBox):
         """
         found = QWidget()
         found.setObjectName(self.verdict.objectName())
+        found.setToolTip(self.verdict.toolTip())
         form = QFormLayout(found)
         form.setContentsMargins(0, 0, 0, 0)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapAllRows)

@@ -15,7 +15,7 @@ from napari_diffseg.ensemble.summary import Rule, Summary
 from napari_diffseg.errors import BadRequest, OutputExists
 from napari_diffseg.evaluation.report.html import number
 from napari_diffseg.imaging.volume import Volume
-from napari_diffseg.reporting import ReportChoice, RunReport, export_all, report
+from napari_diffseg.reporting import ReportChoice, RunReport, export_all, pictures, report
 from napari_diffseg.reporting.page import again, make_run_page
 from napari_diffseg.reporting.pictures import slice_figure
 from napari_diffseg.reporting.sheet import MOST_SLICES, make_sheet
@@ -275,3 +275,8 @@ def test_each_label_has_its_volume_its_dice_and_its_outline(tmp_path):
 def test_a_size_that_cannot_be_is_refused():
     with pytest.raises(BadRequest, match="at least -1"):
         ReportChoice(smallest_ml=-1)
+
+
+def test_a_label_whose_letters_no_font_has_is_called_by_its_number():
+    assert pictures._can_be_drawn("Tumour core, Ödem")
+    assert not pictures._can_be_drawn("\U00010330")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font, get_font_names
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -25,6 +28,11 @@ _PANEL_INCHES = 3.4
 _DPI = 130
 _LINE, _FAINT = "#0072b2", "#b0b0b0"
 _DARK = 0.25
+_EAST_ASIAN: Final = (
+    *(f"Noto Sans CJK {place}" for place in ("KR", "JP", "SC", "TC")),
+    *("Malgun Gothic", "Apple SD Gothic Neo", "Hiragino Sans", "Yu Gothic", "PingFang SC", "Microsoft YaHei"),
+)
+"""Fonts of the systems that people use; matplotlib's own has no letters of China, Japan and Korea."""
 
 
 def slice_picture(sheet: Sheet, view: SliceView) -> bytes:
@@ -109,8 +117,25 @@ def _masks(axes: Axes, view: SliceView, sheet: Sheet) -> None:
             _outline(axes, view.masks[n].astype(np.float32), 0.5, below, style="dotted")
         _outline(axes, (view.masks if view.edited is None else view.edited)[n].astype(np.float32), 0.5, label.color)
     if sheet.labels[1:]:
-        drawn = [Line2D([], [], color=label.color, label=label.name) for label in sheet.labels]
-        axes.legend(handles=drawn, loc="lower left", fontsize=7, framealpha=0.5, facecolor="black", labelcolor="white")
+        drawn = [
+            Line2D([], [], color=label.color, label=label.name if _can_be_drawn(label.name) else f"label {n}")
+            for n, label in enumerate(sheet.labels, start=1)
+        ]
+        font = {"family": _families(), "size": 7}
+        axes.legend(handles=drawn, loc="lower left", prop=font, framealpha=0.5, facecolor="black", labelcolor="white")
+
+
+@cache
+def _families() -> list[str]:
+    """Fonts that are there, in the order in which a letter is looked for."""
+    there = set(get_font_names())
+    return [*rcParams["font.family"], *(name for name in _EAST_ASIAN if name in there)]
+
+
+def _can_be_drawn(text: str) -> bool:
+    """Whether each letter is in one of the fonts: matplotlib draws a box for one that is in none."""
+    fonts = [get_font(findfont(FontProperties(family=[family]))) for family in _families()]
+    return all(any(font.get_char_index(ord(letter)) for font in fonts) for letter in text)
 
 
 def _outline(axes: Axes, values: np.ndarray, level: float, colour: str, *, style: str = "solid") -> None:

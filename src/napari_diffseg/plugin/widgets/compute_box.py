@@ -17,7 +17,7 @@ PROCESS: Final = "process"
 SSH: Final = "ssh"
 _PLACES: Final = {
     HERE: "this computer",
-    PROCESS: "another process on this computer",
+    PROCESS: "another process here",
     SSH: "another computer (SSH)",
 }
 

@@ -84,6 +84,7 @@ def test_a_batch_goes_on_while_cases_are_looked_at_and_without_the_panel(batch, 
     assert panel.session.why_not_run() is None
 
 
+@pytest.mark.slow
 def test_before_an_hour_it_is_asked_whether_to_start(batch, monkeypatch, qtbot):
     panel, asked = batch, []
     monkeypatch.setattr(panel.batching, "_seconds_of_case", lambda: 1800.0)

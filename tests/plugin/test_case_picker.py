@@ -84,6 +84,7 @@ def test_a_case_that_was_open_already_is_there_once_with_its_one_run(panel, many
     assert entry.layer_prefix in prefixes
 
 
+@pytest.mark.slow
 def test_labels_that_were_painted_in_stay_when_their_case_is_closed(gone_into, qtbot):
     panel = gone_into
     go(panel, "next_case", qtbot)

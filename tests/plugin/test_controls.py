@@ -10,6 +10,7 @@ from napari_diffseg.plugin.widgets.controls import make_control
 from napari_diffseg.plugin.widgets.settings_box import ADVANCED, FIRST, FROM_SCREEN
 
 
+@pytest.mark.slow
 def test_the_checkpoint_bounds_the_timesteps_and_gives_their_default(ready):
     control = ready.settings.controls["timesteps"]
     assert (control.box.minimum(), control.box.maximum(), control.value()) == (1, 8, 4)

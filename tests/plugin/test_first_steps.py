@@ -35,6 +35,7 @@ def home(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_six_clicks_lead_from_an_empty_viewer_to_the_samples_mask(
     viewer, steps, home, segmenter, tmp_path, monkeypatch
 ):

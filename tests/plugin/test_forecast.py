@@ -116,6 +116,7 @@ def _add_case(panel, case_folder):
     poll_to_end(panel.session)
 
 
+@pytest.mark.slow
 def test_the_panel_says_what_the_next_run_takes_and_learns_from_runs(panel, case_folder):
     label = panel.settings.forecast
     assert not label.text()

@@ -91,6 +91,7 @@ def test_a_folds_triangle_is_part_of_its_text_and_says_whether_it_is_open(qtbot)
     assert fold.text() == "\u25b8  Advanced"
 
 
+@pytest.mark.slow
 def test_where_runs_are_computed_can_be_read_whole(panel, viewer):
     viewer.window.resize(1180, 900)
     compute = find(panel, "compute")
@@ -102,6 +103,7 @@ def test_where_runs_are_computed_can_be_read_whole(panel, viewer):
         assert widget.height() >= widget.sizeHint().height(), widget.objectName()
 
 
+@pytest.mark.slow
 def test_a_computer_that_is_chosen_while_something_goes_on_is_not_shown_as_chosen(panel, monkeypatch):
     monkeypatch.setattr(panel.session, "why_busy", lambda: "An export is going on: wait for it, or cancel it.")
     place = find(panel, "compute").place

@@ -33,6 +33,7 @@ def test_a_run_from_the_buttons_shows_and_keeps_exact_results(ready, viewer, qtb
     assert find(ready, "progress").value() == find(ready, "progress").maximum()
 
 
+@pytest.mark.slow
 def test_more_members_are_added_to_the_run_on_screen(ready, viewer, qtbot, segmenter):
     assert not find(ready, "more").isVisible()
     click(ready, "run", qtbot)
@@ -172,6 +173,7 @@ def test_it_ends_with_the_window(closed, viewer, qtbot, segmenter):
     assert segmenter.closed == 1
 
 
+@pytest.mark.slow
 def test_cancelled_before_the_first_member_nothing_is_kept_and_nothing_is_offered(ready, qtbot, segmenter):
     segmenter.pause = 0.2
     click(ready, "run", qtbot)

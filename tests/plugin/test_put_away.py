@@ -41,6 +41,7 @@ def test_only_the_run_on_the_screen_has_layers_and_a_double_click_brings_another
     assert np.asarray(viewer.layers["diffseg 1 | mask"].data).any()
 
 
+@pytest.mark.slow
 def test_an_edited_mask_is_never_taken_out_of_the_viewer(ready, viewer, qtbot):
     click(ready, "run", qtbot)
     wait_idle(ready, qtbot)

@@ -111,6 +111,7 @@ def test_another_reference_is_the_users_to_choose(panel, viewer, qtbot):
     assert nib.load(run(panel, qtbot) / "mask.nii.gz").shape == (7, 12, 5)
 
 
+@pytest.mark.slow
 def test_the_layer_on_screen_is_replaced_on_screen(panel, viewer, qtbot):
     for layer in viewer.layers:
         layer.visible = layer.name == "case_1 t1"
@@ -118,6 +119,7 @@ def test_the_layer_on_screen_is_replaced_on_screen(panel, viewer, qtbot):
     assert [layer.name for layer in viewer.layers if layer.visible] == ["case_1 t1 resampled"]
 
 
+@pytest.mark.slow
 def test_a_reference_that_the_user_has_moved_takes_the_others_along(panel, viewer, qtbot):
     viewer.layers["case_1 t2"].translate += np.array((0, 0, 2))  # t1ce and flair, on the same grid, are linked to it
     panel.session.changed.emit()

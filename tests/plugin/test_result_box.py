@@ -45,6 +45,7 @@ def test_staple_is_made_beside_the_window_and_says_how_the_members_did(ready, vi
     assert not note.isVisibleTo(ready)
 
 
+@pytest.mark.slow
 def test_the_majority_has_no_threshold(ready):
     assert not find(ready, "threshold").isVisibleTo(ready.result)
     find(ready, "rule").setCurrentText("mean > threshold")

@@ -81,6 +81,7 @@ def bright_on_the_left(folder):
     return str(folder / "spot_t1.nii.gz")
 
 
+@pytest.mark.slow
 def test_axial_slices_are_radiological_at_first_and_say_so(panel, viewer):
     assert marks(viewer) == {"left": "R", "right": "L"}
     assert viewer.scene.camera.orientation2d == ("down", "right")
@@ -100,6 +101,7 @@ def test_the_choice_turns_the_picture_and_the_letters(make_panel, viewer, tmp_pa
     assert brightest_column(viewer) > 0.5
 
 
+@pytest.mark.slow
 def test_nothing_that_is_computed_or_written_changes(panel, viewer, qtbot, case_folder):
     qtbot.mouseClick(find(panel, "checkpoint_demo"), Qt.MouseButton.LeftButton)
     wait_idle(panel, qtbot)
@@ -163,6 +165,7 @@ def test_letters_go_with_the_last_image_that_has_sides(panel, viewer):
     assert marks(viewer) == {}
 
 
+@pytest.mark.slow
 def test_the_choice_is_remembered_and_a_closed_panel_leaves_the_viewer_as_it_was(
     panel, make_panel, viewer, case_folder
 ):

@@ -68,7 +68,14 @@ def test_it_takes_all_runs_of_a_folder_that_predict_wrote(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["--what", "masks"], ["--pattern", "x"], ["--threshold", "2"], ["--staple", "--threshold", "0.3"]]
+    "words",
+    [
+        ["--what", "masks"],
+        ["--pattern", "x"],
+        ["--names", "bids", "--pattern", "{case}-{what}"],
+        ["--threshold", "2"],
+        ["--staple", "--threshold", "0.3"],
+    ],
 )
 def test_what_cannot_be_is_a_usage_error(run, tmp_path, words):
     assert export(run, "--out", tmp_path / "out", *words) == 2

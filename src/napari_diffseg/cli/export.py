@@ -103,7 +103,7 @@ def export(
     from napari_diffseg.runs.dicom_seg import SegChoice
     from napari_diffseg.runs.export import KINDS, ExportChoice
     from napari_diffseg.runs.export_plan import refuse_collisions
-    from napari_diffseg.runs.layout import Style
+    from napari_diffseg.runs.layout import DEFAULT_PATTERN, Style
     from napari_diffseg.runs.stored_run import find_runs
 
     if not runs:
@@ -119,6 +119,8 @@ def export(
         raise BadRequest("--image is what --report and --pictures show: ask for one of them.")
     if not report and (truth is not None or smallest_lesion_ml is not None):
         raise BadRequest("--truth and --smallest-lesion-ml are for --report: ask for it, too.")
+    if names != "pattern" and pattern != DEFAULT_PATTERN:
+        raise BadRequest(f"--pattern is for --names pattern: leave it out, or --names {names}.")
     if series is not None and "dicom" not in asked:
         raise BadRequest("--series is for --what dicom: ask for it, too.")
     shown = None if image is None else read_volume(image)

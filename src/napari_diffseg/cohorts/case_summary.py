@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_diffseg.ensemble.dice import dice
+from napari_diffseg.ensemble.lesions import NEIGHBOURS_26
 from napari_diffseg.ensemble.volumes import MM3_PER_ML
 from napari_diffseg.errors import DiffsegError
 from napari_diffseg.evaluation.cases.truth import read_truth
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     Bool = npt.NDArray[np.bool_]
 
-_NEIGHBOURS_26: Final = np.ones((3, 3, 3), np.bool_)
-
 
 @dataclass(frozen=True, slots=True)
 class CaseSummary:
@@ -39,7 +38,7 @@ class CaseSummary:
     volume_ml : float
         Its volume.
     lesions : int
-        Its connected components; voxels that touch by a face, an edge or a corner are connected.
+        Its connected components, of any size; voxels that touch by a face, an edge or a corner are connected.
     dice : float or None
         With the reference, on the slices that were asked for; None where there is none that can be used.
     members : int
@@ -78,7 +77,7 @@ def summarise_case(folder: Path, *, truth: Sequence[Path] = ()) -> CaseSummary:
     record = read_record(folder)
     volumes = [read_mask(RunFiles(folder).map("mask", tail)) for tail in channel_tails(record.recipe.labels)]
     grid, mask = volumes[0], np.any([volume.data > 0 for volume in volumes], axis=0)
-    _, lesions = ndimage.label(mask, structure=_NEIGHBOURS_26)
+    _, lesions = ndimage.label(mask, structure=NEIGHBOURS_26)
     overlap, note = _overlap(mask, grid, record, truth)
     return CaseSummary(
         volume_ml=float(np.count_nonzero(mask)) * grid.voxel_mm3 / MM3_PER_ML,

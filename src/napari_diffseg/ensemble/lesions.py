@@ -21,7 +21,7 @@ Box = tuple[slice, slice, slice]
 _LEAST_VOXELS: Final = 3
 _LEAST_MM: Final = 3.0
 _ROUNDING: Final = 1e-9
-_NEIGHBOURS_26: Final = np.ones((3, 3, 3), np.bool_)
+NEIGHBOURS_26: Final = np.ones((3, 3, 3), np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def find_lesions(members: WholeMembers, votes: Int, *, voxel_mm3: float) -> tupl
         return ()
     box = _box_of(votes > 0)
     inside = votes[box]
-    parts, count = ndimage.label(inside > 0, structure=_NEIGHBOURS_26)
+    parts, count = ndimage.label(inside > 0, structure=NEIGHBOURS_26)
     ml = voxel_mm3 / MM3_PER_ML
     volumes = ml * np.array([np.bincount(parts[members.lesion(k)[box]], minlength=count + 1)[1:] for k in numbers])
     differ = ml * _pairs_that_differ(parts, inside, len(numbers), count)
@@ -144,7 +144,7 @@ def lesions_of_mask(mask: npt.NDArray[np.bool_], members: WholeMembers, *, voxel
     if not mask.any():
         return ()
     box = _box_of(mask)
-    parts, count = ndimage.label(mask[box], structure=_NEIGHBOURS_26)
+    parts, count = ndimage.label(mask[box], structure=NEIGHBOURS_26)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:] * (voxel_mm3 / MM3_PER_ML)
     numbers = members.members
     touched = [np.unique(parts[members.lesion(k)[box]]) for k in numbers]

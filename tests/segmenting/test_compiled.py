@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
-import psutil
 import pytest
 import torch
 
+from compiling import MAKES, SLEEPS, left_in, pids_in, wait_for_the_end_of
+from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.errors import BadRequest, RunFailed
 from napari_diffseg.events import Sampled, SegmentRequest, Started
 from napari_diffseg.networks.compiled_unet import CompiledUNet, compile_unet
@@ -20,38 +20,13 @@ from napari_diffseg.networks.graphed_unet import GraphedUNet
 from napari_diffseg.networks.unet import to_inference
 from napari_diffseg.segmenting.device import compiled as compiled_module
 from napari_diffseg.segmenting.device import prepare as prepare_module
-from napari_diffseg.segmenting.device.compiled import compile_ahead, load_compiled, package_path
+from napari_diffseg.segmenting.device.compile_ahead import compile_ahead
+from napari_diffseg.segmenting.device.compiled import load_compiled, package_path, recent_failure
 from napari_diffseg.segmenting.device.prepare import is_compiled, prepare
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 CPU = torch.device("cpu")
-WORKER = """
-import json, pathlib, subprocess, sys, threading
-from napari_diffseg.segmenting.device.compile_worker import _end_with_parent
-threading.Thread(target=_end_with_parent, daemon=True).start()
-folder = pathlib.Path(json.loads(sys.argv[1])["folder"])
-"""
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """A cache of the test's own, and processors that use what lies in it."""
-    monkeypatch.setattr(compiled_module, "user_cache_path", lambda name: tmp_path / "cache")
-    monkeypatch.setattr(compiled_module, "DEVICES", {"cpu"})
-    monkeypatch.setattr("napari_diffseg.segmenting.segmenter.DEVICES", {"cpu"})
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def worker(tmp_path, monkeypatch):
-    """Lets another program stand in for the compiler."""
-
-    def be(text):
-        (tmp_path / "stand_in.py").write_text(WORKER + text)
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ""), *sys.path]))
-        monkeypatch.setattr(compiled_module, "WORKER", "stand_in")
-
-    return be
+pytestmark = pytest.mark.usefixtures("compile_cache")
 
 
 def compiles(checkpoint):
@@ -62,80 +37,98 @@ def package(checkpoint):
     return package_path(checkpoint, CPU, torch.float32)
 
 
-def left_in(cache):
-    return [path for path in cache.rglob("*") if path.is_file()]
-
-
-def test_what_is_made_is_there_once_it_is_whole(tiny_checkpoint, cache, worker):
-    worker("(folder / 'network.pt2').write_text('made')")
+def test_what_is_made_is_there_once_it_is_whole(tiny_checkpoint, compile_cache, compiler):
+    compiler(MAKES)
     assert not package(tiny_checkpoint).exists()
     assert all(seconds >= 0 for seconds in compiles(tiny_checkpoint))
     assert package(tiny_checkpoint).read_text() == "made"
-    assert left_in(cache) == [package(tiny_checkpoint)]
+    assert left_in(compile_cache) == [package(tiny_checkpoint)]
 
 
-def test_a_compiler_that_fails_is_one_sentence_and_leaves_nothing(tiny_checkpoint, cache, worker):
-    worker("(folder / 'network.pt2').write_text('half'); sys.exit('details\\nno C++ compiler was found')")
+def test_a_compiler_that_fails_is_one_sentence_and_leaves_nothing(tiny_checkpoint, compile_cache, compiler):
+    compiler("(folder / 'network.pt2').write_text('half'); sys.exit('details\\nno C++ compiler was found')")
     with pytest.raises(RunFailed, match=r"The network was not compiled: no C\+\+ compiler was found"):
         list(compiles(tiny_checkpoint))
-    assert left_in(cache) == []
+    note = package(tiny_checkpoint).with_suffix(".failed")
+    assert left_in(compile_cache) == [note]
+    assert recent_failure(package(tiny_checkpoint)) == "no C++ compiler was found"
+    os.utime(note, (1e9, 1e9))
+    assert recent_failure(package(tiny_checkpoint)) is None, "a compiler may have come since"
+    compiler(MAKES)
+    list(compiles(tiny_checkpoint))
+    assert left_in(compile_cache) == [package(tiny_checkpoint)], "it has not failed any more"
 
 
-SLEEPS = """
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-(folder / "pids").write_text(f"{__import__('os').getpid()} {child.pid} ")
-__import__("time").sleep(600)
-"""
+@pytest.mark.parametrize("end", ["__import__('os').kill(__import__('os').getpid(), 9)", "sys.exit('out of memory')"])
+def test_a_compiler_that_was_killed_or_had_no_memory_may_be_tried_again(tiny_checkpoint, compile_cache, compiler, end):
+    compiler(end)
+    with pytest.raises(RunFailed, match="The network was not compiled"):
+        list(compiles(tiny_checkpoint))
+    assert left_in(compile_cache) == []
 
 
-def pids_in(cache):
-    """The worker and what it started, once both go on."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        for path in cache.rglob("pids"):
-            if (text := path.read_text()).endswith(" "):
-                return [int(word) for word in text.split()]
-        time.sleep(0.05)
-    raise AssertionError("the worker did not begin")
+def test_the_worker_gets_the_weights_as_they_are_in_memory(tiny_checkpoint, compiler, tmp_path):
+    copy = tmp_path / "gone.safetensors"
+    copy.write_bytes(tiny_checkpoint.path.read_bytes())
+    checkpoint = load_checkpoint(copy)
+    copy.unlink()  # as an engine of another computer does with what it was sent
+    compiler("__import__('shutil').copy(json.loads(sys.argv[1])['checkpoint'], folder / 'network.pt2')")
+    list(compiles(checkpoint))
+    handed = load_checkpoint(package(checkpoint).rename(copy))
+    assert (handed.config, handed.recipe) == (tiny_checkpoint.config, tiny_checkpoint.recipe)
+    for name, tensor in tiny_checkpoint.state.items():
+        assert torch.equal(handed.state[name], tensor)
 
 
-def wait_for_the_end_of(pids):
-    end = time.monotonic() + 30
-    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
-        assert time.monotonic() < end, "a process stays behind"
-        time.sleep(0.05)
+def test_of_many_packages_those_that_were_not_used_for_long_go(tiny_checkpoint, compile_cache, compiler, monkeypatch):
+    monkeypatch.setattr(compiled_module, "MOST_PACKAGES", 2)
+    package(tiny_checkpoint).parent.mkdir(parents=True)
+    for n, name in enumerate("abc"):
+        (package(tiny_checkpoint).parent / f"{name}.pt2").write_text("made")
+        os.utime(package(tiny_checkpoint).parent / f"{name}.pt2", (1e9 + n, 1e9 + n))
+    compiler(MAKES)
+    list(compiles(tiny_checkpoint))
+    assert {path.name for path in left_in(compile_cache)} == {"c.pt2", package(tiny_checkpoint).name}
 
 
-def test_a_cancel_ends_the_compiler_and_all_that_it_started_and_leaves_nothing(tiny_checkpoint, cache, worker):
-    worker(SLEEPS)
+def test_a_folder_that_cannot_be_written_is_one_sentence(tiny_checkpoint, compile_cache):
+    compile_cache.write_text("a file")
+    with pytest.raises(RunFailed, match="The network was not compiled: "):
+        list(compiles(tiny_checkpoint))
+
+
+def test_a_cancel_ends_the_compiler_and_all_that_it_started_and_leaves_nothing(
+    tiny_checkpoint, compile_cache, compiler
+):
+    compiler(SLEEPS)
     work = compiles(tiny_checkpoint)
     next(work)
-    pids = pids_in(cache)
+    pids = pids_in(compile_cache)
     with pytest.raises(BadRequest, match="Another process compiles this network now"):
         next(compiles(tiny_checkpoint))
     work.close()
     wait_for_the_end_of(pids)
-    assert left_in(cache) == []
+    assert left_in(compile_cache) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a group of processes is ended as POSIX does")
-def test_a_process_that_is_killed_takes_its_compiler_with_it(tiny_checkpoint, cache, worker, tmp_path):
-    worker(SLEEPS)
+def test_a_process_that_is_killed_takes_its_compiler_with_it(tiny_checkpoint, compile_cache, compiler, tmp_path):
+    compiler(SLEEPS)
     asking = f"""
 import pathlib, torch
 from napari_diffseg.checkpoint import load_checkpoint
-from napari_diffseg.segmenting.device import compiled
-compiled.user_cache_path, compiled.WORKER = (lambda name: pathlib.Path({str(cache)!r})), "stand_in"
-list(compiled.compile_ahead(load_checkpoint({str(tiny_checkpoint.path)!r}), torch.device("cpu"), torch.float32))
+from napari_diffseg.segmenting.device import compile_ahead, compiled
+compiled.user_cache_path, compile_ahead.WORKER = (lambda name: pathlib.Path({str(compile_cache)!r})), "stand_in"
+list(compile_ahead.compile_ahead(load_checkpoint({str(tiny_checkpoint.path)!r}), torch.device("cpu"), torch.float32))
 """
     asked = subprocess.Popen([sys.executable, "-c", asking])
-    pids = pids_in(cache)
+    pids = pids_in(compile_cache)
     asked.kill()
     asked.wait()
     wait_for_the_end_of(pids)
-    worker("(folder / 'network.pt2').write_text('made')")
+    compiler(MAKES)
     list(compiles(tiny_checkpoint))
-    assert left_in(cache) == [package(tiny_checkpoint)], "what was left is cleared"
+    assert left_in(compile_cache) == [package(tiny_checkpoint)], "what was left is cleared"
 
 
 def test_a_package_that_cannot_be_used_is_a_note_and_the_run_goes_on(tiny_checkpoint, tiny_case, caplog):
@@ -192,7 +185,7 @@ def test_a_network_that_says_something_else_is_not_used(tiny_checkpoint, stands_
     for factor in (1.3, float("nan")):
         monkeypatch.setattr(stands_in, "factor", factor)
         assert load_compiled(plain, size, tmp_path / "x.pt2") is None
-        assert "it is not used" in caplog.text
+        assert "goes on without: it differs from the network by" in caplog.text
         caplog.clear()
 
 
@@ -217,7 +210,7 @@ def test_a_compiled_network_is_recorded_as_another_is(tiny_checkpoint):
 
 
 def test_a_processor_has_nothing_to_prepare(tiny_checkpoint, monkeypatch):
-    monkeypatch.setattr("napari_diffseg.segmenting.segmenter.DEVICES", {"cuda"})
+    monkeypatch.setattr(compiled_module, "DEVICES", {"cuda"})
     with pytest.raises(BadRequest, match="networks are compiled for NVIDIA GPUs alone"):
         list(LocalSegmenter(tiny_checkpoint).compile_ahead(SegmentRequest(device="cpu")))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ _WARM_UPS = 3
 _one_at_a_time = threading.Lock()
 _beside: dict[torch.device, torch.cuda.Stream] = {}
 """A stream a device for all recordings: libraries keep a workspace for each stream that they ever saw."""
+_alive: weakref.WeakSet[_Player] = weakref.WeakSet()
+"""All graphs of this process."""
 
 
 @dataclass(eq=False)
@@ -144,7 +147,30 @@ def capture_on_cuda(work: Work, *, device: torch.device) -> tuple[Callable[[], N
             with torch.cuda.graph(graph, stream=beside, capture_error_mode="thread_local"):
                 out = work()
         torch.cuda.current_stream().wait_stream(beside)
-    return graph.replay, out
+        player = _Player(graph)
+        _alive.add(player)
+    return player, out
+
+
+class _Player:
+    """Plays a graph; with it the graph and its memory go."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph) -> None:
+        self._graph = graph
+
+    def __call__(self) -> None:
+        self._graph.replay()
+
+
+def free_workspaces() -> None:
+    """Free what libraries keep for recordings, where there is no graph any more: graphs use it, too."""
+    with _one_at_a_time:
+        if _alive or not _beside:
+            return
+        _beside.clear()
+        free: Callable[[], None] | None = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)  # noqa: SLF001
+        if free is not None:
+            free()
 
 
 @contextmanager

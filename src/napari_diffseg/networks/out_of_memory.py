@@ -12,6 +12,11 @@ def is_out_of_memory(err: BaseException) -> bool:
     """Whether an error, or the one in whose handling it came, means that memory ran out; on whatever device."""
     if isinstance(err, (torch.OutOfMemoryError, MemoryError)):
         return True
-    if isinstance(err, RuntimeError) and any(words in str(err).lower() for words in _SAID):
+    if isinstance(err, RuntimeError) and says_out_of_memory(str(err)):
         return True
     return err.__context__ is not None and is_out_of_memory(err.__context__)
+
+
+def says_out_of_memory(text: str) -> bool:
+    """Whether the text of an error says so."""
+    return any(words in text.lower() for words in _SAID)

@@ -129,8 +129,10 @@ class Server:
             self._store.give_up()
 
     def close(self, *, wait_s: float = 2.0) -> None:
-        """Give what runs a moment to stop at its next step."""
+        """Give what runs a moment to stop at its next step, and end what is compiled."""
         self._worker.join(timeout=wait_s)
+        if self._loaded is not None:
+            self._loaded[2].close()
         self._outbox.close()
 
     def _take(self, message: ToEngine, body: bytes) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import torch
 
 from napari_diffseg.encode import encode
 from napari_diffseg.ensemble.window import describe_scope
 from napari_diffseg.errors import BadRequest, DiffsegError, RunFailed
-from napari_diffseg.events import Finished, Started
+from napari_diffseg.events import Finished, Sampled, Started
 from napari_diffseg.segmenting.calibrate import seconds_an_evaluation
 from napari_diffseg.segmenting.device.choose_device import (
     describe_device,
@@ -22,9 +19,16 @@ from napari_diffseg.segmenting.device.choose_device import (
     resolve_device,
     resolve_precision,
 )
-from napari_diffseg.segmenting.device.compiled import DEVICES, compile_ahead, find_package
+from napari_diffseg.segmenting.device.compile_ahead import compile_ahead
+from napari_diffseg.segmenting.device.compile_meanwhile import CompileMeanwhile
+from napari_diffseg.segmenting.device.compiled import find_package, uses_compiled
 from napari_diffseg.segmenting.device.heap import freed_memory_kept
-from napari_diffseg.segmenting.device.memory import BatchLimits, choose_batch_size, shares_out_rows
+from napari_diffseg.segmenting.device.memory import (
+    BatchLimits,
+    choose_batch_size,
+    give_back_memory,
+    shares_out_rows,
+)
 from napari_diffseg.segmenting.device.prepare import is_compiled, prepare
 from napari_diffseg.segmenting.device.reproducible import reproducibly
 from napari_diffseg.segmenting.device.row_parallel import RowParallel
@@ -38,11 +42,14 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+    import torch
+
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.diffusion.schedule import Schedule
-    from napari_diffseg.events import Expected, Focus, Sampled, SamplingEvent, SegmentRequest, Stepped
+    from napari_diffseg.events import Expected, Focus, SamplingEvent, SegmentRequest, Stepped
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.segmenting.device.compile_meanwhile import Compiling
     from napari_diffseg.segmenting.device.prepare import Prepared
     from napari_diffseg.segmenting.trajectory import Traced
     from napari_diffseg.segmenting.what_if import Change
@@ -59,12 +66,22 @@ class LocalSegmenter:
         Shortest time between two previews; 0 previews every step, None never.
     beside_viewer : bool
         Whether the processor draws a window meanwhile, which is left its share.
+    compile_meanwhile : bool
+        Whether the network is compiled for an NVIDIA GPU in another process while a run goes on without, for the runs
+        that begin later.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, preview_interval_s: float | None = 1 / 15, beside_viewer: bool = False
+        self,
+        checkpoint: Checkpoint,
+        *,
+        preview_interval_s: float | None = 1 / 15,
+        beside_viewer: bool = False,
+        compile_meanwhile: bool = False,
     ) -> None:
         self._checkpoint = checkpoint
+        self._compiles_meanwhile = compile_meanwhile
+        self._compiler = CompileMeanwhile(checkpoint)
         self._beside_viewer = beside_viewer
         self._preview_interval_s = preview_interval_s
         self._limits = BatchLimits()
@@ -91,7 +108,7 @@ class LocalSegmenter:
         with self._sampling(f"Case {case.id}: sampling", request):
             run = self._resolve(case, request)
             yield _started(run, case)
-            sampling = yield from sample_run(run, focus)
+            sampling = yield from self._and_compile(run, sample_run(run, focus))
             seconds = time.monotonic() - began
             left_out = sampling.unneeded, sampling.empty
             yield Finished(run.id, request.member_numbers, seconds, sampling.batch_size, *left_out)
@@ -152,13 +169,39 @@ class LocalSegmenter:
             If the compiler fails.
         """
         device = resolve_device(request.device)
-        if device.type not in DEVICES:
+        if not uses_compiled(device):
             raise BadRequest(
                 f"Device {device}: networks are compiled for NVIDIA GPUs alone, as elsewhere they become no faster."
             )
         dtype = resolve_precision(request.precision, device)
         if find_package(self._checkpoint, device, dtype) is None:
             yield from compile_ahead(self._checkpoint, device, dtype)
+
+    @property
+    def compiling(self) -> Compiling:
+        """Where the compiling stands that goes on beside runs."""
+        return self._compiler.state
+
+    def cancel_compiling(self) -> None:
+        """End the compiling that goes on beside runs; this engine does not begin it again."""
+        self._compiler.cancel()
+
+    def _and_compile(
+        self, run: Run, events: Generator[Stepped | Expected | Sampled, None, Sampling]
+    ) -> Generator[Stepped | Expected | Sampled, None, Sampling]:
+        """The events of a run; once it has its first mask, its network is compiled meanwhile, where that is wanted."""
+        wanted = self._compiles_meanwhile and not run.request.reproducible
+        with closing(events):
+            while True:
+                try:
+                    event = next(events)
+                except StopIteration as end:
+                    sampling: Sampling = end.value
+                    return sampling
+                yield event
+                if wanted and isinstance(event, Sampled):
+                    self._compiler.begin(run.device, run.dtype)
+                    wanted = False
 
     @contextmanager
     def _sampling(self, what: str, request: SegmentRequest) -> Iterator[None]:
@@ -180,11 +223,18 @@ class LocalSegmenter:
             raise RunFailed(f"{what} stopped: {reason}") from err
 
     def unload(self) -> None:
-        """Free the network's memory on the device; the next run loads it again."""
+        """Free the network's memory on the device, and end what is compiled; the next run loads the network again.
+
+        All of it goes back to the system, what PyTorch keeps for later included, unless somebody still holds a run.
+        """
+        self._compiler.cancel()
         self._loaded = self._rows = None
-        gc.collect()  # a recording and its memory go with the last reference, which a cycle may hold
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back_memory()
+
+    def close(self) -> None:
+        """Unload, and wait a moment for the end of what is compiled."""
+        self.unload()
+        self._compiler.close()
 
     def _resolve(self, case: Case, request: SegmentRequest) -> Run:
         recipe = self._checkpoint.recipe

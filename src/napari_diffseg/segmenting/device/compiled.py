@@ -1,4 +1,4 @@
-"""Networks that were compiled ahead, on disk: where they lie, how one is made in another process, and read."""
+"""Networks that were compiled ahead, on disk: where they lie, and how one is read and compared with its network."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import hashlib
 import json
 import logging
 import os
-import subprocess
-import sys
+import platform
 import time
 from contextlib import suppress
-from shutil import rmtree
 from typing import TYPE_CHECKING, Final
 
 import torch
 from platformdirs import user_cache_path
 
-from napari_diffseg.errors import BadRequest, RunFailed
-from napari_diffseg.imaging.folder_lock import forget, try_lock
 from napari_diffseg.networks.compiled_unet import CompiledUNet
 from napari_diffseg.segmenting.device.choose_device import describe_device, precision_name
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_diffseg.checkpoint import Checkpoint
@@ -32,32 +28,49 @@ logger = logging.getLogger(__name__)
 
 DEVICES: Final = {"cuda"}
 """Kinds of devices that use compiled networks: on a processor one was no faster (docs/performance.md)."""
+MOST_PACKAGES: Final = 10
+"""Compiled networks that are kept; of more, those that were not used for the longest time go."""
 _LARGEST_DIFFERENCE: Final = 0.1
 """Of the largest prediction: bf16 rounds otherwise when operations are fused (0.007 and 0.024 in two networks)."""
-_POLL_S: Final = 0.2
-MADE: Final = "network.pt2"
-"""What the worker writes into its folder."""
-WORKER: Final = "napari_diffseg.segmenting.device.compile_worker"
+_FAILURE_COUNTS_S: Final = 7 * 24 * 3600.0
+"""How long a compiler that failed is not asked again, unless somebody says so."""
 
 
 def package_path(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Path:
-    """Where this checkpoint's network lies once it is compiled for this device and arithmetic, by this PyTorch."""
+    """Where this checkpoint's network lies once it is compiled for this device and arithmetic, by this PyTorch.
+
+    A folder of the user's may be shared by several computers, so the processor is part of the name as well.
+    """
     kind = describe_device(device).partition(" ")[2] or device.type
     of = [
         checkpoint.digest,
         repr(checkpoint.config),
         checkpoint.recipe.size,
+        checkpoint.recipe.channel_order,
         kind,
         precision_name(dtype),
         torch.__version__,
+        _processor(),
     ]
     key = hashlib.sha256(json.dumps(of).encode()).hexdigest()[:32]
     return user_cache_path("napari-diffseg") / "compiled" / f"{key}.pt2"
 
 
+def _processor() -> list[str]:
+    """What machine code of the host may be made of."""
+    tell: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
+    told = (f"{name} {value}" for name, value in sorted(tell().items()))
+    return [platform.machine(), torch.backends.cpu.get_cpu_capability(), *told]
+
+
+def uses_compiled(device: torch.device) -> bool:
+    """Whether networks are compiled for this device."""
+    return device.type in DEVICES
+
+
 def find_package(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Path | None:
     """The compiled network, where this device uses one and it was made."""
-    if device.type not in DEVICES:
+    if not uses_compiled(device):
         return None
     path = package_path(checkpoint, device, dtype)
     return path if path.is_file() else None
@@ -76,14 +89,21 @@ def load_compiled(plain: FastUNet, size: tuple[int, int], path: Path) -> Compile
         Of the package.
     """
     try:
-        compiled = CompiledUNet.load(plain.network, path)
-        difference = _difference(plain, compiled, size)
+        compiled = load_checked(plain, size, path)
     except Exception as err:  # noqa: BLE001 (a compiler's leftovers may fail in any way, and nothing depends on them)
         logger.warning("The compiled network %s cannot be used, so the run goes on without: %s", path.name, _line(err))
         return None
+    with suppress(OSError):
+        os.utime(path)  # it is in use, so others go before it
+    return compiled
+
+
+def load_checked(plain: FastUNet, size: tuple[int, int], path: Path) -> CompiledUNet:
+    """As `load_compiled`, but raises where it cannot be used: whatever PyTorch does, or ValueError where it differs."""
+    compiled = CompiledUNet.load(plain.network, path)
+    difference = _difference(plain, compiled, size)
     if not difference <= _LARGEST_DIFFERENCE:
-        logger.warning("The compiled network %s differs by %.0f%%: it is not used.", path.name, 100 * difference)
-        return None
+        raise ValueError(f"it differs from the network by {difference:.0%}")
     return compiled
 
 
@@ -99,74 +119,42 @@ def _difference(plain: FastUNet, compiled: CompiledUNet, size: tuple[int, int]) 
     return float((got - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
 
 
-def compile_ahead(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Generator[float]:
-    """Compile a checkpoint's network in another process, of low priority; nothing is there until all of it is.
+def remember_failure(path: Path, reason: str) -> None:
+    """Note beside where a package would be why it could not be compiled."""
+    with suppress(OSError):
+        _note_of(path).write_text(reason, encoding="utf-8")
 
-    Closing the iterator ends the process; so does the end of this one, however it comes.
 
-    Yields
-    ------
-    float
-        Seconds since it began, some times a second.
-
-    Raises
-    ------
-    BadRequest
-        If another process compiles the same.
-    RunFailed
-        If the compiler fails; the text is its last line.
-    """
-    path = package_path(checkpoint, device, dtype)
-    work = path.with_suffix(".work")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = try_lock(path.with_suffix(".lock"))
-    if lock is None:
-        raise BadRequest("Another process compiles this network now: wait for it.")
+def recent_failure(path: Path) -> str | None:
+    """Why a package could not be compiled, where that was noted within the last week."""
+    note = _note_of(path)
     try:
-        rmtree(work, ignore_errors=True)  # of one that was killed
-        work.mkdir()
-        yield from _wait_for(checkpoint, device, dtype, work)
-        os.replace(work / MADE, path)
-    finally:
-        rmtree(work, ignore_errors=True)
-        forget(lock)
+        if abs(time.time() - note.stat().st_mtime) > _FAILURE_COUNTS_S:
+            return None
+        return note.read_text(encoding="utf-8", errors="replace") or None
+    except OSError:
+        return None
 
 
-def _wait_for(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, work: Path) -> Iterator[float]:
-    task = {"checkpoint": str(checkpoint.path), "overrides": dict(checkpoint.overrides), "folder": str(work)}
-    task |= {"device": str(device), "precision": precision_name(dtype)}
-    began = time.monotonic()
-    with (work / "said.txt").open("w+", encoding="utf-8", errors="replace") as said:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", WORKER, json.dumps(task)],
-            stdin=subprocess.PIPE,  # the system closes it when this process ends, by which the worker knows
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            start_new_session=True,  # so that what the compiler starts can be ended with it
-        )
-        with worker:
-            try:
-                while worker.poll() is None:
-                    yield time.monotonic() - began
-                    with suppress(subprocess.TimeoutExpired):
-                        worker.wait(_POLL_S)
-            finally:
-                if worker.poll() is None:
-                    end_group(worker.pid)
-                    worker.kill()
-        said.seek(0)
-        last = (said.read().strip().splitlines() or [f"exit {worker.returncode}"])[-1]
-    if worker.returncode:
-        raise RunFailed(f"The network was not compiled: {last}")
+def forget_failure(path: Path) -> None:
+    """It was compiled after all."""
+    with suppress(OSError):
+        _note_of(path).unlink()
 
 
-def end_group(leader: int) -> None:
-    """End a process that leads a group, and all that it started."""
-    if hasattr(os, "killpg"):
-        import signal
+def _note_of(path: Path) -> Path:
+    return path.with_suffix(".failed")
 
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(leader, signal.SIGKILL)
+
+def remove_oldest(folder: Path) -> None:
+    """Remove the packages that were not used for the longest time, but for `MOST_PACKAGES`.
+
+    One that another process has loaded goes on there: what it needs of the file was read.
+    """
+    with suppress(OSError):
+        there = sorted(folder.glob("*.pt2"), key=lambda path: path.stat().st_mtime)
+        for path in there[: max(0, len(there) - MOST_PACKAGES)]:
+            path.unlink(missing_ok=True)
 
 
 def _line(err: BaseException) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from typing import TYPE_CHECKING
 
 import torch
 
 from napari_diffseg.imaging.memory_budget import free_memory
+from napari_diffseg.networks.graphed_unet import free_workspaces
 
 if TYPE_CHECKING:
     from napari_diffseg.networks.config import UNetConfig
@@ -105,3 +107,13 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return free_memory()
+
+
+def give_back_memory() -> None:
+    """Give memory that nobody uses back to the system: PyTorch keeps all that was ever taken, for later."""
+    gc.collect()  # a recording and its memory go with the last reference, which a cycle may hold
+    if torch.cuda.is_available():
+        free_workspaces()
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()

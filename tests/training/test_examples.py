@@ -83,6 +83,22 @@ def test_augmentation_is_a_pure_function_of_its_seed():
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_bias_field_is_a_smooth_factor_on_the_brightness_before_the_z_score():
+    rng = np.random.default_rng(0)
+    image, mask = rng.standard_normal((4, 32, 32), np.float32), np.zeros((1, 32, 32), np.float32)
+    biased = Augmentation(kind="off", missing=0.0, bias=0.2)
+    drawn = [biased(image, mask, seed=seed)[0] for seed in range(20)]
+    with np.errstate(invalid="ignore"):
+        factors = [np.log((1 + 0.3 * d) / (1 + 0.3 * image)) for d in drawn]
+    assert max(np.nanmax(np.abs(f)) for f in factors) < 6 * 0.2
+    assert max(np.nanmax(np.abs(np.diff(f))) for f in factors) < 0.2
+    # about 60 % of the images have one, also in the mean of a slice
+    changed = [abs(np.nanmean(f[m])) > 1e-3 for f in factors for m in range(4)]
+    assert 0.4 < np.mean(changed) < 0.8
+    none = Augmentation(kind="off", missing=0.0)(image, mask, seed=3)[0]
+    np.testing.assert_array_equal(none, image)
+
+
 def test_missing_modalities_leave_at_least_one():
     rng = np.random.default_rng(0)
     present = np.array([drop_modalities(np.ones((3, 2, 2), np.float32), rng, missing=0.9) for _ in range(200)])

@@ -40,6 +40,15 @@ def test_a_share_of_them_has_a_scalp_and_its_slices_can_be_trained_on():
     np.testing.assert_array_equal(whole[brain > 0], brain[brain > 0])
 
 
+def test_shares_have_faint_oedema_and_lookalikes_each_chosen_by_itself():
+    source = PhantomSource(RECIPE, 200, 0, 0, faint_share=0.3, lookalike_share=0.5)
+    stamps = families(source)[0]
+    faint, like = ([word in stamp for stamp in stamps] for word in ("faint", "look-alikes"))
+    assert 40 < sum(faint) < 80
+    assert 80 < sum(like) < 120
+    assert 15 < sum(f and k for f, k in zip(faint, like, strict=True)) < 45
+
+
 def test_the_card_says_which():
     source = PhantomSource(RECIPE, 4, 1, 0, families=("mixture",))
     assert "mixture), no patient data" in source.describe(source.split())

@@ -244,6 +244,8 @@ def _source(data: str, settings: TrainingConfig) -> tuple[TrainingConfig, CaseSo
                 families=counts.families,
                 held_out_family=counts.held_out_family,
                 scalp_share=counts.scalp_share,
+                faint_share=counts.faint_share,
+                lookalike_share=counts.lookalike_share,
             )
     else:
         cases = find_cases(

@@ -98,6 +98,7 @@ def acquire(
     means: Float32Array,
     modality: ModalityName,
     scan: Scan,
+    added: Float32Array | None = None,
 ) -> npt.NDArray[np.int16]:
     """One modality's image.
 
@@ -113,6 +114,8 @@ def acquire(
         Decides how uneven an enhancing rim is.
     scan : Scan
         What the modalities share.
+    added : ndarray, (X, Y, Z), float32, optional
+        Brightness, relative to white matter, of what is no tissue of the fractions.
 
     Returns
     -------
@@ -127,6 +130,8 @@ def acquire(
     own = smooth_field(rng, scan.kept.shape, length_mm=4, spacing_mm=spacing)
     image = np.tensordot(means, fractions, 1)
     image += np.tensordot(uneven, fractions, 1) * (0.75 * scan.texture + 0.65 * own)
+    if added is not None:
+        image += added
     image = _misplaced(rng, image, scan=scan)
     image = ndi.gaussian_filter(image, _blur(rng, scan))
     image *= _inflow(rng, scan)

@@ -6,7 +6,7 @@ or how tissue looks: what gets better on one family and worse on the other is th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -148,10 +148,25 @@ def draw_mixture(
     return Mixture(cluster, np.array(tissue, np.intp), parts)
 
 
+def with_faded_parts(mixture: Mixture, kept: Float32Array) -> Mixture:
+    """The mixture with a share (X, Y, Z) of its oedema."""
+    faded = mixture.parts.copy()
+    faded[0] *= kept
+    return replace(mixture, parts=faded)
+
+
 def mixture_image(
-    rng: np.random.Generator, mixture: Mixture, *, modality: ModalityName, scan: Scan
+    rng: np.random.Generator,
+    mixture: Mixture,
+    *,
+    modality: ModalityName,
+    scan: Scan,
+    added: Float32Array | None = None,
 ) -> npt.NDArray[np.int16]:
-    """One modality's image of a mixture, (X, Y, Z), int16: at least 1 where something was kept, 0 elsewhere."""
+    """One modality's image of a mixture, (X, Y, Z), int16: at least 1 where something was kept, 0 elsewhere.
+
+    `added` is brightness, (X, Y, Z), of what is no cluster.
+    """
     means = np.array([rng.uniform(*span) for span in _TISSUE[modality]])[mixture.tissue]
     means = means * np.exp(rng.normal(0, _CLUSTER_SPREAD, means.shape))
     deviations = rng.uniform(0.01, 0.06, means.shape)
@@ -159,6 +174,8 @@ def mixture_image(
     image = (means[mixture.cluster] + deviations[mixture.cluster] * noise).astype(np.float32)
     contrast = [np.float32(rng.uniform(*span)) for span in _LESION[modality]]
     image *= 1 + sum(share * (factor - 1) for share, factor in zip(mixture.parts, contrast, strict=True))
+    if added is not None:
+        image += added
     sigma = [rng.uniform(0.4, 1.0) / s if n > 1 else 0.0 for n, s in zip(image.shape, scan.spacing_mm, strict=True)]
     image = ndi.gaussian_filter(image, sigma)
     field = smooth_field(rng, image.shape, length_mm=70, spacing_mm=scan.spacing_mm)

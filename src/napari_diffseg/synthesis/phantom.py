@@ -14,14 +14,19 @@ from napari_diffseg.synthesis.contrast import draw_contrasts
 from napari_diffseg.synthesis.grid import draw_pose, place_grid
 from napari_diffseg.synthesis.head import draw_head, put_head
 from napari_diffseg.synthesis.lesions import grow_lesions, region_levels
-from napari_diffseg.synthesis.mixture import advect_lesions, draw_mixture, mixture_image
+from napari_diffseg.synthesis.lookalikes import draw_fading, draw_lookalikes
+from napari_diffseg.synthesis.mixture import advect_lesions, draw_mixture, mixture_image, with_faded_parts
 from napari_diffseg.synthesis.readers import draw_label_maps, reader_probability
 from napari_diffseg.synthesis.seeds import draw_seeds
 from napari_diffseg.synthesis.settings import MODALITIES, ModalityName, PhantomKind, PhantomSettings, ReaderModel
 from napari_diffseg.synthesis.template import load_template
-from napari_diffseg.synthesis.tissues import mix_tissues
+from napari_diffseg.synthesis.tissues import mix_tissues, with_faded_oedema
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_diffseg.synthesis.acquisition import Scan
+    from napari_diffseg.synthesis.anatomy import Anatomy
     from napari_diffseg.synthesis.fields import Float32Array
     from napari_diffseg.synthesis.lesions import Lesions
 
@@ -75,8 +80,8 @@ def make_phantom(settings: PhantomSettings) -> Phantom:
     Patient, contrast, readers and each modality's scan have random streams of their own, so that changing the number
     of readers, or the artefacts, leaves the patient as it is.
     """
-    streams = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(settings.seed).spawn(13)]
-    head, place, tissue, growth, mixing, contrast, reading, *scanning, around = streams
+    streams = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(settings.seed).spawn(14)]
+    head, place, tissue, growth, mixing, contrast, reading, *scanning, around, unusual = streams
     seeds = draw_seeds(head, settings.kind, load_template())
     pose = draw_pose(head)
     ambiguity = float(head.uniform(*_AMBIGUITY)) if settings.ambiguity is None else settings.ambiguity
@@ -91,19 +96,13 @@ def make_phantom(settings: PhantomSettings) -> Phantom:
     # What the stripping took away no reader can mark.
     boundary = np.where(scan.kept, lesions.boundary, np.float32(np.inf))
     levels = region_levels(lesions, boundary, median=model.median)
+    extra = _draw_extra(unusual, settings, anatomy, lesions=lesions, model=model)
     if settings.family == "mixture":
-        mixture = draw_mixture(mixing, anatomy, lesions=lesions, model=model, spacing_mm=spacing)
-        images = {
-            m: mixture_image(rng, mixture, modality=m, scan=scan)
-            for m, rng in zip(MODALITIES, scanning[1:], strict=True)
-        }
+        images = _mixture_images(mixing, scanning[1:], anatomy, lesions, scan, extra, model=model)
     else:
-        fractions = mix_tissues(mixing, anatomy, lesions=lesions, model=model, kind=settings.kind, spacing_mm=spacing)
         means = draw_contrasts(contrast, settings)
-        images = {
-            m: acquire(rng, fractions, means=means[m], modality=m, scan=scan)
-            for m, rng in zip(MODALITIES, scanning[1:], strict=True)
-        }
+        fractions = mix_tissues(mixing, anatomy, lesions=lesions, model=model, kind=settings.kind, spacing_mm=spacing)
+        images = _grown_images(scanning[1:], fractions, anatomy, scan, extra, means=means)
     volumes = {m: grid.embed(image) for m, image in images.items()}
     if settings.scalp:
         volumes = _with_scalp(
@@ -118,6 +117,63 @@ def make_phantom(settings: PhantomSettings) -> Phantom:
         settings=settings,
         reader_model=model,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Extra:
+    """What a modality shows besides tissue (X, Y, Z), and the share of the oedema (X, Y, Z) that it shows."""
+
+    added: dict[ModalityName, Float32Array]
+    kept: dict[ModalityName, Float32Array]
+
+
+def _draw_extra(
+    rng: np.random.Generator, settings: PhantomSettings, anatomy: Anatomy, *, lesions: Lesions, model: ReaderModel
+) -> _Extra:
+    """Look-alikes and faint oedema, where the settings ask for them."""
+    for_fading, for_lookalikes = rng.spawn(2)
+    added, kept = {}, {}
+    if settings.faint:
+        kept = draw_fading(for_fading, lesions.boundary, spacing_mm=settings.spacing_mm, amount=settings.faint)
+    if settings.lookalikes:
+        lesion = model.visibility(lesions.boundary).astype(np.float32)
+        amount, spacing = settings.lookalikes, settings.spacing_mm
+        added = draw_lookalikes(for_lookalikes, anatomy, lesion=lesion, spacing_mm=spacing, amount=amount)
+    return _Extra(added, kept)
+
+
+def _grown_images(
+    scanning: Sequence[np.random.Generator],
+    fractions: Float32Array,
+    anatomy: Anatomy,
+    scan: Scan,
+    extra: _Extra,
+    *,
+    means: Mapping[ModalityName, Float32Array],
+) -> dict[ModalityName, npt.NDArray[np.int16]]:
+    images = {}
+    for m, rng in zip(MODALITIES, scanning, strict=True):
+        mine = with_faded_oedema(fractions, anatomy, extra.kept[m]) if extra.kept else fractions
+        images[m] = acquire(rng, mine, means=means[m], modality=m, scan=scan, added=extra.added.get(m))
+    return images
+
+
+def _mixture_images(
+    mixing: np.random.Generator,
+    scanning: Sequence[np.random.Generator],
+    anatomy: Anatomy,
+    lesions: Lesions,
+    scan: Scan,
+    extra: _Extra,
+    *,
+    model: ReaderModel,
+) -> dict[ModalityName, npt.NDArray[np.int16]]:
+    mixture = draw_mixture(mixing, anatomy, lesions=lesions, model=model, spacing_mm=scan.spacing_mm)
+    images = {}
+    for m, rng in zip(MODALITIES, scanning, strict=True):
+        mine = with_faded_parts(mixture, extra.kept[m]) if extra.kept else mixture
+        images[m] = mixture_image(rng, mine, modality=m, scan=scan, added=extra.added.get(m))
+    return images
 
 
 def _with_scalp(

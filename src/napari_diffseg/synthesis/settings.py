@@ -126,6 +126,12 @@ class PhantomSettings:
         Height in mm of a slab's centre in the BraTS volume, whose slices lie at 0..154 mm; none: drawn.
     ambiguity : float or None
         Factor on the reader model's width, above 0 and at most 2; none: drawn from 0.25..0.9, one a phantom.
+    faint : float
+        Probability that the oedema hardly shows in its outer third, in some of the modalities, 0 to 1. Readers mark it
+        all the same.
+    lookalikes : float
+        How much there is that looks like a lesion and is none, 0 to 1: vessels, dura, choroid plexus, flowing fluid,
+        caps of the ventricles, bright cortex. Nobody marks them.
     scalp : bool
         Whether skull, scalp and the noise of the air are left on, as in a scan whose skull was not stripped.
     reader_model : ReaderModel
@@ -152,11 +158,13 @@ class PhantomSettings:
     empty_fraction: float = 0.1
     slice_z: float | None = None
     ambiguity: float | None = None
+    faint: float = 0.0
+    lookalikes: float = 0.0
     scalp: bool = False
     reader_model: ReaderModel = field(default_factory=ReaderModel)
 
     def __post_init__(self) -> None:
-        shares = (self.randomise, self.artefacts, self.empty_fraction)
+        shares = (self.randomise, self.artefacts, self.empty_fraction, self.faint, self.lookalikes)
         checks = {
             f"kind {self.kind!r} is not one of {', '.join(get_args(PhantomKind))}": self.kind in get_args(PhantomKind),
             f"family {self.family!r} is not one of {', '.join(get_args(PhantomFamily))}": self.family
@@ -168,7 +176,9 @@ class PhantomSettings:
             f"spacing_mm {self.spacing_mm} is not three sizes within 0.2..20": len(self.spacing_mm) == 3
             and all(map(_is_voxel_size, self.spacing_mm)),
             f"readers {self.readers} is not within 0..1000": 0 <= self.readers <= 1000,
-            f"randomise, artefacts, empty_fraction {shares} are not within 0..1": all(0 <= s <= 1 for s in shares),
+            f"randomise, artefacts, empty_fraction, faint, lookalikes {shares} are not within 0..1": all(
+                0 <= s <= 1 for s in shares
+            ),
             f"slice_z {self.slice_z} is not within -50..250 mm": self.slice_z is None or -50 <= self.slice_z <= 250,
             f"ambiguity {self.ambiguity} is not within 0..2": self.ambiguity is None or 0 < self.ambiguity <= 2,
         }

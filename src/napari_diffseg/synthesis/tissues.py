@@ -67,6 +67,16 @@ def mix_tissues(
     return fractions
 
 
+def with_faded_oedema(fractions: Float32Array, anatomy: Anatomy, kept: Float32Array) -> Float32Array:
+    """Fractions, of sum 1, in which a share of the oedema (X, Y, Z) is kept and the rest is the tissue beneath it."""
+    lost = fractions[Tissue.OEDEMA] * (1 - kept)
+    faded = fractions.copy()
+    faded[Tissue.OEDEMA] -= lost
+    for tissue, share in ((Tissue.CSF, anatomy.csf), (Tissue.GREY, anatomy.gm), (Tissue.WHITE, anatomy.wm)):
+        faded[tissue] += share * lost
+    return faded
+
+
 def _put_lesion(
     rng: np.random.Generator,
     fractions: Float32Array,

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Float = npt.NDArray[np.float32]
 
+_DEVIATION = 0.3
+"""Standard deviation of a brain's intensities, in units of their mean: about that of all four modalities."""
+
 
 class Augmentation:
     """Changes one slice, its image and its mask together; what it does is a pure function of the seed.
@@ -30,16 +33,21 @@ class Augmentation:
         off: modalities go missing, and nothing else happens.
     missing : float
         Probability that a modality is absent (all 0); one is always left.
+    bias : float
+        Strength of a bias field on the brightness that an image had before its z-score: the largest coefficient of its
+        logarithm, a polynomial of second degree over the slice. 0: none.
 
     References
     ----------
     Cardoso et al. 2022, MONAI, arXiv:2211.02701.
     """
 
-    def __init__(self, *, kind: Literal["strong", "off"], missing: float) -> None:
+    def __init__(self, *, kind: Literal["strong", "off"], missing: float, bias: float = 0.0) -> None:
         self._missing = missing
         self._geometry = transforms.Compose(_geometry() if kind == "strong" else [])
-        self._intensity = transforms.Compose(_intensity() if kind == "strong" else [])
+        self._intensity = transforms.Compose(
+            [*(_bias_field(bias) if bias else ()), *(_intensity() if kind == "strong" else ())]
+        )
 
     def __call__(self, image: Float, mask: Float, *, seed: int) -> tuple[Float, Float]:
         """Change a slice.
@@ -103,6 +111,15 @@ def _geometry() -> list[transforms.Transform]:
         transforms.Rand2DElasticd(
             both, prob=0.2, spacing=(24, 24), magnitude_range=(0.5, 2.0), mode=modes, padding_mode="zeros"
         ),
+    ]
+
+
+def _bias_field(strength: float) -> list[transforms.Transform]:
+    """A factor on the brightness, where `_intensity` has one on the z-score, which leaves the mean as it is."""
+    return [
+        transforms.Lambda(lambda z: 1 + _DEVIATION * z),
+        transforms.RandBiasField(prob=0.6, degree=2, coeff_range=(-strength, strength)),
+        transforms.Lambda(lambda brightness: (brightness - 1) / _DEVIATION),
     ]
 
 

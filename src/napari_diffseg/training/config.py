@@ -69,6 +69,12 @@ class DataSettings(_Section):
     held_out_family: PhantomFamily | None = Field(
         None, description="Family of the held-out phantoms; none: those that are trained on."
     )
+    faint_share: float = Field(
+        0.0, ge=0, le=1, description="Share of the phantoms whose oedema hardly shows in its outer third."
+    )
+    lookalike_share: float = Field(
+        0.0, ge=0, le=1, description="Share of the phantoms with much that looks like a lesion and is none."
+    )
     scalp_share: float = Field(0.0, ge=0, le=1, description="Share of the phantoms whose skull is not stripped.")
     held_out: float = Field(0.1, ge=0, lt=1, description="Share of the patients held out; of folders.")
     slices: Annotated[str | None, AfterValidator(_checked_slices)] = Field(
@@ -151,6 +157,13 @@ class AugmentationSettings(_Section):
 
     kind: Literal["strong", "off"] = Field("strong", description="Geometry, contrast, bias, blur and noise, or none.")
     missing: float = Field(0.1, ge=0, lt=1, description="Probability that a modality is absent; one always stays.")
+    bias: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Strength of a bias field on the brightness before the z-score: largest coefficient of its "
+        "logarithm; 0: none.",
+    )
 
 
 class ValidationSettings(_Section):

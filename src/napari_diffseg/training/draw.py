@@ -26,7 +26,7 @@ _KINDS: tuple[PhantomKind, ...] = ("glioma", "glioma", "glioma", "lowgrade")
 _CONTRASTS = (0.15, 0.3, 0.5, 0.8)
 _SLICES = 10
 _EMPTY_SHARE = 0.2
-_SCALP_STREAM = 7
+_SCALP_STREAM, _FAINT_STREAM, _LOOKALIKE_STREAM = 7, 8, 9
 LABELS: Final = frozenset({1, 2, 4})
 """Of a phantom's label maps: those of BraTS 2021."""
 
@@ -51,6 +51,9 @@ class PhantomSource:
         Of those that are held out; None: as of the others.
     scalp_share : float
         Share of the phantoms whose skull is not stripped, 0 to 1.
+    faint_share, lookalike_share : float
+        Share of those whose oedema hardly shows in its outer third, and of those with much that looks like a lesion and
+        is none, 0 to 1.
     """
 
     recipe: Recipe
@@ -60,6 +63,8 @@ class PhantomSource:
     families: tuple[PhantomFamily, ...] = ("grown",)
     held_out_family: PhantomFamily | None = None
     scalp_share: float = 0.0
+    faint_share: float = 0.0
+    lookalike_share: float = 0.0
 
     def split(self) -> Split:
         """The first ones are trained on, the rest is held out."""
@@ -96,8 +101,13 @@ class PhantomSource:
     def stamp(self, case_id: str) -> str:
         """How it is drawn; all else is decided by its seed."""
         settings = self._settings(int(case_id))
-        drawn = "" if settings.family == "grown" else f", {settings.family}"
-        return f"phantom{drawn}{', scalp' if settings.scalp else ''}"
+        told = {
+            settings.family: settings.family != "grown",
+            "faint": settings.faint,
+            "look-alikes": settings.lookalikes,
+            "scalp": settings.scalp,
+        }
+        return ", ".join(["phantom", *(word for word, is_so in told.items() if is_so)])
 
     def read(self, case_id: str) -> LabelledCase:
         """Draw a phantom."""
@@ -125,8 +135,15 @@ class PhantomSource:
             readers=4,
             randomise=_CONTRASTS[seed // len(_KINDS) % len(_CONTRASTS)],
             artefacts=0.6,
-            scalp=bool(np.random.default_rng((seed, _SCALP_STREAM)).random() < self.scalp_share),
+            faint=float(_is_drawn(seed, _FAINT_STREAM, self.faint_share)),
+            lookalikes=float(_is_drawn(seed, _LOOKALIKE_STREAM, self.lookalike_share)),
+            scalp=_is_drawn(seed, _SCALP_STREAM, self.scalp_share),
         )
+
+
+def _is_drawn(seed: int, stream: int, share: float) -> bool:
+    """Whether a phantom is one of a share of them, which each stream chooses by itself."""
+    return bool(np.random.default_rng((seed, stream)).random() < share)
 
 
 def phantom_case(phantom: Phantom, case_id: str) -> Case:

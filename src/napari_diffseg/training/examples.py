@@ -74,10 +74,10 @@ class Examples(Dataset[Example]):
         self, image: npt.NDArray[np.float32], mask: npt.NDArray[np.float32], *, seed: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         settings = self._config.augmentation
-        if settings.kind == "off" and not settings.missing:
+        if settings.kind == "off" and not settings.missing and not settings.bias:
             return image, mask
         if self._augmentation is None:  # made where it is used: in a worker, if there are any
-            self._augmentation = Augmentation(kind=settings.kind, missing=settings.missing)
+            self._augmentation = Augmentation(kind=settings.kind, missing=settings.missing, bias=settings.bias)
         return self._augmentation(image, mask, seed=seed)
 
 

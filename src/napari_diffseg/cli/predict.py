@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from napari_diffseg.cli.cohort import Workers, segment_cohort
+from napari_diffseg.cli.compute import Compute, engine
 from napari_diffseg.cli.overrides import OverrideOptions, Overrides
 from napari_diffseg.cli.wording import worded
 from napari_diffseg.errors import BadRequest, DiffsegError
@@ -37,6 +38,7 @@ def predict(
     label_values: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    compute: Annotated[Compute, Parameter(name="*", group=Group("On another computer", sort_key=7))] = Compute(),
     workers: Annotated[Workers, Parameter(name="*", group=Group("Several cases at once", sort_key=8))] = Workers(),
     overrides: OverrideOptions = Overrides(),
 ) -> int:
@@ -69,11 +71,7 @@ def predict(
     resume
         Keep finished members that are there and sample only the others.
     """
-    from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
     from napari_diffseg.cohorts.cohort_run import CohortRun
-    from napari_diffseg.imaging.case_files import case_of_images
-    from napari_diffseg.regions import with_values_of
-    from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
     if not cases and not image:
         raise BadRequest("No case given: name at least one folder or file. See napari-diffseg predict --help.")
@@ -82,24 +80,45 @@ def predict(
     if overwrite and resume:
         raise BadRequest("--overwrite and --resume exclude each other: give one of them.")
     workers.check()
-    loaded = load_checkpoint(resolve_checkpoint(checkpoint), **overrides.given())
-    for guess in loaded.guesses:
-        _say(f"guessed: {guess}")
-    names = [c.strip() for c in channels.split(",")] if channels else None
-    run = CohortRun(
-        LocalSegmenter(loaded, preview_interval_s=None),
-        loaded,
-        request,
-        out,
-        channels=names,
-        resample=resample,
-        pick=tuple(pick or ()),
-        overwrite=overwrite,
-        resume=resume,
-        label_values=label_values,
-    )
-    with_values_of(loaded.recipe.regions, label_values)  # what cannot be is refused before a case is read
-    named = [case_of_images(image, modalities=loaded.recipe.modalities, name=name)] if image else []
+    if compute.compute is not None and (workers.jobs or workers.on):
+        raise BadRequest(
+            "--compute samples one case after the other on one computer: leave out --jobs and --on; several commands "
+            "at once, each with its own computer, share the cases."
+        )
+    with engine(compute, checkpoint, overrides.given()) as made:
+        for guess in made.checkpoint.guesses:
+            _say(f"guessed: {guess}")
+        run = CohortRun(
+            made.segmenter,
+            made.checkpoint,
+            request,
+            out,
+            channels=[c.strip() for c in channels.split(",")] if channels else None,
+            resample=resample,
+            pick=tuple(pick or ()),
+            overwrite=overwrite,
+            resume=resume,
+            label_values=label_values,
+            check_engine=made.check,
+        )
+        return _segment_all(run, cases, image, name, workers, overrides)
+
+
+def _segment_all(
+    run: CohortRun,
+    cases: Sequence[Path],
+    image: list[str] | None,
+    name: str | None,
+    workers: Workers,
+    overrides: Overrides,
+) -> int:
+    """Find the cases and segment them; 1 if one failed."""
+    from napari_diffseg.imaging.case_files import case_of_images
+    from napari_diffseg.regions import with_values_of
+
+    recipe = run.checkpoint.recipe
+    with_values_of(recipe.regions, run.label_values)  # what cannot be is refused before a case is read
+    named = [case_of_images(image, modalities=recipe.modalities, name=name)] if image else []
     found, failed = _find(cases, named, run)
     if len(found) == 1 and not workers.is_asked_for:
         return 1 if _one(run, found[0]) + failed else 0

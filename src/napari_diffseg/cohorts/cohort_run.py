@@ -13,13 +13,17 @@ from napari_diffseg.runs.keep import keep_run
 from napari_diffseg.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from napari_diffseg.events import SamplingEvent, Segmenter, SegmentRequest
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.imaging.case_files import CaseFiles
     from napari_diffseg.runs.identity import DescribedCheckpoint
+
+
+def engine_is_here() -> None:
+    """Of an engine in this process: it can be had as long as the process lives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,9 @@ class CohortRun:
         missing is done.
     label_values : str, optional
         Whose values the label map has, see `with_values_of`; by default the checkpoint's own.
+    check_engine : callable, optional
+        Called after a case failed with its engine, in another process or on another computer: raises where there is
+        none to be had any more, so that the other cases are not tried in vain.
     """
 
     segmenter: Segmenter
@@ -53,6 +60,7 @@ class CohortRun:
     overwrite: bool = False
     resume: bool = False
     label_values: str | None = None
+    check_engine: Callable[[], object] = engine_is_here
 
     @property
     def settings(self) -> str:

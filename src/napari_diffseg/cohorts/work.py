@@ -14,7 +14,7 @@ from napari_diffseg.cohorts.cohort_folder import CohortFolder
 from napari_diffseg.cohorts.digest import result_digest
 from napari_diffseg.cohorts.standing import Standing, sources_of
 from napari_diffseg.cohorts.who import this_process
-from napari_diffseg.errors import DiffsegError, OutputFailed, RunFailed
+from napari_diffseg.errors import DiffsegError, EngineFailed, OutputFailed, RunFailed
 from napari_diffseg.events import Started
 from napari_diffseg.runs.layout import MEMBERS
 
@@ -81,8 +81,8 @@ CohortEvent = CaseSkipped | CaseBegun | CaseProgress | CaseEnded
 def work_through(run: CohortRun, names: Sequence[str], *, launch: str = "", first: int = 0) -> Generator[CohortEvent]:
     """Segment the cases that are neither done nor another worker's; one that fails stops no other.
 
-    A case that fails for a reason that may pass (memory, device, disk) is tried again after the others. Closing the
-    generator cancels the case that is sampled; its finished members are kept, and another call goes on with them.
+    A case that fails for a reason that may pass (memory, device, engine, disk) is tried again after the others. Closing
+    the generator cancels the case that is sampled; its finished members are kept, and another call goes on with them.
 
     Parameters
     ----------
@@ -99,6 +99,8 @@ def work_through(run: CohortRun, names: Sequence[str], *, launch: str = "", firs
     ------
     OutputFailed
         If the state of the cohort cannot be written.
+    EngineFailed
+        If the engine of another computer cannot be had any more; the other cases wait.
     """
     folder = CohortFolder(run.out)
     listed = folder.cases()
@@ -154,6 +156,8 @@ class _Worker:
         if ended.outcome == "done":
             self.done.add(case.name)
         yield ended
+        if isinstance(ended.error, EngineFailed):
+            self.run.check_engine()
         return True
 
     def _attempts_at(self, case: ListedCase) -> list[Attempt]:
@@ -236,8 +240,8 @@ def _remove_unfinished_files(folder: Path) -> None:
 
 
 def may_pass(error: DiffsegError | None) -> bool:
-    """Whether a failure may be otherwise another time: memory and device, or the disk; not images or settings."""
-    return isinstance(error, RunFailed | OutputFailed)
+    """Whether a failure may be otherwise another time: memory, device, engine or disk; not images or settings."""
+    return isinstance(error, RunFailed | OutputFailed | EngineFailed)
 
 
 def _why(standing: Standing) -> str:

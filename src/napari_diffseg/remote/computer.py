@@ -78,7 +78,8 @@ class Computer:
         `user@host`, a name of `~/.ssh/config`, or `ssh://user@host:port`; None for another process on this computer.
     command : str
         What starts napari-diffseg there, such as `/opt/envs/seg/bin/napari-diffseg`, or, on the login node of a
-        cluster, `srun --gres=gpu:1 napari-diffseg`; a shell there reads it. Without effect on this computer.
+        cluster, `srun --gres=gpu:1 napari-diffseg`; a shell there reads it. On this computer it is not read by a shell,
+        and by default this Python starts it.
     ssh_options : tuple of str
         Further words for `ssh`, such as `-F`, `config`.
 
@@ -95,7 +96,7 @@ class Computer:
     def __post_init__(self) -> None:
         if self.host is not None and not _HOST.fullmatch(self.host):
             raise BadRequest(f"{self.host!r} is no name of a computer: give user@host, or a name of ~/.ssh/config.")
-        if self.host is not None and (not self.command.strip() or not self.command.isprintable()):
+        if not self.command.strip() or not self.command.isprintable():
             raise BadRequest("The command that starts the engine there is empty: give napari-diffseg, or its path.")
 
     @property
@@ -112,13 +113,21 @@ class Computer:
             If this computer has no `ssh`.
         """
         if self.host is None:
-            return [sys.executable, "-m", "napari_diffseg", *_ENGINE]
+            return [*self._words_here(), *_ENGINE]
         ssh = shutil.which("ssh")
         if ssh is None:
             raise EngineFailed(
                 f"This computer has no ssh, with which {self.host} would be reached: install an OpenSSH client."
             )
         return [ssh, *_SSH, *self.ssh_options, "--", self.host, f"{self.command} {shlex.join(_ENGINE)}"]
+
+    def _words_here(self) -> list[str]:
+        if self.command == PROGRAM:
+            return [sys.executable, "-m", "napari_diffseg"]
+        try:
+            return shlex.split(self.command)
+        except ValueError as err:
+            raise EngineFailed(f"{self.command} cannot be read as a command ({err}): mend its quotes.") from err
 
     def explain(self, code: int | None, printed: str, *, answered: bool) -> EngineFailed:
         """Why the engine is not there any more.
@@ -165,7 +174,7 @@ def parse_computer(text: str, *, command: str = PROGRAM, ssh_options: tuple[str,
     """
     word = text.strip()
     if word == "process":
-        return Computer()
+        return Computer(None, command)
     host = word.removeprefix("ssh:") if not word.startswith("ssh://") else word
     return Computer(host, command, ssh_options)
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Stopped(Exception):
-    """The user asked the job to stop, and it does."""
+class Stopped(BaseException):
+    """The user asked the job to stop, and it does; no handler of errors on the way takes it for one."""
 
 
 def run_guarded(job: Job, mailbox: Mailbox, stop: threading.Event) -> None:

@@ -361,10 +361,13 @@ def _batch_job(load_engine: LoadEngine, plan: BatchPlan, tell: Callable[[BatchRo
 
     def job(mailbox: Mailbox, stop: threading.Event) -> None:
         from napari_diffseg.cohorts.cohort_folder import CohortFolder
-        from napari_diffseg.cohorts.cohort_run import CohortRun
+        from napari_diffseg.cohorts.cohort_run import CohortRun, engine_is_here
+        from napari_diffseg.remote.segmenter import RemoteSegmenter
 
         engine = load(load_engine, plan.checkpoint, plan.overrides, mailbox, stop)
-        run = CohortRun(engine.segmenter, engine.checkpoint, plan.request, plan.out, resume=True)
+        segmenter = engine.segmenter
+        ready = segmenter.checkpoint if isinstance(segmenter, RemoteSegmenter) else engine_is_here
+        run = CohortRun(segmenter, engine.checkpoint, plan.request, plan.out, resume=True, check_engine=ready)
         folder = CohortFolder(plan.out)
         names = folder.add([case.files for case in plan.cases])
         if plan.replaces:

@@ -264,25 +264,47 @@ def with_values_of(regions: Sequence[Region], word: str | None) -> tuple[Region,
         return _counted(regions)
     name = convention_named(word)
     values = _values_by_part(CONVENTIONS[name])
-    parts = [part_named(region.name) for region in regions]
-    if without := [region.name for region, part in zip(regions, parts, strict=True) if part not in values]:
-        raise BadRequest(
-            f"{name} has no label for {without[0]!r}: choose another year, or the regions' own values.",
-            Remedy("label_values"),
-        )
-    named = tuple(
-        Region(name=region.name, values=values[part])
-        for region, part in zip(regions, parts, strict=True)
-        if part is not None
-    )
+    named = labelled_by(regions, name, setting="label_values")
+    parts = {part_named(region.name) for region in regions}
     missing = set(values["whole"]) - {value for region in named for value in region.values}
-    if missing or not {"enhancing"} <= set(parts) or not {"core", "rest of core"} & set(parts):
+    if missing or not {"enhancing"} <= parts or not {"core", "rest of core"} & parts:
         raise BadRequest(
             f"A label map of {name} needs whole tumour, tumour core and enhancing tumour, and there is "
             f"{', '.join(region.name for region in regions)}: choose the regions' own values.",
             Remedy("label_values"),
         )
     return named
+
+
+def labelled_by(regions: Sequence[Region], word: str, *, setting: str) -> tuple[Region, ...]:
+    """Some regions, one by one, with the labels that a data set has for them: to read its label maps, not to write one.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+        Whose names say which part of a tumour each is.
+    word : str
+        `brats` with a year, or `decathlon`.
+    setting : str
+        What is to be chosen otherwise where that cannot be.
+
+    Raises
+    ------
+    BadRequest
+        If there is no such data set, or it has no labels for one of them.
+    """
+    name = convention_named(word)
+    values = _values_by_part(CONVENTIONS[name])
+    named = []
+    for region in regions:
+        part = part_named(region.name)
+        if part is None or part not in values:
+            raise BadRequest(
+                f"{name} has no label for {region.name!r}: choose another year, or the regions' own values.",
+                Remedy(setting),
+            )
+        named.append(Region(name=region.name, values=values[part]))
+    return tuple(named)
 
 
 def _values_by_part(convention: Sequence[Region]) -> dict[str, tuple[int, ...]]:

@@ -8,7 +8,7 @@ import pytest
 from evaluation_folders import SHAPE, box, write, write_prediction
 
 from napari_diffseg.cli.evaluate import evaluate
-from napari_diffseg.errors import BadCase, BadRequest
+from napari_diffseg.errors import BadRequest
 from napari_diffseg.evaluation.cases.regions import truth_regions
 from napari_diffseg.evaluation.metrics.lesionwise import PENALTY_MM
 from napari_diffseg.evaluation.run import Evaluation
@@ -95,7 +95,7 @@ def test_options_that_would_do_nothing_are_refused(tmp_path, options):
 def test_a_truth_of_one_label_says_nothing_of_regions(folders):
     for case in ("exact", "missed"):
         write(folders / "truth" / case / f"{case}_seg.nii.gz", TRUTH[0])
-    with pytest.raises(BadCase, match="label 1 alone"):
+    with pytest.raises(BadRequest, match=r"^The truth holds label 1 alone"):
         evaluate(folders / "runs", truth=folders / "truth", out=folders / "out")
 
 
@@ -113,6 +113,61 @@ def test_label_maps_of_other_programs_are_taken_apart_where_it_is_asked_for(tmp_
     assert [report["summary"][f"{tail[1:]}_dice"]["mean"] for tail in TAILS] == [1, 1, 1]
 
 
+@pytest.fixture
+def theirs(tmp_path):
+    """A label map of another program with nnU-Net's values, and the truth with those of 2021."""
+    write_truth(tmp_path / "truth" / "a", TRUTH, "brats2021")
+    write(tmp_path / "theirs" / "a.nii.gz", compose_label_map(TRUTH, with_values_of(BRATS, "nnunet")))
+    return tmp_path
+
+
+def measure(folder, **options):
+    evaluate(folder / "theirs", truth=folder / "truth", out=folder / "out", **options)
+    return json.loads((folder / "out" / "report.json").read_text("utf-8"))
+
+
+def test_one_region_of_label_maps_of_other_programs_is_measured_alone(theirs):
+    report = measure(theirs, regions="brats", prediction_regions="nnunet", channel="tumour-core")
+    assert report["regions"] == []
+    assert report["summary"]["dice"]["mean"] == 1
+    assert "tumour core: labels 1 4 of the truth" in report["cases"][0]["notes"]
+
+
+def test_the_year_of_label_maps_is_told_by_their_labels(theirs):
+    assert measure(theirs, regions="brats", prediction_regions="brats")["summary"]["enhancing-tumour_dice"]["mean"] == 1
+
+
+def test_the_truth_may_have_the_values_of_nnunet(theirs):
+    write_truth(theirs / "truth" / "a", TRUTH, "nnunet")
+    assert measure(theirs, regions="nnunet")["summary"]["tumour-core_dice"]["mean"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"regions": "nnunet"}, "label 4, which nnunet does not have"),
+        ({"regions": "brats", "channel": "core"}, "no region core, but whole-tumour, tumour-core, enhancing-tumour"),
+    ],
+)
+def test_what_no_case_can_be_measured_with_is_refused_once(theirs, capsys, options, why):
+    write(theirs / "theirs" / "b.nii.gz", TRUTH[0])
+    write_truth(theirs / "truth" / "b", TRUTH, "brats2021")
+    with pytest.raises(BadRequest, match=why):
+        measure(theirs, **options)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("values", "asked"), [((1, 4), None), ((1, 3), None), ((), "brats2021")])
+def test_a_run_of_one_region_is_held_against_the_labels_of_that_region(tmp_path, values, asked):
+    write_truth(tmp_path / "truth" / "a", TRUTH, "brats2021")
+    write_prediction(
+        tmp_path / "theirs" / "a", [TRUTH[1], TRUTH[1]], recipe={"labels": ["tumour core"], "label_values": [values]}
+    )
+    report = measure(tmp_path, regions=asked)
+    assert (report["regions"], report["summary"]["dice"]["mean"]) == ([], 1)
+    assert "tumour core: labels 1 4 of the truth" in report["cases"][0]["notes"]
+
+
 @pytest.mark.parametrize(
     ("asked", "values", "enhancing"),
     [
@@ -121,6 +176,7 @@ def test_label_maps_of_other_programs_are_taken_apart_where_it_is_asked_for(tmp_
         (None, {1, 2, 3}, 3),
         ("brats", {1, 2, 3}, 3),
         ("decathlon", {1, 2, 3}, 3),
+        ("nnunet", {1, 2, 3}, 3),
     ],
 )
 def test_the_labels_that_occur_tell_the_year(asked, values, enhancing):

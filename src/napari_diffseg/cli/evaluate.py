@@ -50,14 +50,15 @@ def evaluate(
         Labels of the predictions that count as lesion, where they have several, such as 1,3; all above 0 by default.
     regions
         Label values of the truth, where a checkpoint draws several regions: brats for what its labels tell, or
-        brats2021, brats2023 or another year, decathlon. Default: those of the checkpoint's training where the truth has
-        no other, else as brats. For label maps of other programs it asks for whole tumour, tumour core and enhancing
-        tumour.
+        brats2021, brats2023 or another year, decathlon, nnunet (1, 2, 3 ..., outer regions first). Default: those of
+        the checkpoint's training where the truth has no other, else as brats. For label maps of other programs it asks
+        for whole tumour, tumour core and enhancing tumour.
     prediction_regions
         Label values of label maps of other programs, likewise. Default: as a dataset.json beside them says, else
         those of the truth.
     channel
-        One mask, where a checkpoint draws several, as it stands in the file's name. Default: each.
+        One mask, where a checkpoint draws several, as it stands in the file's name; with --regions also one region of
+        label maps of other programs, such as tumour-core. Default: each.
     bins
         Bins of the reliability curve.
     overwrite

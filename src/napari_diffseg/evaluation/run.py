@@ -17,11 +17,13 @@ from napari_diffseg.evaluation.cases.find_truth import TruthFolder
 from napari_diffseg.evaluation.cases.labels import check_labels_occur, check_lesion_labels
 from napari_diffseg.evaluation.cases.predicted import Predicted, read_prediction
 from napari_diffseg.evaluation.cases.regions import (
+    BRATS,
     MeasuredRegion,
     labels_of,
     measured_of_label_map,
     measured_of_run,
     regions_of_run,
+    truth_of_one,
     truth_regions,
 )
 from napari_diffseg.evaluation.cases.truth import Truth, read_truth
@@ -58,7 +60,7 @@ class Evaluation:
     prediction_labels : tuple of int or None
         Those of the predictions, likewise.
     channel : str or None
-        Which of several predicted masks.
+        Which of several predicted masks, or, of label maps whose regions are asked for, which region.
     bins : int
         Of the reliability curve, at least 2.
     regions : str or None
@@ -98,12 +100,12 @@ class Evaluation:
         if self.prediction_regions is not None and self.regions is None:
             raise BadRequest(
                 "Regions of the predictions are of no use without those of the truth: say whose labels it has.",
-                Remedy("regions", "brats"),
+                Remedy("regions", BRATS),
             )
         if self.prediction_labels is not None and self.regions is not None:
             raise BadRequest("Labels of the predictions are of no use where regions are measured: give one of them.")
         for word in (self.regions, self.prediction_regions):
-            if word is not None and word.strip().lower() not in ("brats", NNUNET):
+            if word is not None and word.strip().lower() not in (BRATS, NNUNET):
                 convention_named(word)
 
     def settings(self) -> dict[str, object]:
@@ -153,6 +155,11 @@ class _Sources:
         """All labels of the truth; read once, where regions need them."""
         return labels_of(_truths(self.truth, self.found))
 
+    @cached_property
+    def predicted_labels(self) -> set[int]:
+        """All labels of label maps that other programs wrote; likewise."""
+        return labels_of(files.alone for files in self.found.values() if files.alone is not None)
+
 
 def run_evaluation(
     evaluation: Evaluation, *, tell: Callable[[str], None], word: Callable[[DiffsegError], str] = str
@@ -173,7 +180,8 @@ def run_evaluation(
     BadCase
         If a folder cannot be read, a further one included: before any case is measured. Or if not one could be.
     BadRequest
-        If a label that counts as lesion occurs in no truth of the cases, before any is measured.
+        If a label that counts as lesion occurs in no truth of the cases, or no case has the regions that are asked for,
+        before any is measured.
     """
     found = find_predictions(evaluation.predictions)
     also = [(str(folder), find_predictions(folder)) for folder in evaluation.also]
@@ -184,6 +192,7 @@ def run_evaluation(
     failed: dict[str, DiffsegError] = {}
     told = _Told(tell, word, failed)
     sources = _Sources(truth, {} if evaluation.images is None else image_cases(evaluation.images), found)
+    _check_regions(evaluation, sources)
     measured = list(_measured(evaluation, sources, found, told))
     if not measured:
         first = next(iter(failed.values()))
@@ -199,6 +208,20 @@ def run_evaluation(
         compared=compared,
     )
     return Evaluated(report, [snapshot for _, snapshot in measured])
+
+
+def _check_regions(evaluation: Evaluation, sources: _Sources) -> None:
+    """Refuse at once what would be refused of each case by itself."""
+    refused: list[BadRequest] = []
+    for files in sources.found.values():
+        try:
+            _regions(evaluation, files, sources)
+        except BadRequest as err:
+            refused.append(err)
+        else:
+            return
+    if refused:
+        raise refused[0]
 
 
 def _truths(truth: TruthFolder, cases: Iterable[str]) -> Iterator[Path]:
@@ -266,17 +289,18 @@ def _one(
 
 
 def _regions(evaluation: Evaluation, files: PredictionFiles, sources: _Sources) -> list[MeasuredRegion]:
-    """What of a case is measured: each region of a run that has several, or of label maps where that is asked for."""
-    asked = evaluation.regions
+    """What of a case is measured: the regions of a run, or of label maps where that is asked for."""
+    asked, channel = evaluation.regions, evaluation.channel
     if evaluation.labels is None and (regions := regions_of_run(files)):
-        known = any(region.values for region in regions)
-        if asked is not None or known or evaluation.channel is None:
-            drawn = truth_regions(asked, regions, sources.labels)
-            return measured_of_run(regions, drawn, evaluation.channel)
+        if asked is None and len(regions) == 1:
+            own = regions[0]
+            return measured_of_run(regions, [truth_of_one(own, sources.labels) if own.values else own], channel)
+        if asked is not None or channel is None or any(region.values for region in regions):
+            return measured_of_run(regions, truth_regions(asked, regions, sources.labels), channel)
     if asked is not None and files.alone is not None:
         beside = files.alone.parent
-        return measured_of_label_map(asked, evaluation.prediction_regions, sources.labels, beside=beside)
-    return [MeasuredRegion("", evaluation.channel, evaluation.labels, evaluation.prediction_labels)]
+        return measured_of_label_map(asked, evaluation.prediction_regions, sources, beside=beside, channel=channel)
+    return [MeasuredRegion("", channel, evaluation.labels, evaluation.prediction_labels)]
 
 
 def _one_region(
@@ -297,14 +321,15 @@ def _one_region(
             f"{err} Or export the run on the grid of the truth, and evaluate that.", *err.remedies
         ) from err
     region, image = _region(evaluation, predicted, truth, sources.images)
-    case = score_case(predicted, truth, region, bins=evaluation.bins, label=measured.name)
+    label = measured.name if measured.is_one_of_several else ""
+    case = score_case(predicted, truth, region, bins=evaluation.bins, label=label)
     return case, take_snapshot(predicted, truth.majority, dice=case.overlap.dice, image=image)
 
 
 def _read(measured: MeasuredRegion, case_id: str, files: PredictionFiles) -> Predicted:
     wanted = measured.prediction_labels
     predicted = read_prediction(files, case_id=case_id, channel=measured.channel, labels=wanted)
-    if measured.name:
+    if measured.name and (measured.is_one_of_several or measured.labels is not None):
         labels = "all above 0" if measured.labels is None else " ".join(map(str, measured.labels))
         note = f"{measured.name}: labels {labels} of the truth"
         return replace(predicted, notes=(*predicted.notes, note))

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from napari_diffseg.errors import BadCase, BadRequest, DiffsegError, Remedy
 from napari_diffseg.imaging.dataset_json import label_names
 from napari_diffseg.imaging.formats.nifti import read_mask
-from napari_diffseg.regions import CONVENTIONS, brats_convention, convention_named, regions_described, with_values_of
+from napari_diffseg.regions import (
+    CONVENTIONS,
+    NNUNET,
+    Region,
+    brats_convention,
+    convention_named,
+    labelled_by,
+    regions_described,
+    with_values_of,
+)
 from napari_diffseg.runs.result_names import channel_tails
 
 if TYPE_CHECKING:
@@ -18,7 +28,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
-    from napari_diffseg.regions import Region
+
+BRATS: Final = "brats"
+"""Word for the year of BraTS that the labels tell."""
+_CHANNEL: Final = Remedy("channel")
+
+
+class LabelSources(Protocol):
+    """Which labels above 0 occur in any case."""
+
+    @property
+    def labels(self) -> Collection[int]:
+        """Those of the truth."""
+        ...
+
+    @property
+    def predicted_labels(self) -> Collection[int]:
+        """Those of label maps that other programs wrote."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,44 +55,45 @@ class MeasuredRegion:
     Attributes
     ----------
     name : str
-        Of the region, for the report; empty where a case has one mask.
+        Of the region; empty where nothing is known of regions.
     channel : str or None
         Which of several masks, as it stands in files' names.
     labels : tuple of int or None
         Labels of the truth that count; all above 0 by default.
     prediction_labels : tuple of int or None
         Those of the prediction's mask, likewise.
+    is_one_of_several : bool
+        Whether other regions of the case are measured, too, so that the report has to tell them apart.
     """
 
     name: str = ""
     channel: str | None = None
     labels: tuple[int, ...] | None = None
     prediction_labels: tuple[int, ...] | None = None
+    is_one_of_several: bool = False
 
 
 def regions_of_run(files: PredictionFiles) -> tuple[Region, ...]:
-    """The regions of a run with several, as its record tells them; none of other predictions."""
+    """The regions of a run, as its record tells them; none of other predictions."""
     try:
         record = files.record()
     except BadCase:
         return ()
-    regions = () if record is None else record.recipe.regions
-    return regions if len(regions) > 1 else ()
+    return () if record is None else record.recipe.regions
 
 
 def measured_of_run(regions: Sequence[Region], truth: Sequence[Region], channel: str | None) -> list[MeasuredRegion]:
     """All regions of a run, or the one that is named as in files' names, with their labels of the truth."""
-    tails = [tail.removeprefix("_") for tail in channel_tails([region.name for region in regions])]
     found = [
-        MeasuredRegion(region.name if channel is None else "", tail, drawn.values)
-        for region, tail, drawn in zip(regions, tails, truth, strict=True)
-        if channel in (None, tail)
+        MeasuredRegion(region.name, tail or None, drawn.values or None, is_one_of_several=len(regions) > 1)
+        for region, tail, drawn in zip(regions, _tails(regions), truth, strict=True)
     ]
-    return found or [MeasuredRegion(channel=channel)]  # what is wrong with the name is said where the mask is read
+    # What is wrong with another name is said where the mask is read.
+    return found if channel is None else _only(found, regions, channel) or [MeasuredRegion(channel=channel)]
 
 
 def measured_of_label_map(
-    asked: str, prediction: str | None, values: Collection[int], *, beside: Path
+    asked: str, prediction: str | None, sources: LabelSources, *, beside: Path, channel: str | None = None
 ) -> list[MeasuredRegion]:
     """The regions of label maps that another program wrote.
 
@@ -75,20 +103,56 @@ def measured_of_label_map(
         Whose label values the truth has, as `truth_regions` takes it.
     prediction : str, optional
         The same for the predictions. By default a `dataset.json` beside them says it, else they are as the truth's.
-    values : collection of int
-        Labels of all truth.
+    sources : LabelSources
+        Which labels occur.
     beside : Path
         Folder of the predictions.
+    channel : str, optional
+        One region, called as in the names of files: `tumour-core`.
+
+    Raises
+    ------
+    BadRequest
+        If the labels do not tell, or there is no such region.
     """
-    drawn = truth_regions(asked, CONVENTIONS["brats2021"], values)
+    drawn = truth_regions(asked, CONVENTIONS["brats2021"], sources.labels)
     said = regions_described(label_names(beside)) if prediction is None else None
     if said is not None:
         predicted: Sequence[Region] = with_names_of(said, drawn)
     else:
-        predicted = drawn if prediction is None else with_values_of(drawn, prediction)
-    return [
-        MeasuredRegion(region.name, None, region.values, ours.values)
+        predicted = drawn if prediction is None else _predicted_regions(prediction, drawn, sources)
+    found = [
+        MeasuredRegion(region.name, None, region.values, ours.values, is_one_of_several=True)
         for region, ours in zip(drawn, predicted, strict=True)
+    ]
+    if channel is None:
+        return found
+    if not (named := _only(found, drawn, channel)):
+        known = ", ".join(_tails(drawn))
+        raise BadRequest(f"Label maps have no region {channel}, but {known}: name one of them, or none.", _CHANNEL)
+    return named
+
+
+def _predicted_regions(asked: str, regions: Sequence[Region], sources: LabelSources) -> tuple[Region, ...]:
+    if asked.strip().lower() != BRATS:
+        return with_values_of(regions, asked)
+    try:
+        return with_values_of(regions, brats_convention(sources.predicted_labels) or "brats2021")
+    except BadRequest as err:
+        raise BadRequest(f"Of the predictions: {err}", Remedy("prediction_regions", "brats2021")) from err
+
+
+def _tails(regions: Sequence[Region]) -> list[str]:
+    """What the regions are called in the names of files; nothing for a single one."""
+    return [tail.removeprefix("_") for tail in channel_tails([region.name for region in regions])]
+
+
+def _only(found: Sequence[MeasuredRegion], regions: Sequence[Region], channel: str) -> list[MeasuredRegion]:
+    """The region that is called so, alone; nothing where none is."""
+    return [
+        replace(one, is_one_of_several=False)
+        for one, tail in zip(found, _tails(regions), strict=True)
+        if channel == tail
     ]
 
 
@@ -116,25 +180,17 @@ def truth_regions(asked: str | None, regions: Sequence[Region], values: Collecti
     BadRequest
         If the labels do not tell; the text says why.
     """
-    if asked is not None and asked.strip().lower() != "brats":
-        convention = convention_named(asked)
-        strange = sorted(set(values) - {v for region in CONVENTIONS[convention] for v in region.values})
-        if strange:
-            raise BadRequest(
-                f"The truth holds label {strange[0]}, which {convention} does not have: name another year or data set.",
-                Remedy("regions"),
-            )
-        return with_values_of(regions, convention)
+    if asked is not None and asked.strip().lower() != BRATS:
+        return _as_asked(asked, regions, values)
     own = {value for region in regions for value in region.values}
     if set(values) == {1} and sum(1 in region.values for region in regions) != 1:
         raise BadRequest(
-            "The truth holds label 1 alone, which says nothing of regions: name the mask that it is of.",
-            Remedy("channel"),
+            "The truth holds label 1 alone, which says nothing of regions: name the mask that it is of.", _CHANNEL
         )
     if asked is None and own and set(values) <= own:
         return tuple(regions)
     try:
-        return with_values_of(regions, brats_convention(values) or "brats2021")
+        return labelled_by(regions, brats_convention(values) or "brats2021", setting="label_values")
     except BadRequest as err:
         if any(remedy.setting == "regions" for remedy in err.remedies):
             raise
@@ -143,8 +199,41 @@ def truth_regions(asked: str | None, regions: Sequence[Region], values: Collecti
             f"Its masks are of {names}, and which labels of the truth (it holds {', '.join(map(str, sorted(values)))}) "
             "those are is not known: name a data set that has them, or one channel and its labels.",
             Remedy("regions"),
-            Remedy("channel"),
+            _CHANNEL,
         ) from err
+
+
+def _as_asked(asked: str, regions: Sequence[Region], values: Collection[int]) -> tuple[Region, ...]:
+    """The regions by the labels of one data set, which has all that occur."""
+    if asked.strip().lower() == NNUNET:
+        word, named = NNUNET, with_values_of(regions, NNUNET)
+        known = {value for region in named for value in region.values}
+    else:
+        word = convention_named(asked)
+        named = labelled_by(regions, word, setting="regions")
+        known = {value for region in CONVENTIONS[word] for value in region.values}
+    if strange := sorted(set(values) - known):
+        raise BadRequest(
+            f"The truth holds label {strange[0]}, which {word} does not have: name another year or data set.",
+            Remedy("regions"),
+        )
+    return named
+
+
+def truth_of_one(region: Region, values: Collection[int]) -> Region:
+    """A run's only region by its labels in the truth; without any where all above 0 count.
+
+    Parameters
+    ----------
+    region : Region
+        With the values of its own training, where these are known.
+    values : collection of int
+        All labels above 0 that occur in the truth of any case.
+    """
+    if set(values) != {1}:
+        with contextlib.suppress(BadRequest):  # no part of a tumour, such as a label of a data set of its own
+            return truth_regions(None, [region], values)[0]
+    return Region(name=region.name)
 
 
 def labels_of(masks: Iterable[Path]) -> set[int]:

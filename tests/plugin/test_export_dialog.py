@@ -79,6 +79,9 @@ def test_a_run_of_several_regions_can_have_a_label_map_of_any_year(screen, qtbot
     assert words[2] == "BraTS from 2023: whole tumour 2, tumour core 1, enhancing tumour 3"
     dialog.label_values.setCurrentIndex(2)
     assert dialog.wish.choice(Summary()).label_values == "brats2023"
+    dialog.boxes["label-map"].setChecked(False)
+    assert dialog.wish.choice(Summary()).label_values is None
+    dialog.boxes["label-map"].setChecked(True)
     dialog.style_choice.setCurrentIndex(2)
     assert dialog.example.text().replace("\u200b", "").startswith("As in case_1.nii.gz.")
     assert dialog.wish.choice(Summary()).style is Style.NNUNET

@@ -154,6 +154,15 @@ def test_values_that_the_regions_cannot_have_are_refused_before_anything_is_writ
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_of_one_region_has_a_label_map_where_its_value_is_chosen(tmp_path):
+    write_run(tmp_path / "run", masks=[m[:1] for m in SOME], labels=["lesion"], label_values=[[300]])
+    out = tmp_path / "out"
+    list(export_run(read_run(tmp_path / "run"), out, ExportChoice(label_values="nnunet")))
+    np.testing.assert_array_equal(load(out / "case_1_label-map.nii.gz"), load(out / "case_1_mask.nii.gz"))
+    with pytest.raises(BadRequest, match=r"^Label values are of a label map"):
+        ExportChoice(("mask",), label_values="nnunet")
+
+
 def test_a_run_of_one_region_has_no_label_map_unless_that_alone_is_asked_for(tmp_path):
     write_run(tmp_path / "run", masks=[m[:1] for m in SOME])
     run = read_run(tmp_path / "run")

@@ -82,7 +82,8 @@ class ExportChoice:
     Raises
     ------
     BadRequest
-        If there is nothing to export, no series is named for `dicom`, or the pattern cannot be.
+        If there is nothing to export, no series is named for `dicom`, there are label values for no label map, or the
+        pattern cannot be.
     """
 
     what: tuple[What, ...] = EVERYTHING
@@ -103,6 +104,11 @@ class ExportChoice:
         unknown = [what for what in self.what if what not in KINDS]
         if unknown or not self.what:
             raise BadRequest(f"Nothing to export: {', '.join(unknown) or 'no map'}: choose of {', '.join(KINDS)}.")
+        if self.label_values is not None and self.style is not Style.NNUNET and not {LABEL_MAP, "npz"} & {*self.what}:
+            raise BadRequest(
+                "Label values are of a label map, which is not among what is exported: add it, or leave them out.",
+                Remedy("what", LABEL_MAP),
+            )
 
     def names(self, record: RunRecord) -> Names:
         """What the files of a run with such a record are called.
@@ -272,9 +278,9 @@ def _write_nnunet(
 
 
 def has_label_map(run: StoredRun, choice: ExportChoice) -> bool:
-    """Whether a label map is written: where it alone is asked for, or the run has several regions."""
+    """Whether a label map is written: where it alone or its values are asked for, or the run has several regions."""
     alone = choice.style is Style.NNUNET or choice.what == (LABEL_MAP,)
-    return alone or (LABEL_MAP in choice.what and len(run.labels) > 1)
+    return alone or (LABEL_MAP in choice.what and (len(run.labels) > 1 or choice.label_values is not None))
 
 
 def _labels(run: StoredRun, folder: Path, choice: ExportChoice) -> LabelWords | None:

@@ -233,8 +233,9 @@ class RunFolder:
 
     @property
     def label_map(self) -> Path | None:
-        """Where all regions are, or will be, in one label map; None of a run with one mask channel."""
-        return self.files.map(LABEL_MAP) if len(self.checkpoint.recipe.labels) > 1 else None
+        """Where all regions are, or will be, in one label map; None of one mask channel whose value nobody chose."""
+        is_wanted = len(self.checkpoint.recipe.labels) > 1 or self.label_values is not None
+        return self.files.map(LABEL_MAP) if is_wanted else None
 
     def _own_files(self) -> list[Path]:
         """Files of an earlier run here, `run.json` first; what people keep beside them is not among them."""

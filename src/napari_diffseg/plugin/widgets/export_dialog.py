@@ -270,7 +270,7 @@ class ExportDialog(QDialog):
             page=self.reports["page"].isChecked(),
             pictures=self.reports["pictures"].isChecked(),
             edited=self.edited.isChecked(),
-            label_values=self.label_values.currentData(),
+            label_values=self.label_values.currentData() if {"label-map", "npz"} & {*chosen} else None,
             series=Path(self.series.text()).expanduser() if is_dicom and self.series.text().strip() else None,
         )
 

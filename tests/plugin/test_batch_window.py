@@ -35,6 +35,7 @@ def test_a_batch_is_run_looked_at_and_saved(batch, many, tmp_path, monkeypatch, 
     panel, window = batch, batch.batching.window
     assert window.settings.text().replace("\u200b", "") == "demo: 2 members x 4 timesteps, seed 0, whole volumes."
     assert window.out.text() == str(tmp_path / "all_diffseg")
+    assert [row.message for row in window.table.rows] == ["", "There is a reference.", ""]
     window.table.tick(["bob", "carol"])
     click_in(panel, "start", qtbot)
     assert not find(panel, "run").isEnabled()

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_diffseg.ensemble.dice import dice
-from napari_diffseg.ensemble.lesions import NEIGHBOURS_26
+from napari_diffseg.ensemble.lesions import default_smallest_ml, find_lesions, listed
 from napari_diffseg.ensemble.volumes import MM3_PER_ML
+from napari_diffseg.ensemble.whole_members import WholeMembers
 from napari_diffseg.errors import DiffsegError
 from napari_diffseg.evaluation.cases.truth import read_truth
 from napari_diffseg.imaging.formats.nifti import read_mask
-from napari_diffseg.runs.layout import RunFiles
+from napari_diffseg.runs.layout import RunFiles, whole_members
 from napari_diffseg.runs.record import read_record
 from napari_diffseg.runs.result_names import channel_tails
 
@@ -37,8 +38,9 @@ class CaseSummary:
     ----------
     volume_ml : float
         Its volume.
-    lesions : int
-        Its connected components, of any size; voxels that touch by a face, an edge or a corner are connected.
+    lesions : int or None
+        Connected components of any member, but for the smallest, as the panel and a run's page count them; None where
+        the members are not there.
     dice : float or None
         With the reference, on the slices that were asked for; None where there is none that can be used.
     members : int
@@ -50,7 +52,7 @@ class CaseSummary:
     """
 
     volume_ml: float
-    lesions: int
+    lesions: int | None
     dice: float | None
     members: int
     seconds: float
@@ -72,21 +74,34 @@ def summarise_case(folder: Path, *, truth: Sequence[Path] = ()) -> CaseSummary:
     BadCase, BadImage
         If the run has no mask that can be read.
     """
-    from scipy import ndimage
-
     record = read_record(folder)
     volumes = [read_mask(RunFiles(folder).map("mask", tail)) for tail in channel_tails(record.recipe.labels)]
     grid, mask = volumes[0], np.any([volume.data > 0 for volume in volumes], axis=0)
-    _, lesions = ndimage.label(mask, structure=NEIGHBOURS_26)
     overlap, note = _overlap(mask, grid, record, truth)
     return CaseSummary(
         volume_ml=float(np.count_nonzero(mask)) * grid.voxel_mm3 / MM3_PER_ML,
-        lesions=int(lesions),
+        lesions=_count_lesions(folder, record, grid),
         dice=overlap,
         members=len(record.members),
         seconds=record.seconds,
         note=note,
     )
+
+
+def _count_lesions(folder: Path, record: RunRecord, grid: Volume) -> int | None:
+    """How many lesions are listed of the members; they are read one by one, as hundreds would not fit as arrays."""
+    axis = record.slice_axis
+    votes, bits = np.zeros(grid.shape, np.int32), {}
+    for number, paths in whole_members(RunFiles(folder), record.recipe.labels).items():
+        lesion = np.any([read_mask(path).data > 0 for path in paths], axis=0)
+        votes += lesion
+        planes = np.moveaxis(lesion, axis, 0)
+        bits[number] = np.packbits(planes.reshape(1, len(planes), -1), axis=-1)
+    if not bits:
+        return None
+    members = WholeMembers(grid.shape, axis, tuple(range(grid.shape[axis])), bits)
+    voxel_mm3 = grid.voxel_mm3
+    return len(listed(find_lesions(members, votes, voxel_mm3=voxel_mm3), default_smallest_ml(voxel_mm3)))
 
 
 def _overlap(mask: Bool, grid: Volume, record: RunRecord, truth: Sequence[Path]) -> tuple[float | None, str]:

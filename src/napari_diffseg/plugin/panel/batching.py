@@ -108,7 +108,8 @@ class Batching:
             return list(batch.rows)
         told = {row.name: row for row in batch.rows} if batch.plan is not None and batch.plan.folder is folder else {}
         return [
-            told.get(case.name) or BatchRow(case.name, CaseState.LEFT_OUT, message=case.words) for case in folder.cases
+            told.get(case.name) or BatchRow(case.name, CaseState.LEFT_OUT, message=case.sentence)
+            for case in folder.cases
         ]
 
     def _settings_in_words(self) -> str:

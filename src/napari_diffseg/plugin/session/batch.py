@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-COLUMNS: Final = ("case", "state", "volume_ml", "lesions", "dice", "seconds", "message")
+COLUMNS: Final = ("case", "state", "mask_ml", "lesions", "dice", "seconds", "message")
 BUSY: Final = "A batch is going on: wait for it, or cancel it."
 
 

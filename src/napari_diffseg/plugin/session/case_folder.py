@@ -65,6 +65,13 @@ class FolderCase:
         state = "corrected" if self.is_edited else "run" if self.run is not None else ""
         return ", ".join(word for word in (state, "reference" if self.reference else "") if word)
 
+    @property
+    def sentence(self) -> str:
+        """The same as a sentence, such as `There is a run and a reference.`; empty where nothing is known."""
+        run = "a run with a corrected mask" if self.is_edited else "a run" if self.run is not None else ""
+        there = " and ".join(word for word in (run, "a reference" if self.reference else "") if word)
+        return f"There is {there}." if there else ""
+
 
 @dataclass(eq=False)
 class CaseFolder:

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
     from napari_diffseg.plugin.session.batch import Batch, BatchRow
 
-_HEADS: Final = ("Case", "State", "Volume (ml)", "Lesions", "Dice", "Seconds", "Message")
+_HEADS: Final = ("Case", "State", "Mask (ml)", "Lesions", "Dice", "Seconds", "Message")
 _TIPS: Final = (
     "Tick the cases that are to be segmented. A click on a line opens its case with its run.",
     "How far the case is.",
     "Volume of the mask, all labels together.",
-    "Connected components of the mask.",
+    "Connected components of any member, as under Results: those of at least a sphere 3 mm or 3 voxels across.",
     "Overlap with the reference, where there is one; 1 is the best.",
     "What sampling took.",
     "Why a case failed, or what is to be known of it.",

@@ -45,6 +45,16 @@ def test_each_turn_adds_one_layer_and_it_shows_what_was_written_while_it_waited(
     assert on_canvas.any()
 
 
+def test_layers_that_are_put_away_leave_in_one_turn(viewer, results):
+    begin(results, members=3)
+    catch_up(results)
+    assert len(viewer.layers) > 5
+    results.show(None)
+    assert not any(layer.visible for layer in viewer.layers)
+    assert not results.catch_up(0.0)
+    assert not viewer.layers
+
+
 def test_no_layer_comes_before_there_is_something_to_see_in_it(viewer, results):
     events = events_of(members=1)
     begin_run(results, events[0], Frame.of_volume(volume()))

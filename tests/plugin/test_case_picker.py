@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from panel_clicks import click, find, images_open, names_of, settle, status, wait_idle
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QMainWindow
 
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
+from napari_diffseg.plugin.widgets.case_picker import CasePicker
 from plugin_fakes import MODALITIES, write_images
 
 NAMES = ("alice", "bob", "carol")
@@ -38,6 +40,18 @@ def test_next_closes_the_case_before_and_brings_its_reference(gone_into, qtbot):
     assert images_open(panel) == names_of("carol")
     assert not find(panel, "next_case").isEnabled()
     assert status(panel).startswith("Case carol: 3 of 3.")
+
+
+def test_the_list_of_names_that_fit_looks_as_the_window_does(screen, qtbot):
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    window.setStyleSheet("QListView { background-color: rgb(10, 20, 30); }")
+    picker = CasePicker()
+    window.setCentralWidget(picker)
+    popup = picker.box.completer().popup()
+    popup.show()
+    assert popup.styleSheet() == window.styleSheet()
+    popup.hide()
 
 
 @pytest.mark.slow

@@ -163,7 +163,8 @@ def test_the_line_says_volume_spread_and_lesions(results, measuring, held):
     low, high = min(volumes), max(volumes)
     expected = f"{np.mean(volumes):.2f} ml (range of 4 members: {low:.2f} to {high:.2f}); 1 lesion"
     found = replace(measuring.findings, smallest_ml=0.0)
-    assert describe_findings(found) == f"{expected}, 1 of them seen by all members."
+    assert describe_findings(found) == f"{expected}, seen by all members."
+    assert describe_findings(replace(found, smallest_ml=99.0)).endswith("; no lesion.")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from napari_diffseg.ensemble.lesions import NEIGHBOURS_26
 from napari_diffseg.ensemble.summary import MAJORITY, Rule
 from napari_diffseg.extras import check_extra
 from napari_diffseg.regions import nest
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
 
-_TOUCHING: Final = np.ones((3, 3, 3), np.bool_)
 _MOST_ITERATIONS: Final = 1000
 """It needs about ten; without a bound one that does not settle would never end."""
 
@@ -122,7 +122,7 @@ def staple(members: Iterable[Bool], votes: Votes) -> tuple[Staple, ...]:
     check_extra("consensus")
     from scipy import ndimage
 
-    seen: list[Bool] = [ndimage.binary_dilation(of_label > 0, _TOUCHING) for of_label in votes]
+    seen: list[Bool] = [ndimage.binary_dilation(of_label > 0, NEIGHBOURS_26) for of_label in votes]
     marked: list[list[Bool]] = [[] for _ in seen]
     for member in members:
         for label, where in enumerate(seen):

@@ -22,6 +22,7 @@ _LEAST_VOXELS: Final = 3
 _LEAST_MM: Final = 3.0
 _ROUNDING: Final = 1e-9
 NEIGHBOURS_26: Final = np.ones((3, 3, 3), np.bool_)
+"""Voxels that touch by a face, an edge or a corner."""
 
 
 @dataclass(frozen=True, slots=True)

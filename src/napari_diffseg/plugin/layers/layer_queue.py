@@ -1,4 +1,4 @@
-"""Layers on their way into a viewer or out of it, one in each turn of the window's event loop."""
+"""Layers on their way into a viewer, one in each turn of the window's event loop, or out of it, together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_diffseg.plugin.canvas.add_layer import add_quietly, is_there
+from napari_diffseg.plugin.canvas.add_layer import add_quietly, is_there, removing_together
 from napari_diffseg.plugin.canvas.color_bar import show_colors, show_name
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    Step = tuple[Layer, Callable[[], None]]
+    Step = tuple[Layer, Callable[[], None] | None]
+    """A layer, and what is done with it in a turn; without it leaves."""
 
 
 class LayerQueue:
-    """Adds and removes layers one at a time, because napari takes about a tenth of a second for each.
+    """Adds layers one at a time, because napari takes about a tenth of a second for each.
+
+    Layers that leave one after the other leave in one turn: after each that leaves alone napari collects garbage.
 
     A layer can be written to, renamed and hidden while it waits.
 
@@ -57,7 +60,7 @@ class LayerQueue:
 
     def put_out(self, layer: Layer) -> None:
         """Let a layer leave the viewer, after those that come, once `release` is called."""
-        self._held.append((layer, partial(self._remove, layer)))
+        self._held.append((layer, None))
 
     def release(self) -> None:
         """What was put until now may come."""
@@ -65,9 +68,17 @@ class LayerQueue:
         self._held.clear()
 
     def add_next(self) -> None:
-        """Add the layer whose turn it is."""
-        _, act = self._due.popleft()
-        act()
+        """Add the layer whose turn it is, or remove those that leave now."""
+        layer, act = self._due.popleft()
+        if act is not None:
+            act()
+            return
+        leaving = [layer]
+        while self._due and self._due[0][1] is None:
+            leaving.append(self._due.popleft()[0])
+        with removing_together(self._viewer):
+            for gone in leaving:
+                self._remove(gone)
 
     def add_now(self, layer: Layer) -> None:
         """Add a layer that waits before all others, because somebody has just asked for it."""

@@ -388,6 +388,15 @@ class DiffsegPanel(QWidget):
         count = "1 image" if len(added) == 1 else f"{len(added)} images"
         self.run_box.show_status(" ".join([f"Opened {count}.", *dict.fromkeys(notes)]))
 
+    def open_case(self, paths: list[str]) -> None:
+        """Open files, a folder of one case or one of many, as if they were dropped on the box *Case*."""
+        self._try(lambda: self._open(paths))
+
+    def _open(self, paths: list[str]) -> None:
+        if not self.case.buttons.isEnabled():
+            self.session.check_free()
+        self.session.open_case(paths)
+
     def _open_sample(self) -> None:
         self.session.open_case([str(demo_case_folder())])
         self.checkpoint.choose_if_none(DEMO)

@@ -13,6 +13,8 @@ from napari_diffseg.plugin.widgets.controls import guard_from_wheel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qtpy.QtGui import QShowEvent
+
     from napari_diffseg.plugin.session.case_folder import FolderCase
 
 
@@ -47,6 +49,31 @@ class _Names(QAbstractListModel):
         self.cases = list(cases)
         if cases:
             self.dataChanged.emit(self.index(0), self.index(len(cases) - 1))
+
+
+class _Popup(QListView):
+    """What fits to what is typed. Qt makes it a window of its own, which has nothing of the viewer's looks by itself.
+
+    Parameters
+    ----------
+    of : QWidget
+        In the viewer's window, once the list is shown.
+    """
+
+    def __init__(self, of: QWidget) -> None:
+        super().__init__()
+        self._of = of
+        self.setUniformItemSizes(True)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Look as the viewer does, in whatever theme it is now."""
+        window: QWidget | None = self._of
+        while window is not None and not window.styleSheet():
+            window = window.parentWidget()
+        looks = "" if window is None else window.styleSheet()
+        if looks != self.styleSheet():
+            self.setStyleSheet(looks)
+        super().showEvent(event)
 
 
 class CasePicker(QWidget):
@@ -96,6 +123,7 @@ class CasePicker(QWidget):
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         completer.setCompletionRole(Qt.ItemDataRole.EditRole)
+        completer.setPopup(_Popup(box))
         box.setCompleter(completer)
         guard_from_wheel(box)
         box.activated.connect(self._choose)

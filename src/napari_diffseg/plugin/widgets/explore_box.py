@@ -130,9 +130,18 @@ def describe_findings(findings: Findings) -> str:
     volumes = findings.volumes
     low, high = volumes.interval_ml
     count = len(findings.lesions)
-    sure = sum(lesion.holders == lesion.asked for lesion in findings.lesions)
-    lesions = f"{count} lesion{'' if count == 1 else 's'}, {sure} of them seen by all members"
     if len(volumes.by_member) == 1:
         return f"{in_ml(volumes.mean_ml)} ml in the one member; {count} lesion{'' if count == 1 else 's'}."
     spread = f"{interval_title(len(volumes.by_member))}: {in_ml(low)} to {in_ml(high)}"
-    return f"{in_ml(volumes.mean_ml)} ml ({spread}); {lesions}."
+    return f"{in_ml(volumes.mean_ml)} ml ({spread}); {_describe_lesions(findings)}."
+
+
+def _describe_lesions(findings: Findings) -> str:
+    """How many there are, and how many of them all members see."""
+    count = len(findings.lesions)
+    sure = sum(lesion.holders == lesion.asked for lesion in findings.lesions)
+    if not count:
+        return "no lesion"
+    if count == 1:
+        return f"1 lesion, {'' if sure else 'not '}seen by all members"
+    return f"{count} lesions, {sure} of them seen by all members"

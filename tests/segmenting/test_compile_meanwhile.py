@@ -6,15 +6,19 @@ import gc
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 import torch
 
 from compiling import MAKES, SLEEPS, left_in, pids_in, wait_for_the_end_of, wait_until
 from napari_diffseg.events import Finished, Sampled, SegmentRequest
+from napari_diffseg.remote.computer import Computer
+from napari_diffseg.remote.segmenter import RemoteSegmenter
 from napari_diffseg.segmenting.device import compile_ahead, compile_meanwhile, compiled
-from napari_diffseg.segmenting.device.compile_meanwhile import CompileMeanwhile, CompilePhase
+from napari_diffseg.segmenting.device.compile_meanwhile import CompileMeanwhile
 from napari_diffseg.segmenting.device.compiled import package_path
+from napari_diffseg.segmenting.device.compiling import CompilePhase
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 CPU = torch.device("cpu")
@@ -34,12 +38,12 @@ def package(checkpoint):
 
 
 def phase(engine):
-    return engine.compiling.phase
+    return engine.compiler.state.phase
 
 
 def wait_for(engine, wanted):
     wait_until(lambda: phase(engine) is not CompilePhase.UNDER_WAY)
-    assert phase(engine) is wanted, engine.compiling.note
+    assert phase(engine) is wanted, engine.compiler.state.note
 
 
 def test_a_run_goes_on_beside_the_compiler_and_a_later_one_finds_what_it_made(
@@ -54,7 +58,7 @@ def test_a_run_goes_on_beside_the_compiler_and_a_later_one_finds_what_it_made(
     pids = pids_in(compile_cache)
     assert isinstance(list(engine.segment(tiny_case, REQUEST))[-1], Finished), "a second run does not wait either"
     assert pids == pids_in(compile_cache), "and does not begin another compiler"
-    engine.cancel_compiling()
+    engine.compiler.cancel()
     wait_for(engine, CompilePhase.CANCELLED)
     wait_for_the_end_of(pids)
     assert left_in(compile_cache) == []
@@ -235,3 +239,35 @@ def test_the_name_of_a_package_depends_on_what_its_machine_code_does(tiny_checkp
     monkeypatch.setattr(compiled, "describe_device", lambda device: "cpu (another device)")
     names.add(package(tiny_checkpoint))
     assert len(names) == 4
+
+
+@dataclass(frozen=True)
+class WithStandIn(Computer):
+    """An engine in another process, whose compiler is the test's."""
+
+    cache: str = ""
+
+    def words(self):
+        program = f"""
+import os, pathlib
+from napari_diffseg.remote.server import serve_stdio
+from napari_diffseg.segmenting.device import compile_ahead, compiled
+compiled.user_cache_path, compiled.DEVICES = (lambda name: pathlib.Path({self.cache!r})), {{"cpu"}}
+compile_ahead.WORKER = "stand_in"
+serve_stdio(folder=pathlib.Path({self.cache!r}) / "sent")
+os._exit(0)
+"""
+        return [sys.executable, "-c", program]
+
+
+@pytest.mark.slow
+def test_an_engine_in_another_process_compiles_too_and_its_end_ends_the_compiler(
+    tiny_checkpoint, tiny_case, compiler, compile_cache
+):
+    compiler(SLEEPS)
+    remote = RemoteSegmenter(WithStandIn(cache=str(compile_cache)), tiny_checkpoint.path, compile_meanwhile=True)
+    assert isinstance(list(remote.segment(tiny_case, REQUEST))[-1], Finished)
+    pids = pids_in(compile_cache)
+    remote.close()
+    wait_for_the_end_of(pids)
+    wait_until(lambda: left_in(compile_cache / "compiled") == [])

@@ -209,6 +209,17 @@ def test_a_compiled_network_is_recorded_as_another_is(tiny_checkpoint):
         )
 
 
+def test_who_gains_by_compiling(tiny_checkpoint, monkeypatch):
+    engine, request = LocalSegmenter(tiny_checkpoint), SegmentRequest(device="cpu", precision="fp32")
+    assert engine.gains_by_compiling(request)
+    assert not engine.gains_by_compiling(request.model_copy(update={"reproducible": True}))
+    package(tiny_checkpoint).parent.mkdir(parents=True)
+    package(tiny_checkpoint).write_text("made")
+    assert not engine.gains_by_compiling(request)
+    monkeypatch.setattr(compiled_module, "DEVICES", {"cuda"})
+    assert not engine.gains_by_compiling(request.model_copy(update={"precision": "bf16"}))
+
+
 def test_a_processor_has_nothing_to_prepare(tiny_checkpoint, monkeypatch):
     monkeypatch.setattr(compiled_module, "DEVICES", {"cuda"})
     with pytest.raises(BadRequest, match="networks are compiled for NVIDIA GPUs alone"):

@@ -86,7 +86,11 @@ def engine(compute: Compute, checkpoint: str, overrides: Mapping[str, Any]) -> I
         from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
         loaded = load_checkpoint(path, **overrides)
-        yield Engine(loaded, LocalSegmenter(loaded, preview_interval_s=None), engine_is_here)
+        segmenter = LocalSegmenter(loaded, preview_interval_s=None)
+        try:
+            yield Engine(loaded, segmenter, engine_is_here)
+        finally:
+            segmenter.close()  # whoever calls this from Python keeps the GPU's memory otherwise
         return
     from napari_diffseg.remote.segmenter import RemoteSegmenter
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from napari_diffseg.runs.run_folder import RunFolder
 
 _SHOWN = 10
+_MANY = 10
+"""Cases that take longer than a compiler does."""
 
 
 def predict(
@@ -123,8 +125,18 @@ def _segment_all(
     if len(found) == 1 and not workers.is_asked_for:
         return 1 if _one(run, found[0]) + failed else 0
     apart, doubled = _each_name_once(found)
+    if len(apart) >= _MANY and workers.on is None:
+        _tell_of_prepare(run)
     more, is_all = segment_cohort(run, apart, workers, overrides.given()) if apart else (0, True)
     return 1 if failed + doubled + more or not is_all else 0
+
+
+def _tell_of_prepare(run: CohortRun) -> None:
+    """Say that the cases would go faster with a network that was compiled before, where they would."""
+    from napari_diffseg.segmenting.segmenter import LocalSegmenter
+
+    if isinstance(run.segmenter, LocalSegmenter) and run.segmenter.gains_by_compiling(run.request):
+        _say("napari-diffseg prepare makes a faster version of this checkpoint's network for this GPU, once.")
 
 
 def _one(run: CohortRun, case: CaseFiles) -> int:

@@ -75,6 +75,7 @@ class Load(Message):
     overrides: dict[str, JsonValue] = Field({}, max_length=200)
     beside_viewer: bool = False
     preview_interval_s: Annotated[float, Field(ge=0, le=3600)] | None = None
+    compile_meanwhile: bool = False
 
 
 class VolumePart(BaseModel):

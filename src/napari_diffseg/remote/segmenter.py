@@ -96,6 +96,8 @@ class RemoteSegmenter:
         As for `LocalSegmenter`; previews come as fast as the link takes them, the newest first.
     beside_viewer : bool
         Whether the engine's processor draws a window meanwhile.
+    compile_meanwhile : bool
+        As for `LocalSegmenter`.
     check : callable, optional
         Called at least ten times a second while anything is waited for; what it raises ends the waiting and the run.
     told : callable (sentence), optional
@@ -110,13 +112,18 @@ class RemoteSegmenter:
         *,
         preview_interval_s: float | None = 1 / 15,
         beside_viewer: bool = False,
+        compile_meanwhile: bool = False,
         check: Callable[[], None] = lambda: None,
         told: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.computer = computer
         self.check, self.told = check, told
         self._path, self._overrides = checkpoint, dict(overrides or {})
-        self._how = {"preview_interval_s": preview_interval_s, "beside_viewer": beside_viewer}
+        self._how = {
+            "preview_interval_s": preview_interval_s,
+            "beside_viewer": beside_viewer,
+            "compile_meanwhile": compile_meanwhile,
+        }
         self._link: Link | None = None
         self._checkpoint: RemoteCheckpoint | None = None
         self.patience_s = PATIENCE_S

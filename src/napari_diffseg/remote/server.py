@@ -231,7 +231,10 @@ class Server:
             with tempfile.TemporaryDirectory(prefix="napari-diffseg-", ignore_cleanup_errors=True) as folder:
                 checkpoint = load_checkpoint(self._laid_out(message, Path(folder)), **message.overrides)
             segmenter = LocalSegmenter(
-                checkpoint, preview_interval_s=message.preview_interval_s, beside_viewer=message.beside_viewer
+                checkpoint,
+                preview_interval_s=message.preview_interval_s,
+                beside_viewer=message.beside_viewer,
+                compile_meanwhile=message.compile_meanwhile,
             )
             self._loaded = alike, checkpoint, segmenter
         checkpoint = self._loaded[1]

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from napari_diffseg.events import Expected, Focus, SamplingEvent, SegmentRequest, Stepped
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
-    from napari_diffseg.segmenting.device.compile_meanwhile import Compiling
     from napari_diffseg.segmenting.device.prepare import Prepared
     from napari_diffseg.segmenting.trajectory import Traced
     from napari_diffseg.segmenting.what_if import Change
@@ -80,8 +79,8 @@ class LocalSegmenter:
         compile_meanwhile: bool = False,
     ) -> None:
         self._checkpoint = checkpoint
-        self._compiles_meanwhile = compile_meanwhile
-        self._compiler = CompileMeanwhile(checkpoint)
+        self.compiler = CompileMeanwhile(checkpoint, is_wanted=compile_meanwhile)
+        """What compiles the network beside runs; tells how far it is, and can be told to stop."""
         self._beside_viewer = beside_viewer
         self._preview_interval_s = preview_interval_s
         self._limits = BatchLimits()
@@ -156,6 +155,19 @@ class LocalSegmenter:
             rows = self._batch_size(request, device, dtype)
             return seconds_an_evaluation(network, self._checkpoint.recipe, rows=rows, device=device)
 
+    def gains_by_compiling(self, request: SegmentRequest) -> bool:
+        """Whether `compile_ahead` would make something that runs with this request could use.
+
+        Raises
+        ------
+        BadRequest
+            If the device cannot be had.
+        """
+        device = resolve_device(request.device)
+        if request.reproducible or not uses_compiled(device):
+            return False
+        return find_package(self._checkpoint, device, resolve_precision(request.precision, device)) is None
+
     def compile_ahead(self, request: SegmentRequest) -> Generator[float]:
         """Compile the network for a request's device and arithmetic, in another process; see `compiled.compile_ahead`.
 
@@ -177,20 +189,11 @@ class LocalSegmenter:
         if find_package(self._checkpoint, device, dtype) is None:
             yield from compile_ahead(self._checkpoint, device, dtype)
 
-    @property
-    def compiling(self) -> Compiling:
-        """Where the compiling stands that goes on beside runs."""
-        return self._compiler.state
-
-    def cancel_compiling(self) -> None:
-        """End the compiling that goes on beside runs; this engine does not begin it again."""
-        self._compiler.cancel()
-
     def _and_compile(
         self, run: Run, events: Generator[Stepped | Expected | Sampled, None, Sampling]
     ) -> Generator[Stepped | Expected | Sampled, None, Sampling]:
         """The events of a run; once it has its first mask, its network is compiled meanwhile, where that is wanted."""
-        wanted = self._compiles_meanwhile and not run.request.reproducible
+        wanted = not run.request.reproducible
         with closing(events):
             while True:
                 try:
@@ -200,7 +203,7 @@ class LocalSegmenter:
                     return sampling
                 yield event
                 if wanted and isinstance(event, Sampled):
-                    self._compiler.begin(run.device, run.dtype)
+                    self.compiler.begin(run.device, run.dtype)
                     wanted = False
 
     @contextmanager
@@ -227,14 +230,14 @@ class LocalSegmenter:
 
         All of it goes back to the system, what PyTorch keeps for later included, unless somebody still holds a run.
         """
-        self._compiler.cancel()
+        self.compiler.cancel()
         self._loaded = self._rows = None
         give_back_memory()
 
     def close(self) -> None:
         """Unload, and wait a moment for the end of what is compiled."""
         self.unload()
-        self._compiler.close()
+        self.compiler.close()
 
     def _resolve(self, case: Case, request: SegmentRequest) -> Run:
         recipe = self._checkpoint.recipe

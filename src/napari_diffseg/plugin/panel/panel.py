@@ -37,6 +37,7 @@ from napari_diffseg.plugin.panel.batching import Batching
 from napari_diffseg.plugin.panel.case_picking import CasePicking
 from napari_diffseg.plugin.panel.catching_up import CatchingUp
 from napari_diffseg.plugin.panel.checking import Checking
+from napari_diffseg.plugin.panel.compiling import CompilingLine
 from napari_diffseg.plugin.panel.computing import Computing
 from napari_diffseg.plugin.panel.exporting import Exporting
 from napari_diffseg.plugin.panel.forecasting import Forecasting
@@ -196,6 +197,7 @@ class DiffsegPanel(QWidget):
     def _begin(self, *, is_kept: bool) -> None:
         """Listen, and show what the session has, which is not new where a panel before this one had it."""
         self.computing = Computing(self.session, self.remembered, self.checkpoint, attempt=self._try)
+        self.compiling = CompilingLine(self.session, self.remembered, self.run_box)
         self._connect_widgets()
         self._connect_session()
         self._connect_runs()
@@ -606,6 +608,7 @@ class DiffsegPanel(QWidget):
         self._painting.resume()
         self.drawn_ahead.stop()
         self.activity.close()
+        self.compiling.close()
         self.viewer.dims.events.current_step.disconnect(self._look)
         for part in (
             self._keys,

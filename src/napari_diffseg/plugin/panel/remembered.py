@@ -87,6 +87,15 @@ class Remembered:
         self._write("compute", asdict(choice))
 
     @property
+    def compile_meanwhile(self) -> bool:
+        """Whether networks are compiled for a GPU beside runs."""
+        return self._read("compile_meanwhile") is not False
+
+    def remember_compile_meanwhile(self, is_wanted: bool) -> None:
+        """Keep whether networks are compiled beside runs."""
+        self._write("compile_meanwhile", is_wanted)
+
+    @property
     def live(self) -> Live:
         """What the live layer shows: at first the noise that the mask comes out of."""
         stored = self._read("live")

@@ -38,7 +38,7 @@ class TopRow(QWidget):
         self.row.setContentsMargins(_MARGIN, _TOP, _MARGIN, 0)
         self.row.addStretch(1)
         for name, text, tip, slot in (
-            ("open_settings", "Settings", "Where runs are kept, and how many.", self._open_settings),
+            ("open_settings", "Settings", "Where runs are kept, how many, and what is prepared.", self._open_settings),
             ("help", "Help", "Keys, and where to read on.", self._open_help),
         ):
             button = QPushButton(text)
@@ -51,9 +51,15 @@ class TopRow(QWidget):
         HelpDialog(self).exec()
 
     def _open_settings(self) -> None:
-        dialog = SettingsDialog(self._session.store, self)
+        wanted = self._remembered.compile_meanwhile
+        dialog = SettingsDialog(self._session.store, self, compile_meanwhile=wanted)
         dialog.moved.connect(self._keep_runs_in)
+        dialog.compile_toggled.connect(self._compile)
         dialog.exec()
+
+    def _compile(self, is_wanted: bool) -> None:
+        self._session.set_compile_meanwhile(is_wanted)
+        self._remembered.remember_compile_meanwhile(is_wanted)
 
     def _keep_runs_in(self, store: RunStore) -> None:
         self._session.store = store

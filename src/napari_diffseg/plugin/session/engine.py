@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_diffseg.remote.computer import Computer
     from napari_diffseg.remote.segmenter import RemoteSegmenter
     from napari_diffseg.runs.identity import DescribedCheckpoint
+    from napari_diffseg.segmenting.device.compile_meanwhile import CompileMeanwhile
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 
@@ -28,6 +29,8 @@ class Engine:
     """Frees what the segmenter holds on the device."""
     calibrate: Callable[[SegmentRequest], float] | None = None
     """Measures the seconds that one evaluation of one slice takes; None where that is not known beforehand."""
+    compiler: CompileMeanwhile | None = None
+    """What compiles the network beside runs; None where that is another process's business."""
 
 
 class EngineCache:
@@ -37,10 +40,14 @@ class EngineCache:
     ----------
     computer : Computer or None
         Where the next engine runs; None in this process. Whoever sets it sees that nothing runs meanwhile.
+    compile_meanwhile : bool
+        Whether engines have their network compiled beside runs, see `LocalSegmenter`; an engine in another process is
+        told when it is loaded.
     """
 
     def __init__(self) -> None:
         self.computer: Computer | None = None
+        self.compile_meanwhile = True
         self._key: tuple[Any, ...] | None = None
         self._engine: Engine | None = None
         self._check: Callable[[], None] = lambda: None
@@ -72,6 +79,19 @@ class EngineCache:
             self._key = key
         return self._engine
 
+    @property
+    def compiler(self) -> CompileMeanwhile | None:
+        """Of the engine that is loaded, in this process."""
+        return None if self._engine is None else self._engine.compiler
+
+    def set_compile_meanwhile(self, is_wanted: bool) -> None:
+        """Whether networks are compiled beside runs; what is under way ends where they are not."""
+        self.compile_meanwhile = is_wanted
+        if (compiler := self.compiler) is not None:
+            compiler.is_wanted = is_wanted
+            if not is_wanted:
+                compiler.cancel()
+
     def _local(self, path: Path, overrides: Mapping[str, Any]) -> Engine:
         from napari_diffseg.extras import check_extra
 
@@ -80,8 +100,9 @@ class EngineCache:
         from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
         checkpoint = load_checkpoint(path, **overrides)
-        segmenter = LocalSegmenter(checkpoint, beside_viewer=True)
-        return Engine(checkpoint, segmenter, tuple(describe(checkpoint)), segmenter.unload, segmenter.calibrate)
+        segmenter = LocalSegmenter(checkpoint, beside_viewer=True, compile_meanwhile=self.compile_meanwhile)
+        rows = tuple(describe(checkpoint))
+        return Engine(checkpoint, segmenter, rows, segmenter.unload, segmenter.calibrate, segmenter.compiler)
 
     def _remote(self, path: Path, overrides: Mapping[str, Any]) -> Engine:
         from napari_diffseg.remote.segmenter import RemoteSegmenter
@@ -93,6 +114,7 @@ class EngineCache:
             path,
             overrides,
             beside_viewer=computer.host is None,
+            compile_meanwhile=self.compile_meanwhile,
             check=lambda: self._check(),
             told=lambda text: self._told(text),
         )
@@ -107,6 +129,8 @@ class EngineCache:
 
     def end(self) -> None:
         """End an engine of another process, without waiting for it; one in this process goes with it."""
+        if (compiler := self.compiler) is not None:
+            compiler.cancel()
         if self.computer is not None:
             threading.Thread(target=self.forget, name="engine-end", daemon=True).start()
 

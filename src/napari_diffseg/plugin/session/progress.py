@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_diffseg.segmenting.device.compiling import CompilePhase
+
 if TYPE_CHECKING:
     from napari_diffseg.events import Finished, Started
+    from napari_diffseg.segmenting.device.compiling import Compiling
 
 
 def seconds_left(first: tuple[float, int], now: tuple[float, int], started: Started) -> float | None:
@@ -32,6 +35,18 @@ def describe_finish(finished: Finished, total: int, evaluations: int) -> str:
     in_all = f", {total} in all" if total != count else ""
     text = f"{count} member{'s' if count > 1 else ''} in {finished.seconds:.0f} s{in_all}."
     return f"{text} {finished.describe_left_out(evaluations)}".rstrip()
+
+
+def describe_compiling(state: Compiling) -> str:
+    """What is to be known of a network that is compiled beside runs; empty where nothing is."""
+    match state.phase:
+        case CompilePhase.UNDER_WAY:
+            return f"Preparing a faster version of this network ({describe_seconds(state.seconds)}). Later runs use it."
+        case CompilePhase.READY:
+            return "A faster version of this network is ready: the next run uses it."
+        case CompilePhase.FAILED:
+            return f"{state.note.rstrip('.')}. Runs go on as before."
+    return ""
 
 
 def describe_seconds(seconds: float) -> str:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from napari_diffseg.reporting import ReportChoice
     from napari_diffseg.runs.edited_mask import EditedMask
     from napari_diffseg.runs.export import ExportChoice
+    from napari_diffseg.segmenting.device.compile_meanwhile import CompileMeanwhile
 
     Launcher = Callable[[Callable[[], None], threading.Event], None]
 
@@ -278,6 +279,16 @@ class Session(SessionSignals):
         self.check_free()
         self.load_engine.computer = computer
         self.choose_checkpoint(self.chosen.checkpoint, self.chosen.overrides)
+
+    @property
+    def compiler(self) -> CompileMeanwhile | None:
+        """What compiles the network beside runs, in this process; None where nothing does."""
+        return self.load_engine.compiler if isinstance(self.load_engine, EngineCache) else None
+
+    def set_compile_meanwhile(self, is_wanted: bool) -> None:
+        """Whether networks are compiled beside runs."""
+        if isinstance(self.load_engine, EngineCache):
+            self.load_engine.set_compile_meanwhile(is_wanted)
 
     def test_connection(self, computer: Computer | None) -> None:
         """Ask another computer's engine what it has; `connection_tested` or `failed` tells.

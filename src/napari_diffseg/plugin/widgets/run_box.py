@@ -18,6 +18,10 @@ _LIVE_TIP = (
     "What is shown of the slice under way: the noisy sample as it is, from which the mask comes out step by step, or "
     "the mask that each step predicts."
 )
+_COMPILING_TIP = (
+    "The network is compiled for this GPU, once, in another process of low priority. The run that goes on is not "
+    "changed by it. Settings can switch this off."
+)
 _UNDER_WAY = (Phase.RUNNING, Phase.PAUSED, Phase.CANCELLING)
 
 
@@ -34,6 +38,8 @@ class RunBox(QWidget):
     resume_asked = Signal()
     live_changed = Signal(object)
     """What the live layer is to show."""
+    compiling_cancelled = Signal()
+    """The faster version of the network is not wanted, or what was said of it has been read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,6 +60,9 @@ class RunBox(QWidget):
         self.bar.setRange(0, _BAR_STEPS)
         self.reason = _line("reason", "Why Run is disabled.")
         self.status = _line("status", "What is going on, or how it ended.")
+        self.compiling = _line("compiling", _COMPILING_TIP)
+        self.cancel_compiling = _button("cancel_compiling", "Cancel", "")
+        self.cancel_compiling.clicked.connect(self.compiling_cancelled)
         layout = QVBoxLayout(self)
         buttons = QHBoxLayout()
         for button in (self.run, self.pause, self.resume, self.cancel):
@@ -62,6 +71,11 @@ class RunBox(QWidget):
         layout.addLayout(buttons)
         for widget in (self.reason, self.bar, self.status):
             layout.addWidget(widget)
+        row = QHBoxLayout()
+        row.addWidget(self.compiling, 1)
+        row.addWidget(self.cancel_compiling)
+        layout.addLayout(row)
+        self.show_compiling("", under_way=False)
         self._is_ready, self._has_reason, self._phase = False, False, Phase.IDLE
         self._show_usable()
         self.show_progress(0, 1, None)
@@ -129,6 +143,14 @@ class RunBox(QWidget):
     def show_status(self, text: str) -> None:
         """Say what is going on."""
         self.status.setText(breakable(text))
+
+    def show_compiling(self, text: str, *, under_way: bool) -> None:
+        """Say what is known of a faster version of the network; nothing where the text is empty."""
+        self.compiling.setText(breakable(text))
+        self.cancel_compiling.setText("Cancel" if under_way else "Hide")
+        self.cancel_compiling.setToolTip("Do not prepare it. Runs go on as before." if under_way else "Hide this line.")
+        for widget in (self.compiling, self.cancel_compiling):
+            widget.setVisible(bool(text))
 
     def show_progress(self, done: int, total: int, seconds_left: float | None) -> None:
         """Fill the bar; the time left is written on it once it is known."""

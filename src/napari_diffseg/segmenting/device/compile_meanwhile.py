@@ -9,12 +9,12 @@ import time
 import weakref
 from contextlib import closing
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.errors import DiffsegError
 from napari_diffseg.segmenting.device.compile_ahead import CompiledElsewhere, compile_ahead
 from napari_diffseg.segmenting.device.compiled import find_package, package_path, recent_failure, uses_compiled
+from napari_diffseg.segmenting.device.compiling import CompilePhase, Compiling
 from napari_diffseg.segmenting.device.memory import free_bytes
 
 if TYPE_CHECKING:
@@ -29,29 +29,6 @@ logger = logging.getLogger(__name__)
 _LEAST_FREE_BYTES: Final = 2 * 2**30
 """On the device: the compiler loads the network, too, and must not take what a run needs."""
 _END_S: Final = 5.0
-
-
-class CompilePhase(Enum):
-    """How far the compiling is."""
-
-    NOTHING = "nothing"
-    """Nothing is compiled, and nothing was."""
-    UNDER_WAY = "under way"
-    ELSEWHERE = "elsewhere"
-    """Another process compiles the same network."""
-    READY = "ready"
-    """The next run takes it."""
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True)
-class Compiling:
-    """Where the compiling stands: for how many seconds, and what is to be known of it, as a sentence."""
-
-    phase: CompilePhase = CompilePhase.NOTHING
-    seconds: float = 0.0
-    note: str = ""
 
 
 @dataclass(eq=False)
@@ -80,10 +57,13 @@ class CompileMeanwhile:
     ----------
     checkpoint : Checkpoint
         Whose network.
+    is_wanted : bool
+        Whether `begin` does anything; may be changed at any time.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, is_wanted: bool = True) -> None:
         self._checkpoint = checkpoint
+        self.is_wanted = is_wanted
         self._tried: set[Path] = set()
         self._jobs: list[_Job] = []
         """None, or the last one."""
@@ -96,7 +76,7 @@ class CompileMeanwhile:
 
     def begin(self, device: torch.device, dtype: torch.dtype) -> None:
         """Begin, unless it is there, under way, or was tried; or the device has no use or no memory for it."""
-        if not uses_compiled(device) or self.state.phase is CompilePhase.UNDER_WAY:
+        if not (self.is_wanted and uses_compiled(device)) or self.state.phase is CompilePhase.UNDER_WAY:
             return
         path = package_path(self._checkpoint, device, dtype)
         was_tried = path in self._tried and self.state.phase is not CompilePhase.ELSEWHERE

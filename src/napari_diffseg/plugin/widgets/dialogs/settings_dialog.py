@@ -1,4 +1,4 @@
-"""The window that says where runs are kept and how many, and lets both be changed."""
+"""The window of what is set for all runs: where they are kept and how many, and whether networks are compiled."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QDialog,
     QDialogButtonBox,
@@ -26,6 +27,10 @@ _WHAT = (
     "Every run is kept as it is made, so that Reopen can bring it back. Of more runs than these the oldest are "
     "removed; runs that are open or unfinished, and those with a mask that you edited, stay."
 )
+_COMPILE_TIP = (
+    "While the first run with a checkpoint goes on, its network is compiled in another process of low priority, which "
+    "takes about a minute; later runs use it. Without an NVIDIA GPU this changes nothing."
+)
 
 
 class SettingsDialog(QDialog):
@@ -37,15 +42,19 @@ class SettingsDialog(QDialog):
         Where runs are kept now.
     parent : QWidget
         Over which it opens.
+    compile_meanwhile : bool
+        Whether networks are compiled for a GPU beside runs.
     """
 
     moved = Signal(object)
     """The RunStore in which runs are to be kept from now on; those of before stay where they are."""
+    compile_toggled = Signal(bool)
+    """Whether networks are compiled for a GPU beside runs."""
 
-    def __init__(self, store: RunStore, parent: QWidget) -> None:
+    def __init__(self, store: RunStore, parent: QWidget, *, compile_meanwhile: bool = True) -> None:
         super().__init__(parent)
         self.setObjectName("diffseg_settings_window")
-        self.setToolTip("Where runs are kept, and how many.")
+        self.setToolTip("Where runs are kept, how many, and what is prepared.")
         self.setWindowTitle("Settings: Diffusion ensemble")
         self.setMinimumWidth(420)
         self._store = store
@@ -58,6 +67,11 @@ class SettingsDialog(QDialog):
         self.keep.setObjectName("diffseg_keep_runs")
         self.keep.setToolTip("How many of the newest runs are kept.")
         self.keep.activated.connect(self._keep)
+        self.compile = QCheckBox("Prepare a faster version of a network for an NVIDIA GPU")
+        self.compile.setObjectName("diffseg_compile_meanwhile")
+        self.compile.setToolTip(_COMPILE_TIP)
+        self.compile.setChecked(compile_meanwhile)
+        self.compile.toggled.connect(self.compile_toggled)
         self.failure = _label("settings_failure", "Why it could not be changed.")
         self._lay_out()
         self._show()
@@ -78,6 +92,7 @@ class SettingsDialog(QDialog):
         layout.addLayout(row)
         layout.addLayout(count)
         layout.addWidget(what)
+        layout.addWidget(self.compile)
         layout.addWidget(self.failure)
         layout.addWidget(buttons)
 

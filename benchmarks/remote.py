@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import median
 
 from napari_diffseg import SegmentRequest, Stepped, demo_case_folder, read_case
+from napari_diffseg.remote.answers import package_version
 from napari_diffseg.remote.computer import Computer
 from napari_diffseg.remote.segmenter import RemoteSegmenter
-from napari_diffseg.remote.server import package_version
 
 PIPE = """
 import os, subprocess, sys, threading, time
@@ -55,7 +55,7 @@ ENGINE = """
 import sys, time
 from pathlib import Path
 from napari_diffseg.events import Stepped
-from napari_diffseg.remote import outbox, server
+from napari_diffseg.remote import outbox, relay
 log = open(sys.argv[1], "a", buffering=1)
 tell = outbox.Outbox.tell
 def timed(self, run, event):
@@ -63,7 +63,7 @@ def timed(self, run, event):
         log.write(f"{event.done} {time.time()}\\n")
     tell(self, run, event)
 outbox.Outbox.tell = timed
-server.serve_stdio(folder=Path(sys.argv[2]))
+relay.serve_stdio(folder=Path(sys.argv[2]))
 """
 
 

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from napari_diffseg.errors import EngineFailed
-from napari_diffseg.remote.blob_store import BlobStore
+from napari_diffseg.remote.blob_store import PIECE, BlobStore
 
 
 def put(store, data, *, name=None, step=10):
@@ -95,3 +95,41 @@ def test_what_a_killed_engine_had_begun_to_keep_is_removed_but_not_what_comes_no
     assert len(list(tmp_path.glob(".part-*"))) == 1
     killed.give_up()
     living.give_up()
+
+
+def test_another_store_goes_on_with_what_was_interrupted_unless_somebody_writes_it(tmp_path):
+    data = bytes(range(256)) * (PIECE // 256) * 3
+    digest = hashlib.sha256(data).hexdigest()
+    cut = BlobStore(tmp_path)
+    for k in range(2):
+        cut.put(digest, data[k * PIECE : (k + 1) * PIECE], offset=k * PIECE, size=len(data))
+    assert cut.begun(digest) == 2 * PIECE
+    other = BlobStore(tmp_path)
+    if os.name == "posix":
+        assert other.begun(digest) == 0
+    put(other, data, step=PIECE)  # two askers at once: each whole, none in the other's way
+    cut.close()
+    (tmp_path / digest).unlink()
+    third = BlobStore(tmp_path)
+    start = third.begun(digest)
+    assert start == (PIECE if os.name == "posix" else 0)
+    for offset in range(start, len(data), PIECE):
+        third.put(digest, data[offset : offset + PIECE], offset=offset, size=len(data))
+    assert third.path(digest).read_bytes() == data
+    third.close()
+    other.close()
+    assert [path.name for path in tmp_path.iterdir()] == [digest]
+
+
+def test_pieces_that_were_changed_on_disk_are_noticed_and_come_anew(tmp_path):
+    data = os.urandom(2 * PIECE)
+    digest = hashlib.sha256(data).hexdigest()
+    (tmp_path / f".part-{digest}").write_bytes(bytes(PIECE + 1))
+    store = BlobStore(tmp_path)
+    start = store.begun(digest)
+    if start:
+        with pytest.raises(EngineFailed, match="damaged"):
+            store.put(digest, data[start:], offset=start, size=len(data))
+    assert store.begun(digest) == 0
+    put(store, data, step=PIECE)
+    assert store.missing([digest]) == ()

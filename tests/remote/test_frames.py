@@ -36,7 +36,7 @@ class Untouched(io.BytesIO):
     [
         (prefix(magic=b"Last"), NotOurs),
         (b"Welcome to the cluster\n", NotOurs),
-        (prefix(version=2), OtherVersion),
+        (prefix(version=frames.VERSION + 1), OtherVersion),
         (prefix(zero=1), NotOurs),
         (prefix(header=MOST_HEADER + 1), EngineFailed),
         (prefix(body=MOST_BODY + 1), EngineFailed),

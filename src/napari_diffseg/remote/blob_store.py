@@ -1,4 +1,7 @@
-"""Contents by their SHA-256, kept on the engine's computer within a quota, so that each crosses the link once."""
+"""Contents by their SHA-256, kept on the engine's computer within a quota, so that each crosses the link once.
+
+Of one that was interrupted the pieces that have come stay, and the next engine goes on with them.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,13 @@ from napari_diffseg.errors import EngineFailed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+PIECE: Final = 1 << 20
+"""Bytes of a content that cross at once: between two a cancel gets through, and an upload that was cut goes on."""
 QUOTA_BYTES: Final = 20 * 10**9
 """What is kept at most, unless told otherwise; what was not used for longest gives way."""
 _PART: Final = ".part-"
-_LEFT_OVER_S: Final = 3600.0
-"""After how long without another piece a content counts as given up: an engine ends after far less silence."""
+_LEFT_OVER_S: Final = 86_400.0
+"""After how long without another piece a content counts as given up."""
 
 
 def default_store_folder() -> Path:
@@ -61,6 +66,17 @@ class BlobStore:
                 missing.append(digest)
         return tuple(missing)
 
+    def begun(self, digest: str) -> int:
+        """How many first bytes of a content that is missing are here, from an upload that was interrupted."""
+        if digest not in self._coming:
+            try:
+                size = (self._folder / f"{_PART}{digest}").stat().st_size
+                if _usable(size):
+                    self._coming[digest] = _Coming(self._folder, digest, start=size)
+            except OSError:
+                return 0
+        return self._coming[digest].written if digest in self._coming else 0
+
     def path(self, digest: str) -> Path:
         """The file of a content.
 
@@ -94,10 +110,11 @@ class BlobStore:
     def _put(self, digest: str, piece: bytes, *, offset: int, size: int) -> None:
         if offset == 0:
             self.give_up(digest)
+        if digest not in self._coming:
             self._make_room(size)
-            self._coming[digest] = _Coming(self._folder)
-        coming = self._coming.get(digest)
-        if coming is None or coming.written != offset or offset + len(piece) > size:
+            self._coming[digest] = _Coming(self._folder, digest, start=offset)
+        coming = self._coming[digest]
+        if coming.written != offset or offset + len(piece) > size:
             self.give_up(digest)
             raise EngineFailed("A piece of what was sent is missing: run again.")
         coming.write(piece)
@@ -107,6 +124,15 @@ class BlobStore:
                 raise EngineFailed("What was sent arrived damaged: run again.")
             coming.path.replace(self._path(digest))
             del self._coming[digest]
+
+    def close(self) -> None:
+        """Put what has come so far on disk, for the next engine to go on with."""
+        for digest in list(self._coming):
+            coming = self._coming.pop(digest)
+            with suppress(OSError):
+                coming.close()
+                if not coming.can_go_on:
+                    coming.path.unlink()
 
     def give_up(self, digest: str | None = None) -> None:
         """Forget what has come of a content so far, or of all."""
@@ -121,7 +147,7 @@ class BlobStore:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._remove_left_over()
         files = sorted(((s.st_mtime, s.st_size, p) for p, s in self._files()), key=lambda entry: entry[0])
-        total = sum(entry[1] for entry in files) + size
+        total = sum(entry[1] for entry in files) + size + self._size_of_parts()
         for _, bytes_, path in files:
             if total <= self._quota:
                 return
@@ -129,8 +155,16 @@ class BlobStore:
                 path.unlink(missing_ok=True)
                 total -= bytes_
 
+    def _size_of_parts(self) -> int:
+        """Bytes of contents that have not come whole."""
+        total = 0
+        for path in self._folder.glob(f"{_PART}*"):
+            with suppress(OSError):  # another engine has it whole now
+                total += path.stat().st_size
+        return total
+
     def _remove_left_over(self) -> None:
-        """What an engine that was killed had begun to keep; a piece of one that lives comes more often than that."""
+        """What nobody has gone on with for long; a piece of what comes just now is younger."""
         for path in self._folder.glob(f"{_PART}*"):
             with suppress(OSError):  # another engine has removed it
                 if time.time() - path.stat().st_mtime > _LEFT_OVER_S:
@@ -149,14 +183,32 @@ class BlobStore:
 
 
 class _Coming:
-    """A content that is being written under a temporary name."""
+    """A content that is being written under a temporary name.
 
-    def __init__(self, folder: Path) -> None:
-        descriptor, name = tempfile.mkstemp(prefix=_PART, dir=folder)  # mode 0600
-        self.path = Path(name)
-        self.written = 0
-        self._file: BinaryIO = os.fdopen(descriptor, "wb")
+    Parameters
+    ----------
+    folder : Path
+        Where.
+    digest : str
+        Its SHA-256: the name of the file says it, so that another engine can go on with it.
+    start : int
+        How many first bytes are there; 0 to begin anew.
+    """
+
+    def __init__(self, folder: Path, digest: str, *, start: int) -> None:
+        self.path = folder / f"{_PART}{digest}"
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+        if not _is_mine(descriptor):  # another engine takes the same content just now
+            os.close(descriptor)
+            descriptor, name = tempfile.mkstemp(prefix=_PART, dir=folder)  # mode 0600
+            self.path = Path(name)
+        self.can_go_on = self.path.name == f"{_PART}{digest}"
+        self._file: BinaryIO = os.fdopen(descriptor, "r+b")
+        self._file.truncate(min(start, _usable(os.fstat(descriptor).st_size)))
         self._hash = hashlib.sha256()
+        while piece := self._file.read(PIECE):
+            self._hash.update(piece)
+        self.written = self._file.tell()
 
     def write(self, piece: bytes) -> None:
         self._file.write(piece)
@@ -167,3 +219,21 @@ class _Coming:
         """End it; its SHA-256."""
         self._file.close()
         return self._hash.hexdigest()
+
+
+def _usable(size: int) -> int:
+    """Bytes of a file that was cut short that are whole pieces; the last piece comes again, and completes it."""
+    return max(size - 1, 0) // PIECE * PIECE
+
+
+def _is_mine(descriptor: int) -> bool:
+    """Whether no other engine writes that file; the system forgets it with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a file that is open elsewhere cannot be replaced
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

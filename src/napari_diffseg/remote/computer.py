@@ -22,8 +22,13 @@ _SSH: Final = (
     *("-o", "ServerAliveCountMax=3"),
 )
 _HOST: Final = re.compile(r"(ssh://)?[A-Za-z0-9_%+.\[][A-Za-z0-9_%+.@:\[\]-]*")
+OUTLIVE_S: Final = 600.0
+"""How long an engine goes on without its asker, unless told otherwise."""
+LINK_GONE: Final = 75
+"""Exit code of the command that is spoken with where the engine goes on without it."""
 _NOT_FOUND: Final = 127
 _SSH_FAILED: Final = 255
+_RELAY_GONE: Final = (LINK_GONE, _SSH_FAILED)
 _LINES: Final = 3
 
 _SSH_REASONS: Final = (
@@ -82,6 +87,9 @@ class Computer:
         and by default this Python starts it.
     ssh_options : tuple of str
         Further words for `ssh`, such as `-F`, `config`.
+    outlive_s : float
+        How long a run goes on there when the link is lost, and how long it is tried to reach the computer again.
+        0: a lost link is the end of the run. Without effect on this computer, where no link can be lost.
 
     Raises
     ------
@@ -92,6 +100,7 @@ class Computer:
     host: str | None = None
     command: str = PROGRAM
     ssh_options: tuple[str, ...] = ()
+    outlive_s: float = OUTLIVE_S
 
     def __post_init__(self) -> None:
         if self.host is not None and not _HOST.fullmatch(self.host):
@@ -129,7 +138,7 @@ class Computer:
         except ValueError as err:
             raise EngineFailed(f"{self.command} cannot be read as a command ({err}): mend its quotes.") from err
 
-    def explain(self, code: int | None, printed: str, *, answered: bool) -> EngineFailed:
+    def explain(self, code: int | None, printed: str, *, answered: bool, outlives: bool = False) -> EngineFailed:
         """Why the engine is not there any more.
 
         Parameters
@@ -140,6 +149,8 @@ class Computer:
             The last lines that it printed to standard error.
         answered : bool
             Whether the engine had answered before.
+        outlives : bool
+            Whether it is a process that goes on without the one that is spoken with.
         """
         lines = [line.strip() for line in printed.splitlines() if line.strip()]
         last = " / ".join(line[:200] for line in lines[-_LINES:])
@@ -147,7 +158,8 @@ class Computer:
             for sign, reason in _SSH_REASONS if code == _SSH_FAILED and not answered else ():
                 if sign in printed:
                     return _sentence(f"{self.host} cannot be used: {reason.format(host=self.host)}")
-            if answered and (code is None or code < 0 or any(sign in printed for sign in _LOST)):
+            lost = code is None or code < 0 or any(sign in printed for sign in _LOST)
+            if answered and (lost or (outlives and code in _RELAY_GONE)):
                 return LinkLost(f"The link to {self.host} was lost{_told(last)}: check the network, and go on.")
             if code == _SSH_FAILED and not answered:
                 return _sentence(f"{self.host} cannot be reached{_told(last)}")

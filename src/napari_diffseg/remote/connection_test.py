@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from napari_diffseg.remote.answers import package_version
 from napari_diffseg.remote.link import Link
 from napari_diffseg.remote.messages import Done, Inspect, Inspected, Ping, Welcome
-from napari_diffseg.remote.server import package_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable

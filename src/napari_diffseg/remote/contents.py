@@ -14,15 +14,13 @@ from napari_diffseg.errors import BadCheckpoint, EngineFailed
 from napari_diffseg.imaging.case import Case
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.imaging.volume import Volume
+from napari_diffseg.remote.blob_store import PIECE
 from napari_diffseg.remote.messages import CasePart, FilePart, VolumePart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
-
-PIECE: Final = 1 << 20
-"""Bytes of a content that cross at once: between two pieces a cancel gets through."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +32,11 @@ class ArrayContent:
     size: int
     width: Literal[1, 2, 4, 8]
 
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes, in pieces of at most `PIECE`."""
+    def pieces(self, start: int = 0) -> Iterator[bytes]:
+        """The bytes from `start` on, a multiple of `PIECE`, in pieces of at most `PIECE`."""
         step = PIECE // self.flat.itemsize
-        for start in range(0, len(self.flat), step):
-            yield self.flat[start : start + step].tobytes()
+        for first in range(start // self.flat.itemsize, len(self.flat), step):
+            yield self.flat[first : first + step].tobytes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +48,10 @@ class FileContent:
     size: int
     width: Literal[1, 2, 4, 8] = 4
 
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes, in pieces of at most `PIECE`."""
+    def pieces(self, start: int = 0) -> Iterator[bytes]:
+        """The bytes from `start` on, in pieces of at most `PIECE`."""
         with self.path.open("rb") as file:
+            file.seek(start)
             while piece := file.read(PIECE):
                 yield piece
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAGIC: Final = b"NDSG"
-VERSION: Final = 1
+VERSION: Final = 2
 MOST_HEADER: Final = 1 << 20
 MOST_BODY: Final = 1 << 26
 _PREFIX: Final = struct.Struct(">4sHHII")
@@ -46,6 +46,19 @@ class OtherVersion(EngineFailed):
     """A frame of another version of the protocol."""
 
 
+def frame_bytes(header: bytes, blocks: Sequence[bytes | memoryview] = ()) -> bytes:
+    """One frame as it crosses.
+
+    Raises
+    ------
+    EngineFailed
+        If header or body are larger than a frame may be.
+    """
+    body = sum(memoryview(block).nbytes for block in blocks)
+    _check_sizes(len(header), body)
+    return b"".join((_PREFIX.pack(MAGIC, VERSION, 0, len(header), body), header, *blocks))
+
+
 def write_frame(stream: IO[bytes], header: bytes, blocks: Sequence[bytes | memoryview] = ()) -> int:
     """Write one frame; the number of bytes it took.
 
@@ -56,11 +69,10 @@ def write_frame(stream: IO[bytes], header: bytes, blocks: Sequence[bytes | memor
     OSError
         If nobody reads any more.
     """
-    body = sum(memoryview(block).nbytes for block in blocks)
-    _check_sizes(len(header), body)
-    stream.write(b"".join((_PREFIX.pack(MAGIC, VERSION, 0, len(header), body), header, *blocks)))
+    data = frame_bytes(header, blocks)
+    stream.write(data)
     stream.flush()
-    return _PREFIX.size + len(header) + body
+    return len(data)
 
 
 def read_frame(stream: IO[bytes]) -> Frame | None:

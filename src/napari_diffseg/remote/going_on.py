@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
+from napari_diffseg.segmenting.trajectory import Traced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_diffseg.events import SamplingEvent, SegmentRequest
+    from napari_diffseg.events import SegmentRequest
+    from napari_diffseg.remote.event_messages import Event
 
 
 class Arrived:
@@ -28,7 +30,9 @@ class Arrived:
     def __init__(self, request: SegmentRequest) -> None:
         self._request = request
         self._started: Started | None = None
+        self._id = ""
         self._masks: set[tuple[int, int]] = set()
+        self._traced: set[tuple[int, int, int]] = set()
         self._expected: set[int] = set()
         self._done = self._before = self._skipped = 0
         self._began = time.monotonic()
@@ -47,8 +51,10 @@ class Arrived:
         }
         return self._request.model_copy(update=changes)
 
-    def take(self, event: SamplingEvent) -> Iterator[SamplingEvent]:
+    def take(self, event: Event) -> Iterator[Event]:
         """The event as one of the whole run; nothing where it is known already."""
+        if not isinstance(event, Traced):
+            self._id = self._id or event.run_id
         match event:
             case Started():
                 if self._started is None:
@@ -63,13 +69,11 @@ class Arrived:
                 yield replace(event, run_id=self._id)
             case Sampled():
                 yield from self._new(event)
+            case Traced():
+                yield from self._new_rows(event)
             case Finished():
                 seconds = event.seconds if not self._before else time.monotonic() - self._began
                 yield replace(event, run_id=self._id, members=self._request.member_numbers, seconds=seconds)
-
-    @property
-    def _id(self) -> str:
-        return "" if self._started is None else self._started.run_id
 
     def _new(self, event: Sampled) -> Iterator[Sampled]:
         """The slices of a member that had not arrived."""
@@ -80,3 +84,13 @@ class Arrived:
         self._masks.update((event.member, s) for s in slices)
         mask = event.mask if len(new) == len(event.slices) else event.mask[:, new]
         yield replace(event, run_id=self._id, slices=slices, mask=mask)
+
+    def _new_rows(self, event: Traced) -> Iterator[Traced]:
+        """The rows of a step that had not arrived; each row's steps come in their order, from every engine."""
+        steps = [(event.step, *row) for row in event.rows]
+        new = [i for i, step in enumerate(steps) if step not in self._traced]
+        if not new:
+            return
+        self._traced.update(steps)
+        rows = tuple(event.rows[i] for i in new)
+        yield replace(event, rows=rows, evidence=event.evidence[new], mask=event.mask[new])

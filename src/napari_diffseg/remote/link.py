@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from napari_diffseg import errors
 from napari_diffseg.errors import DiffsegError, EngineFailed, Remedy
+from napari_diffseg.remote.answers import package_version
 from napari_diffseg.remote.arrays import by_place, compress
 from napari_diffseg.remote.frames import NotOurs, OtherVersion, read_frame, write_frame
 from napari_diffseg.remote.messages import (
     Ask,
     Done,
+    End,
     Failed,
     FromEngine,
     Hello,
@@ -30,10 +32,9 @@ from napari_diffseg.remote.messages import (
     from_engine,
     header_of,
 )
-from napari_diffseg.remote.server import package_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import IO
 
     from napari_diffseg.remote.computer import Computer
@@ -109,6 +110,11 @@ class Link:
         Where it is started.
     check : callable, optional
         Called at least ten times a second while an answer is waited for; what it raises ends the waiting.
+    numbers : iterator of int, optional
+        Numbers for messages that want an answer. Links that follow one another to the same engine share one, so that
+        a run keeps its number.
+    hello : Hello, optional
+        What is said first: how long the engine is to go on without a link, and which one, and which run, is wanted.
 
     Raises
     ------
@@ -116,17 +122,24 @@ class Link:
         If it cannot be started, or does not answer as one of ours.
     """
 
-    def __init__(self, computer: Computer, *, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        computer: Computer,
+        *,
+        check: Callable[[], None] = lambda: None,
+        numbers: Iterator[int] | None = None,
+        hello: Hello | None = None,
+    ) -> None:
         self.computer = computer
         self.check = check
         self.sent = self.received = 0
         """Bytes over the link so far."""
-        self._numbers = count(1)
+        self._numbers = count(1) if numbers is None else numbers
         self._writing = threading.Lock()
         self._channels: dict[int, Channel] = {}
         self._channels_lock = threading.Lock()
         self._ended: EngineFailed | None = None
-        self._answered = False
+        self._answered = self._outlives = False
         self._gone = threading.Event()
         self._printed: deque[str] = deque(maxlen=_PRINTED)
         self._process = _started(computer)
@@ -135,11 +148,15 @@ class Link:
         self._printer.start()  # first: the listener waits for it
         self._listener.start()
         threading.Thread(target=self._stay, name="engine-alive", daemon=True).start()
+        hello = hello or Hello(version=package_version()[:64])
+        run = None if hello.run is None else self.open(hello.run)  # before it is asked for: its events come at once
         try:
-            self.welcome = self.ask(Hello(id=self.number(), version=package_version()[:64]), Welcome)
+            self.welcome = self.ask(hello.model_copy(update={"id": self.number()}), Welcome)
         except BaseException:
             self.close(wait_s=_NO_ANSWER_S)
             raise
+        self.run = run if self.welcome.goes_on else None
+        """Where the answers of the run come that was asked for, where it goes on."""
 
     @property
     def is_alive(self) -> bool:
@@ -207,21 +224,22 @@ class Link:
             If it cannot be kept there.
         """
         by_digest = {content.digest: content for content in contents}
-        missing = self.ask(Ask(id=self.number(), digests=tuple(by_digest)), Missing).digests
-        total = sum(by_digest[digest].size for digest in missing)
+        missing = self.ask(Ask(id=self.number(), digests=tuple(by_digest)), Missing)
+        begun = dict(zip(missing.digests, missing.begun, strict=False))
+        total = sum(by_digest[digest].size - begun.get(digest, 0) for digest in missing.digests)
         done = 0
-        for digest in missing:
-            for n in self._put(by_digest[digest]):
+        for digest in missing.digests:
+            for n in self._put(by_digest[digest], start=begun.get(digest, 0)):
                 done += n
                 told(
                     f"Sending images and checkpoint to {self.computer.name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB…"
                 )
 
-    def _put(self, content: Content) -> Any:
-        number, offset = self.number(), 0
+    def _put(self, content: Content, *, start: int = 0) -> Any:
+        number, offset = self.number(), start
         channel = self.open(number)
         try:
-            for piece in content.pieces() if content.size else iter([b""]):
+            for piece in content.pieces(start) if content.size else iter([b""]):
                 self.check()
                 if channel.has_come:  # a refusal: the rest would cross for nothing
                     break
@@ -244,11 +262,26 @@ class Link:
         if not isinstance(answer, Done):
             raise as_error(answer)
 
-    def close(self, *, wait_s: float = _END_S) -> None:
-        """End the engine; what runs there is cancelled. One that does not end by itself is killed after `wait_s`."""
+    def close(self, *, wait_s: float = _END_S, end: bool = True) -> bool:
+        """End the engine; what runs there is cancelled. A process that does not end is killed after `wait_s`.
+
+        Parameters
+        ----------
+        wait_s : float
+            How long is waited for it, at most a few times.
+        end : bool
+            Whether the engine is to end, where it could go on without this link.
+
+        Returns
+        -------
+        bool
+            Whether the engine has ended as it should: one that could not be told may go on for a while.
+        """
         self._ended = self._ended or EngineFailed("The engine was ended.")
         self._gone.set()
         process = self._process
+        if end and process.poll() is None:
+            self._say_end(wait_s)
         if not self._end_input(wait_s):  # somebody writes to an engine that does not read
             process.kill()
             self._end_input(_END_S)
@@ -259,6 +292,13 @@ class Link:
             process.wait()
         for thread in (self._listener, self._printer):
             thread.join(timeout=_END_S)
+        return process.returncode == 0
+
+    def _say_end(self, wait_s: float) -> None:
+        """Say that the engine is to end; not where its pipe is full, which it does not read then."""
+        ending = threading.Thread(target=self.send, args=(End(),), name="engine-end", daemon=True)
+        ending.start()
+        ending.join(timeout=wait_s)
 
     def _end_input(self, wait_s: float) -> bool:
         """Close what the engine reads, once nobody writes to it; whether that was so in time."""
@@ -300,6 +340,8 @@ class Link:
 
     def _take(self, message: FromEngine, body: bytes) -> None:
         self._answered = True
+        if isinstance(message, Welcome):
+            self._outlives = message.engine is not None
         if message.id == 0 and isinstance(message, Failed):
             raise EngineFailed(message.text)
         with self._channels_lock:
@@ -323,7 +365,8 @@ class Link:
         except subprocess.TimeoutExpired:
             code = None
         self._printer.join(timeout=1)
-        return self.computer.explain(code, "\n".join(self._printed), answered=self._answered)
+        printed = "\n".join(self._printed)
+        return self.computer.explain(code, printed, answered=self._answered, outlives=self._outlives)
 
     def _keep_printed(self) -> None:
         stream = self._process.stderr

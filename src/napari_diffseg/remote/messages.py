@@ -30,10 +30,20 @@ class Message(BaseModel):
 
 
 class Hello(Message):
-    """To the engine, first: who asks."""
+    """To the engine, first: who asks, and whether of an engine that it has spoken with before.
+
+    `outlive_s` is how long the engine is to go on without its asker, where it can. `engine` names the engine that is
+    wanted, as its `Welcome` did; where it is gone another one is started, unless `start` is false. `run` is the run
+    that goes on, of whose lasting events the first `have` have arrived; any other run of that engine is cancelled.
+    """
 
     kind: Literal["hello"] = "hello"
     version: str = Field(max_length=64)
+    outlive_s: float = Field(0.0, ge=0, le=86_400)
+    engine: Digest | None = None
+    start: bool = True
+    run: Number | None = None
+    have: Number = 0
 
 
 class Ask(Message):
@@ -139,10 +149,11 @@ class LookAt(Message):
 
 
 class Seen(Message):
-    """To the engine: so many previews of the run have arrived."""
+    """To the engine: so many previews of the run have arrived over this link, and so many of its lasting events."""
 
     kind: Literal["seen"] = "seen"
     previews: Number
+    events: Number = 0
 
 
 class Measure(Message):
@@ -164,6 +175,12 @@ class Inspect(Message):
     kind: Literal["inspect"] = "inspect"
 
 
+class End(Message):
+    """To the engine: stop whatever runs, and end."""
+
+    kind: Literal["end"] = "end"
+
+
 class Ping(Message):
     """To the engine: a question that only shows that it answers, and how soon."""
 
@@ -171,9 +188,15 @@ class Ping(Message):
 
 
 class Welcome(Message):
-    """From the engine, first: what runs there."""
+    """From the engine, first: what runs there.
+
+    `engine` is the name by which it can be spoken with again, known to nobody else; None where it ends with its link.
+    `goes_on` says whether it has the run that was asked for.
+    """
 
     kind: Literal["welcome"] = "welcome"
+    engine: Digest | None = None
+    goes_on: bool = False
     version: str = Field(max_length=64)
     host: str = Field(max_length=255)
     python: str = Field(max_length=64)
@@ -181,10 +204,11 @@ class Welcome(Message):
 
 
 class Missing(Message):
-    """From the engine: contents that are not kept there."""
+    """From the engine: contents that are not kept there, and how many first bytes of each are."""
 
     kind: Literal["missing"] = "missing"
     digests: tuple[Digest, ...] = Field(max_length=_MOST_DIGESTS)
+    begun: tuple[Number, ...] = Field((), max_length=_MOST_DIGESTS)
 
 
 class Done(Message):
@@ -210,7 +234,10 @@ class Loaded(Message):
 
 
 class Happened(Message):
-    """From the engine: an event of a run, its arrays in the body. Those that must not be lost are counted from 1."""
+    """From the engine: an event of a run, its arrays in the body. Those that must not be lost are counted from 1.
+
+    The end of a run, `Done` or `Failed`, counts as one more.
+    """
 
     kind: Literal["happened"] = "happened"
     event: str = Field(max_length=32)
@@ -266,7 +293,7 @@ class Failed(Message):
     remedies: tuple[RemedyPart, ...] = Field((), max_length=10)
 
 
-ToEngine = Hello | Ask | Put | Load | Begin | Tell | LookAt | Seen | Measure | Unload | Inspect | Ping
+ToEngine = Hello | Ask | Put | Load | Begin | Tell | LookAt | Seen | Measure | Unload | Inspect | End | Ping
 FromEngine = Welcome | Missing | Done | Loaded | Happened | Measured | Inspected | Failed
 
 _TO_ENGINE: TypeAdapter[ToEngine] = TypeAdapter(Annotated[ToEngine, Field(discriminator="kind")])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from napari_diffseg.errors import EngineFailed
 from napari_diffseg.events import Started, Stepped
 from napari_diffseg.networks.config import UNetConfig
+from napari_diffseg.remote.answers import package_version
 from napari_diffseg.remote.computer import LinkLost
 from napari_diffseg.remote.contents import checkpoint_files, describe_case, describe_volume
-from napari_diffseg.remote.event_messages import as_event
+from napari_diffseg.remote.event_messages import as_event, is_lasting
 from napari_diffseg.remote.going_on import Arrived
 from napari_diffseg.remote.link import Link, as_error
 from napari_diffseg.remote.messages import (
@@ -19,6 +23,7 @@ from napari_diffseg.remote.messages import (
     ChangePart,
     Done,
     Happened,
+    Hello,
     Load,
     Loaded,
     LookAt,
@@ -28,6 +33,8 @@ from napari_diffseg.remote.messages import (
     Tell,
     Unload,
 )
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -45,7 +52,7 @@ if TYPE_CHECKING:
     from napari_diffseg.segmenting.what_if import Change
 
 
-PATIENCE_S: Final = 600.0
+_T = TypeVar("_T")
 _PAUSE_S: Final = 2.0
 _GLANCE_S: Final = 0.05
 
@@ -79,10 +86,19 @@ class RemoteCheckpoint:
     rows: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass
+class _Asked:
+    """A run as its engine knows it, and how many of its lasting events have arrived."""
+
+    number: int
+    have: int = 0
+
+
 class RemoteSegmenter:
     """Runs the conditioned sampler of one checkpoint in another process, on this computer or another.
 
-    The engine is started when it is first needed and stays for the next run. One that has ended is started again.
+    The engine is started when it is first needed and stays for the next run. One that has ended is started again. Where
+    the link to another computer is lost its engine goes on, and is spoken with again once the computer is reached.
 
     Parameters
     ----------
@@ -126,8 +142,13 @@ class RemoteSegmenter:
         }
         self._link: Link | None = None
         self._checkpoint: RemoteCheckpoint | None = None
-        self.patience_s = PATIENCE_S
-        """How long a run waits for its computer to be reached again, once the link was lost."""
+        self._numbers = count(1)
+        self._engine: str | None = None
+        """By which name the engine can be spoken with again, if it goes on without a link."""
+        self._has_checkpoint = False
+        """Whether that engine has the checkpoint loaded."""
+        self.patience_s = computer.outlive_s
+        """How long a run goes on without a link, and waits for its computer to be reached again."""
 
     @property
     def link(self) -> Link | None:
@@ -144,7 +165,7 @@ class RemoteSegmenter:
         BadCheckpoint, BadRecipe
             If the checkpoint cannot be used; the text says why.
         """
-        self._ready()
+        self._patiently(self._ready)
         assert self._checkpoint is not None  # set with the link
         return self._checkpoint
 
@@ -158,29 +179,7 @@ class RemoteSegmenter:
         DiffsegError
             Whatever `LocalSegmenter.segment` raises there.
         """
-        arrived, lost_at = Arrived(request), None
-        while True:
-            try:
-                for event in self._sample("segment", case, arrived.remaining(), focus=focus):
-                    lost_at = None
-                    yield from arrived.take(event)  # type: ignore[arg-type]
-                return
-            except EngineFailed as err:
-                now = time.monotonic()
-                if lost_at is None and not isinstance(err, LinkLost):
-                    raise
-                lost_at = lost_at or now
-                if now - lost_at >= self.patience_s:
-                    raise
-                self.told(f"{err} Trying again…")
-                self._rest()
-
-    def _rest(self) -> None:
-        """Wait a moment before the next attempt, unless the asker has had enough."""
-        until = time.monotonic() + _PAUSE_S
-        while time.monotonic() < until:
-            self.check()
-            time.sleep(_GLANCE_S)
+        yield from cast("Iterator[SamplingEvent]", self._sampled("segment", case, request, focus=focus))
 
     def trace(self, case: Case, request: SegmentRequest) -> Generator[Traced]:
         """Sample as `segment` does, and tell of every step of every member.
@@ -190,7 +189,7 @@ class RemoteSegmenter:
         DiffsegError
             As `segment` does.
         """
-        yield from self._sample("trace", case, request)  # type: ignore[misc]
+        yield from cast("Iterator[Traced]", self._sampled("trace", case, request))
 
     def what_if(self, case: Case, request: SegmentRequest, change: Change) -> Generator[Stepped | Expected | Sampled]:
         """Sample as `segment` does, with its noise on its pixels, but for one image.
@@ -200,7 +199,8 @@ class RemoteSegmenter:
         DiffsegError
             As `segment` does.
         """
-        yield from self._sample("what_if", case, request, change=change)  # type: ignore[misc]
+        events = self._sampled("what_if", case, request, change=change)
+        yield from cast("Iterator[Stepped | Expected | Sampled]", events)
 
     def calibrate(self, request: SegmentRequest) -> float:
         """Seconds that one evaluation of one slice takes there; the network stays there.
@@ -210,8 +210,12 @@ class RemoteSegmenter:
         DiffsegError
             As `segment` does.
         """
-        link = self._ready()
-        return link.ask(Measure(id=link.number(), request=request), Measured).seconds
+
+        def measured() -> float:
+            link = self._ready()
+            return link.ask(Measure(id=link.number(), request=request), Measured).seconds
+
+        return self._patiently(measured)
 
     def unload(self) -> None:
         """Free the network's memory on the device; the next run loads it again."""
@@ -219,26 +223,72 @@ class RemoteSegmenter:
             self._link.ask(Unload(id=self._link.number()), Done)
 
     def close(self) -> None:
-        """End the engine."""
+        """End the engine, in the background where its computer cannot be reached now."""
         link, self._link = self._link, None
-        if link is not None:
-            link.close()
+        engine, self._engine = self._engine, None
+        self._has_checkpoint = False
+        ended = link is not None and link.close()
+        if engine is not None and not ended:
+            _end_later(self.computer, engine, patience_s=self.patience_s)
 
-    def _ready(self) -> Link:
-        """A link to an engine that has the checkpoint loaded."""
+    def _ready(self, asked: _Asked | None = None) -> Link:
+        """A link to an engine that has the checkpoint loaded.
+
+        Parameters
+        ----------
+        asked : _Asked, optional
+            A run that may go on there: `Link.run` of a new link says so.
+        """
         if self._link is not None and self._link.is_alive:
             self._link.check = self._ask_check
             return self._link
-        self.close()
-        self.told(f"Starting the engine: {self.computer.name}…")
-        link = Link(self.computer, check=self._ask_check)
+        link = self._linked(asked)
         try:
-            self._checkpoint = self._load(link)
-        except BaseException:
-            link.close()
+            if not self._has_checkpoint:
+                self._checkpoint = self._load(link)
+                self._has_checkpoint = True
+        except LinkLost:  # the engine may be there still, with what has come of the checkpoint
+            link.close(end=False)
             raise
-        self._link = link
+        except BaseException:
+            self.close()
+            raise
         return link
+
+    def _linked(self, asked: _Asked | None) -> Link:
+        """A new link: to the engine that was spoken with before, if it is there still, else to a new one."""
+        if self._link is not None:
+            self._link.close(end=False)
+        before, self._link = self._engine, None
+        self.told(f"Starting the engine: {self.computer.name}…" if before is None else self._words_again())
+        hello = Hello(
+            version=package_version()[:64],
+            outlive_s=self.patience_s if self.computer.host is not None else 0.0,
+            engine=before,
+            run=None if asked is None else asked.number,
+            have=0 if asked is None else asked.have,
+        )
+        self._link = link = Link(self.computer, check=self._ask_check, numbers=self._numbers, hello=hello)
+        self._engine = link.welcome.engine
+        if before is None or before != self._engine:
+            self._has_checkpoint = False
+            if before is not None:
+                self.told(f"{self.computer.name} is reached again; its engine has ended: what is missing is sampled.")
+        else:
+            self.told(f"{self.computer.name} is reached again; its engine has gone on.")
+        return link
+
+    def _words_again(self) -> str:
+        return f"Trying to reach {self.computer.name} again…"
+
+    def _patiently(self, do: Callable[[], _T]) -> _T:
+        """Do something, again where the link was lost."""
+        patience = _Patience(self)
+        while True:
+            try:
+                return do()
+            except EngineFailed as err:
+                patience.rest_after(err)
 
     def _ask_check(self) -> None:
         self.check()
@@ -274,7 +324,7 @@ class RemoteSegmenter:
             rows=found.rows,
         )
 
-    def _sample(
+    def _sampled(
         self,
         task: TaskName,
         case: Case,
@@ -283,7 +333,32 @@ class RemoteSegmenter:
         focus: Focus | None = None,
         change: Change | None = None,
     ) -> Iterator[Event]:
-        link = self._ready()
+        """The events of one run, over however many links and engines: each comes once."""
+        arrived, patience = Arrived(request), _Patience(self)
+        asked: _Asked | None = None
+        try:
+            while True:
+                try:
+                    link = self._ready(asked)
+                    channel = link.run if asked is not None else None
+                    if asked is None or channel is None or channel.number != asked.number:
+                        begin = self._begin(link, task, case, arrived.remaining(), change)
+                        asked, channel = _Asked(begin.id), link.open(begin.id)
+                        link.send(begin)
+                    for event in self._events(link, channel, asked, focus):
+                        patience.end()
+                        yield from arrived.take(event)
+                except EngineFailed as err:
+                    patience.rest_after(err)
+                else:
+                    asked = None
+                    return
+        finally:
+            if asked is not None:
+                self._cancel(asked)
+
+    def _begin(self, link: Link, task: TaskName, case: Case, request: SegmentRequest, change: Change | None) -> Begin:
+        """What begins a run, once what it needs is there."""
         part, images = describe_case(case)
         contents: list[Content] = [*images]
         changed = None
@@ -294,33 +369,35 @@ class RemoteSegmenter:
                 contents.append(content)
             changed = ChangePart(modality=change.modality, volume=volume)
         link.bring(contents, told=self.told)
-        begin = Begin(id=link.number(), task=task, case=part, request=request, change=changed)
-        channel = link.open(begin.id)
-        link.send(begin)
-        finished = False
-        try:
-            yield from self._events(link, channel, focus)
-            finished = True
-        finally:
-            if not finished:
-                link.send(Tell(id=begin.id, word="cancel"))
-            link.leave(begin.id)
+        return Begin(id=link.number(), task=task, case=part, request=request, change=changed)
 
-    def _events(self, link: Link, channel: Channel, focus: Focus | None) -> Iterator[Event]:
+    def _cancel(self, asked: _Asked) -> None:
+        """Let a run end at once; where its computer cannot be reached now its engine ends once it can."""
+        if self._link is not None and self._link.is_alive:
+            self._link.send(Tell(id=asked.number, word="cancel"))
+            self._link.leave(asked.number)
+        elif self._engine is not None:
+            self.close()
+
+    def _events(self, link: Link, channel: Channel, asked: _Asked, focus: Focus | None) -> Iterator[Event]:
         previews, looked_at = 0, None
         while True:
             if focus is not None and (slice_index := focus()) != looked_at:
                 looked_at = slice_index
                 link.send(LookAt(id=channel.number, slice_index=slice_index))
             message, body = channel.take(self.check)
-            if isinstance(message, Done):
-                return
             if not isinstance(message, Happened):
+                link.send(Seen(id=channel.number, previews=previews, events=asked.have + 1))  # its end has arrived
+                link.leave(channel.number)
+                if isinstance(message, Done):
+                    return
                 raise as_error(message)
+            if _is_known(message, asked):
+                continue
             event = as_event(message, body)
-            if isinstance(event, Stepped) and event.preview is not None:
-                previews += 1
-                link.send(Seen(id=channel.number, previews=previews))
+            previews += isinstance(event, Stepped) and event.preview is not None
+            if is_lasting(event) or (isinstance(event, Stepped) and event.preview is not None):
+                link.send(Seen(id=channel.number, previews=previews, events=asked.have))
             yield self._named(event, link)
 
     def _named(self, event: Event, link: Link) -> Event:
@@ -330,6 +407,72 @@ class RemoteSegmenter:
         where = f" on {self.computer.host}" if self.computer.host is not None else ""
         versions = (("python", link.welcome.python), *link.welcome.packages.items())
         return replace(event, device=f"{event.device}{where}", versions=versions)
+
+
+class _Patience:
+    """How long a lost link is waited for.
+
+    Parameters
+    ----------
+    segmenter : RemoteSegmenter
+        Whose link it is.
+    """
+
+    def __init__(self, segmenter: RemoteSegmenter) -> None:
+        self._segmenter = segmenter
+        self._lost_at: float | None = None
+
+    def end(self) -> None:
+        """Something has come: the next lost link is a new one."""
+        self._lost_at = None
+
+    def rest_after(self, err: EngineFailed) -> None:
+        """Wait a moment before the next attempt, unless the asker has had enough; what is no lost link is raised."""
+        now = time.monotonic()
+        if self._lost_at is None and not isinstance(err, LinkLost):
+            raise err
+        self._lost_at = self._lost_at or now
+        if now - self._lost_at >= self._segmenter.patience_s:
+            raise err
+        self._segmenter.told(f"{err} Trying again…")
+        while time.monotonic() < now + _PAUSE_S:
+            self._segmenter.check()
+            time.sleep(_GLANCE_S)
+
+
+def _is_known(message: Happened, asked: _Asked) -> bool:
+    """Whether a lasting event has arrived before; it is counted where it has not.
+
+    Raises
+    ------
+    EngineFailed
+        If one before it is missing.
+    """
+    if not message.count:
+        return False
+    if message.count > asked.have + 1:
+        raise EngineFailed("Some of what the engine told was lost on the way: run again, or resume.")
+    known = message.count <= asked.have
+    asked.have = max(asked.have, message.count)
+    return known
+
+
+def _end_later(computer: Computer, engine: str, *, patience_s: float) -> None:
+    """End an engine whose computer cannot be reached now, once it can; it ends by itself after so long."""
+
+    def end() -> None:
+        until = time.monotonic() + patience_s
+        while time.monotonic() < until:
+            try:
+                hello = Hello(version=package_version()[:64], outlive_s=patience_s, engine=engine, start=False)
+                Link(computer, hello=hello).close()
+            except EngineFailed as err:
+                logger.debug("The engine cannot be ended yet: %s", err)
+                time.sleep(_PAUSE_S)
+            else:
+                return
+
+    threading.Thread(target=end, name="engine-end-later", daemon=True).start()
 
 
 def _as_json(overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,10 @@ import torch
 
 from builders import tiny_recipe
 from napari_diffseg.diffusion.step import Step
-from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.segmenting import early_stop as early_stop_module
-from napari_diffseg.segmenting.early_stop import EarlyStop
+from napari_diffseg.segmenting.early_stop import EarlyStop, ExpectedEmpty
+from napari_diffseg.segmenting.rows import Row
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 STEPS = 8
@@ -76,14 +77,14 @@ def test_every_region_has_to_stay():
     assert stops_after([grown(200, inner=n) for n in (5, 5, 5, 6, 7, 8, 9, 9, 9, 9)]) == 9
 
 
-def test_a_mask_that_is_final_is_0_and_1_as_the_end_of_a_chain_is():
+def test_a_mask_that_is_final_is_what_is_predicted_then():
     early = EarlyStop(tiny_recipe(mask_low=0.0), steps=10, rows=1)
     for _ in range(4):
-        seen = early.see(grown(200))
+        now = grown(200)
+        seen = early.see(replace(now, x=now.x0 + 0.3))
     assert early.narrow().tolist() == []
-    np.testing.assert_array_equal(seen.x[0].flatten().unique(), [0.0, 1.0])
+    np.testing.assert_array_equal(seen.x, grown(200).x0)
     np.testing.assert_array_equal(seen.x0, seen.x)
-    np.testing.assert_array_equal(seen.x[0] > 0.5, grown(200).x0[0] > 0.5)
 
 
 def test_a_network_that_predicts_epsilon_has_no_estimate_to_go_by():
@@ -96,10 +97,15 @@ def test_a_mask_that_stays_is_final_but_not_early_in_the_chain():
     early = early_stop(1)
     seen = []
     for _ in range(3):  # more than 30 % of 8 steps
-        early.see(step(0.4))  # no mask yet, and it stays that way
+        early.see(step(0.2))  # no mask yet, and it stays that way
         seen.append(early.narrow())
     assert seen[:2] == [None, None]
     assert seen[2].tolist() == []
+
+
+def test_an_empty_mask_is_not_final_while_a_lesion_may_still_come():
+    assert stops_after([grown(0)] * 10) == 10, "0.3 everywhere"
+    assert stops_after([step(0.29)] * 10) == 4
 
 
 def test_a_mask_that_changes_goes_on_to_the_end():
@@ -198,8 +204,39 @@ def test_a_run_all_of_whose_slices_are_decided_at_once_ends(unsure, tiny_case, m
     monkeypatch.setattr(early_stop_module, "EMPTY_BELOW", 1.1)
     found = masks(unsure, tiny_case, members=2, stop_early="on", timesteps=STEPS)
     finished = found.pop("finished")
-    assert finished.unneeded == finished.unneeded_empty == 2 * 4 * (STEPS - 1)
+    shown_first = 1  # its slice is known to be empty before member 1 comes to it
+    assert finished.unneeded == finished.unneeded_empty == 2 * 4 * (STEPS - 1) + shown_first
     assert not any(mask.any() for mask in found.values())
+
+
+def test_a_slice_that_member_0_expects_to_be_empty_is_not_evaluated_for_later_members(unsure, tiny_case, monkeypatch):
+    monkeypatch.setattr(early_stop_module, "EMPTY_BELOW", 1.1)
+    request = SegmentRequest(members=3, stop_early="on", timesteps=STEPS, batch_size=4)
+    events = list(LocalSegmenter(unsure, preview_interval_s=None).segment(tiny_case, request))
+    assert events[-1].unneeded == events[-1].unneeded_empty == 4 * (3 * STEPS - 1)
+    sampled = [(event.member, event.slices) for event in events if isinstance(event, Sampled)]
+    assert sampled == [(k, events[0].sampled) for k in range(3)]
+    assert not any(event.mask.any() for event in events if isinstance(event, Sampled))
+
+
+def test_a_run_of_a_later_member_says_what_it_expects_on_every_slice(unsure, tiny_case, monkeypatch):
+    monkeypatch.setattr(early_stop_module, "EMPTY_BELOW", 1.1)
+    request = SegmentRequest(first_member=5, members=2, stop_early="on", timesteps=STEPS, batch_size=4)
+    events = list(LocalSegmenter(unsure, preview_interval_s=None).segment(tiny_case, request))
+    assert [s for event in events if isinstance(event, Expected) for s in event.slices] == [*events[0].sampled]
+    assert events[-1].unneeded == 4 * (2 * STEPS - 1)
+
+
+def test_members_0_and_1_decide_for_all_that_see_the_image_as_they_do():
+    flipped = ExpectedEmpty(tiny_recipe(mask_low=0.0, mirror=True))
+    assert flipped.unknown([Row(0, 7), Row(2, 7), Row(3, 7), Row(5, 7), Row(4, 8)]) == (Row(1, 7), Row(0, 8))
+    flipped.learn([Row(0, 7), Row(1, 7), Row(2, 8)], torch.tensor([0.01, 0.5, 0.0])[:, None, None, None])
+    assert flipped.unknown([Row(2, 7), Row(3, 7), Row(4, 8)]) == (Row(0, 8),)
+    assert [flipped(Row(k, 7)) for k in range(5)] == [False, False, True, False, True]
+    one = ExpectedEmpty(tiny_recipe(mask_low=0.0))
+    one.learn([Row(0, 7)], torch.zeros(1, 1, 2, 2))
+    assert [one(Row(k, 7)) for k in range(3)] == [False, True, True]
+    assert ExpectedEmpty(tiny_recipe(prediction="epsilon")).unknown([Row(2, 7)]) == ()
 
 
 def test_the_way_of_a_slice_ends_in_the_masks_of_its_run(unsure, tiny_case):

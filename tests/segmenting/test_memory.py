@@ -8,7 +8,7 @@ import torch
 from builders import PAPER_NETWORK
 from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.segmenting.device import memory
-from napari_diffseg.segmenting.device.memory import ROWS_AT_A_TIME, choose_batch_size, flop_per_row
+from napari_diffseg.segmenting.device.memory import LEAST_ROWS_A_THREAD, choose_batch_size, flop_per_row
 
 SMALL = UNetConfig(
     in_channels=5, model_channels=32, out_channels=1, num_res_blocks=1, attention_factors=(), channel_mult=(1, 1, 2)
@@ -38,7 +38,7 @@ def test_every_thread_of_a_processor_gets_as_many_rows_of_a_small_network():
     for threads in (2, 3, 16, 64):
         rows = choose_batch_size(SMALL, (112, 96), cpu, threads=threads)
         assert rows % threads == 0
-        assert rows / threads == max(ROWS_AT_A_TIME, math.ceil(alone / threads))
+        assert rows / threads == max(LEAST_ROWS_A_THREAD, math.ceil(alone / threads))
     assert choose_batch_size(PAPER_NETWORK, (224, 224), cpu, threads=16) == 1
 
 

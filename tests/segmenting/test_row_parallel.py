@@ -71,7 +71,7 @@ def test_a_row_is_the_same_to_the_bit_with_any_number_of_threads_and_in_any_batc
 
 
 @pytest.mark.parametrize(
-    ("rows", "threads", "parts"), [(12, 2, [3] * 4), (5, 2, [3, 2]), (7, 2, [2, 2, 2, 1]), (1, 4, [1])]
+    ("rows", "threads", "parts"), [(32, 2, [8] * 4), (5, 2, [3, 2]), (18, 2, [5, 5, 4, 4]), (1, 4, [1])]
 )
 def test_threads_get_as_many_rows_each_where_they_can_and_a_few_at_a_time(rows, threads, parts):
     network, x = Recording(), torch.arange(rows).float()[:, None]

@@ -1,4 +1,4 @@
-"""Rows of a batch whose mask is final before the last step."""
+"""Rows of a batch whose mask is final before the last step, and slices on which no lesion is expected."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_diffseg.diffusion.step import Step
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.segmenting.rows import Row
 
 EMPTY_BELOW: Final = 0.02
 """Where the prediction of a slice is below this probability everywhere, its mask is empty."""
@@ -17,7 +20,49 @@ STAYS_FOR: Final = 5
 """A mask that stays the same for one part in so many of the chain, and for two steps at least, is final."""
 STAYS_FROM: Final = 0.3
 """But not within this share of the chain: early on a lesion that is still unlikely has no mask."""
+FAINT_ABOVE: Final = 0.3
+"""Nor where no pixel is marked yet, but one is above this probability: a lesion may still come."""
 _LEAST_STAY: Final = 2
+
+
+class ExpectedEmpty:
+    """On which slices a run expects no lesion, by what the first evaluation of members 0 and 1 predicts there.
+
+    Before the first step a mask is pure noise, so what is predicted there is the mean of all members that see the image
+    as this one does. Member 0 decides for all of them; where every second one sees it flipped, member 1 does for those.
+    So whether a member is empty does not depend on which others are sampled.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What the numbers of a mask mean, and whether members are flipped.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._views = 2 if recipe.mirror else 1
+        self._below = _hardly_any(recipe)
+        self._decides = expects_early(recipe)
+        self._known: dict[Row, bool] = {}
+
+    def __call__(self, row: Row) -> bool:
+        """Whether it is known that this row, of a later member, is empty."""
+        return row.member >= self._views and self._known.get(self._decider(row), False)
+
+    def unknown(self, rows: Sequence[Row]) -> tuple[Row, ...]:
+        """The rows of members 0 and 1 that decide for some rows, are not among them and were not seen yet."""
+        if not self._decides:
+            return ()
+        deciders, seen = dict.fromkeys(self._decider(row) for row in rows), {*rows, *self._known}
+        return tuple(row for row in deciders if row not in seen)
+
+    def learn(self, rows: Sequence[Row], x0: torch.Tensor) -> None:
+        """Take in what the first evaluation of some rows predicts, (B, M, H, W); only members 0 and 1 count."""
+        if self._decides:
+            empty = _is_below(x0, self._below).tolist()
+            self._known.update((row, e) for row, e in zip(rows, empty, strict=True) if row.member < self._views)
+
+    def _decider(self, row: Row) -> Row:
+        return row._replace(member=row.member % self._views)
 
 
 class EarlyStop:
@@ -26,10 +71,10 @@ class EarlyStop:
     A row is a slice of a member. Its mask is empty, and it ends, at the first step whose prediction (the expected clean
     mask, given the noisy one) is below `EMPTY_BELOW` everywhere. As what is expected of later steps is what this one
     predicts, the mean over many members loses less than that bound at any voxel. A row ends, too, where no pixel of its
-    mask has changed for a fifth of the chain, beyond its first 30 %. That mask is then taken as 0 and 1, as the end of
-    a chain nearly is: what lies between would move its outline when it is resampled. Both look at the row alone, so a
-    member is the same mask in any batch, order or resume. A network that predicts epsilon has no early prediction worth
-    the name (it is divided by the little signal there is), so only the second applies.
+    mask has changed for a fifth of the chain, beyond its first 30 %, with what is predicted then as its mask. Both look
+    at the row alone, so a member is the same mask in any batch, order or resume; at the first step `ExpectedEmpty` may
+    end it as well. A network that predicts epsilon has no early prediction worth the name (it is divided by the little
+    signal there is), so only the second rule applies.
 
     Parameters
     ----------
@@ -44,10 +89,9 @@ class EarlyStop:
     """
 
     def __init__(self, recipe: Recipe, *, steps: int, rows: int, every: int = 1) -> None:
-        low, high = recipe.mask_low, recipe.mask_high
-        self._low, self._middle, self._high = low, (low + high) / 2, high
-        self._hardly_any = low + EMPTY_BELOW * (high - low)
-        self._expects = recipe.prediction != "epsilon"
+        self._low, self._middle = recipe.mask_low, _value(recipe, 0.5)
+        self._hardly_any, self._faint = _hardly_any(recipe), _value(recipe, FAINT_ABOVE)
+        self._expects = expects_early(recipe)
         self._steps, self._every = steps, every
         self._stay = max(_LEAST_STAY, steps // STAYS_FOR)
         self._seen = 0
@@ -58,8 +102,20 @@ class EarlyStop:
         self.left_empty = 0
         """Rows that have left the batch because they are empty."""
 
-    def see(self, step: Step) -> Step:
+    @property
+    def is_new(self) -> bool:
+        """Whether no step has been seen yet."""
+        return self._whole is None
+
+    def see(self, step: Step, empty: torch.Tensor | None = None) -> Step:
         """Take in one more step of the rows that are left.
+
+        Parameters
+        ----------
+        step : Step
+            Of these rows.
+        empty : Tensor, (B',), bool, optional
+            Which of them are known to be empty.
 
         Returns
         -------
@@ -70,12 +126,11 @@ class EarlyStop:
         if self._whole is None:
             self._begin(step)
         assert self._whole is not None
-        empty, final = self._decide(step.x0)
+        expected, final = self._decide(step.x0)
+        empty = expected if empty is None else expected | empty
         x, x0 = (_frozen(self._done, old[self._places], new) for old, new in _pairs(self._whole, step))
-        as_mask = torch.where(x0 > self._middle, self._high, self._low).to(x0.dtype)
-        ends = ((empty & ~self._done, torch.full_like(x0, self._low)), (final & ~empty & ~self._done, as_mask))
-        for now, end in ends:
-            x, x0 = (torch.where(now[:, None, None, None], end, values) for values in (x, x0))
+        x = _frozen(final & ~self._done, x0, x)
+        x, x0 = (_frozen(empty & ~self._done, torch.full_like(x0, self._low), values) for values in (x, x0))
         self._empty = self._empty | (empty & ~self._done)
         self._done = self._done | empty | final
         whole_x, whole_x0 = (
@@ -104,12 +159,13 @@ class EarlyStop:
     def _decide(self, x0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Which rows are empty, and which are final, by this prediction, (B',) each."""
         never = torch.zeros_like(self._done)
-        empty = (x0 < self._hardly_any).flatten(1).all(dim=1) if self._expects else never
+        empty = _is_below(x0, self._hardly_any) if self._expects else never
         before, self._mask = self._mask, (x0 > self._middle).flatten(1)
         if self._seen == 1:
             self._same = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
             return empty, never
-        stayed = (self._mask == before).all(dim=1)
+        may_come = _is_below(x0, self._middle) & ~_is_below(x0, self._faint)
+        stayed = (self._mask == before).all(dim=1) & ~may_come
         self._same = torch.where(stayed, self._same + 1, torch.zeros_like(self._same))
         return empty, self._same >= self._stay if self._seen > STAYS_FROM * self._steps else never
 
@@ -121,3 +177,22 @@ def _pairs(whole: Step, step: Step) -> tuple[tuple[torch.Tensor, torch.Tensor], 
 def _frozen(done: torch.Tensor, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     """The new values of rows that go on, the old ones of those that are done."""
     return torch.where(done[:, None, None, None], old, new)
+
+
+def _is_below(x0: torch.Tensor, bound: float) -> torch.Tensor:
+    """Which rows are below a value everywhere, (B,), bool."""
+    return x0.flatten(1).amax(dim=1) < bound
+
+
+def _hardly_any(recipe: Recipe) -> float:
+    return _value(recipe, EMPTY_BELOW)
+
+
+def _value(recipe: Recipe, probability: float) -> float:
+    """What a probability is in a recipe's masks."""
+    return recipe.mask_low + probability * (recipe.mask_high - recipe.mask_low)
+
+
+def expects_early(recipe: Recipe) -> bool:
+    """Whether the first predictions of a chain say something; those of epsilon, divided by little signal, do not."""
+    return recipe.prediction != "epsilon"

@@ -22,7 +22,7 @@ from napari_diffseg.errors import Remedy, RunFailed
 from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
 from napari_diffseg.segmenting.device.prepare import for_few_rows
-from napari_diffseg.segmenting.early_stop import EarlyStop
+from napari_diffseg.segmenting.early_stop import EarlyStop, expects_early
 from napari_diffseg.segmenting.flip_augmentation import Mirroring
 from napari_diffseg.segmenting.pacing import Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
@@ -35,12 +35,13 @@ if TYPE_CHECKING:
 
     from napari_diffseg.diffusion.samplers import SamplerName
     from napari_diffseg.diffusion.schedule import Schedule
-    from napari_diffseg.diffusion.step import Step
+    from napari_diffseg.diffusion.step import Step, Steps
     from napari_diffseg.encode import Conditioning
     from napari_diffseg.events import Focus, Preview, SegmentRequest, Window
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.segmenting.device.memory import BatchLimits
     from napari_diffseg.segmenting.device.prepare import Prepared
+    from napari_diffseg.segmenting.early_stop import ExpectedEmpty
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,8 @@ class Run:
     preview_interval_s: float | None
     stop_early: bool
     """Whether a mask that is decided takes no further steps; see `EarlyStop`."""
+    empty: ExpectedEmpty
+    """Learns on which slices no lesion is expected."""
     window: Window | None
     """Where on every slice masks may be; None is everywhere."""
     limits: BatchLimits
@@ -133,13 +136,15 @@ def sample_run(run: Run, focus_now: Focus | None = None) -> Generator[Stepped | 
             looked_at = focus_now() if focus_now is not None else None
             if looked_at is not None and looked_at != focus:
                 rows, focus = look_elsewhere(rows, looked_at), looked_at
-            batch = rows[: min(size, most)]
-            encode_ahead(rows[len(batch) : len(batch) + size])
-            if (yield from _batch_fits(run, batch, progress)):
-                rows, most = rows[len(batch) :], size
+            batch, empty, ahead = _next_rows(run, rows, min(size, most))
+            yield from _empty_rows(run, empty, progress)
+            encode_ahead(ahead[:size])
+            if not batch or (yield from _batch_fits(run, batch, progress)):
+                rows, most = ahead, size
                 continue
             if len(batch) == 1:
                 raise RunFailed("Memory ran out for a single slice: close other programs, or choose another device.")
+            rows = (*batch, *ahead)
             size = len(batch) // 2
             run.limits.lower(size, run.device, run.dtype)
             _free_memory()
@@ -193,12 +198,42 @@ def _first_look(run: Run, row: Batch, progress: _Progress) -> Iterator[Stepped]:
     yield Stepped(run.id, 0, len(run.schedule.timesteps), step.timestep, progress.done, preview)
 
 
-def _empty_members(run: Run) -> Iterator[Sampled]:
-    """The members of a run none of whose slices holds brain: final without sampling."""
+def _next_rows(run: Run, rows: Batch, size: int) -> tuple[Batch, Batch, Batch]:
+    """The next batch, rows before its end that are known to be empty, and what comes after.
+
+    The run's first member is always evaluated: it says what is expected.
+    """
+    batch: list[Row] = []
+    empty: list[Row] = []
+    for row in rows:
+        if len(batch) == size:
+            break
+        known = run.stop_early and row.member != run.request.first_member and run.empty(row)
+        (empty if known else batch).append(row)
+    return tuple(batch), tuple(empty), rows[len(batch) + len(empty) :]
+
+
+def _empty_rows(run: Run, rows: Batch, progress: _Progress) -> Iterator[Sampled]:
+    """The masks of rows that need not be evaluated."""
+    steps = len(run.schedule.timesteps) * len(rows)
+    progress.done, progress.unneeded, progress.empty = (
+        count + steps for count in (progress.done, progress.unneeded, progress.empty)
+    )
+    for member, group in groupby(rows, key=lambda row: row.member):
+        slices = tuple(row.slice_index for row in group)
+        yield Sampled(run.id, member, slices, _no_masks(run, len(slices)))
+
+
+def _no_masks(run: Run, slices: int) -> npt.NDArray[np.bool_]:
     grid = run.conditioning.grid
     plane = tuple(n for axis, n in enumerate(grid.source_shape) if axis != grid.slice_axis)
+    return np.zeros((len(run.recipe.labels), slices, *plane), np.bool_)
+
+
+def _empty_members(run: Run) -> Iterator[Sampled]:
+    """The members of a run none of whose slices holds brain: final without sampling."""
     for member in run.request.member_numbers:
-        yield Sampled(run.id, member, (), np.zeros((len(run.recipe.labels), 0, *plane), np.bool_))
+        yield Sampled(run.id, member, (), _no_masks(run, 0))
 
 
 def _batch_fits(run: Run, batch: Batch, progress: _Progress) -> Generator[Stepped | Expected | Sampled, None, bool]:
@@ -253,6 +288,41 @@ def chain(run: Run, batch: Batch) -> Iterator[BatchStep]:
 
     Gradients are off only while a step is made, never while a consumer holds it.
     """
+    if run.stop_early:
+        _ask_deciders(run, batch)
+    going, early = _begun(run, batch), _early_stop(run, batch)
+    rows: torch.Tensor | None = None
+    while rows is None or len(rows):
+        with torch.inference_mode():
+            try:
+                step = going.steps.send(rows)
+            except StopIteration:
+                return
+            evaluated = len(step.x)
+            if early is not None:
+                empty = _expected_empty(run, batch, step) if early.is_new else None
+                step, rows = early.see(step, empty), early.narrow()
+            if rows is not None and len(rows):
+                going.keep(rows)
+            seen = replace(step, x=going.mirroring(step.x), x0=going.mirroring(step.x0))
+        yield BatchStep(seen, evaluated, 0 if early is None else early.left_empty)
+
+
+class _Going(NamedTuple):
+    """A chain and what it takes its numbers from."""
+
+    steps: Steps
+    denoiser: ConditionedDenoiser
+    noise: SeededNoise
+    mirroring: Mirroring
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with some of the rows alone; their places among those that are left."""
+        self.denoiser.keep(rows)
+        self.noise.keep(rows)
+
+
+def _begun(run: Run, batch: Batch) -> _Going:
     mirroring = Mirroring.of_members(run.recipe, [row.member for row in batch], run.device)
     image = mirroring(run.conditioning.image_of([row.slice_index for row in batch]).to(run.device))
     denoiser = ConditionedDenoiser(
@@ -268,21 +338,21 @@ def chain(run: Run, batch: Batch) -> Iterator[BatchStep]:
     seeds = [member_seed(run.request.seed, row.member, row.slice_index) for row in batch]
     noise = SeededNoise(seeds, (len(run.recipe.labels), *image.shape[-2:]), run.device)
     steps = sample(run.sampler, denoiser, run.schedule, noise, eta=run.request.eta)
-    early, rows = _early_stop(run, batch), None
-    while rows is None or len(rows):
+    return _Going(steps, denoiser, noise, mirroring)
+
+
+def _ask_deciders(run: Run, batch: Batch) -> None:
+    """Take the first step of the members that decide whether rows of a batch are empty, where none has taken it yet."""
+    if deciders := run.empty.unknown(batch):
+        alone = replace(run, network=for_few_rows(run.network))
         with torch.inference_mode():
-            try:
-                step = steps.send(rows)
-            except StopIteration:
-                return
-            evaluated = len(step.x)
-            if early is not None:
-                step, rows = early.see(step), early.narrow()
-            if rows is not None and len(rows):
-                denoiser.keep(rows)
-                noise.keep(rows)
-            seen = replace(step, x=mirroring(step.x), x0=mirroring(step.x0))
-        yield BatchStep(seen, evaluated, 0 if early is None else early.left_empty)
+            run.empty.learn(deciders, next(_begun(alone, deciders).steps).x0)
+
+
+def _expected_empty(run: Run, batch: Batch, first: Step) -> torch.Tensor:
+    """Which rows are empty by the first step of the members that decide, (B,), bool, on the device."""
+    run.empty.learn(batch, first.x0)
+    return torch.tensor([run.empty(row) for row in batch], device=first.x0.device)
 
 
 def _early_stop(run: Run, batch: Batch) -> EarlyStop | None:
@@ -295,7 +365,7 @@ def _early_stop(run: Run, batch: Batch) -> EarlyStop | None:
 
 def _expected(run: Run, batch: Batch, first: Step) -> Iterator[Expected]:
     """What the first member's first evaluation expects, where that says anything."""
-    if run.recipe.prediction == "epsilon":  # divided by the little signal there is, its error is all that is left
+    if not expects_early(run.recipe):
         return
     index = [i for i, row in enumerate(batch) if row.member == run.request.first_member]
     if index:

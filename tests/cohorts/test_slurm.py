@@ -1,5 +1,6 @@
 """A cohort on a real SLURM of one machine, which keeps no accounts; slow, and skipped where there is no SLURM."""
 
+import json
 import os
 import pty
 import signal
@@ -23,8 +24,8 @@ MANY = 30
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    with slurm_here(tmp_path_factory.mktemp("slurm") / "cluster") as env:
-        yield env
+    with slurm_here(tmp_path_factory.mktemp("slurm") / "cluster") as there:
+        yield there
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def words(tmp_path):
 
 def start(words, out, cluster, *more, **streams):
     whole = [*words, "--out", str(out), *map(str, more)]
-    return subprocess.Popen(whole, env=cluster, text=True, stdout=subprocess.PIPE, **streams)
+    return subprocess.Popen(whole, env=cluster.env, text=True, stdout=subprocess.PIPE, **streams)
 
 
 def finished(process):
@@ -64,8 +65,10 @@ def digests(out):
     return {row.name: row.last.result for row in CohortFolder(out).table()}
 
 
-def slurm(cluster, *words):
-    return subprocess.run(words, env=cluster, capture_output=True, text=True, check=True, timeout=60).stdout
+def begin_at_once(cluster, job):
+    """SLURM lets a job that was queued again wait for two minutes."""
+    until(lambda: "PENDING" in cluster.run("squeue", "-h", "-j", job, "-o", "%T"), "the job is not queued again")
+    cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
 def test_the_cases_of_a_cohort_are_done_by_the_tasks_of_an_array(words, cluster, tmp_path):
@@ -80,14 +83,36 @@ def test_a_job_that_is_queued_again_goes_on_at_its_last_member_and_to_the_same_b
     out, calm = tmp_path / "out", tmp_path / "calm"
     command = start(words, out, cluster, "--members", MANY, "--jobs", 1, stderr=subprocess.PIPE)
     until(lambda: members_of(out) > 3, "no member is finished")
-    (job,) = set(slurm(cluster, "squeue", "-h", "-o", "%A").split())
-    slurm(cluster, "scontrol", "requeue", job)
-    slurm(cluster, "scontrol", "update", f"JobId={job}", "StartTime=now")
+    (job,) = set(cluster.run("squeue", "-h", "-o", "%A").split())
+    cluster.run("scontrol", "requeue", job)
+    begin_at_once(cluster, job)
     code, _, told = finished(command)
     assert code == 0, told
     first = CohortFolder(out).attempts.of("p0")
     assert len(first) == 2
     assert [a.outcome for a in first][-1] == "done"
+    local = list(words[: words.index("--on")])
+    subprocess.run([*local, "--out", str(calm), "--members", str(MANY)], check=True, capture_output=True, timeout=300)
+    assert digests(out) == digests(calm)
+
+
+@pytest.mark.parametrize("how", ["pre-empted", "warned"])
+def test_a_job_that_gives_way_is_queued_again_and_goes_on_at_its_last_member(words, cluster, tmp_path, how):
+    out, calm = tmp_path / "out", tmp_path / "calm"
+    command = start(words, out, cluster, "--members", MANY, "--jobs", 1, stderr=subprocess.PIPE)
+    until(lambda: members_of(out) > 3, "no member is finished")
+    (job,) = set(cluster.run("squeue", "-h", "-o", "%A").split())
+    if how == "pre-empted":
+        cluster.run("sbatch", "--partition=urgent", "--exclusive", "--wrap=sleep 2", f"--output={tmp_path}/urgent.txt")
+    else:  # as SLURM does where the time is nearly up
+        cluster.run("scancel", "--signal=USR2", job)
+    begin_at_once(cluster, job)
+    code, _, told = finished(command)
+    assert code == 0, told
+    first = CohortFolder(out).attempts.of("p0")
+    assert [a.outcome for a in first] == ["stopped", "done"]
+    kept = json.loads((out / "p0" / "run.json").read_bytes())["parts"]
+    assert len(kept) == 2
     local = list(words[: words.index("--on")])
     subprocess.run([*local, "--out", str(calm), "--members", str(MANY)], check=True, capture_output=True, timeout=300)
     assert digests(out) == digests(calm)
@@ -104,7 +129,7 @@ def test_ctrl_c_asks_whether_to_cancel_and_the_same_command_goes_on(words, clust
     assert code == 130
     assert "Cancel the 2 jobs, too?" in told
     assert "is cancelled" in told
-    until(lambda: not slurm(cluster, "squeue", "-h").strip(), "jobs are still there")
+    until(lambda: not cluster.run("squeue", "-h").strip(), "jobs are still there")
     folder = CohortFolder(out)
     until(lambda: all(r.state is not Standing.RUNNING for r in folder.table()), "a case still goes on")
     assert members_of(out) < 3 * MANY
@@ -128,6 +153,6 @@ def test_a_training_is_a_job_that_torchrun_starts(cluster, tmp_path):
     words = ["train", "--data", "phantoms", "--out", out, "--preset", "tiny", "--steps", 4, "--phantoms", 2]
     words += ["--device", "cpu", "--on", "slurm", "--gpus", 0, "--time", 20]
     whole = [sys.executable, "-m", "napari_diffseg", *map(str, words)]
-    job = subprocess.run(whole, env=cluster, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
-    until(lambda: not slurm(cluster, "squeue", "-h").strip(), "the training does not end", 300)
+    job = subprocess.run(whole, env=cluster.env, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
+    until(lambda: not cluster.run("squeue", "-h").strip(), "the training does not end", 300)
     assert (out / "last.safetensors").exists(), (out / f"slurm-{job}.txt").read_text()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_diffseg.cohorts.slurm import ArrayWorker, SlurmOptions, minutes_of, submit
+from napari_diffseg.cohorts.slurm import ArrayWorker, SlurmOptions, _is_preempted, minutes_of, submit
 from napari_diffseg.errors import BadRequest
 
 
@@ -36,3 +36,19 @@ def test_without_slurm_it_is_said(monkeypatch):
 def test_a_job_that_was_queued_again_does_the_same_again():
     worker = ArrayWorker("out", "launch", 1, 4)
     assert worker.checkpoint().function == worker
+
+
+@pytest.mark.parametrize(
+    ("state", "time", "is_preempted"),
+    [
+        ("RUNNING", "2026-11-30T06:54:21", True),
+        ("RUNNING", "None", False),
+        ("CANCELLED", "2026-11-30T06:54:21", False),
+        ("COMPLETING", "None", False),
+    ],
+)
+def test_a_job_that_is_cancelled_is_not_one_that_gives_way(state, time, is_preempted):
+    shown = (
+        f"JobId=7 ArrayJobId=7 JobName=napari-diffseg JobState={state} PreemptEligibleTime=now PreemptTime={time} A=b"
+    )
+    assert _is_preempted(shown) is is_preempted

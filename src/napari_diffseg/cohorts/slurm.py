@@ -5,6 +5,7 @@ What became of cases is told by the files of the workers, not by SLURM: many clu
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -114,6 +115,7 @@ class ArrayWorker:
             work_on(Path(self.out), self.launch, index=self.index, count=self.count, tell=_tell)
         except KeyboardInterrupt:
             _tell("stopped; finished members are kept")
+            _queue_again_if_preempted()
             return "stopped"
         return "nothing is left"
 
@@ -122,6 +124,29 @@ class ArrayWorker:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def _queue_again_if_preempted() -> None:
+    """Queue this job again where another one takes its place.
+
+    With a time of grace SLURM tells a pre-empted job to end, and queues it again only if it does not end by itself.
+    """
+    job = os.environ.get("SLURM_JOB_ID", "")
+    try:
+        asked = subprocess.run(
+            ["scontrol", "--oneliner", "show", "job", job], capture_output=True, text=True, timeout=_ASK_S, check=True
+        )
+        if _is_preempted(asked.stdout):
+            _tell("another job takes the place of this one: it is queued again")
+            subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=_ASK_S, check=True)
+    except (OSError, subprocess.SubprocessError) as err:
+        _tell(f"job {job} cannot be queued again: {_last_words(err)}")
+
+
+def _is_preempted(shown: str) -> bool:
+    """Whether a job, as `scontrol show job` tells of it, runs and is to give way; a cancelled one does not run."""
+    told = dict(word.partition("=")[::2] for word in shown.split())
+    return told.get("JobState") == "RUNNING" and told.get("PreemptTime", "None") not in ("None", "Unknown")
 
 
 def submit(folder: CohortFolder, launch: Launch, options: SlurmOptions) -> str:

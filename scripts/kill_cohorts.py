@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final
 from napari_diffseg.cohorts.cohort_folder import CohortFolder
 from napari_diffseg.cohorts.standing import Standing
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cohorts"))
+sys.path.insert(0, str(Path(__file__).parent))
 from slurm_here import slurm_here
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from builders import write_case, write_tiny_checkpoint
 from napari_diffseg.cohorts.cohort_folder import CohortFolder
 from napari_diffseg.cohorts.standing import Standing
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from slurm_here import is_there, slurm_here
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not is_there(), reason="needs slurm-wlm, munge and root")]

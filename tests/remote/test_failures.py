@@ -75,6 +75,35 @@ def test_what_an_engine_prints_while_it_works_is_not_taken_for_an_old_version():
     assert "has ended with exit code 1" in told
 
 
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        ("slurmstepd: error: *** STEP 7.0 ON n1 CANCELLED AT 2026-11-30T07:00:00 DUE TO TIME LIMIT ***", "was up"),
+        (
+            "slurmstepd: error: *** STEP 7.0 ON n1 CANCELLED AT 2026-11-30T07:00:00 DUE TO PREEMPTION ***",
+            "taken the place",
+        ),
+        (
+            "slurmstepd: error: *** STEP 7.0 ON n1 CANCELLED AT 2026-11-30T07:00:00 ***\nsrun: error: n1: task 0",
+            "cancelled",
+        ),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some of the step tasks have been", "memory"),
+    ],
+)
+def test_a_job_that_slurm_ends_is_one_sentence(printed, said):
+    for host in (None, "me@there"):
+        told = str(Computer(host).explain(143, printed, answered=True))
+        assert said in told
+        assert "STEP" not in told
+
+
+def test_a_job_that_waits_and_one_that_begins_are_told_apart():
+    there = Computer("me@there", "srun napari-diffseg")
+    assert there.waits("srun: job 7 queued and waiting for resources").startswith("Waiting for the job to start: job 7")
+    assert there.waits("srun: job 7 has been allocated resources").startswith("Starting the engine: job 7 on me@there")
+    assert there.waits("srun: error: n1: task 0: Terminated") == ""
+
+
 WELCOME = """
 import sys, time
 from napari_diffseg.remote.frames import write_frame

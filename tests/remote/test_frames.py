@@ -54,6 +54,9 @@ def test_a_frame_comes_back_as_it_was_written_and_one_cut_short_is_the_end(heade
     data = stream.getvalue()
     assert len(data) == count
     assert read_frame(io.BytesIO(data)) == (header, b"".join(blocks))
+    assert data.endswith(b"\n")  # srun keeps what follows the last line feed for a while
+    with pytest.raises(NotOurs):
+        read_frame(io.BytesIO(data[:-1] + b"x"))
     for cut in {0, 3, 15, count - 1}:
         assert read_frame(io.BytesIO(data[:cut])) is None or cut >= count
 

@@ -58,6 +58,18 @@ _SSH_REASONS: Final = (
 )
 
 
+_JOB_REASONS: Final = (
+    ("DUE TO TIME LIMIT", "the time of its job was up: ask for more"),
+    ("DUE TO PREEMPTION", "another job has taken the place of its own"),
+    ("DUE TO NODE FAILURE", "the node of its job has failed"),
+    ("oom_kill", "the memory of its job ran out: ask for more"),
+    ("oom-kill", "the memory of its job ran out: ask for more"),
+    ("CANCELLED AT", "its job was cancelled"),
+)
+"""What SLURM says of a job that it ends, through srun."""
+_JOB_WAITS: Final = re.compile(r"srun: (?:job|Job) (\d+) (queued and waiting|has been allocated)")
+
+
 class LinkLost(EngineFailed):
     """The link to another computer was lost after its engine had answered."""
 
@@ -130,6 +142,17 @@ class Computer:
             )
         return [ssh, *_SSH, *self.ssh_options, "--", self.host, f"{self.command} {shlex.join(_ENGINE)}"]
 
+    def waits(self, line: str) -> str:
+        """What the engine's job waits for, where a line says so that the command has printed; empty otherwise."""
+        found = _JOB_WAITS.search(line)
+        if found is None:
+            return ""
+        job, state = found.groups()
+        where = "" if self.host is None else f" on {self.host}"
+        if state.startswith("queued"):
+            return f"Waiting for the job to start: job {job}{where} is queued…"
+        return f"Starting the engine: job {job}{where} has begun…"
+
     def _words_here(self) -> list[str]:
         if self.command == PROGRAM:
             return [sys.executable, "-m", "napari_diffseg"]
@@ -171,6 +194,8 @@ class Computer:
             if not answered and any(sign in printed.lower() for sign in ("unrecognized", "unknown command")):
                 return _sentence(f"The napari-diffseg on {self.host} is too old to serve runs: update it there")
         where = "The engine" if self.host is None else f"The engine on {self.host}"
+        if answered and (reason := next((reason for sign, reason in _JOB_REASONS if sign in printed), "")):
+            return _sentence(f"{where} has ended, as {reason}; run again, or resume")
         if not answered:
             return _sentence(f"{where} did not start{_told(last)}")
         return _sentence(f"{where} has ended{_by(code)}{_told(last)}: run again, or resume")

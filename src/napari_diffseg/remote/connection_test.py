@@ -58,15 +58,17 @@ class ConnectionReport:
         return " ".join([said, *self.missing])
 
 
-def check_connection(computer: Computer, *, check: Callable[[], None] = lambda: None) -> ConnectionReport:
-    """Start an engine there, ask it, and end it.
+def check_connection(
+    computer: Computer, *, check: Callable[[], None] = lambda: None, told: Callable[[str], None] = lambda _: None
+) -> ConnectionReport:
+    """Start an engine there, ask it, and end it; `check` and `told` are those of a `Link`.
 
     Raises
     ------
     EngineFailed
         If it cannot be started or does not answer; the text says why.
     """
-    link = Link(computer, check=check)
+    link = Link(computer, check=check, told=told)
     try:
         times = []
         for _ in range(_PINGS):

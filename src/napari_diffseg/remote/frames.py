@@ -8,6 +8,7 @@
 4 bytes  length of the body, at most MOST_BODY
 header   JSON, UTF-8: one message of `messages`
 body     raw blocks, one after another, as the header lists them
+1 byte   line feed: what starts the engine may pass on whole lines only, as srun does
 ```
 
 Nothing is pickled. What is not ours, is too large, or is of another version is refused before its header is read.
@@ -28,6 +29,7 @@ VERSION: Final = 2
 MOST_HEADER: Final = 1 << 20
 MOST_BODY: Final = 1 << 26
 _PREFIX: Final = struct.Struct(">4sHHII")
+_END: Final = b"\n"
 _SHOWN: Final = 60
 
 
@@ -36,6 +38,11 @@ class Frame(NamedTuple):
 
     header: bytes
     body: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes on its way."""
+        return _PREFIX.size + len(self.header) + len(self.body) + len(_END)
 
 
 class NotOurs(EngineFailed):
@@ -56,7 +63,7 @@ def frame_bytes(header: bytes, blocks: Sequence[bytes | memoryview] = ()) -> byt
     """
     body = sum(memoryview(block).nbytes for block in blocks)
     _check_sizes(len(header), body)
-    return b"".join((_PREFIX.pack(MAGIC, VERSION, 0, len(header), body), header, *blocks))
+    return b"".join((_PREFIX.pack(MAGIC, VERSION, 0, len(header), body), header, *blocks, _END))
 
 
 def write_frame(stream: IO[bytes], header: bytes, blocks: Sequence[bytes | memoryview] = ()) -> int:
@@ -98,8 +105,10 @@ def read_frame(stream: IO[bytes]) -> Frame | None:
     if zero:
         raise NotOurs("what came instead of the engine's answer is damaged")
     _check_sizes(header_size, body_size)
-    header, body = _read(stream, header_size), _read(stream, body_size)
-    return Frame(header, body) if len(header) == header_size and len(body) == body_size else None
+    header, body, end = (_read(stream, size) for size in (header_size, body_size, len(_END)))
+    if end and end != _END:
+        raise NotOurs("what came from the engine is damaged")
+    return Frame(header, body) if end else None
 
 
 def _check_sizes(header: int, body: int) -> None:

@@ -35,7 +35,6 @@ from napari_diffseg.remote.messages import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import IO
 
     from napari_diffseg.remote.computer import Computer
     from napari_diffseg.remote.contents import Content
@@ -53,6 +52,7 @@ _UNREAD_S: Final = 0.5
 _END_S: Final = 3.0
 _ALIVE_S: Final = 10.0
 _NO_ANSWER_S: Final = 0.2
+_TERMINATED_S: Final = 2.0
 
 
 class Channel:
@@ -115,6 +115,8 @@ class Link:
         a run keeps its number.
     hello : Hello, optional
         What is said first: how long the engine is to go on without a link, and which one, and which run, is wanted.
+    told : callable (sentence), optional
+        Told what the job waits for in which the engine is to start, where it does.
 
     Raises
     ------
@@ -129,9 +131,10 @@ class Link:
         check: Callable[[], None] = lambda: None,
         numbers: Iterator[int] | None = None,
         hello: Hello | None = None,
+        told: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.computer = computer
-        self.check = check
+        self.check, self._told = check, told
         self.sent = self.received = 0
         """Bytes over the link so far."""
         self._numbers = count(1) if numbers is None else numbers
@@ -142,6 +145,8 @@ class Link:
         self._answered = self._outlives = False
         self._gone = threading.Event()
         self._printed: deque[str] = deque(maxlen=_PRINTED)
+        self._waits = ""
+        """What the engine's job waits for, and nobody has been told yet."""
         self._process = _started(computer)
         self._printer = threading.Thread(target=self._keep_printed, name="engine-stderr", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="engine-link", daemon=True)
@@ -208,12 +213,19 @@ class Link:
         channel = self.open(message.id)
         try:
             self.send(message, blocks)
-            answer, _ = channel.take(self.check)
+            answer, _ = channel.take(self._look)
         finally:
             self.leave(message.id)
         if isinstance(answer, kind):
             return answer
         raise as_error(answer)
+
+    def _look(self) -> None:
+        """While an answer is waited for: the asker may have had enough; before the first one a job may have to wait."""
+        self.check()
+        if not self._answered and (waits := self._waits):
+            self._waits = ""
+            self._told(waits)
 
     def bring(self, contents: Sequence[Content], *, told: Callable[[str], None] = lambda _: None) -> None:
         """Send what of these contents is not kept there already.
@@ -285,11 +297,11 @@ class Link:
         if not self._end_input(wait_s):  # somebody writes to an engine that does not read
             process.kill()
             self._end_input(_END_S)
-        try:
-            process.wait(timeout=wait_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if not _has_ended(process, wait_s):
+            process.terminate()  # srun then gives up the job that it waits for
+            if not _has_ended(process, _TERMINATED_S):
+                process.kill()
+                process.wait()
         for thread in (self._listener, self._printer):
             thread.join(timeout=_END_S)
         return process.returncode == 0
@@ -320,7 +332,7 @@ class Link:
         assert stream is not None  # a pipe
         try:
             while (frame := read_frame(stream)) is not None:
-                self.received += 16 + len(frame.header) + len(frame.body)
+                self.received += frame.size
                 self._take(from_engine(frame), frame.body)
             ended = self._why_ended()
         except OtherVersion as err:
@@ -372,17 +384,22 @@ class Link:
         stream = self._process.stderr
         assert stream is not None  # a pipe
         with stream:
-            _keep_lines(stream, self._printed)
+            for line in stream:
+                text = line.decode("utf-8", "replace").rstrip()
+                self._printed.append(text)
+                self._waits = self.computer.waits(text) or self._waits
+                logger.debug("engine: %s", text)
 
     def _name(self) -> str:
         return self.computer.host or "The other process"
 
 
-def _keep_lines(stream: IO[bytes], lines: deque[str]) -> None:
-    for line in stream:
-        text = line.decode("utf-8", "replace").rstrip()
-        lines.append(text)
-        logger.debug("engine: %s", text)
+def _has_ended(process: subprocess.Popen[bytes], wait_s: float) -> bool:
+    try:
+        process.wait(timeout=wait_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _started(computer: Computer) -> subprocess.Popen[bytes]:

@@ -268,7 +268,9 @@ class RemoteSegmenter:
             run=None if asked is None else asked.number,
             have=0 if asked is None else asked.have,
         )
-        self._link = link = Link(self.computer, check=self._ask_check, numbers=self._numbers, hello=hello)
+        self._link = link = Link(
+            self.computer, check=self._ask_check, numbers=self._numbers, hello=hello, told=self.told
+        )
         self._engine = link.welcome.engine
         if before is None or before != self._engine:
             self._has_checkpoint = False

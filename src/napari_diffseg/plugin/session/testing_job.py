@@ -22,6 +22,9 @@ def test_job(computer: Computer) -> Job:
         from napari_diffseg.remote.connection_test import check_connection
 
         mailbox.put(StatusMessage(f"Testing the connection: {computer.name}…"))
-        return check_connection(computer, check=lambda: raise_if(stop)).words
+        report = check_connection(
+            computer, check=lambda: raise_if(stop), told=lambda words: mailbox.put(StatusMessage(words))
+        )
+        return report.words
 
     return job

@@ -10,7 +10,14 @@ from played_runs import SHAPE, begin_run, events_of, play, volume
 
 from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.plugin.explore.measuring import Measuring
-from napari_diffseg.plugin.explore.navigation import go_to_slice, go_to_voxel, show_member, slice_on_screen
+from napari_diffseg.plugin.explore.navigation import (
+    go_to_middle,
+    go_to_slice,
+    go_to_voxel,
+    go_where_it_sampled,
+    show_member,
+    slice_on_screen,
+)
 from napari_diffseg.plugin.grid.frame import Frame
 from napari_diffseg.plugin.layers.result_layers import ResultLayers
 from napari_diffseg.plugin.widgets.explore_box import describe_findings
@@ -198,6 +205,27 @@ def test_going_to_a_slice_leaves_the_other_axes(viewer, results):
         go_to_slice(viewer, view, s)
         assert slice_on_screen(viewer, view) == s
         assert view.voxel_at(viewer.dims.point) == (3, 2, s)
+
+
+def test_a_run_of_other_slices_brings_the_nearest_of_them_on_the_screen(viewer, results):
+    go_to_slice(viewer, results.view, 4)
+    play(results, events_of(members=1, slices="1:3"))
+    go_where_it_sampled(viewer, results.view)
+    assert slice_on_screen(viewer, results.view) == 2
+    go_to_slice(viewer, results.view, 1)
+    go_where_it_sampled(viewer, results.view)
+    assert slice_on_screen(viewer, results.view) == 1
+
+
+@pytest.mark.parametrize(("away", "comes"), [(0.0, False), (500.0, True)])
+def test_an_image_that_lies_elsewhere_comes_into_the_middle_of_the_canvas(viewer, away, comes):
+    viewer.add_image(np.zeros((5, 20, 20)))
+    before = viewer.scene.camera.center
+    next_case = viewer.add_image(np.zeros((5, 20, 20)), translate=(away, away, away))
+    go_to_middle(viewer, next_case)
+    assert viewer.dims.point[0] == away + 2
+    expected = (away + 9.5, away + 9.5) if comes else before[1:]
+    np.testing.assert_allclose(viewer.scene.camera.center[1:], expected)
 
 
 def test_a_member_is_shown_alone_as_a_layer_of_its_own_or_at_its_place_on_the_slider(viewer, results):

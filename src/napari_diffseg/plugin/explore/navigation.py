@@ -27,10 +27,23 @@ def go_to_voxel(viewer: ViewerModel, view: ResultView, voxel: Voxel) -> None:
 
 
 def go_to_middle(viewer: ViewerModel, layer: Layer) -> None:
-    """Show the middle slices of a layer of three axes."""
+    """Show the middle slices of a layer of three axes, with its middle on the canvas where that is elsewhere."""
     middle = layer.data_to_world([(n - 1) // 2 for n in layer.data.shape[-3:]])
     for axis, value in enumerate(middle, start=viewer.dims.ndim - 3):
         viewer.dims.set_point(axis, float(value))
+    _look_at(viewer, layer)
+
+
+def _look_at(viewer: ViewerModel, layer: Layer) -> None:
+    """Bring a layer into the middle of the canvas, unless that shows a part about its middle; the zoom stays."""
+    low, high = layer.extent.world[:, -3:]
+    shown = [axis - (viewer.dims.ndim - 3) for axis in viewer.dims.displayed if axis >= viewer.dims.ndim - 3]
+    center = list(viewer.scene.camera.center)
+    there = {3 - len(shown) + place: axis for place, axis in enumerate(shown)}  # its place in the camera's centre
+    if any(abs(center[n] - (low[axis] + high[axis]) / 2) > (high[axis] - low[axis]) / 4 for n, axis in there.items()):
+        for n, axis in there.items():
+            center[n] = float(low[axis] + high[axis]) / 2
+        viewer.scene.camera.center = tuple(center)
 
 
 def show_images_of(viewer: ViewerModel, chosen: Sequence[Layer]) -> None:
@@ -52,6 +65,14 @@ def go_to_slice(viewer: ViewerModel, view: ResultView, index: int) -> None:
     axis = view.frame.axes.index(view.started.slice_axis)
     point = view.point_of((voxel[0], voxel[1], voxel[2]))
     viewer.dims.set_point(viewer.dims.ndim - 3 + axis, point[axis])
+
+
+def go_where_it_sampled(viewer: ViewerModel, view: ResultView) -> None:
+    """Show the nearest slice that a run samples, where the one on the screen is none: there is nothing of it to see."""
+    if sampled := view.started.sampled:
+        here = slice_on_screen(viewer, view)
+        if here not in sampled:
+            go_to_slice(viewer, view, min(sampled, key=lambda s: abs(s - here)))
 
 
 def slice_on_screen(viewer: ViewerModel, view: ResultView) -> int:

@@ -153,25 +153,13 @@ class ResultLayers:
             self._present.redraw_all()
 
     def summarise(self, summary: Summary, *, first: int | None = None) -> None:
-        """Sum the ensemble up in another way; `catch_up` then draws it, and members to come follow it, too.
-
-        Parameters
-        ----------
-        summary : Summary
-            Rule, threshold, measure and smoothing.
-        first : int, optional
-            Show only so many members, those with the lowest numbers: the others are hidden and have no vote, but none
-            is deleted. All by default.
-        """
+        """Sum the run on the screen up in another way, see `RunLayers.summarise`; and those that come later."""
         self._summary = summary
         if self._present is not None:
             self._present.summarise(summary, first=first)
 
     def show_staple(self, mask: npt.NDArray[np.uint8]) -> None:
-        """Show what STAPLE made of the members, label numbers (X, Y, Z), until another is shown or the rule changes.
-
-        Until the first, the mask is the majority's: STAPLE takes its time, and needs whole members.
-        """
+        """Show what STAPLE made of the members of the run on the screen, see `RunLayers.show_staple`."""
         if self._present is not None:
             self._present.show_staple(mask)
 

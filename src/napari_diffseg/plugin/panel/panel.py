@@ -26,7 +26,7 @@ from napari_diffseg.plugin.explore.denoising import Denoising
 from napari_diffseg.plugin.explore.editing import Editing
 from napari_diffseg.plugin.explore.exploring import Exploring, napari_launch
 from napari_diffseg.plugin.explore.keys import Keys
-from napari_diffseg.plugin.explore.navigation import go_to_middle, show_images_of
+from napari_diffseg.plugin.explore.navigation import go_to_middle, go_where_it_sampled, show_images_of
 from napari_diffseg.plugin.explore.what_if import WhatIf
 from napari_diffseg.plugin.grid.layer_notes import notes_of
 from napari_diffseg.plugin.grid.same_case import are_same_case
@@ -386,6 +386,7 @@ class DiffsegPanel(QWidget):
         self.exploring.box.reference.guess(added)
         if is_next:
             go_to_middle(self.viewer, added[0])
+            show_images_of(self.viewer, self.session.images)
         notes = [note for layer in added for note in notes_of(layer)]
         count = "1 image" if len(added) == 1 else f"{len(added)} images"
         self.run_box.show_status(" ".join([f"Opened {count}.", *dict.fromkeys(notes)]))
@@ -471,6 +472,8 @@ class DiffsegPanel(QWidget):
             self.denoising.follow()
             self.what_if.follow()
         show_images_of(self.viewer, self.session.images)
+        if self.results.view is not None:
+            go_where_it_sampled(self.viewer, self.results.view)
         going_on = entry is not None and entry.ending is None
         if self.session.phase not in _SAMPLING:
             self.run_box.show_progress(int(entry is not None and entry.ending is Ending.DONE), 1, None)

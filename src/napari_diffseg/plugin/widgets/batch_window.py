@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -27,6 +26,7 @@ from qtpy.QtWidgets import (
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.plugin.session.progress import describe_seconds
 from napari_diffseg.plugin.widgets.controls import breakable
+from napari_diffseg.plugin.widgets.named import named_button, named_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,8 +160,8 @@ class BatchWindow(QDialog):
         self.resize(760, 460)
         self.table = BatchTable()
         self.view = self._make_view()
-        self.settings = _text("batch_settings", "What every case is sampled with: the settings in the panel.")
-        self.status = _text("batch_status", "How far the batch is.")
+        self.settings = named_label("batch_settings", "What every case is sampled with: the settings in the panel.")
+        self.status = named_label("batch_status", "How far the batch is.")
         self.out = QLineEdit()
         self.out.setObjectName("diffseg_batch_out")
         self.out.setToolTip("Each case gets a folder of its own in it, as 'napari-diffseg predict' makes them.")
@@ -191,7 +191,7 @@ class BatchWindow(QDialog):
         lines.hide()
         heads.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         heads.setStretchLastSection(True)
-        for column, width in enumerate((150, 95, 85, 65, 60, 65)):
+        for column, width in enumerate((190, 95, 85, 65, 60, 65)):
             view.setColumnWidth(column, width)
         view.clicked.connect(self._open)
         return view
@@ -279,19 +279,8 @@ def _how_far(batch: Batch) -> str:
     return f"{over} of {len(batch.rows)} cases are over.{time}"
 
 
-def _text(name: str, tip: str) -> QLabel:
-    label = QLabel()
-    label.setObjectName(f"diffseg_{name}")
-    label.setToolTip(tip)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    return label
-
-
 def _button(name: str, text: str, tip: str, slot: Any) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(f"diffseg_{name}")
-    button.setToolTip(tip)
+    button = named_button(name, text, tip)
     button.setAutoDefault(False)
     button.clicked.connect(lambda _=False: slot())
     return button

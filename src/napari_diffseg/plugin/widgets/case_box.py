@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_diffseg.imaging.names.grouping import case_id_of
 from napari_diffseg.imaging.names.naming import modality_of, shown_name
@@ -20,6 +20,7 @@ from napari_diffseg.plugin.widgets.case_picker import CasePicker
 from napari_diffseg.plugin.widgets.controls import breakable
 from napari_diffseg.plugin.widgets.dropping import dropped_paths
 from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
+from napari_diffseg.plugin.widgets.named import named_button, named_label
 from napari_diffseg.plugin.widgets.plots.input_picture import InputPicture
 from napari_diffseg.plugin.widgets.reopen_button import ReopenButton
 from napari_diffseg.plugin.widgets.side_row import SideRow
@@ -76,7 +77,8 @@ class CaseBox(QGroupBox):
         self._grid.addWidget(self.axes.choice, _LAST_ROW - 1, 1)
         self._grid.addWidget(self.sides.label, _LAST_ROW, 0)
         self._grid.addWidget(self.sides.choice, _LAST_ROW, 1)
-        self.notes = self._make_notes()
+        self.notes = named_label("case_notes", "What to know of the images that are chosen.")
+        self.notes.setVisible(False)
         layout.addWidget(self.picture)
         layout.addWidget(self.notes)
 
@@ -95,15 +97,6 @@ class CaseBox(QGroupBox):
         """What is opened of a drop: during a run nothing."""
         return dropped_paths(event) if self.buttons.isEnabled() else []
 
-    def _make_notes(self) -> QLabel:
-        notes = QLabel()
-        notes.setObjectName("diffseg_case_notes")
-        notes.setTextFormat(Qt.TextFormat.PlainText)
-        notes.setWordWrap(True)
-        notes.setToolTip("What to know of the images that are chosen.")
-        notes.setVisible(False)
-        return notes
-
     def _make_buttons(self) -> QWidget:
         buttons = QWidget()
         row = QHBoxLayout(buttons)
@@ -118,9 +111,7 @@ class CaseBox(QGroupBox):
                 self.sample_asked,
             ),
         ):
-            button = QPushButton(text)
-            button.setObjectName(f"diffseg_open_{name}")
-            button.setToolTip(tip)
+            button = named_button(f"open_{name}", text, tip)
             button.clicked.connect(slot)
             row.addWidget(button)
         row.addWidget(self.reopen)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qtpy.QtCore import QAbstractListModel, QModelIndex, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QCompleter, QGridLayout, QLabel, QListView, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QCompleter, QGridLayout, QListView, QWidget
 
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.plugin.widgets.controls import guard_from_wheel
+from napari_diffseg.plugin.widgets.named import named_button, named_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_diffseg.plugin.session.case_folder import FolderCase
+
+_ARROW: Final = 28
+"""Width of ◀ and ▶, in pixels."""
 
 
 class _Names(QAbstractListModel):
@@ -90,16 +94,16 @@ class CasePicker(QWidget):
         super().__init__()
         self._place = -1
         self._names = _Names()
-        self.previous = _button("previous_case", "◀", "The case before (Page Up, on the canvas).", width=28)
-        self.next = _button("next_case", "▶", "The next case (Page Down, on the canvas).", width=28)
-        self.batch = _button("batch", "Batch…", "Segment all cases, or some of them, with the same settings.")
-        self.close_folder = _button("close_cases", "Close list", "Go through this folder no more; what is open stays.")
+        self.previous = named_button("previous_case", "◀", "The case before (Page Up, on the canvas).")
+        self.next = named_button("next_case", "▶", "The next case (Page Down, on the canvas).")
+        for arrow in (self.previous, self.next):
+            arrow.setFixedWidth(_ARROW)
+        self.batch = named_button("batch", "Batch…", "Segment all cases, or some of them, with the same settings.")
+        self.close_folder = named_button(
+            "close_cases", "Close list", "Go through this folder no more; what is open stays."
+        )
         self.box = self._make_box()
-        self.line = QLabel()
-        self.line.setObjectName("diffseg_cases_line")
-        self.line.setToolTip("Which case of the folder is open, and what is there for it.")
-        self.line.setWordWrap(True)
-        self.line.setTextFormat(Qt.TextFormat.PlainText)
+        self.line = named_label("cases_line", "Which case of the folder is open, and what is there for it.")
         self._lay_out()
         self.previous.clicked.connect(lambda: self.step(-1))
         self.next.clicked.connect(lambda: self.step(1))
@@ -193,12 +197,3 @@ class CasePicker(QWidget):
         self.box.setCurrentIndex(self._place)
         self.box.setEditText("" if self._place < 0 else shown_name(self._names.cases[self._place].name))
         self.box.blockSignals(False)
-
-
-def _button(name: str, text: str, tip: str, *, width: int | None = None) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(f"diffseg_{name}")
-    button.setToolTip(tip)
-    if width is not None:
-        button.setFixedWidth(width)
-    return button

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from napari_diffseg.plugin.widgets.controls import breakable
 from napari_diffseg.plugin.widgets.dropping import dropped_paths
 from napari_diffseg.plugin.widgets.fold import Fold
+from napari_diffseg.plugin.widgets.named import named_button
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,14 +99,10 @@ class CheckpointBox(QGroupBox):
                 self._choose_demo,
             ),
         ):
-            button = QPushButton(text)
-            button.setObjectName(f"diffseg_checkpoint_{name}")
-            button.setToolTip(tip)
+            button = named_button(f"checkpoint_{name}", text, tip)
             button.clicked.connect(slot)
             row.addWidget(button)
-        self.recent = QPushButton("Recent")
-        self.recent.setObjectName("diffseg_checkpoint_recent")
-        self.recent.setToolTip("Checkpoints that were loaded before.")
+        self.recent = named_button("checkpoint_recent", "Recent", "Checkpoints that were loaded before.")
         self._recent_menu = QMenu(self.recent)
         self._recent_menu.setToolTipsVisible(True)
         self.recent.setMenu(self._recent_menu)

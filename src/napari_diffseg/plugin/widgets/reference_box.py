@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_diffseg.evaluation.metrics.judgement import SURE, Verdict
 from napari_diffseg.imaging.names.naming import REFERENCE, modality_of
@@ -17,6 +17,7 @@ from napari_diffseg.plugin.grid.same_case import file_of, is_of_case, is_of_othe
 from napari_diffseg.plugin.layers.error_layer import COLORS
 from napari_diffseg.plugin.widgets.layer_combo import LayerCombo
 from napari_diffseg.plugin.widgets.lesion_table import in_ml
+from napari_diffseg.plugin.widgets.named import named_label
 from napari_diffseg.plugin.widgets.plots.reliability_plot import ReliabilityPlot
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class ReferenceBox(QWidget):
         self.errors.setObjectName("diffseg_show_errors")
         self.errors.setToolTip("What the mask misses, and what it marks wrongly, on the canvas.")
         self.errors.toggled.connect(self.shown.emit)
-        self.line = self._text("scores", "Dice: overlap, 1 is the best. HD95: distance of the outlines in mm.")
-        self.legend = self._text(
+        self.line = named_label("scores", "Dice: overlap, 1 is the best. HD95: distance of the outlines in mm.")
+        self.legend = named_label(
             "errors_legend", f"Sure: at least {SURE:.0%} of the members agree. Their votes do not tell of these errors."
         )
         self.legend.setTextFormat(Qt.TextFormat.RichText)
@@ -72,14 +73,6 @@ class ReferenceBox(QWidget):
         for widget in (self.layer, self.line, self.errors, self.legend, self.plot):
             layout.addWidget(widget)
         self.show_judged(None)
-
-    def _text(self, name: str, tip: str) -> QLabel:
-        label = QLabel()
-        label.setObjectName(f"diffseg_{name}")
-        label.setToolTip(tip)
-        label.setTextFormat(Qt.TextFormat.PlainText)
-        label.setWordWrap(True)
-        return label
 
     def set_layers(self, layers: Iterable[Layer]) -> None:
         """Offer the labels layers among these that are no results."""

@@ -24,6 +24,7 @@ from napari_diffseg.ensemble.summary import HIGHEST_THRESHOLD, LOWEST_THRESHOLD,
 from napari_diffseg.plugin.canvas.result_style import colors_of, mean_style, uncertainty_style
 from napari_diffseg.plugin.widgets.controls import guard_from_wheel
 from napari_diffseg.plugin.widgets.legend import Legend
+from napari_diffseg.plugin.widgets.named import named_label
 from napari_diffseg.recipe import HIGHEST_SMOOTHING_MM
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class ResultBox(QWidget):
             "measured_mask", "Which mask volume, lesions and Dice are of: the rule's, or one that you edited."
         )
         self.measured_label = QLabel("Measure")
-        self.note = _text(
+        self.note = named_label(
             "rule_note", "How well each member agrees with what STAPLE takes for the truth: the least and the most."
         )
         self.note.setVisible(False)
@@ -106,11 +107,11 @@ class ResultBox(QWidget):
         self.mean_legend = Legend("mean_legend", mean_style())
         self.mean_legend.set_texts("0", "mean", "1")
         self.uncertainty_legend = Legend("uncertainty_legend", uncertainty_style(1.0))
-        self.unsampled = _text(
+        self.unsampled = named_label(
             "unsampled", "Where nothing was sampled, an empty mask does not mean that there is no lesion."
         )
         self.unsampled.setVisible(False)
-        self.votes = _text("cursor", "What the members say of the voxel under the cursor, in 2-D.")
+        self.votes = named_label("cursor", "What the members say of the voxel under the cursor, in 2-D.")
         self.votes.setText(_NO_VOTES)
         self._lay_out()
         self._begin()
@@ -281,15 +282,6 @@ def _choice(name: str, kind: type[Rule] | type[Measure], tip: str) -> QComboBox:
     for choice in kind:
         box.addItem(_SHORT.get(choice, choice.title), choice)
     return box
-
-
-def _text(name: str, tip: str) -> QLabel:
-    label = QLabel()
-    label.setObjectName(f"diffseg_{name}")
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setToolTip(tip)
-    return label
 
 
 def _slider(name: str, tip: str) -> QSlider:

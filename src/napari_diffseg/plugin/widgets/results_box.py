@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QGridLayout, QGroupBox, QMessageBox, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QGroupBox, QMessageBox, QSpinBox, QVBoxLayout, QWidget
 
 from napari_diffseg.plugin.widgets.controls import guard_from_wheel
+from napari_diffseg.plugin.widgets.named import named_button
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,9 +33,9 @@ class ResultActions(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._exported: Path | None = None
-        self.export = _button("export", "Export…", _EXPORT_TIP)
+        self.export = named_button("export", "Export…", _EXPORT_TIP)
         self.export.clicked.connect(self.export_asked)
-        self.open_folder = _button("open_exported", "Open folder", "Open the folder of the last export.")
+        self.open_folder = named_button("open_exported", "Open folder", "Open the folder of the last export.")
         self.open_folder.clicked.connect(self._open_folder)
         self.open_folder.setVisible(False)
         self.more_count = QSpinBox()
@@ -44,9 +45,9 @@ class ResultActions(QWidget):
         self.more_count.setValue(_MORE)
         self.more_count.setPrefix("+ ")
         guard_from_wheel(self.more_count)
-        self.more = _button("more", "More members", _MORE_TIP)
+        self.more = named_button("more", "More members", _MORE_TIP)
         self.more.clicked.connect(lambda: self.more_asked.emit(self.more_count.value()))
-        self.finish = _button("finish", "Finish", "Sample the members that the stopped run still lacks.")
+        self.finish = named_button("finish", "Finish", "Sample the members that the stopped run still lacks.")
         self.finish.clicked.connect(lambda: self.more_asked.emit(0))
         self._lay_out()
 
@@ -135,10 +136,3 @@ class ResultsBox(QGroupBox):
         """Another run is listed, or none any more."""
         has_result = not self._of_run[0].isHidden()
         self.setVisible(has_result or not self._runs.isHidden())
-
-
-def _button(name: str, text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(f"diffseg_{name}")
-    button.setToolTip(tip)
-    return button

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QMessageBox, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QMessageBox, QProgressBar, QVBoxLayout, QWidget
 
 from napari_diffseg.plugin.layers.live_layer import Live
 from napari_diffseg.plugin.session.progress import describe_seconds
 from napari_diffseg.plugin.session.task import Phase
 from napari_diffseg.plugin.widgets.controls import breakable, guard_from_wheel
+from napari_diffseg.plugin.widgets.named import named_button, named_label
 
 _BAR_STEPS = 1000
 RUN_KEY, CANVAS_RUN_KEY = "Ctrl+Return", "Control-Enter"
@@ -43,12 +44,12 @@ class RunBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.run = _button("run", "Run", _RUN_TIP)
-        self.pause = _button("pause", "Pause", "Pause after this step; the run keeps its place and its memory.")
+        self.run = named_button("run", "Run", _RUN_TIP)
+        self.pause = named_button("pause", "Pause", "Pause after this step; the run keeps its place and its memory.")
         self.pause.setVisible(False)
-        self.resume = _button("resume", "Resume", "Go on where the run was paused.")
+        self.resume = named_button("resume", "Resume", "Go on where the run was paused.")
         self.resume.setVisible(False)
-        self.cancel = _button("cancel", "Cancel", "Stop after this step; finished members are kept.")
+        self.cancel = named_button("cancel", "Cancel", "Stop after this step; finished members are kept.")
         self.live = self._make_live()
         self.run.clicked.connect(self.run_asked)
         self.pause.clicked.connect(self.pause_asked)
@@ -58,10 +59,10 @@ class RunBox(QWidget):
         self.bar.setObjectName("diffseg_progress")
         self.bar.setToolTip("Share of the work done, and the time left at the speed so far.")
         self.bar.setRange(0, _BAR_STEPS)
-        self.reason = _line("reason", "Why Run is disabled.")
-        self.status = _line("status", "What is going on, or how it ended.")
-        self.compiling = _line("compiling", _COMPILING_TIP)
-        self.cancel_compiling = _button("cancel_compiling", "Cancel", "")
+        self.reason = named_label("reason", "Why Run is disabled.")
+        self.status = named_label("status", "What is going on, or how it ended.")
+        self.compiling = named_label("compiling", _COMPILING_TIP)
+        self.cancel_compiling = named_button("cancel_compiling", "Cancel", "")
         self.cancel_compiling.clicked.connect(self.compiling_cancelled)
         layout = QVBoxLayout(self)
         buttons = QHBoxLayout()
@@ -157,19 +158,3 @@ class RunBox(QWidget):
         self.bar.setValue(round(_BAR_STEPS * done / max(total, 1)))
         left = "" if seconds_left is None else f", {describe_seconds(seconds_left)} left"
         self.bar.setFormat(f"%p %{left}")
-
-
-def _button(name: str, text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(f"diffseg_{name}")
-    button.setToolTip(tip)
-    return button
-
-
-def _line(name: str, tip: str) -> QLabel:
-    label = QLabel()
-    label.setObjectName(f"diffseg_{name}")
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setToolTip(tip)
-    return label

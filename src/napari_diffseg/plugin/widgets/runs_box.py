@@ -10,12 +10,12 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QListWidget,
     QListWidgetItem,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_diffseg.plugin.widgets.fold import Fold
+from napari_diffseg.plugin.widgets.named import named_button
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,11 +77,13 @@ class RunsBox(Fold):
                 ("remove_run", "Remove", "Take it and its layers away; its files stay on disk.", self.remove_asked),
             )
         ):
-            button = _button(name, text, tip)
+            button = named_button(name, text, tip)
             button.clicked.connect(lambda _=False, signal=signal: self._tell(signal))
             grid.addWidget(button, n // _COLUMNS, n % _COLUMNS)
             self._buttons.append(button)
-        self._compare = _button("compare_runs", "Compare two", "Agreement (Dice) of the masks of the two chosen runs.")
+        self._compare = named_button(
+            "compare_runs", "Compare two", "Agreement (Dice) of the masks of the two chosen runs."
+        )
         self._compare.clicked.connect(lambda: self.compare_asked.emit(*self.selected))
         grid.addWidget(self._compare, len(self._buttons) // _COLUMNS, len(self._buttons) % _COLUMNS, 1, 2)
         return grid
@@ -123,10 +125,3 @@ class RunsBox(Fold):
     def _tell(self, signal: Signal) -> None:
         if self.chosen is not None:
             signal.emit(self.chosen)
-
-
-def _button(name: str, text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(f"diffseg_{name}")
-    button.setToolTip(tip)
-    return button

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import Qt, QUrl, Signal
+from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -22,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_diffseg.errors import OutputFailed
 from napari_diffseg.plugin.session.run_store import KEEP_CHOICES, RunStore
 from napari_diffseg.plugin.widgets.controls import breakable
+from napari_diffseg.plugin.widgets.named import named_button, named_label
 
 _WHAT = (
     "Every run is kept as it is made, so that Reopen can bring it back. Of more runs than these the oldest are "
@@ -58,10 +58,10 @@ class SettingsDialog(QDialog):
         self.setWindowTitle("Settings: Diffusion ensemble")
         self.setMinimumWidth(420)
         self._store = store
-        self.place = _label("runs_folder", "The folder in which each run has a folder of its own.")
-        self.change = _button("change_runs_folder", "Change…", "Keep the next runs in another folder.")
+        self.place = named_label("runs_folder", "The folder in which each run has a folder of its own.")
+        self.change = named_button("change_runs_folder", "Change…", "Keep the next runs in another folder.")
         self.change.clicked.connect(self._ask_folder)
-        self.open_folder = _button("open_runs_folder", "Open folder", "Open it in the file manager.")
+        self.open_folder = named_button("open_runs_folder", "Open folder", "Open it in the file manager.")
         self.open_folder.clicked.connect(self._open_folder)
         self.keep = QComboBox()
         self.keep.setObjectName("diffseg_keep_runs")
@@ -72,7 +72,7 @@ class SettingsDialog(QDialog):
         self.compile.setToolTip(_COMPILE_TIP)
         self.compile.setChecked(compile_meanwhile)
         self.compile.toggled.connect(self.compile_toggled)
-        self.failure = _label("settings_failure", "Why it could not be changed.")
+        self.failure = named_label("settings_failure", "Why it could not be changed.")
         self._lay_out()
         self._show()
 
@@ -84,7 +84,7 @@ class SettingsDialog(QDialog):
             row.addWidget(widget)
         count.addWidget(QLabel("Keep the newest"))
         count.addWidget(self.keep, 1)
-        what = _label("settings_note", "What is kept.")
+        what = named_label("settings_note", "What is kept.")
         what.setText(_WHAT)
         layout = QVBoxLayout(self)
         layout.addWidget(QLabel("Runs are kept in"))
@@ -132,19 +132,3 @@ class SettingsDialog(QDialog):
             self._store.set_keep(self.keep.currentData())
         except OutputFailed as err:
             self._show(str(err))
-
-
-def _label(name: str, tip: str) -> QLabel:
-    label = QLabel()
-    label.setObjectName(f"diffseg_{name}")
-    label.setToolTip(tip)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    return label
-
-
-def _button(name: str, text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(f"diffseg_{name}")
-    button.setToolTip(tip)
-    return button

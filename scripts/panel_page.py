@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/panel.md: the panel from top to bottom, on the shipped case, by clicks in a real viewer.
+"""Takes the pictures of docs/panel.md: the panel from top to bottom, on phantoms, by clicks in a real viewer.
 
 Under a virtual screen, from the repository's root; some minutes on two processor cores:
 
@@ -24,6 +24,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDialogButtonBox, QDockWidget, QScrollArea, QSpinBox, QWidget
 
+from napari_diffseg.cli.phantom import phantom
 from napari_diffseg.imaging.demo_case import demo_case_folder
 from napari_diffseg.plugin.widgets.export_dialog import ExportDialog
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 MEMBERS: Final = 6
 SLICES: Final = "58:68"
+PHANTOMS: Final = ("glioma", "lowgrade", "ms")
+"""Kinds of the cases in a folder of several."""
 HERE: Final = 63
 """The slice on screen."""
 _WIDTH, _LOW, _TALL = 1180, 560, 1400
@@ -91,6 +94,8 @@ class PanelPage:
             part()
             print(f"{part.__name__[1:]}: {time.monotonic() - began:.0f} s", flush=True)
         self._resample(home)
+        self._cases(home)
+        print(f"cases: {time.monotonic() - began:.0f} s", flush=True)
 
     def _start(self) -> None:
         self._resize(_LOW)
@@ -253,6 +258,27 @@ class PanelPage:
         self.hand.wait(self.panel.resampling.row.isVisible, "the offer to resample")
         self._wait_until_idle("the coarse image")
         self._write("resample", self._boxes(self.panel.resampling.row, self.panel.run_box))
+
+    def _cases(self, home: Path) -> None:
+        """Three phantoms in a folder: the row that goes from one to the next, and a batch of them."""
+        for seed, kind in enumerate(PHANTOMS, start=1):
+            phantom(out=home / "phantoms", kind=kind, seed=seed, spacing_mm=1.5)
+        self.panel.case.opened.emit([str(home / "phantoms")])  # the file dialog is the system's
+        self.hand.wait(lambda: self.session.case_in_folder != "", "the cases")
+        self._wait_until_idle("the first case")
+        self.hand.wait(lambda: not self.panel.picking.looking.is_busy, "runs and references")
+        self._number("members", 3)
+        self.hand.press(self.panel, "preset_1")
+        self._choose("scope", "slices A:B")
+        self._write("cases", self._boxes(self.panel.case))
+        self.hand.press(self.panel, "batch")
+        window = self.panel.batching.window
+        self.hand.click(window.start)
+        self.hand.wait(lambda: not self.session.batch.is_going_on, "the batch")
+        window.out.setText("~/phantoms_diffseg")  # of this process: nobody's
+        settle()
+        self._write("batch", seen(place_of(window)))
+        window.close()
 
     def _write(self, name: str, *parts: QPixmap) -> None:
         self.camera.write(name, *parts)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import SHAPE, add_sampled, begin_run, events_of, play, volume
+from played_runs import SHAPE, add_sampled, begin_run, catch_up, events_of, play, volume
 
 from napari_diffseg.ensemble.summary import Measure, Summary
 from napari_diffseg.events import Sampled
@@ -75,6 +75,26 @@ def test_the_status_bar_gets_the_votes_under_the_cursor_whichever_layer_is_selec
     pointer.close()
     point_at(viewer, results.view.point_of(voxel))
     assert "votes" not in viewer.status["coordinates"]
+
+
+def test_what_the_pointer_says_follows_the_members_without_a_move_of_the_mouse(viewer):
+    results = ResultLayers(viewer)
+    events = events_of(members=2)
+    begin_run(results, events[0], Frame.of_volume(volume()))
+    told, pointer = [], Pointer(viewer, results)
+    pointer.told.connect(told.append)
+    voxel = next(v for v in np.ndindex(SHAPE) if votes_by_hand(v, 2) == 2)
+    sampled = [event for event in events if isinstance(event, Sampled)]
+    add_sampled(results, [event for event in sampled if event.member == 0])
+    catch_up(results)
+    point_at(viewer, results.view.point_of(voxel))
+    add_sampled(results, [event for event in sampled if event.member == 1])
+    pointer.refresh()
+    results.summarise(Summary(measure=Measure.ENTROPY))
+    pointer.refresh()
+    assert viewer.status["coordinates"].endswith(told[-1])
+    assert told == ["votes 1/1", "votes 2/2; variance 0.00", "votes 2/2; entropy 0.00 bits"]
+    pointer.close()
 
 
 def test_members_that_are_not_shown_have_no_vote_under_the_cursor(results):

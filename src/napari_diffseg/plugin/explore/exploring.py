@@ -95,6 +95,7 @@ class Exploring:
 
     def follow(self, _sampled: object = None) -> None:
         """Members have come: measure anew, now and then, once another one is whole."""
+        self.pointer.refresh()
         view = self._results.view
         whole = 0 if view is None else view.ensemble.count
         if whole > self._whole:
@@ -111,6 +112,7 @@ class Exploring:
 
     def measure(self) -> None:
         """Measure what is on the screen now; the box shows it when it is known."""
+        self.pointer.refresh()
         self.measuring.ask(self._results.view)
         self.stapling.ask()
         self.reference.judge()

@@ -48,6 +48,17 @@ class Pointer:
         """Leave napari's status as it is from now on."""
         self._viewer.events.status.disconnect(self._complete)
 
+    def refresh(self) -> None:
+        """Say what the voxel under the cursor has now: members have come, or they are summed up in another way."""
+        words = self._words() if self._told else ""
+        if words == self._told:
+            return
+        self._told = words
+        self.told.emit(words)
+        if self._completed is not None and self._viewer.status == self._completed:
+            self._completed = _with_words(self._plain, words) if words else None
+            self._viewer.status = self._completed or self._plain
+
     def forget(self) -> None:
         """Another result is on the screen, or none: what was read of the one before is said no longer."""
         if self._told:

@@ -12,7 +12,7 @@ from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.plugin.background.latest_only import LatestOnly
 from napari_diffseg.plugin.canvas.add_layer import bare, removing_together
 from napari_diffseg.plugin.explore.keys import Keys
-from napari_diffseg.plugin.explore.navigation import go_to_middle
+from napari_diffseg.plugin.explore.navigation import go_to_middle, show_images_of
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.grid.same_case import file_of
 from napari_diffseg.plugin.session.case_folder import find_references_of, find_runs_of, with_run
@@ -245,6 +245,7 @@ class CasePicking:
         self._exploring.box.reference.guess(opened.layers)
         if images := list(opened.images.values()):
             go_to_middle(self._viewer, images[0])
+            show_images_of(self._viewer, images)
         if opened.run is not None:
             self._session.runs.reopened(opened.run)
         self._tell(opened)

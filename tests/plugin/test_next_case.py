@@ -133,7 +133,7 @@ def test_images_of_two_cases_are_said_to_be_so(box, tmp_path):
     open_(box, case(tmp_path, "bob", WITHOUT_T2))
     assert note(box) == ""
     box.combos["t2"].choose(alice[2])
-    assert note(box) == "Images of 2 cases are chosen: t1, t1ce, flair of bob; t2 of alice."
+    assert note(box) == "By their names these are images of 2 cases: t1, t1ce, flair of bob; t2 of alice."
     box.combos["t2"].choose(None)
     assert note(box) == ""
 
@@ -159,7 +159,7 @@ def test_names_of_one_case_may_differ_in_how_its_images_were_made(box, tmp_path,
 )
 def test_numbers_tell_cases_apart(box, tmp_path, names):
     open_(box, read(*files(tmp_path / "all", *names)))
-    assert note(box).startswith("Images of 2 cases are chosen: t1 of ")
+    assert note(box).startswith("By their names these are images of 2 cases: t1 of ")
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 _CONTROLS: Final = {
     "resample": "press 'Resample to'",
-    "image": "choose each image under Case",
+    "image": "open the images with 'Files…', and choose each under Case",
     "members": "change Members",
     "timesteps": "change Timesteps",
     "precision": "change Precision under Advanced",
@@ -23,4 +23,4 @@ def worded(err: DiffsegError) -> str:
     """What an error says, with the controls that help behind it, such as `(press 'Resample to')`."""
     named = [_CONTROLS[remedy.setting] for remedy in err.remedies if remedy.setting in _CONTROLS]
     listed = ", or ".join(dict.fromkeys(named))
-    return f"{err} ({listed})" if listed else str(err)
+    return f"{str(err).removesuffix('.')} ({listed})." if listed else str(err)

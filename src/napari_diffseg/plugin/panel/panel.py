@@ -285,6 +285,7 @@ class DiffsegPanel(QWidget):
         session.checkpoint_loaded.connect(self._follow_checkpoint)
         session.seed_drawn.connect(self.settings.controls["seed"].set_value)
         session.brought.connect(self._add_layer)
+        session.cases_found.connect(lambda _: self._scroll_to(0))
         session.case_read.connect(self._take_case)
         session.reopened.connect(self._show_reopened)
         session.started.connect(self._prepare_results)
@@ -527,9 +528,13 @@ class DiffsegPanel(QWidget):
         self._catching_up.start_if_behind()
 
     def _scroll_to_results(self) -> None:
+        self._scroll_to(self.results_box.y())
+
+    def _scroll_to(self, y: int) -> None:
+        """Bring what lies so many pixels below the panel's begin to its top."""
         bar = self._scroll.verticalScrollBar()
         assert bar is not None  # a scroll area is made with one
-        bar.setValue(self.results_box.y())
+        bar.setValue(y)
 
     def _extend_results(self, result: RunResult) -> None:
         self.run_box.show_progress(0, result.started.evaluations, None)

@@ -331,7 +331,7 @@ def _note_of_cases(chosen: Mapping[str, Layer]) -> list[str]:
             known = next((other for other in cases if not are_apart(case, other)), case)
             cases.setdefault(known, []).append(name)
     told = "; ".join(f"{', '.join(names)} of {shown_name(case)}" for case, names in cases.items())
-    return [f"Images of {len(cases)} cases are chosen: {told}"] if len(cases) > 1 else []
+    return [f"By their names these are images of {len(cases)} cases: {told}"] if len(cases) > 1 else []
 
 
 def _can_be_input(layer: Layer) -> bool:

@@ -14,7 +14,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from camera import Camera, place_of, seen
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MEMBERS: Final = 6
 SLICES: Final = "58:68"
-PHANTOMS: Final = ("glioma", "lowgrade", "ms")
+PHANTOMS: Final[tuple[Literal["glioma", "lowgrade", "ms"], ...]] = ("glioma", "lowgrade", "ms")
 """Kinds of the cases in a folder of several."""
 HERE: Final = 63
 """The slice on screen."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_diffseg.regions import nest
+from napari_diffseg.regions import Number, nest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +44,8 @@ def decode_masks(
         U and V are the source's two axes across the slices, in their order. Regions nest: a voxel of an inner one is
         one of those around it.
     """
-    labels = [_on_source(x0[:, c], grid, recipe.mask_low, rim, slices) > recipe.threshold for c in range(x0.shape[1])]
-    return nest(np.stack(labels), recipe.regions)
+    labels = [grid.to_source(x0[:, c], fill=recipe.mask_low) > recipe.threshold for c in range(x0.shape[1])]
+    return as_shown(np.stack(labels), recipe, rim=rim, slices=slices)
 
 
 def decode_probability(
@@ -56,20 +56,27 @@ def decode_probability(
     `rim` and `slices` as for `decode_masks`.
     """
     values = recipe.decode_values(x0)
-    labels = [_on_source(values[:, c], grid, 0.0, rim, slices) for c in range(x0.shape[1])]
-    return nest(np.stack(labels), recipe.regions)
+    labels = [grid.to_source(values[:, c], fill=0.0) for c in range(x0.shape[1])]
+    return as_shown(np.stack(labels), recipe, rim=rim, slices=slices)
+
+
+def as_shown(
+    labels: npt.NDArray[Number], recipe: Recipe, *, rim: Rim | None = None, slices: Sequence[int] = ()
+) -> npt.NDArray[Number]:
+    """Masks or probabilities on the source's voxels, (labels, S, U, V), carried on into the rim and nested.
+
+    May be changed in place; `rim` and `slices` as for `decode_masks`.
+    """
+    if rim is not None:
+        for planes in labels:
+            rim.carry_on(planes, slices)
+    return nest(labels, recipe.regions)
 
 
 def decode_preview(
     x0: npt.NDArray[np.float32], grid: Grid, recipe: Recipe, *, rim: Rim | None = None, slice_index: int = 0
 ) -> npt.NDArray[np.float32]:
     """One predicted channel (rows, columns) on the source's voxels (U, V), 0 background and 1 lesion, float32."""
-    plane: npt.NDArray[np.float32] = _on_source(recipe.decode_values(x0)[None], grid, 0.0, rim, (slice_index,))[0]
+    planes = grid.to_source(recipe.decode_values(x0)[None], fill=0.0)
+    plane: npt.NDArray[np.float32] = (planes if rim is None else rim.carry_on(planes, (slice_index,)))[0]
     return plane
-
-
-def _on_source(
-    stack: npt.NDArray[np.float32], grid: Grid, fill: float, rim: Rim | None, slices: Sequence[int]
-) -> npt.NDArray[np.float32]:
-    planes: npt.NDArray[np.float32] = grid.to_source(stack, fill=fill)
-    return planes if rim is None else rim.carry_on(planes, slices)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from builders import write_case, write_tiny_checkpoint
+from napari_diffseg import encode as encode_module
 from napari_diffseg.checkpoint import load_checkpoint
 from napari_diffseg.encode import Conditioning, encode
 from napari_diffseg.ensemble.ensemble import Ensemble
@@ -182,6 +183,100 @@ def test_beside_a_device_that_works_by_itself_the_next_batch_is_encoded_in_a_thr
     next(run), next(run)
     run.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("encode") and (t.join(10), t.is_alive())[1]]
+
+
+@pytest.fixture
+def works_by_itself(monkeypatch):
+    """A processor that the host takes for a GPU."""
+    monkeypatch.setattr(run_module, "works_by_itself", lambda device: True)
+
+
+def test_results_of_a_device_that_works_by_itself_come_once_its_next_step_is_in_its_queue(
+    tiny_checkpoint, tiny_case, works_by_itself, monkeypatch
+):
+    queued = []
+    chain = run_module.chain
+
+    def watched(run, batch):
+        for step in chain(run, batch):
+            queued.append(step)
+            yield step
+
+    monkeypatch.setattr(run_module, "chain", watched)
+    request = SegmentRequest(device="cpu", members=2, batch_size=3, timesteps=2)
+    run = LocalSegmenter(tiny_checkpoint, preview_interval_s=None).segment(tiny_case, request)
+    order = [(type(event).__name__, len(queued)) for event in run]
+    assert order == [
+        ("Started", 0),
+        ("Stepped", 1),
+        ("Expected", 2),
+        ("Stepped", 2),
+        ("Sampled", 3),
+        ("Stepped", 3),
+        ("Expected", 4),
+        ("Stepped", 4),
+        ("Sampled", 5),
+        ("Sampled", 5),
+        ("Stepped", 5),
+        ("Stepped", 6),
+        ("Sampled", 6),
+        ("Finished", 6),
+    ]
+
+
+def kept_of(run, kept):
+    for event in run:
+        if isinstance(event, Sampled):
+            kept.append(event)
+
+
+def test_a_batch_that_was_done_is_not_lost_when_memory_runs_out_in_the_next(
+    tiny_checkpoint, tiny_case, works_by_itself, monkeypatch
+):
+    reference = members(tiny_checkpoint, tiny_case)
+    chain, batches = run_module.chain, []
+
+    def short_of_memory(run, batch):
+        batches.append(len(batch))
+        if len(batches) > 1 and len(batch) > least:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return chain(run, batch)
+
+    monkeypatch.setattr(run_module, "chain", short_of_memory)
+    least = 1
+    seen = events(tiny_checkpoint, tiny_case, batch_size=3)
+    assert ensemble_of(seen).members == (0, 1)
+    assert all((ensemble_of(seen).member(k) == mask).all() for k, mask in reference.items())
+    slices = [(e.member, s) for e in seen if isinstance(e, Sampled) for s in e.slices]
+    assert len(slices) == len(set(slices)), "each comes once"
+
+    least = 0
+    batches.clear()
+    request = SegmentRequest(device="cpu", members=2, batch_size=3)
+    run, kept = LocalSegmenter(tiny_checkpoint, preview_interval_s=None).segment(tiny_case, request), []
+    with pytest.raises(RunFailed, match="single slice"):
+        kept_of(run, kept)
+    assert [event.slices for event in kept] == [(0, 1, 2)]
+
+
+def test_slices_are_brought_to_a_device_once_and_members_share_them(tiny_checkpoint, tiny_case, monkeypatch):
+    reference = members(tiny_checkpoint, tiny_case)
+    brought, image_of = [], Conditioning.image_of
+
+    def recorded(self, slices):
+        brought.extend(slices)
+        return image_of(self, slices)
+
+    monkeypatch.setattr(encode_module, "is_apart", lambda device: True)
+    monkeypatch.setattr(Conditioning, "image_of", recorded)
+    got = members(tiny_checkpoint, tiny_case, batch_size=3, focus=2)
+    assert sorted(brought) == [0, 1, 2, 3]
+    assert all((got[k] == mask).all() for k, mask in reference.items())
+    coding = encode(tiny_case, tiny_checkpoint.recipe)
+    expected = image_of(coding, [3, 1, 3])
+    assert torch.equal(coding.image_on(torch.device("cpu"), [3, 1, 3]), expected)
+    monkeypatch.setattr(encode_module, "_MOST_BYTES_THERE", 0)
+    assert torch.equal(coding.image_on(torch.device("cpu"), [3, 1, 3]), expected)
 
 
 def first_preview_of_batches(checkpoint, case, request):

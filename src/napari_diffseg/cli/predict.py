@@ -133,9 +133,8 @@ def _segment_all(
 
 def _tell_of_prepare(run: CohortRun) -> None:
     """Say that the cases would go faster with a network that was compiled before, where they would."""
-    from napari_diffseg.segmenting.segmenter import LocalSegmenter
-
-    if isinstance(run.segmenter, LocalSegmenter) and run.segmenter.gains_by_compiling(run.request):
+    gains = getattr(run.segmenter, "gains_by_compiling", None)  # only an engine in this process tells
+    if gains is not None and gains(run.request):
         _say("napari-diffseg prepare makes a faster version of this checkpoint's network for this GPU, once.")
 
 

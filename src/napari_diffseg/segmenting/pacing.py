@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
 _MOST_IN_FLIGHT = 2
@@ -64,7 +63,7 @@ class Pace:
 
 
 class HostCopy:
-    """Tensors on their way to the host, float32; from a GPU into pinned memory, beside its work.
+    """Tensors on their way to the host, bool or float32; from a GPU into pinned memory, beside its work.
 
     Parameters
     ----------
@@ -77,7 +76,7 @@ class HostCopy:
     def __init__(self, tensors: Sequence[torch.Tensor], mark: Callable[[], Mark] | None) -> None:
         self._sources = list(tensors)
         self._copies = [
-            torch.empty(t.shape, dtype=torch.float32, pin_memory=on_cuda).copy_(t, non_blocking=on_cuda)
+            torch.empty(t.shape, dtype=_on_host(t), pin_memory=on_cuda).copy_(t, non_blocking=on_cuda)
             for t, on_cuda in ((t, t.device.type == "cuda") for t in tensors)
         ]
         self._mark = None if mark is None else mark()
@@ -86,9 +85,13 @@ class HostCopy:
         """Whether `arrays` has all numbers."""
         return self._mark is None or self._mark.query()
 
-    def arrays(self) -> list[npt.NDArray[np.float32]]:
+    def arrays(self) -> list[npt.NDArray[Any]]:
         """The copies; waits where they are not ready."""
         if self._mark is not None and not self.is_ready():
             self._mark.synchronize()
         self._sources.clear()
         return [copy.numpy() for copy in self._copies]
+
+
+def _on_host(tensor: torch.Tensor) -> torch.dtype:
+    return torch.bool if tensor.dtype == torch.bool else torch.float32

@@ -6,14 +6,13 @@ import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
 
-from napari_diffseg.decode import decode_masks, decode_probability
 from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.noise import SeededNoise, member_seed
 from napari_diffseg.diffusion.samplers import sample
@@ -21,6 +20,7 @@ from napari_diffseg.ensemble.window import confine
 from napari_diffseg.errors import Remedy, RunFailed
 from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
+from napari_diffseg.segmenting.decoding import Decoder
 from napari_diffseg.segmenting.device.prepare import for_few_rows
 from napari_diffseg.segmenting.early_stop import EarlyStop, expects_early
 from napari_diffseg.segmenting.flip_augmentation import Mirroring
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from napari_diffseg.encode import Conditioning
     from napari_diffseg.events import Focus, Preview, SegmentRequest, Window
     from napari_diffseg.recipe import Recipe
+    from napari_diffseg.segmenting.decoding import Masks
     from napari_diffseg.segmenting.device.memory import BatchLimits
     from napari_diffseg.segmenting.device.prepare import Prepared
     from napari_diffseg.segmenting.early_stop import ExpectedEmpty
@@ -97,14 +98,17 @@ class Run:
 
 @dataclass(slots=True)
 class _Progress:
-    """What a run has behind it, and what is on its way: steps in the device's queue, a preview.
+    """What a run has behind it, and what is on its way: steps in the device's queue, a preview, results.
 
     `done` counts evaluations, those among them that were not needed; `unneeded` counts these, `empty` those among these
-    of masks that are empty.
+    of masks that are empty. `late` are results that the device is still working on, with their batch: they are told
+    once its next work is in its queue.
     """
 
     previews: Previews
     pace: Pace
+    decoder: Decoder
+    late: list[tuple[Batch, Iterator[Expected | Sampled]]] = field(default_factory=list)
     done: int = 0
     unneeded: int = 0
     empty: int = 0
@@ -137,18 +141,20 @@ def sample_run(run: Run, focus_now: Focus | None = None) -> Generator[Stepped | 
             if looked_at is not None and looked_at != focus:
                 rows, focus = look_elsewhere(rows, looked_at), looked_at
             batch, empty, ahead = _next_rows(run, rows, min(size, most))
-            yield from _empty_rows(run, empty, progress)
+            yield from _soon(run, (), progress, _empty_rows(run, empty, progress))
             encode_ahead(ahead[:size])
             if not batch or (yield from _batch_fits(run, batch, progress)):
                 rows, most = ahead, size
                 continue
             if len(batch) == 1:
+                yield from _tell_late(progress)
                 raise RunFailed("Memory ran out for a single slice: close other programs, or choose another device.")
             rows = (*batch, *ahead)
             size = len(batch) // 2
             run.limits.lower(size, run.device, run.dtype)
             _free_memory()
             logger.warning("Memory ran out: going on with %d slices at once.", size)
+    yield from _tell_late(progress)
     return Sampling(size, progress.unneeded, progress.empty)
 
 
@@ -176,7 +182,7 @@ def works_by_itself(device: torch.device) -> bool:
 def _begin(run: Run) -> _Progress:
     mark = marker_of(run.device)
     previews = Previews(run.conditioning, run.recipe, interval_s=run.preview_interval_s, mark=mark)
-    return _Progress(previews, Pace(mark))
+    return _Progress(previews, Pace(mark), Decoder(run.conditioning, run.recipe, run.device, mark))
 
 
 def _is_worth_a_look(run: Run, rows: Batch) -> bool:
@@ -248,6 +254,7 @@ def _batch_fits(run: Run, batch: Batch, progress: _Progress) -> Generator[Steppe
         if not is_out_of_memory(err):
             raise
         progress.done, progress.unneeded, progress.empty = before
+        progress.late = [(of, events) for of, events in progress.late if of is not batch]
         return False
     return True
 
@@ -262,20 +269,37 @@ def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepp
     last: Step | None = None
     steps, gone = len(run.schedule.timesteps), 0
     for n, (step, evaluated, empty) in enumerate(chain(run, batch)):
+        yield from _tell_late(progress)
         progress.done += len(batch)
         progress.unneeded += len(batch) - evaluated
         progress.empty += gone
         progress.pace.step()
         yield Stepped(run.id, n, steps, step.timestep, progress.done, _preview(run, progress.previews(batch[0], step)))
         if last is None:
-            yield from _expected(run, batch, step)
+            yield from _soon(run, batch, progress, _expected(run, batch, step, progress.decoder))
         last, gone = step, empty
     assert last is not None  # a schedule has at least one timestep
     ahead = steps - 1 - n  # where all rows were decided before the end
     progress.done += len(batch) * ahead
     progress.unneeded += len(batch) * ahead
     progress.empty += gone * ahead
-    yield from _members(run, batch, last)
+    yield from _soon(run, batch, progress, _members(run, batch, last, progress.decoder))
+
+
+def _soon(
+    run: Run, batch: Batch, progress: _Progress, events: Iterator[Expected | Sampled]
+) -> Iterator[Expected | Sampled]:
+    """The events now; or, where the device works by itself, none yet: the next step goes into its queue first."""
+    if works_by_itself(run.device):
+        progress.late.append((batch, events))
+    else:
+        yield from events
+
+
+def _tell_late(progress: _Progress) -> Iterator[Expected | Sampled]:
+    while progress.late:
+        _, events = progress.late.pop(0)
+        yield from events
 
 
 def _preview(run: Run, preview: Preview | None) -> Preview | None:
@@ -324,7 +348,7 @@ class _Going(NamedTuple):
 
 def _begun(run: Run, batch: Batch) -> _Going:
     mirroring = Mirroring.of_members(run.recipe, [row.member for row in batch], run.device)
-    image = mirroring(run.conditioning.image_of([row.slice_index for row in batch]).to(run.device))
+    image = mirroring(run.conditioning.image_on(run.device, [row.slice_index for row in batch]))
     denoiser = ConditionedDenoiser(
         run.network,
         image,
@@ -363,41 +387,48 @@ def _early_stop(run: Run, batch: Batch) -> EarlyStop | None:
     return EarlyStop(run.recipe, steps=steps, rows=len(batch), every=every)
 
 
-def _expected(run: Run, batch: Batch, first: Step) -> Iterator[Expected]:
-    """What the first member's first evaluation expects, where that says anything."""
+def _expected(run: Run, batch: Batch, first: Step, decoder: Decoder) -> Iterator[Expected]:
+    """What the first member's first evaluation expects, where that says anything; the device begins with it now."""
     if not expects_early(run.recipe):
-        return
+        return iter(())
     index = [i for i, row in enumerate(batch) if row.member == run.request.first_member]
-    if index:
-        x0 = first.x0[index].float().cpu().numpy()
-        slices = tuple(batch[i].slice_index for i in index)
-        seen = run.conditioning
-        probability = decode_probability(x0, seen.grid, run.recipe, rim=seen.rim, slices=slices)
-        yield Expected(run.id, slices, confine(probability, run.window))
+    if not index:
+        return iter(())
+    slices = tuple(batch[i].slice_index for i in index)
+    return _what_is_expected(run, slices, decoder.probability(first.x0[index], slices))
 
 
-def _members(run: Run, batch: Batch, last: Step) -> Iterator[Sampled]:
-    """The final masks of a batch, one event for each member in it."""
-    x = last.x.float().cpu().numpy()
-    check_finite(batch, x)
+def _what_is_expected(
+    run: Run, slices: tuple[int, ...], wait: Callable[[], npt.NDArray[np.float32]]
+) -> Iterator[Expected]:
+    yield Expected(run.id, slices, confine(wait(), run.window))
+
+
+def _members(run: Run, batch: Batch, last: Step, decoder: Decoder) -> Iterator[Sampled]:
+    """The final masks of a batch, one event for each member in it; the device begins with them now."""
+    masks = decoder.masks(last.x, [row.slice_index for row in batch])
+    return _masks_of_members(run, batch, masks)
+
+
+def _masks_of_members(run: Run, batch: Batch, wait: Callable[[], Masks]) -> Iterator[Sampled]:
+    masks, are_finite = wait()
+    check_finite(batch, are_finite)
     for member, group in groupby(range(len(batch)), key=lambda i: batch[i].member):
         index = list(group)
         slices = tuple(batch[i].slice_index for i in index)
-        masks = decode_masks(x[index], run.conditioning.grid, run.recipe, rim=run.conditioning.rim, slices=slices)
-        yield Sampled(run.id, member, slices, confine(masks, run.window))
+        yield Sampled(run.id, member, slices, confine(masks[:, index], run.window))
 
 
-def check_finite(batch: Batch, x: npt.NDArray[np.float32]) -> None:
-    """Refuse a prediction (B, M, rows, columns) with numbers that are not finite, and name the first such row.
+def check_finite(batch: Batch, are_finite: npt.NDArray[np.bool_]) -> None:
+    """Refuse predictions with numbers that are not finite, and name the first; `are_finite` is of each row, (B,).
 
     Raises
     ------
     RunFailed
         If there are any.
     """
-    finite = np.isfinite(x).all(axis=(1, 2, 3))
-    if not finite.all():
-        bad = batch[int(np.argmin(finite))]
+    if not are_finite.all():
+        bad = batch[int(np.argmin(are_finite))]
         raise RunFailed(
             f"Slice {bad.slice_index}, member {bad.member}: the network gave numbers that are not finite: "
             "compute in float32, or check the checkpoint.",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_diffseg.decode import decode_masks, decode_probability
 from napari_diffseg.ensemble.window import confine
+from napari_diffseg.segmenting.decoding import Decoder
+from napari_diffseg.segmenting.pacing import marker_of
 from napari_diffseg.segmenting.rows import order_rows
 from napari_diffseg.segmenting.run import chain, check_finite
 from napari_diffseg.segmenting.trajectory import Traced
@@ -42,18 +43,19 @@ def _trace_batch(run: Run, batch: Batch) -> Iterator[Traced]:
     """Every step of a batch; where all its rows are decided before the end, they stay as they are until there."""
     timesteps = [run.schedule.timestep(index) for index in reversed(range(len(run.schedule)))]
     traced: Traced | None = None
+    decoder = Decoder(run.conditioning, run.recipe, run.device, marker_of(run.device))
     for n, (step, *_) in enumerate(chain(run, batch), start=1):
-        x0 = step.x0[:, :1].float().cpu().numpy()
-        check_finite(batch, x0)
-        grid, recipe, rim = run.conditioning.grid, run.recipe, run.conditioning.rim
         slices = [row.slice_index for row in batch]
+        evidence, masks = decoder.probability(step.x0, slices), decoder.masks(step.x0, slices)
+        mask, are_finite = masks()
+        check_finite(batch, are_finite)
         traced = Traced(
             step=n,
             steps=len(timesteps),
             timestep=step.timestep,
             rows=tuple((row.member, row.slice_index) for row in batch),
-            evidence=confine(decode_probability(x0, grid, recipe, rim=rim, slices=slices)[0], run.window),
-            mask=confine(decode_masks(x0, grid, recipe, rim=rim, slices=slices)[0], run.window),
+            evidence=confine(evidence()[0], run.window),
+            mask=confine(mask[0], run.window),
         )
         yield traced
     assert traced is not None  # a schedule has at least one timestep

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from napari_diffseg.imaging.geometry.holes import box_around, fill_holes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+D = TypeVar("D", bound=np.generic)
 Bool = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.intp]
 
@@ -67,12 +68,12 @@ class Rim:
             seen[box] = planes[box] & _eroded(filled, width=width, sampling=sampling)
         return cls(brain, shown, slice_axis)
 
-    def carry_on(self, planes: npt.NDArray[np.float32], slices: Sequence[int]) -> npt.NDArray[np.float32]:
+    def carry_on(self, planes: npt.NDArray[D], slices: Sequence[int]) -> npt.NDArray[D]:
         """What a network says of some slices, with that of the nearest voxel it was shown on each voxel of the rim.
 
         Parameters
         ----------
-        planes : ndarray, (S, U, V), float32
+        planes : ndarray, (S, U, V)
             U and V are the axes other than `slice_axis`, in their order; changed in place.
         slices : sequence of int
             Source slice index of each.

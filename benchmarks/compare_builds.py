@@ -5,7 +5,8 @@
 Checks the earlier build out in a temporary work tree and runs both with the same Python and packages, by turns, so
 that whatever else the machine does hits both alike: start-up and the network by each build's own `startup.py` and
 `speed.py`, runs of the shipped case, and (`whole`) five members of a phantom of 240 x 240 x 155 voxels, warm. Gives
-medians over the rounds and the ratio earlier / present: above 1 is faster now. Writes
+medians over the rounds and the ratio earlier / present: above 1 is faster now; of runs also by the processor's time, of
+all threads, which a busy machine changes less. Writes
 `benchmarks/results/compare_builds.json`, on a GPU `compare_builds_gpu.json`.
 """
 
@@ -20,7 +21,7 @@ import tempfile
 from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cells import RESULTS, others_load, write_record
 from options import parser
@@ -53,11 +54,11 @@ one = {"device": device, "focus": middle, "slices": f"{middle}:{middle + 1}", "m
 taken = {}
 
 def run(name, case, settings):
-    began = time.perf_counter()
+    began, computed = time.perf_counter(), time.process_time()
     for event in engine.segment(case, SegmentRequest(**settings)):
         if isinstance(event, Stepped) and event.preview is not None:
-            taken.setdefault(name + ": first preview", time.perf_counter() - began)
-    taken[name] = time.perf_counter() - began
+            taken.setdefault(name + ": first preview", (time.perf_counter() - began, None))
+    taken[name] = time.perf_counter() - began, time.process_time() - computed
 
 run("load", shipped, one)
 if whole:
@@ -70,8 +71,15 @@ else:
     run("five members, one slice", shipped, one)
     run("five members of 100 steps, one slice", shipped, one | {"timesteps": 100})
     run("five members, shipped volume", shipped, {"device": device, "focus": middle})
-print(json.dumps({name: seconds for name, seconds in taken.items() if not name.startswith("load")}))
+print(json.dumps({name: spent for name, spent in taken.items() if not name.startswith("load")}))
 """
+
+
+class Spent(NamedTuple):
+    """Seconds that something took, and those of the processor where they were measured."""
+
+    seconds: float
+    processor: float | None = None
 
 
 def main() -> None:
@@ -79,13 +87,13 @@ def main() -> None:
     options = _options()
     device = resolve_device(options.device)
     parts = options.parts.split(",")
-    taken: dict[str, dict[str, list[float]]] = {"earlier": defaultdict(list), "present": defaultdict(list)}
+    taken: dict[str, dict[str, list[Spent]]] = {"earlier": defaultdict(list), "present": defaultdict(list)}
     with _worktree(options.build) as tree:
         for _ in range(options.rounds):
             for part in parts:
                 for build, root in {"earlier": tree, "present": HERE}.items():
-                    for name, seconds in _measured(part, root, str(device)).items():
-                        taken[build][name].append(seconds)
+                    for name, spent in _measured(part, root, str(device)).items():
+                        taken[build][name].append(spent)
     rows = [_row(name, taken["earlier"][name], taken["present"][name]) for name in taken["present"]]
     figures = {"earlier": options.build, "present": _revision(), "rounds": options.rounds, "busy": others_load()}
     name = "compare_builds.json" if device.type == "cpu" else "compare_builds_gpu.json"
@@ -122,22 +130,24 @@ def _revision() -> str:
     return done.stdout.strip()
 
 
-def _measured(part: str, root: Path, device: str) -> dict[str, float]:
-    """Seconds by name, of one fresh process."""
+def _measured(part: str, root: Path, device: str) -> dict[str, Spent]:
+    """What was spent, by name, in one fresh process."""
     match part:
         case "start":
             start = _own_benchmark(root, "startup.py", "--repeats", "3")["start_s"]
-            return {f"start: {name}": seconds for name, seconds in start.items()}
+            return {f"start: {name}": Spent(seconds) for name, seconds in start.items()}
         case "network":
             found = _own_benchmark(
                 root, "speed.py", "--networks", "demo", "--rounds", "5", "--batches", "1,8", "--device", device
             )
             rows = found["networks"][0]["engine"]
             return {
-                f"shipped network, {row['batch']} rows, one step a row": row["ms_a_member_step"] / 1e3 for row in rows
+                f"shipped network, {row['batch']} rows, one step a row": Spent(row["ms_a_member_step"] / 1e3)
+                for row in rows
             }
         case "runs" | "whole":
-            return dict(json.loads(_run(root, "-c", _RUNS, device, part).splitlines()[-1]))
+            spent = json.loads(_run(root, "-c", _RUNS, device, part).splitlines()[-1])
+            return {name: Spent(*both) for name, both in spent.items()}
         case _:
             raise SystemExit(f"{part}: not a part; the parts are start, network, runs and whole.")
 
@@ -162,16 +172,29 @@ def _run(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _row(name: str, earlier: list[float], present: list[float]) -> dict[str, object]:
+def _row(name: str, earlier: list[Spent], present: list[Spent]) -> dict[str, object]:
     """Medians in seconds, and how many times faster the present build is; None where only one has it."""
-    now = statistics.median(present)
-    before = statistics.median(earlier) if earlier else None
+    before, now = (_median([spent.seconds for spent in spents]) for spents in (earlier, present))
+    computed = [_median([s.processor for s in spents if s.processor is not None]) for spents in (earlier, present)]
     return {
         "what": name,
-        "earlier_s": None if before is None else round(before, 4),
-        "present_s": round(now, 4),
-        "ratio": None if before is None else round(before / now, 3),
+        "earlier_s": _rounded(before),
+        "present_s": _rounded(now),
+        "ratio": _ratio(before, now),
+        "processor_ratio": _ratio(*computed),
     }
+
+
+def _median(values: list[float]) -> float | None:
+    return statistics.median(values) if values else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _ratio(before: float | None, now: float | None) -> float | None:
+    return None if before is None or not now else round(before / now, 3)
 
 
 if __name__ == "__main__":

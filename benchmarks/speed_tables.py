@@ -220,12 +220,17 @@ def _early_stop(record: Record) -> str:
 
 def _builds(record: Record) -> str:
     rows = [
-        [row["what"], _seconds(row["earlier_s"], 3), _seconds(row["present_s"], 3), _seconds(row["ratio"])]
+        [
+            row["what"],
+            *(_seconds(row[key], 3) for key in ("earlier_s", "present_s")),
+            *(_seconds(row.get(key)) for key in ("ratio", "processor_ratio")),
+        ]
         for row in record["rows"]
     ]
     return (
         f"Build {record['earlier']} and build {record['present']} by turns in one run, medians of {record['rounds']}; "
-        "above 1 the present one is faster.\n\n" + table(["what", "earlier, s", "present, s", "times faster"], rows)
+        "above 1 the present one is faster.\n\n"
+        + table(["what", "earlier, s", "present, s", "times faster", "times less of the processor"], rows)
     )
 
 

@@ -158,11 +158,11 @@ def test_steps_that_are_left_out_and_an_earlier_build_have_their_tables(tmp_path
     }
     (tmp_path / "early_stop.json").write_text(json.dumps(known | {"members": 5, "rows": [row]}))
     builds = {"earlier": "7565803", "present": "abc", "rounds": 3, "busy": 0.0}
-    rows = [{"what": "five members", "earlier_s": 1.8, "present_s": 0.9, "ratio": 2.0}]
+    rows = [{"what": "five members", "earlier_s": 1.8, "present_s": 0.9, "ratio": 2.0, "processor_ratio": 1.91}]
     rows.append({"what": "new", "earlier_s": None, "present_s": 0.1234, "ratio": None})
     (tmp_path / "compare_builds.json").write_text(json.dumps(known | builds | {"rows": rows}))
     page = figures(tmp_path)
     counts = "6 of 1000 | 50 of 5000 | 48 | 0.4 | 45 | 100, 99"
     assert f"| shipped | 1.90 | 48% | 38% | 0.9971 | {counts} | 0.9225, 0.9229 |" in page
-    assert "| five members | 1.800 | 0.900 | 2.00 |" in page
-    assert "| new | - | 0.123 | - |" in page
+    assert "| five members | 1.800 | 0.900 | 2.00 | 1.91 |" in page
+    assert "| new | - | 0.123 | - | - |" in page

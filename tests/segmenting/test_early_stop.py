@@ -165,8 +165,9 @@ def masks(checkpoint, case, **request):
     return found
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp"])
-def test_a_member_that_stops_early_is_the_same_alone_and_in_a_batch(unsure, tiny_case, sampler):
+@pytest.mark.parametrize(("sampler", "mirror"), [("ddpm", False), ("ddim", False), ("dpmpp", False), ("dpmpp", True)])
+def test_a_member_that_stops_early_is_the_same_alone_and_in_a_batch(unsure, tiny_case, sampler, mirror):
+    unsure = replace(unsure, recipe=unsure.recipe.model_copy(update={"mirror": mirror}))
     request = {"stop_early": "on", "sampler": sampler, "timesteps": STEPS, "eta": 0.5 if sampler == "ddim" else 0.0}
     together = masks(unsure, tiny_case, members=3, **request)
     alone = masks(unsure, tiny_case, members=1, first_member=2, batch_size=1, **request)

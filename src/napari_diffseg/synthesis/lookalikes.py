@@ -1,4 +1,4 @@
-"""What looks like a lesion and is none: vessels, dura, choroid plexus, flowing fluid, caps and bright grey matter."""
+"""What looks like a lesion and is none: vessels, dura, choroid plexus, moving fluid, and matter bright by nature."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ _ADDED: Mapping[str, Mapping[ModalityName, Range]] = {
     # Fluid that moves is not nulled in FLAIR: cisterns, third and fourth ventricle.
     "flow": {"t2": (-0.8, 0.0), "flair": (0.3, 1.2)},
     "caps": {"t1": (-0.12, 0.0), "t2": (0.1, 0.4), "flair": (0.2, 0.7)},
+    # White matter above and about the ventricles, alike on both sides.
+    "white": {"t1": (-0.08, 0.0), "t2": (0.05, 0.4), "flair": (0.15, 0.6)},
     # Insula, cingulate and temporal cortex are brighter in FLAIR than other grey matter.
     "grey": {"t2": (0.0, 0.25), "flair": (0.1, 0.4)},
 }
 _VESSEL_LENGTH_MM, _VESSEL_WIDTH = 24.0, 0.2
 _FALX_MM, _DURA_MM = 1.5, 2.5
-_CAP_MM = 3.5
+_CAP_MM, _ABOUT_VENTRICLES_MM = 3.5, 8.0
+_TRACT_MM, _TRACT_SIZE_MM, _TRACT_Z_MM = (26.0, 15.0), (7.0, 28.0), (0.0, 60.0)
 _FLOW_BELOW_MM = 20.0
 
 
@@ -81,7 +84,7 @@ def _places(
         sigma = [length_mm / s if n > 1 else 0.0 for n, s in zip(anatomy.shape, spacing_mm, strict=True)]
         return np.asarray(ndi.gaussian_filter(share, sigma), np.float32)
 
-    x, _, z = anatomy.coords_mm
+    x, y, z = anatomy.coords_mm
     fluid = anatomy.csf * (anatomy.depth_mm > 0)
     width = np.float32(_VESSEL_WIDTH * max(1.0, spacing_mm[0] / 1.5) * rng.uniform(0.7, 1.5))
     curves = np.clip(1.3 - np.hypot(field(_VESSEL_LENGTH_MM), field(_VESSEL_LENGTH_MM)) / width, 0, 1)
@@ -96,9 +99,20 @@ def _places(
         "plexus": ventricles * np.clip((field(6) - np.float32(0.5)) / 0.5, 0, 1),
         "flow": fluid * low * np.clip(field(14) + np.float32(0.3), 0, 1),
         "caps": anatomy.wm * np.clip(2.5 * blurred(ventricles, _CAP_MM) * (1 + 0.6 * field(8)), 0, 1),
+        "white": anatomy.wm
+        * np.maximum(_tracts(x, y, z), np.clip(3 * blurred(ventricles, _ABOUT_VENTRICLES_MM), 0, 1))
+        * np.clip(1 + 0.4 * field(15), 0, 1.5),
         "grey": anatomy.gm * np.clip(field(30), 0, 1),
     }
     return {name: np.asarray(where, np.float32) for name, where in places.items()}
+
+
+def _tracts(x: Float32Array, y: Float32Array, z: Float32Array) -> Float32Array:
+    """Corona radiata and centrum semiovale in the template (LPS mm), 0..1."""
+    aside, behind = (np.abs(x) - _TRACT_MM[0]) / _TRACT_SIZE_MM[0], (y - _TRACT_MM[1]) / _TRACT_SIZE_MM[1]
+    low, high = _TRACT_Z_MM
+    height = np.clip((z - low) / 10, 0, 1) * np.clip((high - z) / 10, 0, 1)
+    return np.asarray(np.exp(-(aside**2) - behind**2) * height, np.float32)
 
 
 def draw_fading(

@@ -14,6 +14,7 @@ import pytest
 from builders import write_case, write_tiny_checkpoint
 from napari_diffseg.cohorts.cohort_folder import CohortFolder
 from napari_diffseg.cohorts.standing import Standing
+from napari_diffseg.training.state import load_state
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from slurm_here import is_there, slurm_here
@@ -148,11 +149,13 @@ def test_an_option_that_slurm_refuses_is_one_sentence(words, cluster, tmp_path):
     assert "Traceback" not in told
 
 
-def test_a_training_is_a_job_that_torchrun_starts(cluster, tmp_path):
+def test_a_training_is_a_job_that_torchrun_starts_and_another_one_resumes(cluster, tmp_path):
     out = tmp_path / "run"
     words = ["train", "--data", "phantoms", "--out", out, "--preset", "tiny", "--steps", 4, "--phantoms", 2]
     words += ["--device", "cpu", "--on", "slurm", "--gpus", 0, "--time", 20]
-    whole = [sys.executable, "-m", "napari_diffseg", *map(str, words)]
-    job = subprocess.run(whole, env=cluster.env, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
-    until(lambda: not cluster.run("squeue", "-h").strip(), "the training does not end", 300)
-    assert (out / "last.safetensors").exists(), (out / f"slurm-{job}.txt").read_text()
+    for more, steps in ((["--stop-after", 2], 2), (["--resume"], 4)):
+        whole = [sys.executable, "-m", "napari_diffseg", *map(str, [*words, *more])]
+        asked = subprocess.run(whole, env=cluster.env, capture_output=True, text=True, check=True, timeout=120)
+        until(lambda: not cluster.run("squeue", "-h").strip(), "the training does not end", 300)
+        assert (out / "last.safetensors").exists(), (out / f"slurm-{asked.stdout.strip()}.txt").read_text()
+        assert load_state(out / "state.pt")["step"] == steps

@@ -175,19 +175,47 @@ def test_sigterm_stops_after_the_step_with_the_state_saved(cases, settings, tmp_
     assert rows(out)[-1]["step"] == str(step)
 
 
+def with_processes(count, *words):
+    """Train in so many processes."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
+    done = subprocess.run(
+        [sys.executable, *torchrun, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(cases, settings, tmp_path):
     settings.write_text(settings.read_text() + "\n[loss]\ndice_weight = 0\n")  # Dice is of a batch, not of a slice
     assert main(command(cases, settings, tmp_path / "one")[2:]) == 0
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    given = [sys.executable, *torchrun, *command(cases, settings, tmp_path / "two")]
-    done = subprocess.run(given, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
+    with_processes(2, *command(cases, settings, tmp_path / "two"))
     one, two = (load_state(tmp_path / name / "state.pt") for name in ("one", "two"))
     for name, value in one["network"].items():
         torch.testing.assert_close(two["network"][name], value, rtol=0, atol=2e-4)
     losses = [[float(r["loss"]) for r in rows(tmp_path / n) if r["loss"]] for n in ("one", "two")]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_training_is_resumed_with_another_number_of_processes(cases, settings, tmp_path):
+    settings.write_text(settings.read_text() + "\n[loss]\ndice_weight = 0\n")  # Dice is of a batch, not of a slice
+    assert main(command(cases, settings, tmp_path / "whole")[2:]) == 0
+    whole = load_state(tmp_path / "whole" / "state.pt")
+    for first, then in ((2, 1), (1, 2)):
+        out = tmp_path / f"{first}-{then}"
+        with_processes(first, *command(cases, settings, out, "--stop-after", 3))
+        assert load_state(out / "state.pt")["step"] == 3
+        with_processes(then, *command(cases, settings, out, "--resume"))
+        state = load_state(out / "state.pt")
+        for name, value in whole["network"].items():
+            torch.testing.assert_close(state["network"][name], value, rtol=0, atol=2e-4)
+        assert (state["step"], state["best_step"]) == (6, whole["best_step"])
+        shown = [(r["step"], float(r["loss"])) for r in rows(out) if r["loss"]]
+        assert [step for step, _ in shown] == list("123456")
+        expected = [float(r["loss"]) for r in rows(tmp_path / "whole") if r["loss"]]
+        assert [loss for _, loss in shown] == pytest.approx(expected, rel=1e-3)
+        pool = [(f / "pool" / "pool.json").read_bytes() for f in (out, tmp_path / "whole")]
+        assert pool[0] == pool[1]
 
 
 def test_parts_of_a_step_learn_what_the_whole_does(train, settings, tmp_path):

@@ -118,6 +118,12 @@ class OtherHost:
         )
         return Computer("other", there, ("-F", str(config)))
 
+    @property
+    def pid(self) -> int:
+        """Of its SSH server."""
+        assert self._server is not None  # while it is there
+        return self._server.pid
+
     def cut(self) -> None:
         """Pull the cable."""
         run("ip", "link", "set", self._near, "down")

@@ -1,10 +1,11 @@
 """How smooth napari stays while the panel samples: needs an X display or Xvfb.
 
-    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/viewer.py [--seconds 8] [--rounds 5]
+    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/viewer.py [--seconds 8] [--rounds 5] [--compute process]
 
 In one viewer with the shipped case and checkpoint and the panel, by turns: nothing happens; the engine samples in the
 plugin's worker thread and shows nothing; the panel's own Run button, from the click on. A timer of one millisecond
-beats in the window's event loop, and the gaps between its beats are what a person feels.
+beats in the window's event loop, and the gaps between its beats are what a person feels. With `--compute` the engine is
+in another process, here or at user@host, and there is no turn without a picture.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def main() -> None:
     p = parser(__doc__)
     p.add_argument("--seconds", type=float, default=8.0, help="of each turn")
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--compute", help="process, or user@host; default: in the panel's own process")
     options = p.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):  # a person's settings stay as they are
@@ -52,21 +54,26 @@ def _measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from viewer_bench import Bench
 
     from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
+    from napari_diffseg.remote.computer import parse_computer
     from napari_diffseg.segmenting.device.choose_device import resolve_device
 
     checkpoint, device = load_checkpoint(resolve_checkpoint(options.checkpoint)), resolve_device(options.device)
     with notification_manager:  # without it, PyQt6 ends the process at an error in a slot
-        bench = Bench(folder, options.checkpoint, options.device)
+        computer = None if options.compute is None else parse_computer(options.compute)
+        bench = Bench(folder, options.checkpoint, options.device, computer)
         try:
             bench.warm_up()
             for _ in range(options.rounds):
                 bench.idle(options.seconds)
-                bench.unseen(options.seconds)
+                if computer is None:
+                    bench.unseen(options.seconds)
                 bench.streaming(options.seconds)
         finally:
             bench.close()
     figures = summarise(bench.clock) | {"rounds": options.rounds, "seconds": options.seconds, "busy": others_load()}
+    figures |= {} if computer is None else {"compute": computer.name}
     name = "viewer.json" if device.type == "cpu" else "viewer_gpu.json"
+    name = name if computer is None else "viewer_remote.json"
     write_record(options.out or RESULTS / name, figures, checkpoint=checkpoint, device=device)
     return figures
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_diffseg.events import Focus, SamplingEvent, Segmenter
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.plugin.session.engine import Engine
+    from napari_diffseg.remote.computer import Computer
 
 _WINDOW = (1400, 900)
 _PATIENCE_S = 300.0
@@ -76,11 +77,13 @@ class Bench:
         Runs are kept there.
     checkpoint, device : str
         As on the command line.
+    computer : Computer, optional
+        Where the panel's runs are computed; in this process by default.
     """
 
-    def __init__(self, folder: Path, checkpoint: str, device: str) -> None:
+    def __init__(self, folder: Path, checkpoint: str, device: str, computer: Computer | None = None) -> None:
         self.clock = Clock()
-        self._device, self._counting = device, False
+        self._device, self._counting, self._is_here = device, False, computer is None
         self._clicked = self._first = 0.0
         self._seen = 0
         self._unseen = LocalSegmenter(
@@ -94,6 +97,7 @@ class Bench:
         self.session.previewed.connect(self._after_preview)  # callbacks come in the order they were connected in
         self.viewer.window.add_dock_widget(self.panel, name="Diffusion ensemble", area="right")
         self._time_drawing()
+        self.session.choose_computer(computer)
         beats(_SHOWN_S)
         self._open(checkpoint)
 
@@ -161,7 +165,8 @@ class Bench:
         until(lambda: self._seen >= _WARM_PREVIEWS and self._has_layers(), gaps=first)
         self._case = self.session.runs.records[-1].plan.case
         self._stop()
-        self.unseen(_WARM_S)
+        if self._is_here:
+            self.unseen(_WARM_S)
         self.clock.gaps.clear()
         self.clock.gaps |= {"opening case and checkpoint": opening, "first run of the window": first}
 

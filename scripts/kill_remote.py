@@ -2,10 +2,10 @@
 
     python scripts/kill_remote.py --kills 100 [--members 60] [--seed 0] [--work FOLDER] [--out RESULT.json]
 
-The other computer is a network namespace with an OpenSSH server of its own (needs root on Linux). Killed are the engine,
-the process that passes on what it says, the server's process of the login, `ssh` here, and the asker; and the cable is
-pulled. A run whose engine was killed, or whose asker was, is resumed, as a person would. Every run must come to its end
-with the bytes of the undisturbed one, no mask may come twice, and no process may be left behind.
+The other computer is a network namespace with an OpenSSH server of its own (needs root on Linux). Killed are the
+engine, the process that passes on what it says, the server's process of the login, `ssh` here, and the asker; and the
+cable is pulled. A run whose engine was killed, or whose asker was, is resumed, as a person would. Every run must come
+to its end with the bytes of the undisturbed one, no mask may come twice, and no process may be left behind.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,6 @@ def left_behind(trial: Trial) -> int:
 
 def run(kills: int, members: int, seed: int, work: Path) -> dict[str, Any]:
     """Disturb runs until so many kills have happened; what came of it."""
-    from builders import write_case, write_tiny_checkpoint
     from napari_diffseg.checkpoint import load_checkpoint
     from napari_diffseg.cohorts.digest import result_digest
     from napari_diffseg.events import SegmentRequest
@@ -204,15 +204,15 @@ def run(kills: int, members: int, seed: int, work: Path) -> dict[str, Any]:
     from napari_diffseg.runs.keep import keep_run
     from napari_diffseg.runs.run_folder import RunFolder
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
-    from other_host import OtherHost
 
-    checkpoint = load_checkpoint(write_tiny_checkpoint(work / "tiny.safetensors"))
-    case = read_case(write_case(work / "case"))
+    builders = import_module("builders")
+    checkpoint = load_checkpoint(builders.write_tiny_checkpoint(work / "tiny.safetensors"))
+    case = read_case(builders.write_case(work / "case"))
     request = SegmentRequest(device="cpu", members=members, threads=1, reproducible=True)
     list(keep_run(LocalSegmenter(checkpoint), RunFolder(work / "undisturbed", case, checkpoint, request)))
     expected = result_digest(work / "undisturbed")
     (work / "host").mkdir()
-    with OtherHost(work / "host") as host:
+    with import_module("other_host").OtherHost(work / "host") as host:
         there = host.computer()
         computer = {"host": there.host, "command": there.command, "ssh_options": there.ssh_options}
         words = [sys.executable, __file__, "--ask", json.dumps(computer), "--members", str(members)]

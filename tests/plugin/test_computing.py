@@ -134,6 +134,8 @@ def test_the_choice_is_told_once_it_is_whole_and_is_in_the_title(qtbot):
     assert told == [ComputeChoice(SSH, "me@there")]
     assert "me@there" in box.text()
     assert box.test.isEnabled()
+    box.outlive.setValue(2)
+    assert told[-1].computer() == Computer("me@there", outlive_s=120)
     box.place.setCurrentIndex(box.place.findData(PROCESS))
     assert told[-1].computer() == Computer()
     box.place.setCurrentIndex(box.place.findData(HERE))
@@ -141,7 +143,7 @@ def test_the_choice_is_told_once_it_is_whole_and_is_in_the_title(qtbot):
 
 
 def test_the_choice_is_remembered_and_a_broken_one_is_here(tmp_path):
-    choice = ComputeChoice(SSH, "me@there", "srun napari-diffseg")
+    choice = ComputeChoice(SSH, "me@there", "srun napari-diffseg", 3)
     Remembered(tmp_path / "panel.ini").remember_compute(choice)
     assert Remembered(tmp_path / "panel.ini").compute == choice
     Remembered(tmp_path / "panel.ini").remember_compute(ComputeChoice(SSH, "-oProxyCommand=ls"))

@@ -1,7 +1,10 @@
 """The same suite over SSH, on another host: its server, its cable, a slow and lossy way, and what can go wrong."""
 
+import os
+import signal
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -81,7 +84,8 @@ def test_a_cable_that_is_pulled_is_noticed_and_told(host, tiny_checkpoint, tiny_
 
 
 def test_a_run_goes_on_once_the_cable_is_plugged_in_again(host, tiny_checkpoint, tiny_case):
-    segmenter = RemoteSegmenter(host.computer(), tiny_checkpoint.path)
+    told = []
+    segmenter = RemoteSegmenter(host.computer(), tiny_checkpoint.path, told=told.append)
     request = REQUEST.model_copy(update={"members": 60, "batch_size": 4})
     local = LocalSegmenter(tiny_checkpoint).segment(tiny_case, request)
     whole = [(e.member, e.slices) for e in local if isinstance(e, Sampled)]
@@ -98,6 +102,35 @@ def test_a_run_goes_on_once_the_cable_is_plugged_in_again(host, tiny_checkpoint,
         host.mend()
         segmenter.close()
     assert seen == whole
+    assert any("its engine has gone on" in text for text in told)
+
+
+def test_a_login_that_is_ended_by_its_server_does_not_end_the_run(host, tiny_checkpoint, tiny_case):
+    segmenter = RemoteSegmenter(host.computer(), tiny_checkpoint.path)
+    request = REQUEST.model_copy(update={"members": 20, "batch_size": 4})
+    local = LocalSegmenter(tiny_checkpoint).segment(tiny_case, request)
+    whole = [(e.member, e.slices) for e in local if isinstance(e, Sampled)]
+    seen = []
+    try:
+        for event in segmenter.segment(tiny_case, request):
+            if isinstance(event, Sampled):
+                seen.append((event.member, event.slices))
+                if len(seen) == 2:
+                    end_logins(host)
+    finally:
+        segmenter.close()
+    assert seen == whole
+
+
+def end_logins(host):
+    """Kill what belongs to logins, with their process groups, as some servers do when a login ends."""
+    import psutil
+
+    for process in psutil.Process(host.pid).children(recursive=True):
+        group = os.getpgid(process.pid)
+        if group != os.getpgid(host.pid):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
 
 
 def refusal(computer):

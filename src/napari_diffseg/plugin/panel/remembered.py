@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,7 @@ from napari_diffseg.ensemble.summary import Measure, Rule, Summary
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import SegmentRequest, make_request
 from napari_diffseg.plugin.layers.live_layer import Live
-from napari_diffseg.plugin.widgets.compute_box import HERE, PROCESS, SSH, ComputeChoice
+from napari_diffseg.plugin.widgets.compute_box import HERE, MOST_MINUTES, PROCESS, SSH, ComputeChoice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +77,8 @@ class Remembered:
         place, host, command = (stored.get(name) for name in ("place", "host", "command"))
         try:
             choice = ComputeChoice(str(place), str(host), str(command))
+            if isinstance(minutes := stored.get("outlive_minutes"), int) and 0 <= minutes <= MOST_MINUTES:
+                choice = replace(choice, outlive_minutes=minutes)
             choice.computer()
         except BadRequest:
             return ComputeChoice()

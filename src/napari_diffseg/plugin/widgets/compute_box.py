@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QPushButton, QSpinBox, QWidget
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.plugin.widgets.fold import Fold
-from napari_diffseg.remote.computer import PROGRAM, Computer
+from napari_diffseg.remote.computer import OUTLIVE_S, PROGRAM, Computer
 
 HERE: Final = "here"
 PROCESS: Final = "process"
 SSH: Final = "ssh"
+MOST_MINUTES: Final = 120
+"""For which a run may go on without its link."""
 _PLACES: Final = {
     HERE: "this computer",
     PROCESS: "another process here",
@@ -24,11 +26,12 @@ _PLACES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ComputeChoice:
-    """Where runs are computed: `place` is one of here, process, ssh; host and command count for ssh."""
+    """Where runs are computed: `place` is one of here, process, ssh; the others count for ssh."""
 
     place: str = HERE
     host: str = ""
     command: str = PROGRAM
+    outlive_minutes: int = round(OUTLIVE_S / 60)
 
     @property
     def is_whole(self) -> bool:
@@ -49,7 +52,8 @@ class ComputeChoice:
             return Computer()
         if not self.is_whole:
             raise BadRequest("Choose the other computer: give user@host, or a name of ~/.ssh/config, under Compute.")
-        return Computer(self.host.strip(), self.command.strip() or PROGRAM)
+        outlive_s = 60.0 * self.outlive_minutes
+        return Computer(self.host.strip(), self.command.strip() or PROGRAM, outlive_s=outlive_s)
 
 
 class ComputeBox(Fold):
@@ -77,6 +81,7 @@ class ComputeBox(Fold):
             "The command that starts napari-diffseg there: its full path where it is not found, or, on the login node "
             "of a cluster, srun -G 1 napari-diffseg.",
         )
+        self.outlive = _minutes()
         self.test = QPushButton("Test connection")
         self.test.setObjectName("diffseg_compute_test")
         self.test.setToolTip("Start the engine there, ask how quickly it answers and what it has, and end it.")
@@ -92,6 +97,7 @@ class ComputeBox(Fold):
         self._form.addRow(self.place)  # the title says what it is; a label above it, as in wrapped rows, gets no height
         self._form.addRow("Computer", self.host)
         self._form.addRow("Command", self.command)
+        self._form.addRow("Link lost", self.outlive)
         self._form.addRow(self.test)
         self._form.addRow(self.told)
         super().__init__("compute", "Compute", tip="On which computer runs are computed.", content=inner)
@@ -99,6 +105,7 @@ class ComputeBox(Fold):
         self.place.currentIndexChanged.connect(self._changed)
         self.host.editingFinished.connect(self._changed)
         self.command.editingFinished.connect(self._changed)
+        self.outlive.valueChanged.connect(self._changed)
         self.test.clicked.connect(lambda: self.test_asked.emit(self.choice))
         self._show()
 
@@ -106,7 +113,10 @@ class ComputeBox(Fold):
     def choice(self) -> ComputeChoice:
         """What is chosen now, whole or not."""
         return ComputeChoice(
-            str(self.place.currentData()), self.host.text().strip(), self.command.text().strip() or PROGRAM
+            str(self.place.currentData()),
+            self.host.text().strip(),
+            self.command.text().strip() or PROGRAM,
+            self.outlive.value(),
         )
 
     def show_choice(self, choice: ComputeChoice) -> None:
@@ -114,6 +124,9 @@ class ComputeBox(Fold):
         self.place.blockSignals(True)
         self.place.setCurrentIndex(max(self.place.findData(choice.place), 0))
         self.place.blockSignals(False)
+        self.outlive.blockSignals(True)
+        self.outlive.setValue(choice.outlive_minutes)
+        self.outlive.blockSignals(False)
         self.host.setText(choice.host)
         self.command.setText("" if choice.command == PROGRAM else choice.command)
         self._changed()
@@ -133,7 +146,7 @@ class ComputeBox(Fold):
 
     def _show(self) -> None:
         choice = self.choice
-        for row in (self.host, self.command):
+        for row in (self.host, self.command, self.outlive):
             self._form.setRowVisible(row, choice.place == SSH)
         self.test.setVisible(choice.place != HERE)
         self.test.setEnabled(choice.is_whole)
@@ -148,3 +161,19 @@ def _line(name: str, placeholder: str, tip: str) -> QLineEdit:
     line.setPlaceholderText(placeholder)
     line.setToolTip(tip)
     return line
+
+
+def _minutes() -> QSpinBox:
+    box = QSpinBox()
+    box.setObjectName("diffseg_compute_outlive")
+    box.setAccessibleName("Minutes that a run goes on when the link is lost")
+    box.setToolTip(
+        "How long a run goes on there when the connection is lost, and how long it is tried to connect again. "
+        "0: the run ends."
+    )
+    box.setRange(0, MOST_MINUTES)
+    box.setPrefix("go on for ")
+    box.setSuffix(" min")
+    box.setKeyboardTracking(False)
+    box.setValue(ComputeChoice().outlive_minutes)
+    return box

@@ -30,6 +30,8 @@ from typing import Any
 
 import psutil
 
+from napari_diffseg.remote.answers import package_version
+
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / name) for name in ("", "remote")]
 
 _HANG_S = 300.0
@@ -258,6 +260,7 @@ def main() -> int:
     result = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": platform.platform(),
+        "versions": {name: package_version(name) for name in ("napari-diffseg", "torch", "numpy")},
         **found,
         "seconds": round(time.monotonic() - began),
     }

@@ -7,10 +7,12 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -379,9 +381,9 @@ class AsIfOther(Computer):
         return ["env", *self.variables, *Computer().words()]
 
 
-def engines():
-    """Sockets of engines that are there."""
-    return set(sockets.sockets_folder().glob("*.sock"))
+def socket_of(segmenter):
+    """Where its engine listens."""
+    return sockets.socket_path(sockets.sockets_folder(), segmenter._engine)
 
 
 def masks(events):
@@ -404,17 +406,18 @@ def hurried(monkeypatch):
 def test_the_panel_comes_back_to_its_run(tiny_checkpoint, tiny_case):
     request = SegmentRequest(device="cpu", members=20, batch_size=4, threads=1)
     local = [e for e in LocalSegmenter(tiny_checkpoint).segment(tiny_case, request) if not isinstance(e, Stepped)]
-    told, before = [], engines()
+    told = []
     segmenter = RemoteSegmenter(AsIfOther("there"), tiny_checkpoint.path, told=told.append)
     segmenter.checkpoint()
-    assert len(engines() - before) == 1
+    path = socket_of(segmenter)
+    assert path.exists()
     seen = list(killing(segmenter.segment(tiny_case, request), segmenter, after=12))
     lasting = [e for e in seen if not isinstance(e, Stepped)]
     assert [type(e) for e in lasting] == [type(e) for e in local]
     assert all(same(a, b) for a, b in zip(lasting, local, strict=True))
     assert any("its engine has gone on" in text for text in told)
     segmenter.close()
-    assert engines() <= before
+    assert not path.exists()
 
 
 @pytest.mark.slow
@@ -446,11 +449,10 @@ def test_a_trace_and_what_if_go_on_over_another_link_and_another_engine(tiny_che
 
 @pytest.mark.slow
 def test_a_cancel_and_a_close_while_the_link_is_lost_end_the_engine(tiny_checkpoint, tiny_case):
-    before = engines()
     segmenter = RemoteSegmenter(AsIfOther("there"), tiny_checkpoint.path)
     events = segmenter.segment(tiny_case, LONG)
     assert isinstance(next(events), Started)
-    (path,) = engines() - before
+    path = socket_of(segmenter)
     os.kill(segmenter.link.pid, signal.SIGKILL)
     time.sleep(0.5)
     assert sockets.is_alive(path)
@@ -467,19 +469,42 @@ def await_gone_slowly(path):
 
 
 @pytest.mark.slow
+def test_a_program_that_ends_without_closing_ends_its_engine_and_one_that_is_killed_does_not(tiny_checkpoint):
+    program = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from test_outliving import AsIfOther, socket_of
+from napari_diffseg.remote.segmenter import RemoteSegmenter
+segmenter = RemoteSegmenter(AsIfOther("there", outlive_s=5.0), {str(tiny_checkpoint.path)!r})
+segmenter.checkpoint()
+print(socket_of(segmenter), flush=True)
+sys.stdin.read()
+"""
+    for kill in (False, True):
+        words = [sys.executable, "-c", program]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            path = Path(process.stdout.readline().strip())
+            assert sockets.is_alive(path)
+            if kill:
+                process.kill()
+                time.sleep(1.0)
+                assert sockets.is_alive(path)
+        await_gone_slowly(path)
+
+
+@pytest.mark.slow
 def test_an_engine_that_was_killed_says_so_over_its_relay(tiny_checkpoint, tiny_case):
     from napari_diffseg.errors import EngineFailed
 
-    before = engines()
     segmenter = RemoteSegmenter(AsIfOther("there"), tiny_checkpoint.path)
     events = segmenter.segment(tiny_case, LONG)
     next(events)
-    (path,) = engines() - before
+    path = socket_of(segmenter)
     kill_engine(path)
     with pytest.raises(EngineFailed, match="killed"):
         list(events)
     segmenter.close()
-    assert engines() <= before
+    assert not path.exists()
 
 
 def kill_engine(path):

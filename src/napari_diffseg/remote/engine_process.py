@@ -63,12 +63,14 @@ class EngineProcess:
     def run(self) -> None:
         """Serve until told to end, or until nobody has come back for too long."""
         self._listener.settimeout(_LOOK_S)
-        while not (self._ended.is_set() or self._is_forsaken()):
-            with suppress(TimeoutError):
-                link, _ = self._listener.accept()
-                link.settimeout(_HELLO_S)
-                threading.Thread(target=self._speak, args=(link,), name="engine-link", daemon=True).start()
-        remove(Path(self._settings.socket))
+        try:
+            while not (self._ended.is_set() or self._is_forsaken()):
+                with suppress(TimeoutError):
+                    link, _ = self._listener.accept()
+                    link.settimeout(_HELLO_S)
+                    threading.Thread(target=self._speak, args=(link,), name="engine-link", daemon=True).start()
+        finally:
+            remove(Path(self._settings.socket))
         self._server.close(wait_s=_STOP_S)
 
     def end(self) -> None:
@@ -99,16 +101,24 @@ class EngineProcess:
                 return
             link.settimeout(None)
             self._displace(link)
-            with self._serving:  # once nobody reads what the link before it has brought
-                self._welcome(outgoing, hello)
-                ended = self._server.serve(incoming)
-            with self._changing:
-                if self._link is link:
-                    self._link = None
-            self._outbox.detach(outgoing)
-            _shut(link)  # first: what is still buffered then fails at once
-            if ended:
-                self._ended.set()
+            try:
+                with self._serving:  # once nobody reads what the link before it has brought
+                    self._welcome(outgoing, hello)
+                    if self._server.serve(incoming):
+                        self._ended.set()
+            finally:
+                with self._changing:
+                    if self._link is link:
+                        self._link = None
+                        self._count_from_now()
+                self._outbox.detach(outgoing)
+                _shut(link)  # first: what is still buffered then fails at once
+
+    def _count_from_now(self) -> None:
+        """The link has ended: its asker was there until now, unless it was silent for so long that it is lost."""
+        now = time.monotonic()
+        if now - self._server.heard_at <= SILENT_S:
+            self._server.heard_at = now
 
     def _heard(self, incoming: BinaryIO, outgoing: BinaryIO) -> Hello | None:
         """The first word of an asker, if it is ours and has the token."""

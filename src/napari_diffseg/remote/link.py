@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
+import select
 import subprocess
 import threading
 import time
+import weakref
 from collections import deque
 from contextlib import suppress
 from itertools import count
@@ -148,6 +151,7 @@ class Link:
         self._waits = ""
         """What the engine's job waits for, and nobody has been told yet."""
         self._process = _started(computer)
+        self._at_exit = weakref.finalize(self, _say_end_at_exit, self._process, self._writing)
         self._printer = threading.Thread(target=self._keep_printed, name="engine-stderr", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="engine-link", daemon=True)
         self._printer.start()  # first: the listener waits for it
@@ -291,6 +295,7 @@ class Link:
         """
         self._ended = self._ended or EngineFailed("The engine was ended.")
         self._gone.set()
+        self._at_exit.detach()
         process = self._process
         if end and process.poll() is None:
             self._say_end(wait_s)
@@ -392,6 +397,20 @@ class Link:
 
     def _name(self) -> str:
         return self.computer.host or "The other process"
+
+
+def _say_end_at_exit(process: subprocess.Popen[bytes], writing: threading.Lock) -> None:
+    """Say that the engine is to end where this program does without closing the link; never wait for the engine."""
+    stream = process.stdin
+    if stream is None or not writing.acquire(timeout=_GLANCE_S):
+        return
+    try:
+        if os.name == "nt" or select.select([], [stream], [], 0)[1]:
+            write_frame(stream, header_of(End()))
+    except (OSError, ValueError):  # the link is gone, or closed
+        logger.debug("The engine could not be told to end.")
+    finally:
+        writing.release()
 
 
 def _has_ended(process: subprocess.Popen[bytes], wait_s: float) -> bool:

@@ -8,8 +8,6 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from pydantic import ValidationError
-
 from napari_diffseg.errors import EngineFailed
 from napari_diffseg.events import Stepped
 from napari_diffseg.remote.event_messages import as_message, in_parts, is_lasting
@@ -263,6 +261,7 @@ class Outbox:
 
 def _framed(item: Message | _Told) -> bytes:
     """Something as a frame; if it cannot be one the other end is told, which would wait for it for ever."""
+    number = item.run if isinstance(item, _Told) else item.id
     try:
         what = item.what if isinstance(item, _Told) else item
         if isinstance(what, Message):
@@ -270,8 +269,7 @@ def _framed(item: Message | _Told) -> bytes:
         assert isinstance(item, _Told)  # nothing else has an event
         message, blocks = as_message(what, run=item.run, count=item.count)
         return frame_bytes(header_of(message), blocks)
-    except (EngineFailed, ValidationError) as err:
+    except Exception as err:
         logger.exception("This cannot be told.")
-        said = err if isinstance(err, EngineFailed) else "The engine's answer has no form: please report it."
-        number = item.run if isinstance(item, _Told) else item.id
-        return frame_bytes(header_of(Failed(id=number, error=EngineFailed.__name__, text=str(said))))
+        said = str(err) if isinstance(err, EngineFailed) else "The engine's answer has no form: please report it."
+        return frame_bytes(header_of(Failed(id=number, error=EngineFailed.__name__, text=said)))

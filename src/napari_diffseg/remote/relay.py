@@ -48,6 +48,7 @@ _JOB_SIGNS: Final = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_JOB_SPOOL_DI
 _PIECE: Final = 1 << 18
 _LAST_WORDS: Final = 8192
 _ENDED_S: Final = 2.0
+_KILLED: Final = 137
 
 
 def serve_stdio(*, quota_gb: float | None = None, folder: Path | None = None, outlive_s: float = OUTLIVE_S) -> int:
@@ -196,9 +197,9 @@ class _Relay:
             with suppress(subprocess.TimeoutExpired):
                 code = self._engine.wait(_ENDED_S)
         path = socket_path(self._folder, hello.engine or "")
-        if code is None:  # it goes on, or another process has started it; one that ends as it should removes its socket
+        if code is None:  # it goes on, or another process has started it; one that is not killed removes its socket
             was_there = path.exists()
-            code = LINK_GONE if is_alive(path) else int(was_there)
+            code = LINK_GONE if is_alive(path) else _KILLED * was_there
         if code not in (0, LINK_GONE):
             self._repeat_last_words()
             remove(path)

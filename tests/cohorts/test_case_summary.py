@@ -1,5 +1,6 @@
 """What a table of many cases says of one: the same figures as the panel has when the case is open."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -20,6 +21,18 @@ def test_lesions_are_those_that_are_listed_of_the_members(tmp_path, labels):
     assert (len(found.components), len(found.lesions)) == (2, 1)
     summary = summarise_case(tmp_path / "run")
     assert (summary.lesions, summary.volume_ml) == (1, pytest.approx(24 * 6 / 1000))
+
+
+def test_dice_of_a_run_of_tumour_core_is_with_the_labels_of_tumour_core(tmp_path):
+    masks = np.zeros((1, 1, 3, 6, 4), bool)
+    masks[:, :, :, :2] = True
+    write_run(tmp_path / "run", masks=list(masks), labels=["tumour core"])
+    mask = nib.load(tmp_path / "run" / "mask.nii.gz")
+    drawn = np.asanyarray(mask.dataobj).astype(np.uint8)
+    drawn[:1] *= 4
+    drawn[4:] = 2  # oedema
+    nib.save(nib.Nifti1Image(drawn, mask.affine), tmp_path / "seg.nii.gz")
+    assert summarise_case(tmp_path / "run", truth=[tmp_path / "seg.nii.gz"]).dice == 1
 
 
 def test_without_members_nothing_is_said_of_lesions(tmp_path):

@@ -1,12 +1,13 @@
 """A run of nested regions on a viewer model: one Labels layer for all; maps, measures and Dice of the chosen one."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
-from played_runs import SHAPE, play, source, volume
+from played_runs import SHAPE, events_of, play, source, volume
 
 from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.events import Expected, Finished, Sampled, Started
@@ -17,6 +18,7 @@ from napari_diffseg.plugin.explore.measuring import Measuring
 from napari_diffseg.plugin.grid.frame import Frame
 from napari_diffseg.plugin.layers.contours import NAME, Contours
 from napari_diffseg.plugin.layers.result_layers import ResultLayers
+from napari_diffseg.plugin.panel.exporting import Exporting
 from napari_diffseg.plugin.widgets.result_box import ResultBox
 from napari_diffseg.regions import compose_label_map, nest, number_channels, regions_named
 from plugin_fakes import run_here
@@ -90,6 +92,19 @@ def test_dice_is_of_the_region_whatever_year_the_reference_is_of(results, year):
         assert judged(results, layer).judgement.dice == pytest.approx(dice(majority[region], MEMBERS[1][region]))
 
 
+def test_dice_of_a_run_of_tumour_core_alone_is_with_its_labels(viewer):
+    events = [event for event in events_of(members=2, labels=("tumour core",)) if isinstance(event, Started | Sampled)]
+    results = ResultLayers(viewer)
+    play(results, events)
+    core = results.view.ensemble.consensus()[0].astype(bool)
+    frame = results.view.frame
+    for oedema in (0, 2):
+        drawn = np.where(core, 4, oedema).astype(np.uint8)
+        drawn[0, 0, 0] = 1
+        layer = Labels(frame.to_display(drawn), **{**frame.layer_attributes(), "name": "seg"})
+        assert judged(results, layer).judgement.dice == pytest.approx(dice(core, np.isin(drawn, (1, 4))))
+
+
 def test_a_reference_of_one_label_says_nothing_of_a_region(results):
     frame = Frame.of_volume(volume())
     drawn = MEMBERS[1][0].astype(np.uint8)
@@ -103,6 +118,15 @@ def test_a_reference_of_one_label_says_nothing_of_a_region(results):
     ]
     results.choose_region(None)
     assert judged(results, layer).judgement.dice > 0
+
+
+@pytest.mark.parametrize(("year", "is_told"), [(None, False), ("brats2023", True)])
+def test_the_page_of_an_export_has_a_reference_only_where_its_labels_tell_the_regions(results, year, is_told):
+    frame = Frame.of_volume(volume())
+    drawn = MEMBERS[1][0].astype(np.uint8) if year is None else compose_label_map(MEMBERS[1], regions_named(year))
+    layer = Labels(frame.to_display(drawn), **{**frame.layer_attributes(), "name": "seg"})
+    panel = SimpleNamespace(_results=results, _exploring=SimpleNamespace(reference=SimpleNamespace(layer=layer)))
+    assert (Exporting._truth(panel, SimpleNamespace(started=STARTED)) is not None) is is_told
 
 
 def judged(results, layer, failed=None):

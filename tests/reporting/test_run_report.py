@@ -268,8 +268,12 @@ def test_each_label_has_its_volume_its_dice_and_its_outline(tmp_path):
     assert all(f"<td>{name}</td>" in text for name in run.labels)
     legend = slice_figure(sheet, sheet.view(1)).axes[0].get_legend()
     assert [entry.get_text() for entry in legend.get_texts()] == list(run.labels)
-    with pytest.raises(BadRequest, match="which label values"):
-        make_sheet(several_labels(tmp_path, values=()), summary=Summary(), truth=truth)
+    of_2023 = Volume(np.choose(label_map, np.array([0, 2, 3], np.uint8)), AFFINE, None, None, ())
+    run = several_labels(tmp_path, values=((1, 2, 4), (1, 4)))
+    assert [label.dice_to_truth for label in make_sheet(run, summary=Summary(), truth=of_2023).labels] == [1.0, 1.0]
+    other = Volume(label_map * 7, AFFINE, None, None, ())
+    with pytest.raises(BadRequest, match="its labels 7, 14 do not tell whole tumour, tumour core"):
+        make_sheet(run, summary=Summary(), truth=other)
 
 
 def test_a_size_that_cannot_be_is_refused():

@@ -12,6 +12,7 @@ from napari_diffseg.ensemble.lesions import default_smallest_ml, find_lesions, l
 from napari_diffseg.ensemble.volumes import MM3_PER_ML
 from napari_diffseg.ensemble.whole_members import WholeMembers
 from napari_diffseg.errors import DiffsegError
+from napari_diffseg.evaluation.cases.regions import labels_of, truth_of_one
 from napari_diffseg.evaluation.cases.truth import read_truth
 from napari_diffseg.imaging.formats.nifti import read_mask
 from napari_diffseg.runs.layout import RunFiles, whole_members
@@ -104,12 +105,18 @@ def _count_lesions(folder: Path, record: RunRecord, grid: Volume) -> int | None:
     return len(listed(find_lesions(members, votes, voxel_mm3=voxel_mm3), default_smallest_ml(voxel_mm3)))
 
 
+def _labels_of(record: RunRecord, truth: Sequence[Path]) -> tuple[int, ...] | None:
+    """Which labels of the truth count; all above 0 but for a run of one part of a tumour, such as tumour core."""
+    regions = record.recipe.regions
+    return (truth_of_one(regions[0], labels_of(truth)).values or None) if len(regions) == 1 else None
+
+
 def _overlap(mask: Bool, grid: Volume, record: RunRecord, truth: Sequence[Path]) -> tuple[float | None, str]:
     """Dice with the reference, or why there is none."""
     if not truth:
         return None, ""
     try:
-        drawn = read_truth(truth, grid, case_id=record.case).majority
+        drawn = read_truth(truth, grid, case_id=record.case, labels=_labels_of(record, truth)).majority
     except (DiffsegError, OSError) as err:
         return None, str(err)
     asked = np.zeros(mask.shape[record.slice_axis], np.bool_)

@@ -30,7 +30,7 @@ from napari_diffseg.evaluation.cases.truth import Truth, read_truth
 from napari_diffseg.evaluation.metrics.region import Region, brain_of_images, image_cases, read_images, region_around
 from napari_diffseg.evaluation.report.report import Report, make_report
 from napari_diffseg.evaluation.report.snapshot import Snapshot, take_snapshot
-from napari_diffseg.regions import NNUNET, convention_named
+from napari_diffseg.regions import NNUNET, convention_named, part_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -294,7 +294,8 @@ def _regions(evaluation: Evaluation, files: PredictionFiles, sources: _Sources) 
     if evaluation.labels is None and (regions := regions_of_run(files)):
         if asked is None and len(regions) == 1:
             own = regions[0]
-            return measured_of_run(regions, [truth_of_one(own, sources.labels) if own.values else own], channel)
+            is_part = part_named(own.name) is not None  # of all other regions all labels count, unread
+            return measured_of_run(regions, [truth_of_one(own, sources.labels if is_part else ())], channel)
         if asked is not None or channel is None or any(region.values for region in regions):
             return measured_of_run(regions, truth_regions(asked, regions, sources.labels), channel)
     if asked is not None and files.alone is not None:

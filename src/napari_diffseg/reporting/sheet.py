@@ -15,6 +15,7 @@ from napari_diffseg.ensemble.summary import Measure, mean_of
 from napari_diffseg.ensemble.volumes import MM3_PER_ML, spread_of
 from napari_diffseg.ensemble.window import inside_of
 from napari_diffseg.errors import BadRequest, Remedy
+from napari_diffseg.evaluation.cases.regions import regions_drawn
 from napari_diffseg.evaluation.report.upright import Upright, frame_of, unit_intensity
 from napari_diffseg.imaging.geometry.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.regions import masks_of_channels, part_named, split_label_map
@@ -233,7 +234,7 @@ def make_sheet(
     Raises
     ------
     BadRequest
-        If the run has no whole member, or does not say which label values of the ground truth its regions are.
+        If the run has no whole member, or the labels of the ground truth do not tell its regions.
     """
     members = run.ensemble().whole_members()
     findings = measure(members, voxel_mm3=run.grid.voxel_mm3, smallest_ml=smallest_ml)
@@ -299,17 +300,18 @@ def _sizes(run: StoredRun, maps: _Maps, truth: Volume | None) -> Iterator[LabelS
 
 
 def _true_masks(truth: Volume, run: StoredRun) -> Bool:
-    """The ground truth of each label where the run was asked for; of a single label, all above 0."""
+    """The ground truth of each region where the run was asked for, by the labels that it has there."""
     moved = regrid(truth.data, truth, run.grid, order=NEAREST) * _asked_for(run)
-    if len(run.labels) == 1:
-        return (moved > 0)[None]
-    regions = run.record.recipe.regions
-    if unknown := [region.name for region in regions if not region.values]:
+    values = {int(value) for value in np.unique(truth.data) if value > 0}
+    try:
+        drawn = regions_drawn(run.record.recipe.regions, values)
+    except BadRequest as err:
         raise BadRequest(
-            f"Ground truth cannot be compared: the run does not say which label values {unknown[0]} is made of.",
+            f"Ground truth cannot be compared: its labels {', '.join(map(str, sorted(values)))} do not tell "
+            f"{', '.join(run.labels)}: give one with the labels of the run's training, or of BraTS.",
             Remedy("truth"),
-        )
-    return split_label_map(moved, regions)
+        ) from err
+    return split_label_map(moved, drawn)
 
 
 def _asked_for(run: StoredRun) -> Bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -18,6 +17,7 @@ from napari_diffseg.regions import (
     brats_convention,
     convention_named,
     labelled_by,
+    part_named,
     regions_described,
     with_values_of,
 )
@@ -223,17 +223,34 @@ def _as_asked(asked: str, regions: Sequence[Region], values: Collection[int]) ->
 def truth_of_one(region: Region, values: Collection[int]) -> Region:
     """A run's only region by its labels in the truth; without any where all above 0 count.
 
+    So it is where the truth has one label alone, and where the region is the whole tumour or no part of a tumour.
+
     Parameters
     ----------
     region : Region
         With the values of its own training, where these are known.
     values : collection of int
         All labels above 0 that occur in the truth of any case.
+
+    Raises
+    ------
+    BadRequest
+        If the labels do not tell which of them are that part of a tumour.
     """
-    if set(values) != {1}:
-        with contextlib.suppress(BadRequest):  # no part of a tumour, such as a label of a data set of its own
-            return truth_regions(None, [region], values)[0]
+    if len(set(values)) > 1 and part_named(region.name) not in (None, "whole"):
+        return truth_regions(None, [region], values)[0]
     return Region(name=region.name)
+
+
+def regions_drawn(regions: Sequence[Region], values: Collection[int]) -> tuple[Region, ...]:
+    """The regions of a run by the labels that they have in one reference: see `truth_of_one`, or `truth_regions`.
+
+    Raises
+    ------
+    BadRequest
+        If the labels do not tell.
+    """
+    return (truth_of_one(regions[0], values),) if len(regions) == 1 else truth_regions(None, regions, values)
 
 
 def labels_of(masks: Iterable[Path]) -> set[int]:

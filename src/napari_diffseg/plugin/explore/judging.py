@@ -65,8 +65,9 @@ class Judging:
     def ask(self, view: ResultView | None, layer: Layer | None, *, at_once: bool = True) -> None:
         """Hold the whole members of a result, as they are now, against a layer; without either, forget.
 
-        Of a run with several regions the one that is chosen counts, of the layer by its labels; else all labels
-        together count as lesion, of the layer as of the members. Slices that the run was not asked for count as right.
+        Of a run with several regions the one that is chosen counts, of the layer by its labels; so does the only region
+        of a run that is a part of a tumour, such as tumour core; else all labels together count as lesion, of the layer
+        as of the members. Slices that the run was not asked for count as right.
         """
         members = view.ensemble.whole_members(first=view.first) if view is not None else None
         if view is None or layer is None or members is None or not members.members:
@@ -146,20 +147,21 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
 def _reference_of(asked: _Asked) -> npt.NDArray[np.bool_]:
     """What the layer marks, of the region that is measured by the labels that it has there."""
     regions, region = asked.view.started.regions, asked.view.region
-    if region is None:
+    if region is None and len(regions) > 1:
         return np.asarray(asked.drawn > 0)
     from napari_diffseg.errors import BadRequest
-    from napari_diffseg.evaluation.cases.regions import truth_regions
+    from napari_diffseg.evaluation.cases.regions import regions_drawn
 
     values = {int(value) for value in np.unique(asked.drawn) if value > 0}
+    region = 0 if region is None else region
     try:
-        drawn = truth_regions(None, regions, values)[region]
+        drawn = regions_drawn(regions, values)[region]
     except BadRequest as err:
         raise BadRequest(
             f"The reference has the labels {', '.join(map(str, sorted(values)))}, which do not tell "
             f"{regions[region].name}: choose all regions, or a reference with the labels of BraTS."
         ) from err
-    return np.asarray(np.isin(asked.drawn, drawn.values))
+    return np.asarray(np.isin(asked.drawn, drawn.values) if drawn.values else asked.drawn > 0)
 
 
 def _counted(

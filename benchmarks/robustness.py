@@ -32,6 +32,7 @@ from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.imaging.case_files import find_case_files
 from napari_diffseg.imaging.formats.nifti import read_mask
 from napari_diffseg.imaging.volume import Volume
+from napari_diffseg.segmenting.flip_augmentation import Mirroring
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
 
@@ -165,32 +166,36 @@ def _case(scene: Scene) -> Case:
 
 
 def _one_step(model: Model) -> Segment:
-    """What one evaluation at the noisiest timestep expects, with the noise of the first member of a run."""
+    """The one-step estimate of a run: one evaluation at the noisiest timestep, or the mean of two, one of each view."""
     recipe = model.recipe
     schedule = make_schedule(
         recipe.schedule, recipe.train_timesteps, timesteps=respaced_timesteps(recipe.train_timesteps, 1)
     )
 
+    def expected(image: torch.Tensor, slices: Sequence[int], member: int) -> torch.Tensor:
+        mirroring = Mirroring.of_members(recipe, [member] * len(slices), model.device)
+        noise = SeededNoise([member_seed(0, member, s) for s in slices], (1, *recipe.size), model.device)
+        denoiser = ConditionedDenoiser(
+            model.network,
+            mirroring(image),
+            schedule,
+            prediction=recipe.prediction,
+            variance=recipe.variance,
+            clip=recipe.clip,
+            rescale_timesteps=recipe.rescale_timesteps,
+        )
+        with torch.inference_mode():
+            return mirroring(denoiser(noise(), 0).x0).float().cpu()
+
     def segment(scene: Scene, slices: Sequence[int]) -> Bool:
         coding = encode(_case(scene), recipe, choose=lambda _: slices)
         mask = np.zeros((*scene.brain.shape[:2], len(slices)), np.bool_)
+        views = (0, 1) if recipe.mirror else (0,)
         for start in range(0, len(coding.sampled), model.batch):
             some = coding.sampled[start : start + model.batch]
             image = coding.image_of(some).to(model.device)
-            noise = SeededNoise([member_seed(0, 0, s) for s in some], (1, *recipe.size), model.device)
-            with torch.inference_mode():
-                x0 = ConditionedDenoiser(
-                    model.network,
-                    image,
-                    schedule,
-                    prediction=recipe.prediction,
-                    variance=recipe.variance,
-                    clip=recipe.clip,
-                    rescale_timesteps=recipe.rescale_timesteps,
-                )(noise(), 0).x0
-            probability = decode_probability(
-                x0.float().cpu().numpy(), coding.grid, recipe, rim=coding.rim, slices=some
-            )[0]
+            x0 = torch.stack([expected(image, some, view) for view in views]).mean(dim=0)
+            probability = decode_probability(x0.numpy(), coding.grid, recipe, rim=coding.rim, slices=some)[0]
             mask[..., [slices.index(s) for s in some]] = np.moveaxis(probability > 0.5, 0, 2)
         return mask
 

@@ -117,6 +117,8 @@ class Model:
     def posterior_mean(self, subject: HeldOut, *, draws: int, cells: Cells, budget: Budget) -> npt.NDArray[np.float32]:
         """One evaluation at the noisiest timestep: the mean of all masks, (S, U, V) in [0, 1].
 
+        Every second one is of the mirror image where the recipe says so; two are then a run's one-step estimate.
+
         Parameters
         ----------
         subject : HeldOut
@@ -127,6 +129,7 @@ class Model:
             Where it is kept and what it may take.
         """
         key = f"{self.digest}/{subject.digest}/{subject.slices}/posterior mean of {draws}"
+        key += ", mirrored" if self.recipe.mirror and draws > 1 else ""
         return np.asarray(cells.map(key, lambda: self._posterior_mean(subject, draws, budget)), np.float32)
 
     def smoothed_mean(
@@ -143,7 +146,7 @@ class Model:
         votes, count = members.sum(axis=0, dtype=np.uint16), len(members)
         shares = votes.astype(np.float32) / count
         if self.recipe.prediction != "epsilon":
-            shares = self.posterior_mean(subject, draws=1, cells=cells, budget=budget)
+            shares = self.posterior_mean(subject, draws=2 if self.recipe.mirror else 1, cells=cells, budget=budget)
         planes = zip(votes, shares, strict=True)
         joint = [smoothing.on_slice(v[None], count, [share[None]], [0]) for v, share in planes]
         return np.asarray(np.concatenate(joint), np.float32)
@@ -153,8 +156,9 @@ class Model:
         total = torch.zeros(len(subject.slices), 1, *subject.image.shape[-2:])
         for k in range(draws):
             began = time.monotonic()
-            denoiser, noise = self._denoiser(subject.image, schedule), self._noise(subject, [k])
-            total += denoiser(noise(), 0).x0.cpu()
+            mirroring = Mirroring.of_members(self.recipe, [k for _ in subject.slices], self.device)
+            denoiser = self._denoiser(mirroring(subject.image.to(self.device)), schedule)
+            total += mirroring(denoiser(self._noise(subject, [k])(), 0).x0).cpu()
             budget.count(len(subject.slices), time.monotonic() - began)
         mean = (total / draws)[:, 0].numpy()
         planes = zip(mean, subject.slices, strict=True)

@@ -1,4 +1,6 @@
-"""The expected mask: one evaluation of the first member, and only where that says something."""
+"""The one-step estimate: of the first member, and of the mirror image where members see that, too."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,3 +63,30 @@ def test_what_is_there_stays_and_its_variance_is_that_of_a_coin(tiny_checkpoint,
     assert (mask.probability()[0, ..., 1] == 0.25).all()
     assert mask.variance()[0, ..., 1] == pytest.approx(0.1875)
     assert not mask.probability()[..., [0, 2, 3, 4]].any()
+
+
+def test_where_members_are_mirrored_it_is_the_mean_of_both_views(tiny_checkpoint, tiny_case):
+    mirrored = replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"mirror": True}))
+    both = expected_of(run(mirrored, tiny_case)).probability()[0]
+    first, second = (first_estimate(mirrored, tiny_case, member) for member in (0, 1))
+    assert np.abs(first - second).max() > 0.01
+    np.testing.assert_allclose(both, (first + second) / 2, atol=1e-5)
+
+
+def first_estimate(checkpoint, case, member):
+    """What the first evaluation of one member predicts, as a probability (X, Y, Z)."""
+    request = SegmentRequest(device="cpu", members=1, first_member=member)
+    out = np.zeros(case.shape, np.float32)
+    for traced in LocalSegmenter(checkpoint, preview_interval_s=None).trace(case, request):
+        if traced.step == 1:
+            for (_, s), plane in zip(traced.rows, traced.evidence, strict=True):
+                out[..., s] = plane
+    return out
+
+
+def test_slices_where_no_lesion_is_expected_take_no_second_evaluation(tiny_checkpoint, tiny_case, monkeypatch):
+    mirrored = replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"mirror": True}))
+    monkeypatch.setattr("napari_diffseg.segmenting.run.EMPTY_BELOW", 2.0)
+    np.testing.assert_allclose(
+        expected_of(run(mirrored, tiny_case)).probability()[0], first_estimate(mirrored, tiny_case, 0), atol=1e-5
+    )

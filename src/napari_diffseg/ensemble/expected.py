@@ -24,10 +24,9 @@ class ExpectedMask:
 
     A run that nothing has come of yet knows of its slices without brain alone.
 
-    It is what the mean of very many members that see the image as the first one does comes near, and p (1 - p) their
-    variance, without the coarse levels that few members have: five that agree on an error call it certain, the
-    one-step estimate seldom does. A slice that holds no brain, or was not asked for, is zero. See
-    `napari_diffseg.events.Expected` for which checkpoints have one.
+    It is what the mean of very many members comes near, and p (1 - p) their variance, without the coarse levels that
+    few members have: five that agree on an error call it certain, the one-step estimate seldom does. A slice that holds
+    no brain, or was not asked for, is zero. See `napari_diffseg.events.Expected` for which checkpoints have one.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
 from napari_diffseg.segmenting.decoding import Decoder
 from napari_diffseg.segmenting.device.prepare import for_few_rows
-from napari_diffseg.segmenting.early_stop import EarlyStop, expects_early
+from napari_diffseg.segmenting.early_stop import EMPTY_BELOW, EarlyStop, expects_early
 from napari_diffseg.segmenting.flip_augmentation import Mirroring
 from napari_diffseg.segmenting.pacing import Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
@@ -388,14 +388,33 @@ def _early_stop(run: Run, batch: Batch) -> EarlyStop | None:
 
 
 def _expected(run: Run, batch: Batch, first: Step, decoder: Decoder) -> Iterator[Expected]:
-    """What the first member's first evaluation expects, where that says anything; the device begins with it now."""
+    """The one-step estimate of the first member's slices, if it says anything; the device begins with it now."""
     if not expects_early(run.recipe):
         return iter(())
     index = [i for i, row in enumerate(batch) if row.member == run.request.first_member]
     if not index:
         return iter(())
+    x0 = first.x0[index]
+    if run.recipe.mirror:
+        x0 = _of_both_views(run, tuple(batch[i] for i in index), x0)
     slices = tuple(batch[i].slice_index for i in index)
-    return _what_is_expected(run, slices, decoder.probability(first.x0[index], slices))
+    return _what_is_expected(run, slices, decoder.probability(x0, slices))
+
+
+def _of_both_views(run: Run, rows: Batch, x0: torch.Tensor) -> torch.Tensor:
+    """The mean of what the first evaluations of a member's rows predict, and of the next member's, of the other view.
+
+    `x0` is (B, labels, rows, columns), on the device. Slices where no lesion is expected stay as they are.
+    """
+    low, high = run.recipe.mask_low, run.recipe.mask_high
+    likely = (x0 > low + EMPTY_BELOW * (high - low)).flatten(1).any(dim=1).nonzero()[:, 0]
+    if not len(likely):
+        return x0
+    others = tuple(rows[i]._replace(member=rows[i].member + 1) for i in likely.tolist())
+    going = _begun(replace(run, network=for_few_rows(run.network)), others)
+    with torch.inference_mode():
+        other = going.mirroring(next(going.steps).x0)
+        return x0.index_copy(0, likely, (x0[likely] + other) / 2)
 
 
 def _what_is_expected(

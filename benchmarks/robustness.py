@@ -1,6 +1,6 @@
 """What harmless changes of a case do to its mask: Dice with the truth, and with the mask of the case as it was.
 
-    python benchmarks/robustness.py [--cases DIR] [--phantoms 2] [--members 0] [--every 3] [--only case_006] [--resume]
+    python benchmarks/robustness.py [--cases DIR] [--phantoms 2] [--family mixture] [--members 0] [--every 3] [--resume]
 
 DIR holds one folder a case, with images and a `_seg` file. Each case is changed as `changes.py` says and segmented
 again: by default by the one-step estimate on every third slice, with `--members` by an ensemble on all slices. Writes
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -35,19 +35,20 @@ from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.segmenting.flip_augmentation import Mirroring
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
+from napari_diffseg.synthesis.settings import PhantomFamily
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from changes import Bool
+    from changes import Float
     from sampling import Model
 
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.synthesis.settings import PhantomKind
 
-    Segment = Callable[[Scene, Sequence[int]], Bool]
-    """The mask of a scene on some slices of the last axis, (X, Y, S)."""
+    Estimate = Callable[[Scene, Sequence[int]], Float]
+    """The probability of a lesion in a scene on some slices of the last axis, (X, Y, S)."""
 
 _FIRST_SEED = 900_000
 _MARGIN = 8
@@ -57,17 +58,17 @@ _KINDS: tuple[PhantomKind, ...] = ("glioma", "lowgrade")
 
 def main() -> None:
     """Change, segment, compare, write."""
-    options = _options()
+    options = options_of(__doc__, every=3)
     model, checkpoint = read_model(options)
     out = options.out or RESULTS / "robustness.json"
-    settings = _settings(options, model)
-    rows = _earlier(out, settings) if options.resume else []
-    segment = _ensemble(checkpoint, options) if options.members else _one_step(model)
-    for name, scene in _scenes(options, model.recipe.modalities):
+    settings = settings_of(options, model)
+    rows = earlier_rows(out, settings) if options.resume else []
+    estimate = _ensemble(checkpoint, options) if options.members else one_step(model)
+    for name, scene in scenes(options, model.recipe.modalities):
         known = {row["change"] for row in rows if row["case"] == name}
         wanted = [change for change in options.changes.split(",") if change] or list(CHANGES)
         missing = {change: CHANGES[change] for change in wanted if change not in known}
-        for row in compared(scene, missing, segment, every=options.every):
+        for row in compared(scene, missing, estimate, every=options.every):
             rows.append({"case": name} | row)
             print(rows[-1], flush=True)
         write_record(out, settings | {"rows": rows} | summary(rows), checkpoint=checkpoint, device=model.device)
@@ -77,10 +78,12 @@ def main() -> None:
         print(f"{change}: {figures}")
 
 
-def _options() -> argparse.Namespace:
-    p = parser(__doc__)
-    p.set_defaults(phantoms=0, every=3)
+def options_of(doc: str | None, *, every: int) -> argparse.Namespace:
+    """The options of this command, or of another that measures the same scenes."""
+    p = parser(doc)
+    p.set_defaults(phantoms=0, every=every)
     p.add_argument("--cases", type=Path, help="folder of real cases, each with a _seg file")
+    p.add_argument("--family", choices=get_args(PhantomFamily), default="grown", help="how phantoms are drawn")
     p.add_argument("--members", type=int, default=0, help="of an ensemble; 0: the one-step estimate")
     p.add_argument("--only", default="", help="some of the cases, separated by commas")
     p.add_argument("--changes", default="", help="some of the changes, separated by commas")
@@ -89,7 +92,7 @@ def _options() -> argparse.Namespace:
 
 
 def compared(
-    scene: Scene, changes: Mapping[str, Callable[[Scene], Scene]], segment: Segment, *, every: int
+    scene: Scene, changes: Mapping[str, Callable[[Scene], Scene]], estimate: Estimate, *, every: int
 ) -> Iterator[dict[str, Any]]:
     """A row for each change: Dice on the same slices and voxels, with the case as it is and changed.
 
@@ -99,8 +102,8 @@ def compared(
         The case, with its truth among the maps.
     changes : mapping
         By name.
-    segment : callable
-        The mask of a scene on some slices.
+    estimate : callable
+        The probability of a lesion on some slices; above a half is its mask.
     every : int
         Keep one slice in so many, fewer where a change makes slices thicker.
 
@@ -112,13 +115,13 @@ def compared(
     if not changes:
         return
     every_slice = range(scene.brain.shape[2])
-    before = scene.with_map("before", segment(scene, every_slice).astype(np.float32))
+    before = scene.with_map("before", (estimate(scene, every_slice) > 0.5).astype(np.float32))
     for name, change in changes.items():
         after = change(before)
         thicker = max(1, round(after.spacing_mm[2] / scene.spacing_mm[2]))
         slices = range(0, after.brain.shape[2], max(1, every // thicker))
         truth, unchanged = (after.maps[m][..., slices] > 0.5 for m in ("truth", "before"))
-        mask = segment(after, slices)
+        mask = estimate(after, slices) > 0.5
         pairs = {"unchanged": (unchanged, truth), "changed": (mask, truth), "agreement": (mask, unchanged)}
         yield {"change": name, **{key: round(dice(a, b), 4) for key, (a, b) in pairs.items()}}
 
@@ -144,7 +147,8 @@ def _loss(row: Mapping[str, Any]) -> float:
     return float(row["unchanged"] - row["changed"])
 
 
-def _scenes(options: argparse.Namespace, modalities: tuple[str, ...]) -> Iterator[tuple[str, Scene]]:
+def scenes(options: argparse.Namespace, modalities: tuple[str, ...]) -> Iterator[tuple[str, Scene]]:
+    """The cases and phantoms that are asked for, by name."""
     folders = sorted(p for p in options.cases.iterdir() if p.is_dir()) if options.cases else []
     for folder in folders:
         is_chosen = not options.only or folder.name in options.only.split(",")
@@ -156,16 +160,21 @@ def _scenes(options: argparse.Namespace, modalities: tuple[str, ...]) -> Iterato
     for n in range(options.phantoms):
         kind, seed = _KINDS[n % len(_KINDS)], _FIRST_SEED + n
         randomise = 0.25 if options.randomise is None else options.randomise
-        phantom = make_phantom(PhantomSettings(kind=kind, seed=seed, readers=0, randomise=randomise))
+        phantom = make_phantom(
+            PhantomSettings(kind=kind, family=options.family, seed=seed, readers=0, randomise=randomise)
+        )
         images = {m: data.astype(np.float32) for m, data in phantom.volumes.items()}
-        yield f"{kind}-{seed}", Scene(images, {"truth": phantom.probability}, phantom.affine).trimmed(_MARGIN)
+        yield (
+            f"{kind}-{options.family}-{seed}",
+            Scene(images, {"truth": phantom.probability}, phantom.affine).trimmed(_MARGIN),
+        )
 
 
 def _case(scene: Scene) -> Case:
     return Case("changed", {m: Volume(a, scene.affine, None, None, ()) for m, a in scene.images.items()}, None)
 
 
-def _one_step(model: Model) -> Segment:
+def one_step(model: Model) -> Estimate:
     """The one-step estimate of a run: one evaluation at the noisiest timestep, or the mean of two, one of each view."""
     recipe = model.recipe
     schedule = make_schedule(
@@ -187,27 +196,27 @@ def _one_step(model: Model) -> Segment:
         with torch.inference_mode():
             return mirroring(denoiser(noise(), 0).x0).float().cpu()
 
-    def segment(scene: Scene, slices: Sequence[int]) -> Bool:
+    def estimate(scene: Scene, slices: Sequence[int]) -> Float:
         coding = encode(_case(scene), recipe, choose=lambda _: slices)
-        mask = np.zeros((*scene.brain.shape[:2], len(slices)), np.bool_)
+        out = np.zeros((*scene.brain.shape[:2], len(slices)), np.float32)
         views = (0, 1) if recipe.mirror else (0,)
         for start in range(0, len(coding.sampled), model.batch):
             some = coding.sampled[start : start + model.batch]
             image = coding.image_of(some).to(model.device)
             x0 = torch.stack([expected(image, some, view) for view in views]).mean(dim=0)
             probability = decode_probability(x0.numpy(), coding.grid, recipe, rim=coding.rim, slices=some)[0]
-            mask[..., [slices.index(s) for s in some]] = np.moveaxis(probability > 0.5, 0, 2)
-        return mask
+            out[..., [slices.index(s) for s in some]] = np.moveaxis(probability, 0, 2)
+        return out
 
-    return segment
+    return estimate
 
 
-def _ensemble(checkpoint: Checkpoint, options: argparse.Namespace) -> Segment:
-    """The mask of a run with so many members on all slices, of which some are kept."""
+def _ensemble(checkpoint: Checkpoint, options: argparse.Namespace) -> Estimate:
+    """The smoothed probability of a run with so many members on all slices, of which some are kept."""
     segmenter = LocalSegmenter(checkpoint, preview_interval_s=None)
     request = SegmentRequest(members=options.members, device=options.device, precision=options.precision)
 
-    def segment(scene: Scene, slices: Sequence[int]) -> Bool:
+    def estimate(scene: Scene, slices: Sequence[int]) -> Float:
         for event in segmenter.segment(_case(scene), request):
             match event:
                 case Started():
@@ -216,22 +225,23 @@ def _ensemble(checkpoint: Checkpoint, options: argparse.Namespace) -> Segment:
                     ensemble.expect(event.slices, event.probability)
                 case Sampled():
                     ensemble.add(event.member, event.slices, event.mask)
-        return np.asarray(ensemble.probability()[0][..., list(slices)] > 0.5)
+        return np.asarray(ensemble.probability()[0][..., list(slices)])
 
-    return segment
+    return estimate
 
 
-def _settings(options: argparse.Namespace, model: Model) -> dict[str, Any]:
+def settings_of(options: argparse.Namespace, model: Model) -> dict[str, Any]:
     """What rows of one file must share."""
     return {
         "network": model.digest,
         "measure": f"{options.members} members" if options.members else "one-step estimate",
         "every": options.every,
         "randomise": options.randomise,
+        "family": options.family if options.phantoms else None,
     }
 
 
-def _earlier(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+def earlier_rows(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows that an earlier command with these settings left."""
     if not path.exists():
         return []

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bias_field import without_bias
 from changes import CHANGES, Scene, block_means, depth_mm, resampled, shifted
+from preprocessing import compared as prepared
+from preprocessing import summary as preparation_summary
 from robustness import compared, summary
 
 _LESION = 5.0
@@ -102,3 +105,29 @@ def test_a_trimmed_scene_has_its_lesion_where_it_was(scene):
     small = scene.trimmed(1)
     assert small.brain.shape == (18, 14, 15)
     np.testing.assert_allclose(middle_mm(small), middle_mm(scene))
+
+
+def test_a_bias_field_is_removed_and_the_lesion_stays_bright():
+    rng = np.random.default_rng(1)
+    inside, truth = np.zeros((60, 50, 9), np.bool_), np.zeros((60, 50, 9), np.float32)
+    inside[4:56, 4:46, 1:8] = True
+    truth[10:30, 10:30, 2:7] = 1
+    image = np.where(inside, rng.normal(100, 2, truth.shape) + 30 * truth, 0).astype(np.float32)
+    scene = Scene({"t1": image}, {"truth": truth}, np.diag([1.0, 1.0, 5.0, 1.0]))
+    tilt = np.exp(0.2 * np.linspace(-1, 1, 60))[:, None, None].astype(np.float32)
+    flat, again = (without_bias(1)(s).images["t1"] for s in (scene, scene.each(lambda a: a * tilt)))
+    assert np.ptp(np.log(again[inside] / flat[inside])) < 1e-3  # it was 0.4 from end to end
+    lesion = truth > 0.5
+    assert flat[lesion].mean() / flat[inside & ~lesion].mean() == pytest.approx(1.3, abs=0.02)
+
+
+def test_ways_to_prepare_are_compared_on_the_same_slices(scene):
+    def estimate(seen, slices):
+        return np.where(by_sight(seen, slices), 0.45, 0.0)
+
+    rows = list(prepared(scene, estimate, every=2))
+    assert {row["images"] for row in rows} == {"as it is", "bias field of 20 %"}
+    found = {row["way"]: row["dice"] for row in rows if row["images"] == "as it is"}
+    assert (found["as it is"], found["as it is, mask above 0.4"]) == (0, 1)
+    mean = next(row for row in preparation_summary([{"case": "a"} | row for row in rows]) if row["way"] == "as it is")
+    assert (mean["dice"], mean["count"], mean["of"]) == (0, 1, "real cases")

@@ -89,6 +89,7 @@ def _key(case: Case, checkpoint: Checkpoint, request: SegmentRequest) -> str:
         weights.update(name.encode() + checkpoint.state[name].float().numpy().tobytes())
     recipe = checkpoint.recipe.model_dump(mode="json", exclude_defaults=True)
     told = {
+        "one-step estimate": "of both views" if checkpoint.recipe.mirror else "of the first member",
         "weights": weights.hexdigest(),
         "recipe": {name: value for name, value in recipe.items() if name not in _CHANGES_NO_MEMBER},
         "request": request.model_dump(mode="json", exclude={"threads", "batch_size"}, exclude_defaults=True),

@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from kept_members import ensemble_of
+from scipy import ndimage
 
 from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
 from napari_diffseg.ensemble.dice import dice
+from napari_diffseg.ensemble.lesions import NEIGHBOURS_26
 from napari_diffseg.evaluation.metrics.calibration import reliability
 from napari_diffseg.evaluation.metrics.distribution import dice_by_members
 from napari_diffseg.evaluation.metrics.error_detection import auroc
@@ -46,6 +48,7 @@ _EXPECTED = ("expected_dice", "expected_ece", "expected_auroc")
 _MEANS = (*_SUMMED, *(f"unsmoothed_{name}" for name in _SUMMED), "single", *_EXPECTED)
 _BEFORE = {"every": 1, "smoothing_slices": 1.0}
 """What held of records before they had a word of it."""
+_THRESHOLDS, _REACHED = (0.4, 0.6), (0.7, 0.8, 0.9)
 RESULTS = Path(__file__).resolve().parent / "results" / "real_cases.json"
 
 
@@ -113,6 +116,7 @@ def _evaluate(
     return {
         "case": folder.name,
         **_figures(ensemble, truth, brain),
+        "other_masks": other_masks(ensemble.probability()[0], truth),
         **_expected_figures(ensemble, truth, brain),
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -141,6 +145,19 @@ def _figures(ensemble: Ensemble, truth: np.ndarray, brain: np.ndarray) -> dict[s
         "dice_by_members": [round(float(d), 4) for d in dice_by_members(members, truth)],
         "volume_ratio": round(float(consensus.sum() / max(1, truth.sum())), 3),
     }
+
+
+def other_masks(p: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Dice of other masks of the same probability: another threshold, or connected components left out."""
+    parts, count = ndimage.label(p > 0.5, structure=NEIGHBOURS_26)
+    highest = np.concatenate([[0.0], np.atleast_1d(ndimage.maximum(p, parts, range(1, count + 1)))])
+    largest = np.bincount(parts.ravel())[1:].argmax() + 1 if count else -1
+    masks = {
+        **{f"above {threshold:g}": p > threshold for threshold in _THRESHOLDS},
+        **{f"components that reach {level:g} somewhere": (highest >= level)[parts] for level in _REACHED},
+        "largest component": parts == largest,
+    }
+    return {name: round(dice(mask, truth), 4) for name, mask in masks.items()}
 
 
 def _summed(mask: np.ndarray, mean: np.ndarray, truth: np.ndarray, brain: np.ndarray) -> dict[str, Any]:

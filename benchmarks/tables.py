@@ -203,7 +203,19 @@ def _cases(record: Record) -> str:
     mean = [_number(record.get(f"mean_{key}"), n) for _, key, n in keys]
     if "mean" in record:
         mean[0] = _number(record["mean"], 3)
-    return _how(record) + table(["case", *(name for name, _, _ in keys)], [*rows, ["**mean**", *mean]])
+    cases = table(["case", *(name for name, _, _ in keys)], [*rows, ["**mean**", *mean]])
+    return _how(record) + cases + _other_masks(record)
+
+
+def _other_masks(record: Record) -> str:
+    """Of real cases: what other rules would make of the same probability."""
+    found = [row["other_masks"] for row in record["cases"] if "other_masks" in row]
+    if not found:
+        return ""
+    own = [row["dice"] for row in record["cases"]]
+    columns = {"above 0.5 (as above)": own, **{name: [each[name] for each in found] for name in found[0]}}
+    rows = [[name, _number(sum(dice) / len(dice), 3), _number(min(dice), 3)] for name, dice in columns.items()]
+    return "\nOther masks of the same smoothed probability:\n\n" + table(["mask", "Dice", "lowest"], rows)
 
 
 def _rare_lesions(record: Record) -> str:

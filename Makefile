@@ -84,8 +84,9 @@ bench: setup ## figures of docs/performance.md on the processor: an hour and a h
 	$(BIN)/python benchmarks/speed_tables.py
 
 bench-gpu: setup ## the same on a GPU, where PyTorch finds one
-	$(BENCH)/speed.py --device cuda $(ARGS)
+	$(BENCH)/speed.py --device cuda --compiled $(ARGS)
 	$(BENCH)/speed_runs.py --device cuda --whole
+	$(BIN)/napari-diffseg prepare demo --device cuda
 	$(SCREEN) $(BENCH)/viewer.py --device cuda
 	$(BENCH)/growth.py --device cuda
 	$(BENCH)/memory.py --device cuda

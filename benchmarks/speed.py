@@ -1,10 +1,11 @@
 """How fast members are sampled: the method as published, one after another in float32, against the engine's way.
 
-    python benchmarks/speed.py [--networks demo,paper] [--device auto] [--rounds 5]
+    python benchmarks/speed.py [--networks demo,paper] [--device auto] [--rounds 5] [--compiled]
 
 Every round times a large matrix product, the reference (plain network, batch 1, float32, PyTorch's default memory
 format) and the engine's network at several batch sizes, one after the other, so that whatever else the machine does
-hits all alike; figures are medians over rounds. The paper's network has random weights. Writes
+hits all alike; figures are medians over rounds. With `--compiled` each network is compiled first, and measured so as
+well, at the same batch sizes in the same rounds. The paper's network has random weights. Writes
 `benchmarks/results/speed.json`, on a GPU `speed_gpu.json`.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import tempfile
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -28,13 +30,14 @@ from napari_diffseg.diffusion.ddim import sample_ddim
 from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
 from napari_diffseg.diffusion.noise import SeededNoise
 from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
+from napari_diffseg.networks.compiled_unet import compile_unet
 from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.networks.unet import UNet, to_inference
 from napari_diffseg.recipe import PAPER
 from napari_diffseg.segmenting.device.choose_device import precision_name, resolve_device, resolve_precision
 from napari_diffseg.segmenting.device.heap import freed_memory_kept
 from napari_diffseg.segmenting.device.memory import choose_batch_size
-from napari_diffseg.segmenting.device.prepare import prepare
+from napari_diffseg.segmenting.device.prepare import is_compiled, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +77,7 @@ def main() -> None:
     batches = [int(b) for b in options.batches.split(",")] if options.batches else None
     with torch.inference_mode(), freed_memory_kept():
         rows = [
-            _measure(subjects[name], device, rounds=options.rounds, batches=batches)
+            _measure(subjects[name], device, rounds=options.rounds, batches=batches, compiled=options.compiled)
             for name in options.networks.split(",")
         ]
     out = options.out or RESULTS / ("speed.json" if device.type == "cpu" else "speed_gpu.json")
@@ -91,11 +94,14 @@ def _options() -> argparse.Namespace:
         "--batches", default="", help="rows at once, such as 1,4,16; by default up to twice the engine's own"
     )
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--compiled", action="store_true", help="compile each network first, and measure it so as well")
     p.add_argument("--out", type=Path)
     return p.parse_args()
 
 
-def _measure(subject: Subject, device: torch.device, *, rounds: int, batches: list[int] | None) -> dict[str, Any]:
+def _measure(
+    subject: Subject, device: torch.device, *, rounds: int, batches: list[int] | None, compiled: bool = False
+) -> dict[str, Any]:
     config = subject.make().config
     dtype = resolve_precision("auto", device)
     size = subject.recipe.size
@@ -109,28 +115,49 @@ def _measure(subject: Subject, device: torch.device, *, rounds: int, batches: li
     plain = to_inference(subject.make(), memory_format=torch.contiguous_format).to(device)
     fast = prepare(subject.make(), size, device=device, dtype=dtype)
     exact = prepare(subject.make(), size, device=device, dtype=torch.float32)
+    compiling, machine_code = _compiled(subject, device, dtype) if compiled else (None, None)
     works["reference"] = _chain(plain, subject, 1, device)
     works |= {f"engine {b}": _chain(fast, subject, b, device) for b in batches}
+    if machine_code is not None:
+        works |= {f"compiled {b}": _chain(machine_code, subject, b, device) for b in batches}
     works[f"engine fp32 {exact_batch}"] = _chain(exact, subject, exact_batch, device)
     seconds = _timed(works, rounds, device)
     seconds |= {name: s / subject.steps for name, s in seconds.items() if not name.startswith("matmul")}
     flop = _flop(config, size)
     peak = {d: _MATMUL_FLOP[device.type] / seconds[f"matmul {d}"] for d in ("fp32", precision_name(dtype))}
+    own_way = {
+        way: [
+            {"precision": precision_name(dtype), "default": b == own}
+            | _figures(b, seconds[f"{way} {b}"], flop, peak[precision_name(dtype)], seconds["reference"])
+            for b in batches
+        ]
+        for way in ("engine", *(["compiled"] if compiled else []))
+    }
     return {
         "network": subject.name,
         "size": list(size),
         "gflop_a_member_step": round(flop / 1e9, 2),
         "matmul_gflops": {name: round(value / 1e9, 1) for name, value in peak.items()},
         "reference": _figures(1, seconds["reference"], flop, peak["fp32"], None),
-        "engine": [
-            {"precision": precision_name(dtype), "default": b == own}
-            | _figures(b, seconds[f"engine {b}"], flop, peak[precision_name(dtype)], seconds["reference"])
-            for b in batches
-        ],
         "engine_fp32": _figures(
             exact_batch, seconds[f"engine fp32 {exact_batch}"], flop, peak["fp32"], seconds["reference"]
         ),
+        **own_way,
+        **({"compiled_in_s": round(compiling, 1)} if compiling is not None else {}),
     }
+
+
+def _compiled(subject: Subject, device: torch.device, dtype: torch.dtype) -> tuple[float, Prepared]:
+    """Seconds that the compiler took, and the network as the engine uses what it made."""
+    size, began = subject.recipe.size, time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "network.pt2"
+        compile_unet(to_inference(subject.make(), dtype).to(device), size, package)
+        seconds = time.perf_counter() - began
+        network = prepare(subject.make(), size, device=device, dtype=dtype, package=package)
+    if not is_compiled(network):
+        raise SystemExit(f"{subject.name}: what was compiled cannot be used; the log says why")
+    return seconds, network
 
 
 def _figures(batch: int, seconds: float, flop: float, peak: float, reference_s: float | None) -> dict[str, Any]:

@@ -65,8 +65,9 @@ def _rates(record: Record) -> str:
         name = f"{network['network']}, {size}, {network['gflop_a_member_step']:g} GFLOP"
         rows.append(_rate(name, "reference, fp32", network["reference"]))
         rows += [
-            _rate("", f"engine, {row['precision']}" + (" (its own batch)" if row["default"] else ""), row)
-            for row in network["engine"]
+            _rate("", f"{way}, {row['precision']}" + (" (its own batch)" if row["default"] else ""), row)
+            for way, key in (("engine", "engine"), ("engine, compiled", "compiled"))
+            for row in network.get(key, [])
         ]
         rows.append(_rate("", "engine, fp32", network["engine_fp32"]))
     products = "; ".join(

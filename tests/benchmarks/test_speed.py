@@ -47,6 +47,17 @@ def test_a_measurement_relates_the_engine_to_the_reference_of_the_same_rounds(ch
         assert r["times_reference"] == pytest.approx(ratio, rel=0.02)
 
 
+@pytest.mark.slow
+def test_a_network_that_is_compiled_is_measured_beside_the_engines_way(checkpoint, tmp_path):
+    subject = Subject("tiny", checkpoint.network, checkpoint.recipe, 2)
+    row = _measure(subject, CPU, rounds=1, batches=[1, 3], compiled=True)
+    assert [r["batch"] for r in row["compiled"]] == [1, 3]
+    assert row["compiled_in_s"] > 0
+    record = json.loads((RESULTS / "speed.json").read_text("utf-8")) | {"networks": [row]}
+    (tmp_path / "speed.json").write_text(json.dumps(record), "utf-8")
+    assert figures(tmp_path).count("| engine, compiled, ") == 2
+
+
 def test_compared_members_are_those_of_the_engine(checkpoint, tmp_path):
     case = read_case(write_case(tmp_path))
     seen = encode(case, checkpoint.recipe)

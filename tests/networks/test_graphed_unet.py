@@ -132,6 +132,23 @@ def test_a_device_that_cannot_record_evaluates_and_says_so_once(fast, caplog):
     assert "not permitted" in caplog.text
 
 
+def test_what_is_not_recorded_is_computed_in_true_float32_too(fast, monkeypatch):
+    seen, evaluate = [], FastUNet.evaluate
+
+    def watched(self, *args):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return evaluate(self, *args)
+
+    def refuse(work):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(FastUNet, "evaluate", watched)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    GraphedUNet(fast, capture=refuse).conditioned_on(noise(1, 2, 0))(noise(1, 1, 1), 5.0)
+    assert seen == [False]
+    assert torch.backends.cudnn.allow_tf32
+
+
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: out of memory")]
 )

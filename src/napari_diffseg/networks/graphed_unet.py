@@ -55,7 +55,8 @@ class GraphedUNet:
 
     Shapes are fixed within a recording, and so are the buffers: the noisy mask and what the timestep tells are copied
     in, the prediction is copied out. A batch with fewer rows, down to half, is played from what was recorded for more:
-    that costs less than to record it. Where the device cannot record, the network is evaluated as it is.
+    that costs less than to record it. Where the device cannot record, the network is evaluated as it is, in float32 of
+    full length, too.
 
     Parameters
     ----------
@@ -80,7 +81,8 @@ class GraphedUNet:
         def predict(x_t: torch.Tensor, timestep: float) -> torch.Tensor:
             recording = self._recording(image, x_t, timestep)
             if recording is None:
-                return plain(x_t, timestep)
+                with _without_tf32():
+                    return plain(x_t, timestep)
             rows, channels = len(x_t), image.shape[1]
             if recording.image is not image:
                 recording.x[:rows, :channels].copy_(image)

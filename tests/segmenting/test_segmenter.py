@@ -18,6 +18,7 @@ from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, S
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.segmenting import run as run_module
+from napari_diffseg.segmenting.decoding import Decoder
 from napari_diffseg.segmenting.device import threads as threads_module
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
@@ -257,6 +258,20 @@ def test_a_batch_that_was_done_is_not_lost_when_memory_runs_out_in_the_next(
     with pytest.raises(RunFailed, match="single slice"):
         kept_of(run, kept)
     assert [event.slices for event in kept] == [(0, 1, 2)]
+
+
+def test_masks_that_find_no_memory_end_the_run_and_are_not_left_out(
+    tiny_checkpoint, tiny_case, works_by_itself, monkeypatch
+):
+    def full(self, x, slices):
+        def wait():
+            raise MemoryError("Unable to allocate 4 bytes")
+
+        return wait
+
+    monkeypatch.setattr(Decoder, "masks", full)
+    with pytest.raises(RunFailed, match="Memory ran out for the masks from slice 0, member 0 on"):
+        events(tiny_checkpoint, tiny_case, batch_size=3)
 
 
 def test_slices_are_brought_to_a_device_once_and_members_share_them(tiny_checkpoint, tiny_case, monkeypatch):

@@ -297,9 +297,22 @@ def _soon(
 
 
 def _tell_late(progress: _Progress) -> Iterator[Expected | Sampled]:
+    """What the device was still working on; that it cannot be had is no matter of the batch that goes on.
+
+    Raises
+    ------
+    RunFailed
+        If memory runs out: with fewer rows at once it would be tried again, and these rows be missing.
+    """
     while progress.late:
-        _, events = progress.late.pop(0)
-        yield from events
+        batch, events = progress.late.pop(0)
+        try:
+            yield from events
+        except (RuntimeError, MemoryError) as err:
+            if not is_out_of_memory(err):
+                raise
+            where = f"slice {batch[0].slice_index}, member {batch[0].member}" if batch else "slices without lesion"
+            raise RunFailed(f"Memory ran out for the masks from {where} on: close other programs.") from err
 
 
 def _preview(run: Run, preview: Preview | None) -> Preview | None:

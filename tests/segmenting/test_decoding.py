@@ -39,6 +39,12 @@ def test_masks_and_probabilities_are_the_hosts(checkpoint, tiny_case):
     got = decoder.probability(x, slices)()
     expected = decode_probability(x.numpy(), coding.grid, recipe, rim=coding.rim, slices=slices)
     np.testing.assert_allclose(got, expected, atol=1e-6)
+    x[1] = recipe.threshold - 0.1  # nothing there to bring to the source
+    masks = decoder.masks(x, slices)()[0]
+    expected = decode_masks(x.numpy(), coding.grid, recipe, rim=coding.rim, slices=slices)
+    np.testing.assert_array_equal(masks, expected)
+    assert not masks[:, 1].any()
+    assert not decoder.masks(x[1:2], slices[1:2])()[0].any()
     x[1, 0, 2, 2] = float("nan")
     assert decoder.masks(x, slices)()[1].tolist() == [True, False, True]
 

@@ -73,6 +73,14 @@ def test_neither_is_it_where_names_do_not_tell_the_cases(box, tmp_path):
     assert [combo.layer() for combo in box.combos.values()] == [bob[0], bob[1], None, bob[2]]
 
 
+def test_nor_is_an_image_without_a_case_in_its_name_taken_from_another_folder(box, tmp_path):
+    come(box, case(tmp_path, "alice", ("t1", "flair")))
+    come(box, read(*files(tmp_path / "bob", "t2")))
+    assert chosen(box) == {"t1": "alice t1", "flair": "alice flair"}
+    come(box, read(*files(tmp_path / "alice", "t1ce")))
+    assert chosen(box)["t1ce"] == "t1ce"
+
+
 def test_nor_from_a_layer_of_no_file(box, tmp_path, layers):
     box.set_layers([Image(layers["t2"].data, name="t2")])
     box.guess(box.candidates)

@@ -49,9 +49,9 @@ def are_apart(one: str, other: str) -> bool:
 
 
 def are_two_cases(one: Layer, other: Layer) -> bool:
-    """Whether files tell that layers are of two cases: by their names, or where these tell nothing by their folders."""
+    """Whether files tell that layers are of two cases: by their names, or where one has none by their folders."""
     cases = case_of(one), case_of(other)
-    return are_apart(*cases) if any(cases) else _share_folder(one, other) is False
+    return are_apart(*cases) if all(cases) else _share_folder(one, other) is False
 
 
 def are_one_case(one: Layer, other: Layer) -> bool:

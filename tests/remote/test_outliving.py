@@ -141,7 +141,7 @@ def engine(tmp_path):
     return make
 
 
-def prepared(path, checkpoint, case):
+def prepared(path, checkpoint, case, *, beside_viewer=False):
     """An asker whose engine has checkpoint and case; and what begins a run."""
     asker = Asker(path)
     files, (part, images) = checkpoint_files(checkpoint.path), describe_case(case)
@@ -150,7 +150,8 @@ def prepared(path, checkpoint, case):
         data = b"".join(contents[digest].pieces())
         asker.say(Put(id=3, digest=digest, size=len(data), offset=0, unpacked=len(data)), [compress(data)])
         assert isinstance(asker.hear()[0], Done)
-    asker.ask(Load(id=4, files=files.parts, main=files.main, preview_interval_s=0), Loaded)
+    load = Load(id=4, files=files.parts, main=files.main, preview_interval_s=0, beside_viewer=beside_viewer)
+    asker.ask(load, Loaded)
     return asker, part
 
 
@@ -173,6 +174,17 @@ def test_a_run_goes_on_without_its_link_and_another_link_hears_the_rest_once(eng
         again.say(Seen(id=7, previews=0, events=len(local) + 1))
         again.cut()
         assert not Asker(path, run=7, have=len(local) + 1).welcome.goes_on  # nothing is kept of what has arrived
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux")
+def test_beside_a_window_the_thread_that_samples_gives_way(engine, tiny_checkpoint, tiny_case):
+    for beside_viewer in (False, True):
+        with engine() as path:
+            prepared(path, tiny_checkpoint, tiny_case, beside_viewer=beside_viewer)
+            (sampling,) = (thread for thread in threading.enumerate() if thread.name == "engine")
+            here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+            niceness = os.getpriority(os.PRIO_PROCESS, sampling.native_id)
+            assert niceness == (max(here, 10) if beside_viewer else here)
 
 
 def test_an_upload_that_was_cut_goes_on_with_the_pieces_that_are_missing(engine, tmp_path):

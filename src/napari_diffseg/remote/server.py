@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _GLANCE_S: Final = 0.05
+_NICENESS: Final = 10
+"""Of the thread that samples beside a window, as in the window's own process."""
 
 
 @dataclass(eq=False)
@@ -235,6 +239,8 @@ class Server:
 
     def _load(self, message: Load) -> None:
         check_torch()
+        if message.beside_viewer:
+            _yield_to_the_screen()
         from napari_diffseg.checkpoint import describe, load_checkpoint
         from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
@@ -298,3 +304,10 @@ class Server:
             wanted = message.change.volume
             volume = None if wanted is None else make_volume(wanted, self._store.path)
             yield from segmenter.what_if(case, message.request, Change(message.change.modality, volume))
+
+
+def _yield_to_the_screen() -> None:
+    """On Linux a thread can be made nicer than its process, and the threads that it starts inherit it."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))

@@ -63,4 +63,5 @@ def end_all() -> None:
 def _yield_to_the_screen() -> None:
     """On Linux a thread can be made nicer than its process, and the threads that it starts inherit it."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(_NICE, os.getpriority(os.PRIO_PROCESS, thread)))  # never less nice

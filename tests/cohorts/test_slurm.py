@@ -141,6 +141,22 @@ def test_ctrl_c_asks_whether_to_cancel_and_the_same_command_goes_on(words, clust
     os.close(theirs)
 
 
+def test_a_cohort_goes_on_while_slurms_controller_is_away_and_leaves_no_job_behind(words, cluster, tmp_path):
+    out = tmp_path / "out"
+    blocked = cluster.run("sbatch", "--parsable", "--wrap=sleep 600", "--output=/dev/null").strip()  # one of two cores
+    command = start(words, out, cluster, "--members", MANY, "--jobs", 2, stderr=subprocess.PIPE)
+    until(lambda: members_of(out) > 3, "no member is finished")
+    cluster.kill_controller()
+    before = members_of(out)
+    until(lambda: members_of(out) > before + 3, "the workers stop with the controller")
+    cluster.start_controller()
+    code, _, told = finished(command)
+    assert code == 0, told
+    assert members_of(out) == 3 * MANY
+    assert not cluster.run("squeue", "-h", "--states=PENDING").strip(), "a job waits for work that is done"
+    cluster.run("scancel", blocked)
+
+
 def test_an_option_that_slurm_refuses_is_one_sentence(words, cluster, tmp_path):
     refused = start(words, tmp_path / "out", cluster, "--partition", "nowhere", stderr=subprocess.PIPE)
     code, _, told = finished(refused)

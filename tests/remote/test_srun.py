@@ -93,7 +93,7 @@ def test_a_job_that_is_cancelled_is_one_sentence_and_the_run_goes_on(
         np.testing.assert_array_equal(mine, other)
 
 
-def test_a_job_that_waits_says_so_and_can_be_given_up(cluster, login_node):
+def give_up_while_it_is_queued(cluster, computer):
     until(lambda: not jobs(cluster), "a job of before goes on")
     other = cluster.run("sbatch", "--parsable", "--exclusive", "--wrap=sleep 300", "--output=/dev/null").strip()
     until(lambda: "RUNNING" in cluster.run("squeue", "-h", "-o", "%T"), "the other job does not begin")
@@ -107,13 +107,16 @@ def test_a_job_that_waits_says_so_and_can_be_given_up(cluster, login_node):
             raise Enough
 
     with pytest.raises(Enough):
-        Link(login_node, check=check, told=said.append)
+        Link(computer, check=check, told=said.append)
     assert said[0].startswith("Waiting for the job to start: job ")
     until(lambda: jobs(cluster) == [other], "the job is still queued")
-    said.clear()
+    cluster.run("scancel", other)
+
+
+def test_a_job_that_waits_says_so_and_can_be_given_up(cluster, login_node):
+    give_up_while_it_is_queued(cluster, login_node)
     with pytest.raises(EngineFailed, match=r"did not start .*invalid partition"):
         Link(Computer(None, f"srun --partition=nowhere {ENGINE}"))
-    cluster.run("scancel", other)
 
 
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -136,3 +139,4 @@ def test_over_ssh_to_a_login_node(tmp_path, tiny_checkpoint, tiny_case):
         finally:
             segmenter.close()
         until(lambda: not jobs(cluster), "the job goes on without its asker")
+        give_up_while_it_is_queued(cluster, host.computer(command=there))

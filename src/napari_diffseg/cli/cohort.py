@@ -205,7 +205,7 @@ def _here(folder: CohortFolder, launch: Launch, jobs: int) -> tuple[int, bool]:
 def _on_slurm(folder: CohortFolder, launch: Launch, workers: Workers) -> tuple[int, bool]:
     """Jobs of SLURM, followed by their files; whether they are still there is asked of `squeue`."""
     from napari_diffseg.cohorts.follow import Follower
-    from napari_diffseg.cohorts.slurm import SlurmOptions, cancel, has_jobs, submit
+    from napari_diffseg.cohorts.slurm import SlurmOptions, cancel, cancel_waiting, has_jobs, submit
 
     options = SlurmOptions.of(
         jobs=min(workers.jobs or 1, len(launch.names)),
@@ -228,6 +228,7 @@ def _on_slurm(folder: CohortFolder, launch: Launch, workers: Workers) -> tuple[i
                 if follower.is_over or there is False:
                     break
                 time.sleep(_SLURM_LOOK_S)
+        cancel_waiting(job)
     except KeyboardInterrupt:
         _ask_to_cancel(job, options.jobs, cancel)
         raise

@@ -6,8 +6,11 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from napari_diffseg.errors import BadRequest
+
+_TERMINATED: Final = 143
 
 
 def engine(
@@ -33,6 +36,11 @@ def engine(
     logging.getLogger("napari_diffseg").setLevel(logging.INFO)
     if not outlive_minutes >= 0:
         raise BadRequest("The minutes for which a run goes on cannot be fewer than 0.")
-    code = serve_stdio(quota_gb=quota_gb, folder=cache, outlive_s=60 * outlive_minutes)
+    try:
+        code = serve_stdio(quota_gb=quota_gb, folder=cache, outlive_s=60 * outlive_minutes)
+    except (
+        KeyboardInterrupt
+    ):  # its job is ended: what is sampled would fail while Python ends, with a reason of its own
+        code = _TERMINATED
     sys.stderr.flush()
     os._exit(code)  # a step that goes on in a thread must not hold the device: closing the link is a cancel

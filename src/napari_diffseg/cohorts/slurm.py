@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -217,6 +218,12 @@ def cancel(job: str) -> None:
         subprocess.run(["scancel", job], capture_output=True, text=True, timeout=_ASK_S, check=True)
     except (OSError, subprocess.SubprocessError) as err:
         raise RunFailed(f"Job {job} could not be cancelled: {_last_words(err)}") from err
+
+
+def cancel_waiting(job: str) -> None:
+    """Take tasks of an array that have not begun out of the queue: no case is left for them."""
+    with suppress(OSError, subprocess.SubprocessError):  # they would begin, find nothing, and end
+        subprocess.run(["scancel", "--state=PENDING", job], capture_output=True, text=True, timeout=_ASK_S, check=True)
 
 
 def _check_slurm() -> None:

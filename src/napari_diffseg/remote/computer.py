@@ -135,23 +135,36 @@ class Computer:
         """
         if self.host is None:
             return [*self._words_here(), *_ENGINE]
+        return self._words_there(f"{self.command} {shlex.join(_ENGINE)}")
+
+    def words_to_cancel(self, job: str) -> list[str]:
+        """What cancels the job that `srun` has asked for there: it does not notice that nobody waits for it any more.
+
+        Raises
+        ------
+        EngineFailed
+            If this computer has no `ssh`.
+        """
+        return self._words_there(f"{self.command.partition('srun')[0]}scancel {shlex.quote(job)}")
+
+    def _words_there(self, command: str) -> list[str]:
         ssh = shutil.which("ssh")
         if ssh is None:
             raise EngineFailed(
                 f"This computer has no ssh, with which {self.host} would be reached: install an OpenSSH client."
             )
-        return [ssh, *_SSH, *self.ssh_options, "--", self.host, f"{self.command} {shlex.join(_ENGINE)}"]
+        return [ssh, *_SSH, *self.ssh_options, "--", str(self.host), command]
 
-    def waits(self, line: str) -> str:
-        """What the engine's job waits for, where a line says so that the command has printed; empty otherwise."""
+    def waits(self, line: str) -> tuple[str, str]:
+        """The engine's job and what it waits for, where a printed line says so; two empty texts otherwise."""
         found = _JOB_WAITS.search(line)
         if found is None:
-            return ""
+            return "", ""
         job, state = found.groups()
         where = "" if self.host is None else f" on {self.host}"
         if state.startswith("queued"):
-            return f"Waiting for the job to start: job {job}{where} is queued…"
-        return f"Starting the engine: job {job}{where} has begun…"
+            return job, f"Waiting for the job to start: job {job}{where} is queued…"
+        return job, f"Starting the engine: job {job}{where} has begun…"
 
     def _words_here(self) -> list[str]:
         if self.command == PROGRAM:

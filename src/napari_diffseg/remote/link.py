@@ -56,6 +56,7 @@ _END_S: Final = 3.0
 _ALIVE_S: Final = 10.0
 _NO_ANSWER_S: Final = 0.2
 _TERMINATED_S: Final = 2.0
+_CANCEL_S: Final = 30.0
 
 
 class Channel:
@@ -148,8 +149,8 @@ class Link:
         self._answered = self._outlives = False
         self._gone = threading.Event()
         self._printed: deque[str] = deque(maxlen=_PRINTED)
-        self._waits = ""
-        """What the engine's job waits for, and nobody has been told yet."""
+        self._job = self._waits = ""
+        """The engine's job, and what it waits for where nobody has been told yet."""
         self._process = _started(computer)
         self._at_exit = weakref.finalize(self, _say_end_at_exit, self._process, self._writing)
         self._printer = threading.Thread(target=self._keep_printed, name="engine-stderr", daemon=True)
@@ -309,6 +310,8 @@ class Link:
                 process.wait()
         for thread in (self._listener, self._printer):
             thread.join(timeout=_END_S)
+        if self._job and not self._answered and self.computer.host is not None:
+            threading.Thread(target=_cancel_job, args=(self.computer, self._job), daemon=True).start()
         return process.returncode == 0
 
     def _say_end(self, wait_s: float) -> None:
@@ -392,7 +395,8 @@ class Link:
             for line in stream:
                 text = line.decode("utf-8", "replace").rstrip()
                 self._printed.append(text)
-                self._waits = self.computer.waits(text) or self._waits
+                job, waits = self.computer.waits(text)
+                self._job, self._waits = job or self._job, waits or self._waits
                 logger.debug("engine: %s", text)
 
     def _name(self) -> str:
@@ -411,6 +415,15 @@ def _say_end_at_exit(process: subprocess.Popen[bytes], writing: threading.Lock) 
         logger.debug("The engine could not be told to end.")
     finally:
         writing.release()
+
+
+def _cancel_job(computer: Computer, job: str) -> None:
+    """Over a connection of its own; where that fails the job begins in its turn, finds nobody, and ends."""
+    try:
+        words = computer.words_to_cancel(job)
+        subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CANCEL_S, check=True)
+    except (EngineFailed, OSError, subprocess.SubprocessError) as err:
+        logger.info("Job %s could not be cancelled: %s", job, err)
 
 
 def _has_ended(process: subprocess.Popen[bytes], wait_s: float) -> bool:

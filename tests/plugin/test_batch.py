@@ -9,6 +9,7 @@ from builders import write_case, write_tiny_checkpoint
 from napari_diffseg.cli import main
 from napari_diffseg.errors import BadRequest, RunFailed
 from napari_diffseg.imaging.case_files import find_case_sources
+from napari_diffseg.plugin.background.job import Stopped
 from napari_diffseg.plugin.session.batch import BatchPlan, CaseState, batch_request
 from napari_diffseg.plugin.session.case_folder import CaseFolder
 from napari_diffseg.plugin.session.scope import Scope
@@ -106,6 +107,17 @@ def test_cancel_keeps_what_is_finished_and_the_next_batch_goes_on_with_it(sessio
     rows = run(session, plan)
     assert states(rows) == [CaseState.DONE_BEFORE, CaseState.DONE, CaseState.DONE]
     assert segmenter.seen[-2].members == 2  # of the second, those that were missing
+
+
+def test_a_cancel_while_the_engine_is_waited_for_is_no_failure_of_the_case(session, segmenter, many):
+    def cancel():  # as the engine of another computer does, which looks whether it is to stop while it waits
+        session.batch.cancel()
+        raise Stopped
+
+    segmenter.on_step = cancel
+    rows = run(session, plan_of(many, session, members=1))
+    assert states(rows) == [CaseState.STOPPED, CaseState.WAITING, CaseState.WAITING]
+    assert rows[0].message == ""
 
 
 def test_nothing_else_is_sampled_meanwhile_but_cases_can_be_opened(segmenter, many, tmp_path):

@@ -166,3 +166,39 @@ def test_a_host_without_the_program_is_said(host):
 
 def test_a_shell_that_prints_first_is_said(host):
     assert "start-up files" in refusal(host.computer(command="echo Welcome to the cluster; napari-diffseg"))
+
+
+def test_the_command_line_samples_there_and_goes_on_after_a_cut(host, tmp_path, monkeypatch, capsys):
+    from builders import write_case, write_tiny_checkpoint
+    from napari_diffseg.cli import main
+    from napari_diffseg.remote import computer as computers
+
+    for k in range(2):
+        write_case(tmp_path / "data" / f"p{k}", case_id=f"p{k}", seed=k)
+    write_tiny_checkpoint(tmp_path / "tiny.safetensors")
+    words = ["predict", str(tmp_path / "data"), "--checkpoint", str(tmp_path / "tiny.safetensors"), "--device", "cpu"]
+    words += ["--members", "60", "--batch-size", "4", "--reproducible"]
+    there = host.computer()
+    monkeypatch.setattr(computers, "_SSH", (*computers._SSH, *there.ssh_options))  # a user has this in ~/.ssh/config
+    out = tmp_path / "there"
+
+    def cut_and_mend():
+        while len(list(out.glob("p0/members/*"))) < 5:
+            time.sleep(0.05)
+        host.cut()
+        threading.Timer(25, host.mend).start()
+
+    threading.Thread(target=cut_and_mend, daemon=True).start()
+    try:
+        assert main([*words, "--out", str(out), "--compute", "other", "--compute-command", there.command]) == 0
+    finally:
+        host.mend()
+    told = capsys.readouterr().err
+    assert "Starting the engine: other" in told
+    assert "The link to other was lost" in told
+    assert main([*words, "--out", str(tmp_path / "here")]) == 0
+    mine, other = (
+        {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.nii.gz")}
+        for folder in (out, tmp_path / "here")
+    )
+    assert mine == other

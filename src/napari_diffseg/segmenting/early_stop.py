@@ -23,46 +23,50 @@ STAYS_FROM: Final = 0.3
 FAINT_ABOVE: Final = 0.3
 """Nor where no pixel is marked yet, but one is above this probability: a lesion may still come."""
 _LEAST_STAY: Final = 2
+_DECIDERS: Final = (0, 1)
+"""Members whose first evaluations say whether a slice is empty in later ones."""
 
 
 class ExpectedEmpty:
     """On which slices a run expects no lesion, by what the first evaluation of members 0 and 1 predicts there.
 
-    Before the first step a mask is pure noise, so what is predicted there is the mean of all members that see the image
-    as this one does. Member 0 decides for all of them; where every second one sees it flipped, member 1 does for those.
-    So whether a member is empty does not depend on which others are sampled.
+    Before the first step a mask is pure noise, so what is predicted there is expected of all members. It still varies a
+    little with the noise, and with whether the image is flipped, so both members have to expect nothing. Whether a
+    later member is empty does not depend on which others are sampled.
 
     Parameters
     ----------
     recipe : Recipe
-        What the numbers of a mask mean, and whether members are flipped.
+        What the numbers of a mask mean.
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        self._views = 2 if recipe.mirror else 1
         self._below = _hardly_any(recipe)
         self._decides = expects_early(recipe)
         self._known: dict[Row, bool] = {}
 
     def __call__(self, row: Row) -> bool:
         """Whether it is known that this row, of a later member, is empty."""
-        return row.member >= self._views and self._known.get(self._decider(row), False)
+        return row.member not in _DECIDERS and all(self._known.get(decider, False) for decider in _deciders(row))
 
     def unknown(self, rows: Sequence[Row]) -> tuple[Row, ...]:
         """The rows of members 0 and 1 that decide for some rows, are not among them and were not seen yet."""
         if not self._decides:
             return ()
-        deciders, seen = dict.fromkeys(self._decider(row) for row in rows), {*rows, *self._known}
+        later = (row for row in rows if row.member not in _DECIDERS)
+        deciders = dict.fromkeys(decider for row in later for decider in _deciders(row))
+        seen = {*rows, *self._known}
         return tuple(row for row in deciders if row not in seen)
 
     def learn(self, rows: Sequence[Row], x0: torch.Tensor) -> None:
         """Take in what the first evaluation of some rows predicts, (B, M, H, W); only members 0 and 1 count."""
         if self._decides:
             empty = _is_below(x0, self._below).tolist()
-            self._known.update((row, e) for row, e in zip(rows, empty, strict=True) if row.member < self._views)
+            self._known.update((row, e) for row, e in zip(rows, empty, strict=True) if row.member in _DECIDERS)
 
-    def _decider(self, row: Row) -> Row:
-        return row._replace(member=row.member % self._views)
+
+def _deciders(row: Row) -> list[Row]:
+    return [row._replace(member=member) for member in _DECIDERS]
 
 
 class EarlyStop:

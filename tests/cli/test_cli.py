@@ -328,6 +328,16 @@ def test_phantom_writes_a_case_that_predict_takes(checkpoint, tmp_path, capsys):
     assert predict(folder, "--slices", "8:10", checkpoint=checkpoint, out=tmp_path / "out") == 0
 
 
+def test_phantoms_with_faint_oedema_and_lookalikes_have_names_and_images_of_their_own(tmp_path):
+    words = ["phantom", "--out", str(tmp_path), "--spacing-mm", "8", "--readers", "0", "--seed", "3"]
+    assert main(words) == main([*words, "--faint", "--lookalikes"]) == 0
+    plain, other = "phantom_glioma_0003", "phantom_faint_lookalikes_glioma_0003"
+    images = [nib.load(tmp_path / name / f"{name}_flair.nii.gz").get_fdata() for name in (plain, other)]
+    masks = [nib.load(tmp_path / name / f"{name}_seg.nii.gz").get_fdata() for name in (plain, other)]
+    assert (images[0] != images[1]).any()
+    np.testing.assert_array_equal(*masks)
+
+
 @pytest.mark.parametrize("size", ["0", "nan", "inf", "-3", "1e-300", "30"])
 def test_a_phantom_of_impossible_voxels_is_refused_by_name(size, tmp_path, capsys):
     assert main(["phantom", "--out", str(tmp_path / "out"), f"--spacing-mm={size}"]) == 2

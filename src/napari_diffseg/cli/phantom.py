@@ -17,6 +17,8 @@ def phantom(
     spacing_mm: float = 1.0,
     randomise: float = 0.25,
     artefacts: float = 0.5,
+    faint: bool = False,
+    lookalikes: bool = False,
     scalp: bool = False,
     overwrite: bool = False,
 ) -> int:
@@ -41,6 +43,10 @@ def phantom(
         0: plausible contrasts; 1: any contrast.
     artefacts
         0: perfect images; 1: as the wild has them.
+    faint
+        The oedema hardly shows in its outer third; readers mark it all the same.
+    lookalikes
+        Add what looks like a lesion and is none: vessels, dura, bright white matter and more.
     scalp
         Leave skull, scalp and the noise of the air on.
     overwrite
@@ -59,10 +65,12 @@ def phantom(
         readers=readers,
         randomise=randomise,
         artefacts=artefacts,
+        faint=float(faint),
+        lookalikes=float(lookalikes),
         scalp=scalp,
     )
-    drawn = ("" if family == "grown" else f"{family}_") + ("scalp_" if scalp else "")
-    case_id = f"phantom_{drawn}{kind}_{seed:04d}"
+    told = {family: family != "grown", "faint": faint, "lookalikes": lookalikes, "scalp": scalp}
+    case_id = "_".join(["phantom", *(word for word, is_so in told.items() if is_so), kind, f"{seed:04d}"])
     write_case(make_phantom(settings), out / case_id, case_id=case_id, overwrite=overwrite)
     sys.stdout.write(f"{out / case_id}\n")
     return 0

@@ -265,6 +265,9 @@ def test_closing_ends_the_engine_in_the_middle_of_a_run(segmenter, tiny_case):
     events = segmenter.segment(tiny_case, REQUEST.model_copy(update={"members": 1000}))
     assert isinstance(next(events), Started)
     pid = segmenter.link.pid
+    if os.name == "posix":  # Ctrl-C is not for it; its share of the processor is that of the session
+        assert os.getpgid(pid) != os.getpgid(0)
+        assert os.getsid(pid) == os.getsid(0)
     began = time.monotonic()
     segmenter.close()
     assert time.monotonic() - began < 8

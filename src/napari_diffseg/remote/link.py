@@ -442,7 +442,10 @@ def _started(computer: Computer) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in a terminal is for the asker, who cancels in order
+            # Ctrl-C in a terminal is for the asker, who cancels in order. An engine here stays in the session of its
+            # asker: Linux shares processors out by sessions, so only there can it give way to a window.
+            start_new_session=computer.host is not None,
+            process_group=0 if computer.host is None and os.name == "posix" else None,
         )
     except OSError as err:
         raise EngineFailed(f"{words[0]} cannot be started ({err.strerror}): check that it is installed.") from err

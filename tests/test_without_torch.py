@@ -107,3 +107,22 @@ def test_a_run_on_another_computer_does_without_here(kept_run, tmp_path):
         kept_run,
         tmp_path / "out",
     )
+
+
+@pytest.mark.slow
+def test_the_command_line_samples_where_there_is_torch(kept_run, tmp_path):
+    run(
+        """
+        from napari_diffseg.cli import main
+
+        case, checkpoint, out = sys.argv[1:]
+        words = ["predict", case, "--checkpoint", checkpoint, "--device", "cpu", "--members", "2", "--out", out]
+        assert main([*words, "--compute", "process"]) == 0
+        """,
+        kept_run / "case",
+        kept_run / "tiny.safetensors",
+        tmp_path / "out",
+    )
+    assert len(list(tmp_path.glob("out/*/members/*.nii.gz"))) == 2
+    mine, other = (next(folder.rglob("mask.nii.gz")).read_bytes() for folder in (tmp_path / "out", kept_run / "run"))
+    assert mine == other

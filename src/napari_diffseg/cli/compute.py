@@ -77,11 +77,12 @@ def engine(compute: Compute, checkpoint: str, overrides: Mapping[str, Any]) -> I
     EngineFailed
         If the other computer's engine cannot be reached or used.
     """
-    from napari_diffseg.checkpoint import load_checkpoint, resolve_checkpoint
+    from napari_diffseg.checkpoint.resolve import resolve_checkpoint
 
     computer = compute.computer()
     path = resolve_checkpoint(checkpoint)
     if computer is None:
+        from napari_diffseg.checkpoint import load_checkpoint
         from napari_diffseg.cohorts.cohort_run import engine_is_here
         from napari_diffseg.segmenting.segmenter import LocalSegmenter
 

@@ -41,6 +41,7 @@ def figures(results: Path) -> str:
         ("On real cases", "real_cases", _cases),
         ("What harmless changes of a case cost", "robustness", _robustness),
         ("The same with the rim shown", "robustness_rim_shown", _robustness),
+        ("What other ways to prepare images would give", "preprocessing", _preprocessing),
     )
     parts = []
     for title, name, render in sections:
@@ -243,6 +244,19 @@ def _robustness(record: Record) -> str:
         "Dice with the truth on the "
         "same voxels as it is and changed; agreement is the Dice of the two masks.\n\n"
         + table(["change", "as it is", "changed", "loss", "largest loss", "in", "agreement"], rows)
+    )
+
+
+def _preprocessing(record: Record) -> str:
+    keys = (("Dice", "dice", 3), ("lowest", "lowest", 3), ("AUROC", "auroc", 3), ("ECE, brain", "ece", 4))
+    rows = [
+        [row["images"], row["way"], f"{row['count']} {row['of']}", *(_number(row.get(key), n) for _, key, n in keys)]
+        for row in record["ways"]
+    ]
+    return (
+        f"The one-step estimate on one slice in {record['every']}. A bias field is a polynomial of place, fitted to "
+        "the commonest tissue within the rim and divided by.\n\n"
+        + table(["images", "prepared", "of", *(name for name, _, _ in keys)], rows)
     )
 
 

@@ -165,6 +165,20 @@ def test_an_option_that_slurm_refuses_is_one_sentence(words, cluster, tmp_path):
     assert "Traceback" not in told
 
 
+def test_a_training_that_gives_way_is_queued_again(cluster, tmp_path):
+    out = tmp_path / "run"
+    words = ["train", "--data", "phantoms", "--out", out, "--preset", "tiny", "--steps", 4000, "--phantoms", 2]
+    words += ["--device", "cpu", "--on", "slurm", "--gpus", 0, "--time", 20]
+    whole = [sys.executable, "-m", "napari_diffseg", *map(str, words)]
+    asked = subprocess.run(whole, env=cluster.env, capture_output=True, text=True, check=True, timeout=120)
+    job = asked.stdout.strip()
+    until((out / "log.csv").exists, "the training does not begin", 200)
+    cluster.run("sbatch", "--partition=urgent", "--exclusive", "--wrap=sleep 2", "--output=/dev/null")
+    until(lambda: "PENDING" in cluster.run("squeue", "-h", "-j", job, "-o", "%T"), "the job is not queued again")
+    assert load_state(out / "state.pt")["step"] > 0
+    cluster.run("scancel", job)
+
+
 def test_a_training_is_a_job_that_torchrun_starts_and_another_one_resumes(cluster, tmp_path):
     out = tmp_path / "run"
     words = ["train", "--data", "phantoms", "--out", out, "--preset", "tiny", "--steps", 4, "--phantoms", 2]

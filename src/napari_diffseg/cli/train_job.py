@@ -40,6 +40,10 @@ srun {python} -m torch.distributed.run --nnodes {nodes} --nproc-per-node {proces
     -m napari_diffseg {words} "${{resume[@]}}" &
 wait $!
 code=$?
+# Another job takes the place of this one, which is told to end and is queued again only if it does not.
+case "$(scontrol --oneliner show job "$SLURM_JOB_ID")" in
+    *JobState=RUNNING*PreemptTime=[0-9]*) wanted=1 ;;
+esac
 if [ -n "$wanted" ]; then
     wait
     scontrol requeue "$SLURM_JOB_ID"

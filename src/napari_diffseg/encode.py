@@ -115,7 +115,8 @@ class Conditioning:
         if not is_apart(device) or 4 * len(self.sampled) * math.prod(size) > _MOST_BYTES_THERE:
             return self.image_of(slices).to(device)
         if device not in self._there:
-            self._there[device] = torch.empty((len(self.sampled), *size), device=device), {}
+            with torch.inference_mode(mode=False):  # what is made in it may be written to nowhere else
+                self._there[device] = torch.empty((len(self.sampled), *size), device=device), {}
         planes, places = self._there[device]
         if new := [s for s in dict.fromkeys(slices) if s not in places]:
             first = len(places)

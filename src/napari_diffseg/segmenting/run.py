@@ -220,11 +220,15 @@ def _next_rows(run: Run, rows: Batch, size: int) -> tuple[Batch, Batch, Batch]:
 
 
 def _empty_rows(run: Run, rows: Batch, progress: _Progress) -> Iterator[Sampled]:
-    """The masks of rows that need not be evaluated."""
+    """The masks of rows that need not be evaluated; they count at once, whenever they are told."""
     steps = len(run.schedule.timesteps) * len(rows)
     progress.done, progress.unneeded, progress.empty = (
         count + steps for count in (progress.done, progress.unneeded, progress.empty)
     )
+    return _masks_of_empty(run, rows)
+
+
+def _masks_of_empty(run: Run, rows: Batch) -> Iterator[Sampled]:
     for member, group in groupby(rows, key=lambda row: row.member):
         slices = tuple(row.slice_index for row in group)
         yield Sampled(run.id, member, slices, _no_masks(run, len(slices)))
@@ -380,10 +384,11 @@ def _begun(run: Run, batch: Batch) -> _Going:
 
 def _ask_deciders(run: Run, batch: Batch) -> None:
     """Take the first step of the members that decide whether rows of a batch are empty, where none has taken it yet."""
-    if deciders := run.empty.unknown(batch):
-        alone = replace(run, network=for_few_rows(run.network))
+    deciders, alone = run.empty.unknown(batch), replace(run, network=for_few_rows(run.network))
+    for start in range(0, len(deciders), len(batch)):  # as many at once as fit
+        some = deciders[start : start + len(batch)]
         with torch.inference_mode():
-            run.empty.learn(deciders, next(_begun(alone, deciders).steps).x0)
+            run.empty.learn(some, next(_begun(alone, some).steps).x0)
 
 
 def _expected_empty(run: Run, batch: Batch, first: Step) -> torch.Tensor:

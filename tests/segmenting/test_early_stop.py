@@ -10,13 +10,10 @@ import pytest
 import torch
 
 from builders import tiny_recipe
-from napari_diffseg import encode as encode_module
 from napari_diffseg.diffusion.step import Step
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.segmenting import early_stop as early_stop_module
-from napari_diffseg.segmenting import run as run_module
-from napari_diffseg.segmenting.early_stop import EarlyStop, ExpectedEmpty
-from napari_diffseg.segmenting.rows import Row
+from napari_diffseg.segmenting.early_stop import EarlyStop
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 STEPS = 8
@@ -211,78 +208,12 @@ def test_a_run_all_of_whose_slices_are_decided_at_once_ends(unsure, tiny_case, m
     assert not any(mask.any() for mask in found.values())
 
 
-def test_a_slice_that_members_0_and_1_expect_to_be_empty_is_not_evaluated_for_later_ones(
-    unsure, tiny_case, monkeypatch
-):
-    monkeypatch.setattr(early_stop_module, "EMPTY_BELOW", 1.1)
-    request = SegmentRequest(members=3, stop_early="on", timesteps=STEPS, batch_size=4)
-    events = list(LocalSegmenter(unsure, preview_interval_s=None).segment(tiny_case, request))
-    assert events[-1].unneeded == events[-1].unneeded_empty == 4 * (3 * STEPS - 2)
-    sampled = [(event.member, event.slices) for event in events if isinstance(event, Sampled)]
-    assert sampled == [(k, events[0].sampled) for k in range(3)]
-    assert not any(event.mask.any() for event in events if isinstance(event, Sampled))
-
-
 def test_a_run_of_a_later_member_says_what_it_expects_on_every_slice(unsure, tiny_case, monkeypatch):
     monkeypatch.setattr(early_stop_module, "EMPTY_BELOW", 1.1)
     request = SegmentRequest(first_member=5, members=2, stop_early="on", timesteps=STEPS, batch_size=4)
     events = list(LocalSegmenter(unsure, preview_interval_s=None).segment(tiny_case, request))
     assert [s for event in events if isinstance(event, Expected) for s in event.slices] == [*events[0].sampled]
-    assert events[-1].unneeded == 4 * (2 * STEPS - 1), "the second of them is known to be empty by then"
-
-
-def test_a_run_from_member_1_on_goes_on_where_slices_are_brought_to_a_device_once(unsure, tiny_case, monkeypatch):
-    request = {"first_member": 1, "members": 2, "stop_early": "on", "timesteps": 2}
-    reference = masks(unsure, tiny_case, **request)
-    monkeypatch.setattr(encode_module, "is_apart", lambda device: True)
-    seen = LocalSegmenter(unsure, preview_interval_s=None).segment(tiny_case, SegmentRequest(batch_size=6, **request))
-    for event in seen:  # of its first batch some rows of member 2 need the slices of member 0 before the others
-        if isinstance(event, Sampled):
-            for s, mask in zip(event.slices, np.moveaxis(event.mask, 1, 0), strict=True):
-                np.testing.assert_array_equal(mask, reference[event.member, s])
-
-
-def test_members_that_decide_are_evaluated_in_no_larger_batches(unsure, tiny_case, monkeypatch):
-    sizes, begun = [], run_module._begun
-
-    def watched(run, batch):
-        sizes.append(len(batch))
-        return begun(run, batch)
-
-    monkeypatch.setattr(run_module, "_begun", watched)
-    masks(unsure, tiny_case, first_member=5, members=1, stop_early="on", timesteps=2, batch_size=3)
-    assert max(sizes) == 3
-
-
-def test_empty_slices_that_are_told_late_count_though_memory_runs_out(unsure, tiny_case, monkeypatch):
-    monkeypatch.setattr(run_module, "works_by_itself", lambda device: True)
-    monkeypatch.setattr(early_stop_module.ExpectedEmpty, "__call__", lambda self, row: row == Row(2, 0))
-    request = {"members": 3, "stop_early": "on", "timesteps": STEPS, "batch_size": 4}
-    expected, chain, failed = masks(unsure, tiny_case, **request)["finished"], run_module.chain, []
-
-    def short_of_memory(run, batch):
-        for n, taken in enumerate(chain(run, batch)):
-            if n == 1 and batch[0].member == 2 and not failed:
-                failed.append(batch)
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            yield taken
-
-    monkeypatch.setattr(run_module, "chain", short_of_memory)
-    finished = masks(unsure, tiny_case, **request)["finished"]
-    assert failed
-    assert (finished.unneeded, finished.unneeded_empty) == (expected.unneeded, expected.unneeded_empty)
-
-
-def test_members_0_and_1_decide_together_for_all_later_ones():
-    empty = ExpectedEmpty(tiny_recipe(mask_low=0.0))
-    assert empty.unknown([Row(0, 7), Row(2, 7), Row(3, 7), Row(4, 8)]) == (Row(1, 7), Row(0, 8), Row(1, 8))
-    assert empty.unknown([Row(0, 9), Row(1, 9)]) == ()
-    first = torch.tensor([0.01, 0.0, 0.01, 0.5, 0.0])[:, None, None, None]
-    empty.learn([Row(0, 7), Row(1, 7), Row(0, 8), Row(1, 8), Row(2, 9)], first)
-    assert empty.unknown([Row(2, 7), Row(3, 8), Row(4, 9)]) == (Row(0, 9), Row(1, 9))
-    assert [empty(Row(k, 7)) for k in range(4)] == [False, False, True, True]
-    assert not any(empty(Row(k, 8)) for k in range(4)), "one of the two expects a lesion"
-    assert ExpectedEmpty(tiny_recipe(prediction="epsilon")).unknown([Row(2, 7)]) == ()
+    assert events[-1].unneeded == 4 * 2 * (STEPS - 1)
 
 
 def test_the_way_of_a_slice_ends_in_the_masks_of_its_run(unsure, tiny_case):

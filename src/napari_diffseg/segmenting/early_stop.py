@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from napari_diffseg.diffusion.step import Step
     from napari_diffseg.recipe import Recipe
-    from napari_diffseg.segmenting.rows import Row
 
 EMPTY_BELOW: Final = 0.02
 """Where the prediction of a slice is below this probability everywhere, its mask is empty."""
@@ -23,50 +20,6 @@ STAYS_FROM: Final = 0.3
 FAINT_ABOVE: Final = 0.3
 """Nor where no pixel is marked yet, but one is above this probability: a lesion may still come."""
 _LEAST_STAY: Final = 2
-_DECIDERS: Final = (0, 1)
-"""Members whose first evaluations say whether a slice is empty in later ones."""
-
-
-class ExpectedEmpty:
-    """On which slices a run expects no lesion, by what the first evaluation of members 0 and 1 predicts there.
-
-    Before the first step a mask is pure noise, so what is predicted there is expected of all members. It still varies a
-    little with the noise, and with whether the image is flipped, so both members have to expect nothing. Whether a
-    later member is empty does not depend on which others are sampled.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        What the numbers of a mask mean.
-    """
-
-    def __init__(self, recipe: Recipe) -> None:
-        self._below = _hardly_any(recipe)
-        self._decides = expects_early(recipe)
-        self._known: dict[Row, bool] = {}
-
-    def __call__(self, row: Row) -> bool:
-        """Whether it is known that this row, of a later member, is empty."""
-        return row.member not in _DECIDERS and all(self._known.get(decider, False) for decider in _deciders(row))
-
-    def unknown(self, rows: Sequence[Row]) -> tuple[Row, ...]:
-        """The rows of members 0 and 1 that decide for some rows, are not among them and were not seen yet."""
-        if not self._decides:
-            return ()
-        later = (row for row in rows if row.member not in _DECIDERS)
-        deciders = dict.fromkeys(decider for row in later for decider in _deciders(row))
-        seen = {*rows, *self._known}
-        return tuple(row for row in deciders if row not in seen)
-
-    def learn(self, rows: Sequence[Row], x0: torch.Tensor) -> None:
-        """Take in what the first evaluation of some rows predicts, (B, M, H, W); only members 0 and 1 count."""
-        if self._decides:
-            empty = _is_below(x0, self._below).tolist()
-            self._known.update((row, e) for row, e in zip(rows, empty, strict=True) if row.member in _DECIDERS)
-
-
-def _deciders(row: Row) -> list[Row]:
-    return [row._replace(member=member) for member in _DECIDERS]
 
 
 class EarlyStop:
@@ -76,9 +29,8 @@ class EarlyStop:
     mask, given the noisy one) is below `EMPTY_BELOW` everywhere. As what is expected of later steps is what this one
     predicts, the mean over many members loses less than that bound at any voxel. A row ends, too, where no pixel of its
     mask has changed for a fifth of the chain, beyond its first 30 %, with what is predicted then as its mask. Both look
-    at the row alone, so a member is the same mask in any batch, order or resume; at the first step `ExpectedEmpty` may
-    end it as well. A network that predicts epsilon has no early prediction worth the name (it is divided by the little
-    signal there is), so only the second rule applies.
+    at the row alone, so a member is the same mask in any batch, order or resume. A network that predicts epsilon has no
+    early prediction worth the name (it is divided by the little signal there is), so only the second rule applies.
 
     Parameters
     ----------
@@ -106,20 +58,13 @@ class EarlyStop:
         self.left_empty = 0
         """Rows that have left the batch because they are empty."""
 
-    @property
-    def is_new(self) -> bool:
-        """Whether no step has been seen yet."""
-        return self._whole is None
-
-    def see(self, step: Step, empty: torch.Tensor | None = None) -> Step:
+    def see(self, step: Step) -> Step:
         """Take in one more step of the rows that are left.
 
         Parameters
         ----------
         step : Step
             Of these rows.
-        empty : Tensor, (B',), bool, optional
-            Which of them are known to be empty.
 
         Returns
         -------
@@ -130,8 +75,7 @@ class EarlyStop:
         if self._whole is None:
             self._begin(step)
         assert self._whole is not None
-        expected, final = self._decide(step.x0)
-        empty = expected if empty is None else expected | empty
+        empty, final = self._decide(step.x0)
         x, x0 = (_frozen(self._done, old[self._places], new) for old, new in _pairs(self._whole, step))
         x = _frozen(final & ~self._done, x0, x)
         x, x0 = (_frozen(empty & ~self._done, torch.full_like(x0, self._low), values) for values in (x, x0))

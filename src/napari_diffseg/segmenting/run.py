@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from napari_diffseg.segmenting.decoding import Masks
     from napari_diffseg.segmenting.device.memory import BatchLimits
     from napari_diffseg.segmenting.device.prepare import Prepared
-    from napari_diffseg.segmenting.early_stop import ExpectedEmpty
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +82,6 @@ class Run:
     preview_interval_s: float | None
     stop_early: bool
     """Whether a mask that is decided takes no further steps; see `EarlyStop`."""
-    empty: ExpectedEmpty
-    """Learns on which slices no lesion is expected."""
     window: Window | None
     """Where on every slice masks may be; None is everywhere."""
     limits: BatchLimits
@@ -140,16 +137,14 @@ def sample_run(run: Run, focus_now: Focus | None = None) -> Generator[Stepped | 
             looked_at = focus_now() if focus_now is not None else None
             if looked_at is not None and looked_at != focus:
                 rows, focus = look_elsewhere(rows, looked_at), looked_at
-            batch, empty, ahead = _next_rows(run, rows, min(size, most))
-            yield from _soon(run, (), progress, _empty_rows(run, empty, progress))
-            encode_ahead(ahead[:size])
-            if not batch or (yield from _batch_fits(run, batch, progress)):
-                rows, most = ahead, size
+            batch = rows[: min(size, most)]
+            encode_ahead(rows[len(batch) : len(batch) + size])
+            if (yield from _batch_fits(run, batch, progress)):
+                rows, most = rows[len(batch) :], size
                 continue
             if len(batch) == 1:
                 yield from _tell_late(progress)
                 raise RunFailed("Memory ran out for a single slice: close other programs, or choose another device.")
-            rows = (*batch, *ahead)
             size = len(batch) // 2
             run.limits.lower(size, run.device, run.dtype)
             _free_memory()
@@ -202,36 +197,6 @@ def _first_look(run: Run, row: Batch, progress: _Progress) -> Iterator[Stepped]:
         raise
     preview = _preview(run, progress.previews.now(row[0], step))
     yield Stepped(run.id, 0, len(run.schedule.timesteps), step.timestep, progress.done, preview)
-
-
-def _next_rows(run: Run, rows: Batch, size: int) -> tuple[Batch, Batch, Batch]:
-    """The next batch, rows before its end that are known to be empty, and what comes after.
-
-    The run's first member is always evaluated: it says what is expected.
-    """
-    batch: list[Row] = []
-    empty: list[Row] = []
-    for row in rows:
-        if len(batch) == size:
-            break
-        known = run.stop_early and row.member != run.request.first_member and run.empty(row)
-        (empty if known else batch).append(row)
-    return tuple(batch), tuple(empty), rows[len(batch) + len(empty) :]
-
-
-def _empty_rows(run: Run, rows: Batch, progress: _Progress) -> Iterator[Sampled]:
-    """The masks of rows that need not be evaluated; they count at once, whenever they are told."""
-    steps = len(run.schedule.timesteps) * len(rows)
-    progress.done, progress.unneeded, progress.empty = (
-        count + steps for count in (progress.done, progress.unneeded, progress.empty)
-    )
-    return _masks_of_empty(run, rows)
-
-
-def _masks_of_empty(run: Run, rows: Batch) -> Iterator[Sampled]:
-    for member, group in groupby(rows, key=lambda row: row.member):
-        slices = tuple(row.slice_index for row in group)
-        yield Sampled(run.id, member, slices, _no_masks(run, len(slices)))
 
 
 def _no_masks(run: Run, slices: int) -> npt.NDArray[np.bool_]:
@@ -315,7 +280,7 @@ def _tell_late(progress: _Progress) -> Iterator[Expected | Sampled]:
         except (RuntimeError, MemoryError) as err:
             if not is_out_of_memory(err):
                 raise
-            where = f"slice {batch[0].slice_index}, member {batch[0].member}" if batch else "slices without lesion"
+            where = f"slice {batch[0].slice_index}, member {batch[0].member}"
             raise RunFailed(f"Memory ran out for the masks from {where} on: close other programs.") from err
 
 
@@ -329,8 +294,6 @@ def chain(run: Run, batch: Batch) -> Iterator[BatchStep]:
 
     Gradients are off only while a step is made, never while a consumer holds it.
     """
-    if run.stop_early:
-        _ask_deciders(run, batch)
     going, early = _begun(run, batch), _early_stop(run, batch)
     rows: torch.Tensor | None = None
     while rows is None or len(rows):
@@ -341,8 +304,7 @@ def chain(run: Run, batch: Batch) -> Iterator[BatchStep]:
                 return
             evaluated = len(step.x)
             if early is not None:
-                empty = _expected_empty(run, batch, step) if early.is_new else None
-                step, rows = early.see(step, empty), early.narrow()
+                step, rows = early.see(step), early.narrow()
             if rows is not None and len(rows):
                 going.keep(rows)
             seen = replace(step, x=going.mirroring(step.x), x0=going.mirroring(step.x0))
@@ -380,21 +342,6 @@ def _begun(run: Run, batch: Batch) -> _Going:
     noise = SeededNoise(seeds, (len(run.recipe.labels), *image.shape[-2:]), run.device)
     steps = sample(run.sampler, denoiser, run.schedule, noise, eta=run.request.eta)
     return _Going(steps, denoiser, noise, mirroring)
-
-
-def _ask_deciders(run: Run, batch: Batch) -> None:
-    """Take the first step of the members that decide whether rows of a batch are empty, where none has taken it yet."""
-    deciders, alone = run.empty.unknown(batch), replace(run, network=for_few_rows(run.network))
-    for start in range(0, len(deciders), len(batch)):  # as many at once as fit
-        some = deciders[start : start + len(batch)]
-        with torch.inference_mode():
-            run.empty.learn(some, next(_begun(alone, some).steps).x0)
-
-
-def _expected_empty(run: Run, batch: Batch, first: Step) -> torch.Tensor:
-    """Which rows are empty by the first step of the members that decide, (B,), bool, on the device."""
-    run.empty.learn(batch, first.x0)
-    return torch.tensor([run.empty(row) for row in batch], device=first.x0.device)
 
 
 def _early_stop(run: Run, batch: Batch) -> EarlyStop | None:

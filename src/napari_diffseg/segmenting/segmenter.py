@@ -33,7 +33,6 @@ from napari_diffseg.segmenting.device.prepare import is_compiled, prepare
 from napari_diffseg.segmenting.device.reproducible import reproducibly
 from napari_diffseg.segmenting.device.row_parallel import RowParallel
 from napari_diffseg.segmenting.device.threads import resolve_threads, threads_used
-from napari_diffseg.segmenting.early_stop import ExpectedEmpty
 from napari_diffseg.segmenting.run import Run, Sampling, sample_run
 from napari_diffseg.segmenting.tracing import trace_run
 from napari_diffseg.segmenting.unused_settings import describe_idle
@@ -265,7 +264,6 @@ class LocalSegmenter:
             at_once=self._at_once(device),
             preview_interval_s=self._preview_interval_s,
             stop_early=self._stops_early(request),
-            empty=ExpectedEmpty(recipe),
             window=request.window_in((height, width)),
             limits=self._limits,
         )

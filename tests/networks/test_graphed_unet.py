@@ -16,6 +16,7 @@ from napari_diffseg.networks.config import UNetConfig
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.networks.graphed_unet import GraphedUNet, capture_on_cuda
 from napari_diffseg.networks.unet import UNet, to_inference
+from napari_diffseg.segmenting.device.prepare import for_few_rows
 from napari_diffseg.segmenting.device.reproducible import reproducibly
 
 CONFIG = UNetConfig(
@@ -145,8 +146,25 @@ def test_what_is_not_recorded_is_computed_in_true_float32_too(fast, monkeypatch)
     monkeypatch.setattr(FastUNet, "evaluate", watched)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     GraphedUNet(fast, capture=refuse).conditioned_on(noise(1, 2, 0))(noise(1, 1, 1), 5.0)
-    assert seen == [False]
+    for_few_rows(GraphedUNet(fast, capture=Recorder())).conditioned_on(noise(1, 2, 0))(noise(1, 1, 1), 5.0)
+    assert seen == [False, False]
     assert torch.backends.cudnn.allow_tf32
+
+
+def test_what_an_anchor_network_sees_is_computed_in_true_float32(fast, monkeypatch):
+    seen = []
+
+    def watched(self, image):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return torch.zeros(len(image), CONFIG.model_channels, *image.shape[2:])
+
+    monkeypatch.setattr(FastUNet, "anchor", watched)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    graphed = GraphedUNet(fast, capture=Recorder())
+    for seed in (0, 1):
+        graphed.conditioned_on(noise(1, 2, seed))(noise(1, 1, 2), 5.0)
+    assert seen
+    assert not any(seen)
 
 
 @pytest.mark.parametrize(

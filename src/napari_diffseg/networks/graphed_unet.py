@@ -69,24 +69,24 @@ class GraphedUNet:
 
     def __init__(self, network: FastUNet | CompiledUNet, *, capture: Capture | None = None) -> None:
         self.network = network
+        self.unrecorded = Unrecorded(network)
         device = next(network.network.parameters()).device
         self._capture: Capture | None = capture or partial(capture_on_cuda, device=device)
         self._recordings: OrderedDict[_Key, _Recording] = OrderedDict()
 
     def conditioned_on(self, image: torch.Tensor) -> Callable[[torch.Tensor, float], torch.Tensor]:
         """The network for one batch of images; as `FastUNet.conditioned_on`."""
-        plain = self.network.conditioned_on(image)
+        plain = self.unrecorded.conditioned_on(image)
 
         @torch.inference_mode()  # a recording's buffers are made in it, and may be written to nowhere else
         def predict(x_t: torch.Tensor, timestep: float) -> torch.Tensor:
             recording = self._recording(image, x_t, timestep)
             if recording is None:
-                with _without_tf32():
-                    return plain(x_t, timestep)
+                return plain(x_t, timestep)
             rows, channels = len(x_t), image.shape[1]
             if recording.image is not image:
                 recording.x[:rows, :channels].copy_(image)
-                if recording.anchor is not None and (anchor := self.network.anchor(image)) is not None:
+                if recording.anchor is not None and (anchor := self._anchor(image)) is not None:
                     recording.anchor[:rows].copy_(anchor)
                 recording.image = image
             recording.x[:rows, channels:].copy_(x_t)
@@ -95,6 +95,10 @@ class GraphedUNet:
             return recording.out[:rows].clone()
 
         return predict
+
+    def _anchor(self, image: torch.Tensor) -> torch.Tensor | None:
+        with _without_tf32():
+            return self.network.anchor(image)
 
     def _recording(self, image: torch.Tensor, x_t: torch.Tensor, timestep: float) -> _Recording | None:
         channels = image.shape[1] + x_t.shape[1]
@@ -118,7 +122,7 @@ class GraphedUNet:
         try:
             x = torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
             entry = self.network.entry(timestep).clone()
-            anchor = self.network.anchor(parts[0])
+            anchor = self._anchor(parts[0])
             anchor = anchor if anchor is None else anchor.contiguous(memory_format=torch.channels_last)
             replay, out = self._capture(lambda: self.network.evaluate(x, entry, anchor))
         except RuntimeError as err:
@@ -129,6 +133,30 @@ class GraphedUNet:
             self._capture = None
             return None
         return _Recording(x, entry, replay, out, anchor)
+
+
+class Unrecorded:
+    """The same network evaluated as it is, for a few rows once: with float32 of full length, as in a recording.
+
+    Parameters
+    ----------
+    network : FastUNet or CompiledUNet
+        On its device.
+    """
+
+    def __init__(self, network: FastUNet | CompiledUNet) -> None:
+        self.network = network
+
+    def conditioned_on(self, image: torch.Tensor) -> Callable[[torch.Tensor, float], torch.Tensor]:
+        """The network for one batch of images; as `FastUNet.conditioned_on`."""
+        with _without_tf32():
+            evaluate = self.network.conditioned_on(image)
+
+        def predict(x_t: torch.Tensor, timestep: float) -> torch.Tensor:
+            with _without_tf32():
+                return evaluate(x_t, timestep)
+
+        return predict
 
 
 def capture_on_cuda(work: Work, *, device: torch.device) -> tuple[Callable[[], None], torch.Tensor]:

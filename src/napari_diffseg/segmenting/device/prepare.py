@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_diffseg.networks.compiled_unet import CompiledUNet
 from napari_diffseg.networks.fast_unet import FastUNet
-from napari_diffseg.networks.graphed_unet import GraphedUNet
+from napari_diffseg.networks.graphed_unet import GraphedUNet, Unrecorded
 from napari_diffseg.networks.unet import to_inference
 from napari_diffseg.segmenting.device.compiled import load_compiled
 from napari_diffseg.segmenting.device.memory import shares_out_rows
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.networks.unet import UNet
 
-Prepared = FastUNet | CompiledUNet | GraphedUNet | RowParallel
+Prepared = FastUNet | CompiledUNet | GraphedUNet | Unrecorded | RowParallel
 
 
 def prepare(
@@ -59,6 +59,6 @@ def is_compiled(network: Prepared) -> bool:
     return isinstance(network.network if isinstance(network, GraphedUNet) else network, CompiledUNet)
 
 
-def for_few_rows(network: Prepared) -> FastUNet | CompiledUNet | RowParallel:
+def for_few_rows(network: Prepared) -> FastUNet | CompiledUNet | Unrecorded | RowParallel:
     """The way to evaluate a few rows once: on a GPU without a recording, which takes many times as long to make."""
-    return network.network if isinstance(network, GraphedUNet) else network
+    return network.unrecorded if isinstance(network, GraphedUNet) else network

@@ -8,6 +8,7 @@ import pytest
 from panel_clicks import find, settle
 
 from napari_diffseg.errors import BadCase
+from napari_diffseg.imaging import case_files
 from napari_diffseg.plugin.panel.panel import DiffsegPanel
 from napari_diffseg.plugin.reading import get_reader, read_folder
 from plugin_fakes import write_images
@@ -49,6 +50,14 @@ def test_a_folder_of_cases_opens_in_the_panel(tmp_path, opened, layout):
     assert reader is not None
     assert reader(str(tmp_path / "all")) == [(None,)]
     assert opened == [[str(tmp_path / "all")]]
+
+
+def test_the_window_does_not_wait_for_a_folder_of_thousands_to_be_sorted(tmp_path, opened, monkeypatch):
+    for n in range(101):
+        (tmp_path / f"BraTS_{n:05d}_t1.nii.gz").touch()
+    monkeypatch.setattr(case_files, "cases_in_folder", lambda folder: pytest.fail("napari waits meanwhile"))
+    assert get_reader(str(tmp_path))(str(tmp_path)) == [(None,)]
+    assert opened == [[str(tmp_path)]]
 
 
 def test_a_folder_of_one_case_opens_as_layers(case_folder, opened):

@@ -22,6 +22,8 @@ _SCANNED: Final = 1000
 """Entries that are looked at, of all folders together: napari waits for the answer."""
 _DEEPEST: Final = 4
 """Such as data set, subject, session, kind of image."""
+_MOST_OF_A_CASE: Final = 100
+"""Images in one folder; where there are more, the panel tells cases apart, while napari goes on."""
 
 
 def get_reader(path: Paths) -> Callable[[Paths], list[Any]] | None:
@@ -50,7 +52,7 @@ def read_folder(path: Paths) -> list[Any]:
     from napari_diffseg.imaging.case_files import cases_in_folder
 
     folder, viewer = _one_folder(path), current_viewer()
-    if folder is None or viewer is None or len(cases_in_folder(folder)) == 1:
+    if folder is None or viewer is None or (not _holds_many(folder) and len(cases_in_folder(folder)) == 1):
         return reader.read_layers(path)
     from napari_diffseg.plugin.opening import panel_of
 
@@ -63,6 +65,13 @@ def _one_folder(path: Paths) -> Path | None:
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
     folder = Path(paths[0]) if len(paths) == 1 else None
     return folder if folder is not None and folder.is_dir() else None
+
+
+def _holds_many(folder: Path) -> bool:
+    """Whether there are more images in a folder than of one case."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        return any(n >= _MOST_OF_A_CASE for n, _ in enumerate(filter(is_image_entry, entries)))
+    return False
 
 
 def _holds_images(folder: Path) -> bool:

@@ -59,6 +59,16 @@ def test_what_was_not_used_for_longest_gives_way_but_not_what_is_needed_now(tmp_
     assert store.missing([old, new, third]) == (new,)
 
 
+def test_an_engine_that_stays_for_many_cases_keeps_within_the_quota(tmp_path):
+    store = BlobStore(tmp_path, quota=250)
+    for k in range(5):
+        data = bytes([k]) * 100
+        assert store.missing([hashlib.sha256(data).hexdigest()])
+        assert store.path(put(store, data))
+        store.release()  # it has been read
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     store = BlobStore(tmp_path)
 

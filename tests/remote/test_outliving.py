@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -123,7 +123,7 @@ def engine(tmp_path):
     @contextmanager
     def make(**changes):
         path = tmp_path / "engine.sock"
-        settings = EngineSettings(TOKEN, str(path), str(tmp_path / "store"), 10**9, changes.get("outlive_s", 60.0))
+        settings = EngineSettings(TOKEN, str(path), str(tmp_path / "store"), changes.get("quota", 10**9), changes.get("outlive_s", 60.0))
         with sockets.listen(path) as listener:
             process = EngineProcess(listener, settings)
             thread = threading.Thread(target=process.run)
@@ -141,15 +141,20 @@ def engine(tmp_path):
     return make
 
 
+def send(asker, contents):
+    """Send what is not there yet."""
+    by_digest = {content.digest: content for content in contents}
+    for digest in asker.ask(Ask(id=2, digests=tuple(by_digest)), Missing).digests:
+        data = b"".join(by_digest[digest].pieces())
+        asker.say(Put(id=3, digest=digest, size=len(data), offset=0, unpacked=len(data)), [compress(data)])
+        assert isinstance(asker.hear()[0], Done)
+
+
 def prepared(path, checkpoint, case, *, beside_viewer=False):
     """An asker whose engine has checkpoint and case; and what begins a run."""
     asker = Asker(path)
     files, (part, images) = checkpoint_files(checkpoint.path), describe_case(case)
-    contents = {content.digest: content for content in [*files.contents, *images]}
-    for digest in asker.ask(Ask(id=2, digests=tuple(contents)), Missing).digests:
-        data = b"".join(contents[digest].pieces())
-        asker.say(Put(id=3, digest=digest, size=len(data), offset=0, unpacked=len(data)), [compress(data)])
-        assert isinstance(asker.hear()[0], Done)
+    send(asker, [*files.contents, *images])
     load = Load(id=4, files=files.parts, main=files.main, preview_interval_s=0, beside_viewer=beside_viewer)
     asker.ask(load, Loaded)
     return asker, part
@@ -213,6 +218,22 @@ def test_an_upload_that_was_cut_goes_on_with_the_pieces_that_are_missing(engine,
         put(last, 2)
         assert isinstance(last.hear()[0], Done)
         assert last.ask(Ask(id=2, digests=(digest,)), Missing).digests == ()
+
+
+def test_images_of_cases_before_give_way_on_an_engine_that_stays(engine, tiny_checkpoint, tiny_case, tmp_path):
+    size = sum(volume.data.nbytes for volume in tiny_case.volumes.values())
+    request = SegmentRequest(device="cpu", members=1, threads=1, slices="1:2")
+    with engine(quota=2 * size + tiny_checkpoint.path.stat().st_size) as path:
+        asker, _ = prepared(path, tiny_checkpoint, tiny_case)
+        for number in range(10, 14):
+            volumes = {n: replace(v, data=v.data + number) for n, v in tiny_case.volumes.items()}
+            part, images = describe_case(replace(tiny_case, volumes=volumes))
+            send(asker, images)
+            asker.begin(number, part, request)
+            list(asker.events())
+            assert isinstance(asker.end, Done)
+        kept = sum(file.stat().st_size for file in (tmp_path / "store").iterdir())
+        assert kept <= 2 * size + tiny_checkpoint.path.stat().st_size
 
 
 def test_a_cancel_after_coming_back_and_another_asker_end_the_run_at_once(engine, tiny_checkpoint, tiny_case):

@@ -56,7 +56,7 @@ class BlobStore:
         return self._folder
 
     def missing(self, digests: Iterable[str]) -> tuple[str, ...]:
-        """Those that are not here; those that are, are needed now and stay until this store is closed."""
+        """Those that are not here; all of them are needed now, and stay until `release`."""
         missing = []
         for digest in dict.fromkeys(digests):
             self._used.add(digest)
@@ -76,6 +76,10 @@ class BlobStore:
             except OSError:
                 return 0
         return self._coming[digest].written if digest in self._coming else 0
+
+    def release(self) -> None:
+        """What was asked for until now has been read, and may give way to other contents."""
+        self._used.clear()
 
     def path(self, digest: str) -> Path:
         """The file of a content.

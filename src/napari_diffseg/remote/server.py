@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from napari_diffseg.remote.frames import Frame
     from napari_diffseg.remote.outbox import Outbox
     from napari_diffseg.segmenting.segmenter import LocalSegmenter
+    from napari_diffseg.segmenting.what_if import Change
 
 logger = logging.getLogger(__name__)
 
@@ -258,6 +259,7 @@ class Server:
                 compile_meanwhile=message.compile_meanwhile,
             )
             self._loaded = alike, checkpoint, segmenter
+        self._store.release()
         checkpoint = self._loaded[1]
         self._outbox.put(facts(message, checkpoint, describe(checkpoint)))
 
@@ -291,19 +293,25 @@ class Server:
         segmenter = self._segmenter()
         if run.cancelled.is_set():
             return
-        case = make_case(message.case, self._store.path)
+        case, change = make_case(message.case, self._store.path), self._change(message)
+        self._store.release()
         if message.task == "segment":
             yield from segmenter.segment(case, message.request, focus=lambda: run.looked_at)
         elif message.task == "trace":
             yield from segmenter.trace(case, message.request)
+        elif change is None:
+            raise BadRequest("What is to be changed is not said: name an image.")
         else:
-            from napari_diffseg.segmenting.what_if import Change
+            yield from segmenter.what_if(case, message.request, change)
 
-            if message.change is None:
-                raise BadRequest("What is to be changed is not said: name an image.")
-            wanted = message.change.volume
-            volume = None if wanted is None else make_volume(wanted, self._store.path)
-            yield from segmenter.what_if(case, message.request, Change(message.change.modality, volume))
+    def _change(self, message: Begin) -> Change | None:
+        if message.change is None:
+            return None
+        from napari_diffseg.segmenting.what_if import Change
+
+        wanted = message.change.volume
+        volume = None if wanted is None else make_volume(wanted, self._store.path)
+        return Change(message.change.modality, volume)
 
 
 def _yield_to_the_screen() -> None:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from napari_diffseg.errors import EngineFailed
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.remote import segmenter as segmenter_module
 from napari_diffseg.remote.computer import Computer, LinkLost
 from napari_diffseg.remote.going_on import Arrived
+from napari_diffseg.remote.messages import Failed
 from napari_diffseg.remote.segmenter import RemoteSegmenter
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
@@ -83,3 +86,51 @@ def test_patience_has_an_end(tiny_checkpoint, tiny_case):
     with pytest.raises(LinkLost):
         list(events)
     segmenter.close()
+
+
+class Said:
+    """A channel of a link that tells one thing."""
+
+    def __init__(self, number, item):
+        self.number, self._items = number, [item]
+
+    def take(self, check):
+        item = self._items.pop()  # a second time would wait for ever
+        if isinstance(item, EngineFailed):
+            raise item
+        return item, b""
+
+
+class Spoken:
+    """A link whose only run, if it is to go on, is over."""
+
+    is_alive = True
+
+    def __init__(self, item, *, run=None):
+        self._item, self.run = item, None if run is None else Said(run, item)
+
+    def open(self, number):
+        return Said(number, self._item)
+
+    def number(self):
+        return 7
+
+    def bring(self, contents, *, told):
+        pass
+
+    def send(self, message):
+        pass
+
+    def leave(self, number):
+        pass
+
+
+def test_what_an_engine_says_once_it_is_reached_again_is_raised(tiny_checkpoint, tiny_case, monkeypatch):
+    monkeypatch.setattr(segmenter_module, "_PAUSE_S", 0.0)
+    failed = Failed(id=7, error="EngineFailed", text="The engine failed unexpectedly.")
+    links = [Spoken(LinkLost("lost")), *[Spoken(failed, run=7)] * 2]
+    segmenter = RemoteSegmenter(Computer("there"), tiny_checkpoint.path)
+    segmenter._ready = lambda asked=None: links.pop(0)
+    with pytest.raises(EngineFailed, match="unexpectedly"):
+        list(segmenter.segment(tiny_case, SegmentRequest(device="cpu")))
+    assert len(links) == 1

@@ -123,7 +123,9 @@ def engine(tmp_path):
     @contextmanager
     def make(**changes):
         path = tmp_path / "engine.sock"
-        settings = EngineSettings(TOKEN, str(path), str(tmp_path / "store"), changes.get("quota", 10**9), changes.get("outlive_s", 60.0))
+        settings = EngineSettings(
+            TOKEN, str(path), str(tmp_path / "store"), changes.get("quota", 10**9), changes.get("outlive_s", 60.0)
+        )
         with sockets.listen(path) as listener:
             process = EngineProcess(listener, settings)
             thread = threading.Thread(target=process.run)

@@ -86,6 +86,10 @@ class RemoteCheckpoint:
     rows: tuple[tuple[str, str], ...] = ()
 
 
+class _NotReached(EngineFailed):
+    """A computer's engine cannot be started, or spoken with again."""
+
+
 @dataclass
 class _Asked:
     """A run as its engine knows it, and how many of its lasting events have arrived."""
@@ -268,9 +272,11 @@ class RemoteSegmenter:
             run=None if asked is None else asked.number,
             have=0 if asked is None else asked.have,
         )
-        self._link = link = Link(
-            self.computer, check=self._ask_check, numbers=self._numbers, hello=hello, told=self.told
-        )
+        try:
+            link = Link(self.computer, check=self._ask_check, numbers=self._numbers, hello=hello, told=self.told)
+        except EngineFailed as err:
+            raise _NotReached(*err.args) from err
+        self._link = link
         self._engine = link.welcome.engine
         if before is None or before != self._engine:
             self._has_checkpoint = False
@@ -429,9 +435,12 @@ class _Patience:
         self._lost_at = None
 
     def rest_after(self, err: EngineFailed) -> None:
-        """Wait a moment before the next attempt, unless the asker has had enough; what is no lost link is raised."""
+        """Wait a moment before the next attempt, unless the asker has had enough.
+
+        What is no lost link is raised, such as what an engine says that is reached again.
+        """
         now = time.monotonic()
-        if self._lost_at is None and not isinstance(err, LinkLost):
+        if not (isinstance(err, LinkLost) or (self._lost_at is not None and isinstance(err, _NotReached))):
             raise err
         self._lost_at = self._lost_at or now
         if now - self._lost_at >= self._segmenter.patience_s:

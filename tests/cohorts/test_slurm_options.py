@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_diffseg.cohorts.slurm import ArrayWorker, SlurmOptions, _is_preempted, minutes_of, submit
+from napari_diffseg.cohorts.slurm import ArrayWorker, SlurmOptions, _is_preempted, _own_job, minutes_of, submit
 from napari_diffseg.errors import BadRequest
 
 
@@ -52,3 +52,9 @@ def test_a_job_that_is_cancelled_is_not_one_that_gives_way(state, time, is_preem
         f"JobId=7 ArrayJobId=7 JobName=napari-diffseg JobState={state} PreemptEligibleTime=now PreemptTime={time} A=b"
     )
     assert _is_preempted(shown) is is_preempted
+
+
+def test_a_task_of_an_array_speaks_of_itself_alone():
+    array = {"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}  # 7 is every task of the array
+    assert _own_job(array) == "7_1"
+    assert _own_job({"SLURM_JOB_ID": "7"}) == "7"

@@ -22,7 +22,7 @@ from napari_diffseg.extras import check_extra
 from napari_diffseg.imaging.atomic import make_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_diffseg.cohorts.cohort_folder import CohortFolder
     from napari_diffseg.cohorts.launch import Launch
@@ -132,7 +132,7 @@ def _queue_again_if_preempted() -> None:
 
     With a time of grace SLURM tells a pre-empted job to end, and queues it again only if it does not end by itself.
     """
-    job = os.environ.get("SLURM_JOB_ID", "")
+    job = _own_job(os.environ)
     try:
         asked = subprocess.run(
             ["scontrol", "--oneliner", "show", "job", job], capture_output=True, text=True, timeout=_ASK_S, check=True
@@ -142,6 +142,13 @@ def _queue_again_if_preempted() -> None:
             subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=_ASK_S, check=True)
     except (OSError, subprocess.SubprocessError) as err:
         _tell(f"job {job} cannot be queued again: {_last_words(err)}")
+
+
+def _own_job(variables: Mapping[str, str]) -> str:
+    """Name this task of an array alone: one of the tasks has the number of the array, which means all of them."""
+    if "SLURM_ARRAY_JOB_ID" in variables:
+        return f"{variables['SLURM_ARRAY_JOB_ID']}_{variables.get('SLURM_ARRAY_TASK_ID', '')}"
+    return variables.get("SLURM_JOB_ID", "")
 
 
 def _is_preempted(shown: str) -> bool:

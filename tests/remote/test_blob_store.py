@@ -3,11 +3,12 @@
 import hashlib
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
 from napari_diffseg.errors import EngineFailed
-from napari_diffseg.remote.blob_store import PIECE, BlobStore
+from napari_diffseg.remote.blob_store import PIECE, BlobStore, _part_name
 
 
 def put(store, data, *, name=None, step=10):
@@ -134,7 +135,7 @@ def test_another_store_goes_on_with_what_was_interrupted_unless_somebody_writes_
 def test_pieces_that_were_changed_on_disk_are_noticed_and_come_anew(tmp_path):
     data = os.urandom(2 * PIECE)
     digest = hashlib.sha256(data).hexdigest()
-    (tmp_path / f".part-{digest}").write_bytes(bytes(PIECE + 1))
+    (tmp_path / _part_name(digest)).write_bytes(bytes(PIECE + 1))
     store = BlobStore(tmp_path)
     start = store.begun(digest)
     if start:
@@ -143,3 +144,38 @@ def test_pieces_that_were_changed_on_disk_are_noticed_and_come_anew(tmp_path):
     assert store.begun(digest) == 0
     put(store, data, step=PIECE)
     assert store.missing([digest]) == ()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be renamed there")
+def test_a_content_has_its_name_before_another_engine_can_go_on_with_it(tmp_path, monkeypatch):
+    data = os.urandom(3 * PIECE)
+    digest = hashlib.sha256(data).hexdigest()
+    store, other, begun, rename = BlobStore(tmp_path), BlobStore(tmp_path), [], Path.replace
+
+    def replace(self, target):
+        begun.append(other.begun(digest))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    put(store, data, step=PIECE)
+    assert begun == [0]
+    assert store.path(digest).read_bytes() == data
+    other.close()
+    assert [path.name for path in tmp_path.iterdir()] == [digest]
+
+
+def test_another_computer_does_not_go_on_with_a_file_whose_lock_it_may_not_see(tmp_path, monkeypatch):
+    data = os.urandom(3 * PIECE)
+    digest = hashlib.sha256(data).hexdigest()
+    store = BlobStore(tmp_path)
+    for k in range(2):
+        store.put(digest, data[k * PIECE : (k + 1) * PIECE], offset=k * PIECE, size=len(data))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("platform.node", lambda: "gpu2")
+        elsewhere.setattr("napari_diffseg.remote.blob_store._is_mine", lambda *_: True)
+        other = BlobStore(tmp_path)
+        assert other.begun(digest) == 0
+        other.put(digest, data[:PIECE], offset=0, size=len(data))
+    store.put(digest, data[2 * PIECE :], offset=2 * PIECE, size=len(data))
+    assert store.path(digest).read_bytes() == data
+    other.give_up()

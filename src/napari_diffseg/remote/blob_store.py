@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import tempfile
 import time
 from contextlib import suppress
@@ -18,12 +19,14 @@ from platformdirs import user_cache_path
 from napari_diffseg.errors import EngineFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 PIECE: Final = 1 << 20
 """Bytes of a content that cross at once: between two a cancel gets through, and an upload that was cut goes on."""
 QUOTA_BYTES: Final = 20 * 10**9
 """What is kept at most, unless told otherwise; what was not used for longest gives way."""
+_IS_POSIX: Final = os.name == "posix"
+"""Otherwise it is Windows, where a file that is open cannot be renamed or removed."""
 _PART: Final = ".part-"
 _LEFT_OVER_S: Final = 86_400.0
 """After how long without another piece a content counts as given up."""
@@ -70,7 +73,7 @@ class BlobStore:
         """How many first bytes of a content that is missing are here, from an upload that was interrupted."""
         if digest not in self._coming:
             try:
-                size = (self._folder / f"{_PART}{digest}").stat().st_size
+                size = (self._folder / _part_name(digest)).stat().st_size
                 if _usable(size):
                     self._coming[digest] = _Coming(self._folder, digest, start=size)
             except OSError:
@@ -123,10 +126,10 @@ class BlobStore:
             raise EngineFailed("A piece of what was sent is missing: run again.")
         coming.write(piece)
         if coming.written == size:
-            if coming.close() != digest:
+            if coming.digest != digest:
                 self.give_up(digest)
                 raise EngineFailed("What was sent arrived damaged: run again.")
-            coming.path.replace(self._path(digest))
+            coming.keep_as(self._path(digest))
             del self._coming[digest]
 
     def close(self) -> None:
@@ -143,9 +146,7 @@ class BlobStore:
         for name in [digest] if digest is not None else list(self._coming):
             coming = self._coming.pop(name, None)
             if coming is not None:
-                with suppress(OSError):  # what is still buffered fails again on a full disk
-                    coming.close()
-                coming.path.unlink(missing_ok=True)
+                coming.drop()
 
     def _make_room(self, size: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -194,19 +195,19 @@ class _Coming:
     folder : Path
         Where.
     digest : str
-        Its SHA-256: the name of the file says it, so that another engine can go on with it.
+        Its SHA-256: the name of the file says it, so that another engine of this computer can go on with it.
     start : int
         How many first bytes are there; 0 to begin anew.
     """
 
     def __init__(self, folder: Path, digest: str, *, start: int) -> None:
-        self.path = folder / f"{_PART}{digest}"
+        self.path = folder / _part_name(digest)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-        if not _is_mine(descriptor):  # another engine takes the same content just now
+        if not _is_mine(descriptor, self.path):  # another engine takes the same content just now
             os.close(descriptor)
             descriptor, name = tempfile.mkstemp(prefix=_PART, dir=folder)  # mode 0600
             self.path = Path(name)
-        self.can_go_on = self.path.name == f"{_PART}{digest}"
+        self.can_go_on = self.path.name == _part_name(digest)
         self._file: BinaryIO = os.fdopen(descriptor, "r+b")
         self._file.truncate(min(start, _usable(os.fstat(descriptor).st_size)))
         self._hash = hashlib.sha256()
@@ -219,10 +220,41 @@ class _Coming:
         self._hash.update(piece)
         self.written += len(piece)
 
-    def close(self) -> str:
-        """End it; its SHA-256."""
-        self._file.close()
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what has come so far."""
         return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """End it as it is; its lock is free from now on."""
+        self._file.close()
+
+    def keep_as(self, path: Path) -> None:
+        """Give the file its name, on disk and before its lock is free: nobody else may go on with it."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._end(lambda: self.path.replace(path))
+
+    def drop(self) -> None:
+        """Remove the file."""
+        self._end(lambda: self.path.unlink(missing_ok=True))
+
+    def _end(self, do: Callable[[], object]) -> None:
+        """Close the file, after something was done to its name where the system lets that be done to an open file."""
+        if _IS_POSIX:
+            do()
+        with suppress(OSError):  # what is still buffered fails again on a full disk
+            self._file.close()
+        if not _IS_POSIX:
+            do()
+
+
+def _part_name(digest: str) -> str:
+    """The file of a content that has not come whole.
+
+    It is of this computer alone: not every file system that several computers share has locks that hold between them.
+    """
+    return f"{_PART}{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}-{digest}"
 
 
 def _usable(size: int) -> int:
@@ -230,14 +262,14 @@ def _usable(size: int) -> int:
     return max(size - 1, 0) // PIECE * PIECE
 
 
-def _is_mine(descriptor: int) -> bool:
+def _is_mine(descriptor: int, path: Path) -> bool:
     """Whether no other engine writes that file; the system forgets it with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows, where a file that is open elsewhere cannot be replaced
+    if not _IS_POSIX:
         return False
+    import fcntl
+
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(descriptor), path.stat())  # another one may have had it whole meanwhile
     except OSError:
         return False
-    return True

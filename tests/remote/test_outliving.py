@@ -32,7 +32,7 @@ from napari_diffseg.remote.contents import checkpoint_files, describe_case
 from napari_diffseg.remote.engine_process import EngineProcess
 from napari_diffseg.remote.engine_settings import EngineSettings
 from napari_diffseg.remote.event_messages import as_event
-from napari_diffseg.remote.frames import read_frame, write_frame
+from napari_diffseg.remote.frames import frame_bytes, read_frame, write_frame
 from napari_diffseg.remote.messages import (
     Ask,
     Begin,
@@ -294,11 +294,47 @@ def test_a_silent_link_counts_as_lost(engine, monkeypatch):
         assert Asker(path).hear() == (None, b"")
 
 
-def await_gone(path):
+def test_a_slow_link_is_not_a_silent_one(engine, monkeypatch):
+    monkeypatch.setattr(engine_process, "SILENT_S", 0.4)
+    with engine() as path:
+        asker = Asker(path)
+        frame = frame_bytes(header_of(Ping(id=9)))
+        for k in range(0, len(frame), 4):
+            asker._socket.sendall(frame[k : k + 4])
+            time.sleep(0.1)
+        assert isinstance(asker.hear()[0], Done)
+
+
+def test_an_asker_whom_another_one_has_followed_cancels_nothing(tmp_path):
+    path = tmp_path / "engine.sock"
+    with sockets.listen(path) as listener:
+        process = EngineProcess(listener, EngineSettings(TOKEN, str(path), str(tmp_path / "store"), 10**9, 60.0))
+    kept = []
+    process._server.keep_only = lambda run: kept.append(run) or False
+    links = [socket.socketpair() for _ in range(2)]
+    threads = [threading.Thread(target=process._speak, args=(far,)) for _, far in links]
+    with process._serving:  # the link before has not come to its end
+        for run, (thread, (near, far)) in enumerate(zip(threads, links, strict=True)):
+            near.sendall(frame_bytes(header_of(Hello(id=1, version="1", engine=TOKEN, run=run))))
+            thread.start()
+            wait_until(lambda far=far: process._link is far)
+    for thread, (near, _) in zip(threads, links, strict=True):
+        near.shutdown(socket.SHUT_WR)
+        thread.join(timeout=10)
+        near.close()
+    assert kept == [1]
+    process._server.close()
+
+
+def wait_until(holds):
     deadline = time.monotonic() + 10
-    while path.exists():
+    while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def await_gone(path):
+    wait_until(lambda: not path.exists())
 
 
 class Cut(io.BytesIO):

@@ -17,7 +17,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from napari_diffseg.errors import EngineFailed
 from napari_diffseg.remote.answers import failed, welcome
@@ -95,7 +95,8 @@ class EngineProcess:
 
     def _speak(self, link: socket.socket) -> None:
         """Serve one asker, from its first word to the end of its link."""
-        with suppress(OSError), link, link.makefile("rb") as incoming, link.makefile("wb") as outgoing:
+        unbuffered = cast("BinaryIO", link.makefile("rb", buffering=0))  # whatever has come is heard at once
+        with suppress(OSError), link, unbuffered as incoming, link.makefile("wb") as outgoing:
             hello = self._heard(incoming, outgoing)
             if hello is None:
                 return
@@ -103,8 +104,7 @@ class EngineProcess:
             self._displace(link)
             try:
                 with self._serving:  # once nobody reads what the link before it has brought
-                    self._welcome(outgoing, hello)
-                    if self._server.serve(incoming):
+                    if self._is_current(link) and self._serve(incoming, outgoing, hello):
                         self._ended.set()
             finally:
                 with self._changing:
@@ -113,6 +113,18 @@ class EngineProcess:
                         self._count_from_now()
                 self._outbox.detach(outgoing)
                 _shut(link)  # first: what is still buffered then fails at once
+
+    def _is_current(self, link: socket.socket) -> bool:
+        """Whether nobody has come after the asker of that link, who is not to undo what the later one has asked for."""
+        with self._changing:
+            return self._link is link
+
+    def _serve(self, incoming: BinaryIO, outgoing: BinaryIO, hello: Hello) -> bool:
+        """Cancel what this asker does not ask for, tell it what it has not heard, and answer; whether that is all."""
+        goes_on = self._server.keep_only(hello.run) or self._outbox.has(hello.run)
+        answer = welcome(hello, engine=self._settings.token, goes_on=goes_on)
+        self._outbox.attach(outgoing, answer, run=hello.run, have=hello.have)
+        return self._server.serve(incoming)
 
     def _count_from_now(self) -> None:
         """The link has ended: its asker was there until now, unless it was silent for so long that it is lost."""
@@ -141,12 +153,6 @@ class EngineProcess:
             self._server.heard_at = time.monotonic()
             if before is not None:
                 _shut(before)
-
-    def _welcome(self, outgoing: BinaryIO, hello: Hello) -> None:
-        """Cancel what this asker does not ask for, and tell it what it has not heard."""
-        goes_on = self._server.keep_only(hello.run) or self._outbox.has(hello.run)
-        answer = welcome(hello, engine=self._settings.token, goes_on=goes_on)
-        self._outbox.attach(outgoing, answer, run=hello.run, have=hello.have)
 
 
 def _shut(link: socket.socket) -> None:

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple
 from napari_diffseg.errors import EngineFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 MAGIC: Final = b"NDSG"
 VERSION: Final = 2
@@ -30,6 +30,7 @@ MOST_HEADER: Final = 1 << 20
 MOST_BODY: Final = 1 << 26
 _PREFIX: Final = struct.Struct(">4sHHII")
 _END: Final = b"\n"
+_AT_ONCE: Final = 1 << 18
 _SHOWN: Final = 60
 
 
@@ -82,8 +83,15 @@ def write_frame(stream: IO[bytes], header: bytes, blocks: Sequence[bytes | memor
     return len(data)
 
 
-def read_frame(stream: IO[bytes]) -> Frame | None:
+def read_frame(stream: IO[bytes], heard: Callable[[], None] = lambda: None) -> Frame | None:
     """The next frame; None where the stream ends, also in the middle of one, as a link does that is cut.
+
+    Parameters
+    ----------
+    stream : binary file
+        One without a buffer gives what has come, one with a buffer waits for more.
+    heard : callable, optional
+        Called whenever something has come: over a slow link a large frame takes minutes.
 
     Raises
     ------
@@ -94,7 +102,7 @@ def read_frame(stream: IO[bytes]) -> Frame | None:
     EngineFailed
         If a frame claims to be larger than one may be.
     """
-    start = _read(stream, _PREFIX.size)
+    start = _read(stream, _PREFIX.size, heard)
     if not start.startswith(MAGIC[: len(start)]):
         raise NotOurs(f"what came instead of the engine's answer begins with {_shown(start)}")
     if len(start) < _PREFIX.size:
@@ -105,7 +113,7 @@ def read_frame(stream: IO[bytes]) -> Frame | None:
     if zero:
         raise NotOurs("what came instead of the engine's answer is damaged")
     _check_sizes(header_size, body_size)
-    header, body, end = (_read(stream, size) for size in (header_size, body_size, len(_END)))
+    header, body, end = (_read(stream, size, heard) for size in (header_size, body_size, len(_END)))
     if end and end != _END:
         raise NotOurs("what came from the engine is damaged")
     return Frame(header, body) if end else None
@@ -118,13 +126,14 @@ def _check_sizes(header: int, body: int) -> None:
         )
 
 
-def _read(stream: IO[bytes], count: int) -> bytes:
+def _read(stream: IO[bytes], count: int, heard: Callable[[], None]) -> bytes:
     """So many bytes, fewer where the stream ends."""
     parts = []
     while count:
-        part = stream.read(count)
+        part = stream.read(min(count, _AT_ONCE))
         if not part:
             break
+        heard()
         parts.append(part)
         count -= len(part)
     return b"".join(parts)

@@ -117,20 +117,24 @@ class Server:
             Whether the other end has said so; otherwise whatever runs goes on.
         """
         try:
-            frame = first or read_frame(incoming)
+            self._note()
+            frame = first or read_frame(incoming, self._note)
             while frame is not None:
-                self.heard_at = time.monotonic()
                 message = to_engine(frame)
                 if isinstance(message, End):
                     return True
                 self._take(message, frame.body)
-                frame = read_frame(incoming)
+                frame = read_frame(incoming, self._note)
         except DiffsegError as err:
             logger.warning("The engine does not go on with this link: %s", err)
             self._outbox.put(failed(0, err))
         except (OSError, ValueError) as err:  # closed, by the other end or here
             logger.info("The link is gone: %s", err)
         return False
+
+    def _note(self) -> None:
+        """The other end has said something, or a part of it."""
+        self.heard_at = time.monotonic()
 
     def keep_only(self, run: int | None) -> bool:
         """Cancel every run but that one, and let that one go on; whether it is there and has not ended."""

@@ -186,6 +186,12 @@ def test_a_host_that_could_be_anything_else_is_refused(host):
         Computer(host)
 
 
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), 1e6])
+def test_a_time_without_a_link_that_cannot_be_is_refused(seconds):
+    with pytest.raises(BadRequest, match="without its link"):
+        Computer("me@gpu", outlive_s=seconds)
+
+
 def test_the_words_for_computers():
     assert parse_computer("process") == Computer()
     assert parse_computer("ssh:me@there") == parse_computer("me@there") == Computer("me@there")

@@ -1,7 +1,9 @@
 """A run over several links is one run: nothing is lost, nothing comes twice, and the masks are the same."""
 
 import os
+import queue
 import signal
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +14,7 @@ from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, S
 from napari_diffseg.remote import segmenter as segmenter_module
 from napari_diffseg.remote.computer import Computer, LinkLost
 from napari_diffseg.remote.going_on import Arrived
-from napari_diffseg.remote.messages import Failed
+from napari_diffseg.remote.messages import Done, Failed
 from napari_diffseg.remote.segmenter import RemoteSegmenter
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
@@ -134,3 +136,35 @@ def test_what_an_engine_says_once_it_is_reached_again_is_raised(tiny_checkpoint,
     with pytest.raises(EngineFailed, match="unexpectedly"):
         list(segmenter.segment(tiny_case, SegmentRequest(device="cpu")))
     assert len(links) == 1
+
+
+class Resting(Said):
+    """A channel on which nothing comes until it is told."""
+
+    def __init__(self, number):
+        super().__init__(number, None)
+        self.told = queue.SimpleQueue()
+
+    def take(self, check):
+        item = self.told.get(timeout=10)
+        if isinstance(item, EngineFailed):
+            raise item
+        return item, b""
+
+
+@pytest.mark.parametrize("how", ["lost", "lost and reached again", "heard"])
+def test_a_cancel_that_is_lost_with_its_link_ends_the_engine_once_it_is_reached(tiny_checkpoint, monkeypatch, how):
+    ended = []
+    monkeypatch.setattr(segmenter_module, "_end_later", lambda *words, **more: ended.append(words[1]))
+    segmenter = RemoteSegmenter(Computer("there"), tiny_checkpoint.path)
+    segmenter._link, segmenter._engine = Spoken(None), "ab" * 32
+    channel = Resting(7)
+    segmenter._cancel(segmenter_module._Asked(7, channel=channel))
+    if how == "lost and reached again":
+        segmenter._link = Spoken(None)
+    channel.told.put(Done(id=7) if how == "heard" else LinkLost("lost"))
+    for thread in threading.enumerate():
+        if thread.name == "engine-cancel":
+            thread.join(timeout=10)
+    assert ended == (["ab" * 32] if how == "lost" else [])
+    assert (segmenter._engine is None) == (how == "lost")

@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 from conformance import same
 from napari_diffseg.events import Finished, Sampled, SegmentRequest, Started, Stepped
-from napari_diffseg.remote import engine_process, sockets
+from napari_diffseg.remote import engine_process, relay, sockets
 from napari_diffseg.remote import segmenter as segmenter_module
 from napari_diffseg.remote.answers import package_version
 from napari_diffseg.remote.arrays import compress
@@ -600,6 +601,36 @@ def test_an_engine_that_is_gone_is_not_started_only_to_be_ended():
     process.stdin.close()
     assert process.wait(timeout=20) == 0
     process.stdout.close()
+
+
+def test_an_engine_that_was_suspended_waits_for_its_asker_as_long_as_one_that_was_not(monkeypatch):
+    server, looks = SimpleNamespace(heard_at=-1000.0), []  # as after an hour in which nothing ran
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if sum(looks) == 60:
+            server.heard_at = 0.0
+
+    monkeypatch.setattr(relay.time, "sleep", sleep)
+    monkeypatch.setattr(relay.os, "_exit", lambda code: looks.append("ended"))
+    relay._end_unheard(server)
+    assert looks.pop() == "ended"
+    assert sum(looks) == 60 + relay.IDLE_S
+
+
+def test_a_relay_that_is_ended_leaves_its_engine_and_one_that_is_not_answered_says_so(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(relay, "_ANSWER_S", 0.1)
+    hello = Hello(id=1, version="1", engine=TOKEN)
+    with sockets.listen(sockets.socket_path(tmp_path, TOKEN)):  # and never answers
+        way = relay._Relay(tmp_path, tmp_path, 10**9, 60.0)
+        assert way.run(hello, io.BytesIO(), io.BytesIO()) == LINK_GONE
+        assert "has not answered" in capfd.readouterr().err
+
+        def end(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(relay, "_from_engine", end)
+        assert way.run(hello, io.BytesIO(), io.BytesIO()) == LINK_GONE
 
 
 def test_a_relay_that_ends_alone_is_a_lost_link_and_an_engine_that_ends_is_not():

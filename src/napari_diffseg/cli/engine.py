@@ -38,9 +38,7 @@ def engine(
         raise BadRequest("The minutes for which a run goes on cannot be fewer than 0.")
     try:
         code = serve_stdio(quota_gb=quota_gb, folder=cache, outlive_s=60 * outlive_minutes)
-    except (
-        KeyboardInterrupt
-    ):  # its job is ended: what is sampled would fail while Python ends, with a reason of its own
-        code = _TERMINATED
+    except KeyboardInterrupt:
+        code = _TERMINATED  # its job is ended: what is sampled would fail while Python ends, with a reason of its own
     sys.stderr.flush()
     os._exit(code)  # a step that goes on in a thread must not hold the device: closing the link is a cancel

@@ -24,6 +24,7 @@ _SSH: Final = (
 _HOST: Final = re.compile(r"(ssh://)?[A-Za-z0-9_%+.\[][A-Za-z0-9_%+.@:\[\]-]*")
 OUTLIVE_S: Final = 600.0
 """How long an engine goes on without its asker, unless told otherwise."""
+MOST_OUTLIVE_S: Final = 86_400.0
 LINK_GONE: Final = 75
 """Exit code of the command that is spoken with where the engine goes on without it."""
 _NOT_FOUND: Final = 127
@@ -106,7 +107,7 @@ class Computer:
     Raises
     ------
     BadRequest
-        If the host's name is none.
+        If the host's name is none, or the time is not within a day.
     """
 
     host: str | None = None
@@ -119,6 +120,10 @@ class Computer:
             raise BadRequest(f"{self.host!r} is no name of a computer: give user@host, or a name of ~/.ssh/config.")
         if not self.command.strip() or not self.command.isprintable():
             raise BadRequest("The command that starts the engine there is empty: give napari-diffseg, or its path.")
+        if not 0 <= self.outlive_s <= MOST_OUTLIVE_S:
+            raise BadRequest(
+                f"A run cannot go on for {self.outlive_s:g} s without its link: give 0 to {MOST_OUTLIVE_S:.0f} (a day)."
+            )
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from napari_diffseg.errors import EngineFailed
 from napari_diffseg.events import SegmentRequest
 from napari_diffseg.recipe import Recipe, describe_validation
 from napari_diffseg.remote.arrays import Block
+from napari_diffseg.remote.computer import MOST_OUTLIVE_S
 
 if TYPE_CHECKING:
     from napari_diffseg.remote.frames import Frame
@@ -39,7 +40,7 @@ class Hello(Message):
 
     kind: Literal["hello"] = "hello"
     version: str = Field(max_length=64)
-    outlive_s: float = Field(0.0, ge=0, le=86_400)
+    outlive_s: float = Field(0.0, ge=0, le=MOST_OUTLIVE_S)
     engine: Digest | None = None
     start: bool = True
     run: Number | None = None

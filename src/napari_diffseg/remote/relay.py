@@ -47,7 +47,10 @@ _JOB_SIGNS: Final = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_JOB_SPOOL_DI
 """A job's processes end with it, and must: the device is lent to the job."""
 _PIECE: Final = 1 << 18
 _LAST_WORDS: Final = 8192
+_LOOK_S: Final = 1.0
 _ENDED_S: Final = 2.0
+_ANSWER_S: Final = 60.0
+"""How long an engine that is found may take for its first word."""
 _KILLED: Final = 137
 
 
@@ -109,9 +112,15 @@ def _serve_here(incoming: BinaryIO, outgoing: BinaryIO, store: BlobStore, first:
 
 
 def _end_unheard(server: Server) -> None:
-    """End this process, and free its device, once its asker has long been silent: a link may be lost without a sign."""
-    while time.monotonic() - server.heard_at < IDLE_S:
-        time.sleep(1.0)
+    """End this process, and free its device, once its asker has long been silent: a link may be lost without a sign.
+
+    Looks are counted, not the clock: a job that is suspended, or a computer that sleeps, hears nobody meanwhile.
+    """
+    heard_at, looks = server.heard_at, 0
+    while looks * _LOOK_S < IDLE_S:
+        time.sleep(_LOOK_S)
+        looks = looks + 1 if server.heard_at == heard_at else 0
+        heard_at = server.heard_at
     logger.warning("The engine ends: its asker has not been heard for %.0f s.", IDLE_S)
     os._exit(1)
 
@@ -144,7 +153,10 @@ class _Relay:
             threading.Thread(target=_to_engine, args=(incoming, link), name="relay", daemon=True).start()
             try:
                 _from_engine(link, outgoing)
-            except OSError:  # nobody reads any more
+            except TimeoutError:
+                sys.stderr.write(f"It is there, but has not answered for {_ANSWER_S:.0f} s.\n")
+                return LINK_GONE
+            except (OSError, KeyboardInterrupt):  # nobody reads any more, or this process is ended, not the engine
                 return LINK_GONE
         return self._how_it_ended(hello)
 
@@ -155,6 +167,7 @@ class _Relay:
             with suppress(OSError):
                 self._log = log_path(path).open("rb")
             if (link := connect(path)) is not None:
+                link.settimeout(_ANSWER_S)
                 return link, hello
             if not hello.start:
                 return None, hello
@@ -230,7 +243,15 @@ def _to_engine(incoming: BinaryIO, link: socket.socket) -> None:
 
 
 def _from_engine(link: socket.socket, outgoing: BinaryIO) -> None:
-    """Pass on what the engine says, until it says no more."""
+    """Pass on what the engine says, until it says no more.
+
+    Raises
+    ------
+    TimeoutError
+        If it says nothing at all for as long as the link waits.
+    OSError
+        If it cannot be passed on.
+    """
     while True:
         try:
             data = link.recv(_PIECE)
@@ -238,6 +259,7 @@ def _from_engine(link: socket.socket, outgoing: BinaryIO) -> None:
             return
         if not data:
             return
+        link.settimeout(None)
         outgoing.write(data)
         outgoing.flush()
 

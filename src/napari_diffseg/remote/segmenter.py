@@ -96,6 +96,10 @@ class _Asked:
 
     number: int
     have: int = 0
+    channel: Channel | None = None
+    """Where its events come; None while the link is lost."""
+    is_over: bool = False
+    """Whether its end has come."""
 
 
 class RemoteSegmenter:
@@ -149,6 +153,7 @@ class RemoteSegmenter:
         self._numbers = count(1)
         self._engine: str | None = None
         """By which name the engine can be spoken with again, if it goes on without a link."""
+        self._naming = threading.Lock()
         self._has_checkpoint = False
         """Whether that engine has the checkpoint loaded."""
         self.patience_s = computer.outlive_s
@@ -263,7 +268,8 @@ class RemoteSegmenter:
         """A new link: to the engine that was spoken with before, if it is there still, else to a new one."""
         if self._link is not None:
             self._link.close(end=False)
-        before, self._link = self._engine, None
+        with self._naming:
+            before, self._link = self._engine, None
         self.told(f"Starting the engine: {self.computer.name}…" if before is None else self._words_again())
         hello = Hello(
             version=package_version()[:64],
@@ -353,10 +359,13 @@ class RemoteSegmenter:
                         begin = self._begin(link, task, case, arrived.remaining(), change)
                         asked, channel = _Asked(begin.id), link.open(begin.id)
                         link.send(begin)
+                    asked.channel = channel
                     for event in self._events(link, channel, asked, focus):
                         patience.end()
                         yield from arrived.take(event)
                 except EngineFailed as err:
+                    if asked is not None:
+                        asked.channel = None
                     patience.rest_after(err)
                 else:
                     asked = None
@@ -381,11 +390,33 @@ class RemoteSegmenter:
 
     def _cancel(self, asked: _Asked) -> None:
         """Let a run end at once; where its computer cannot be reached now its engine ends once it can."""
-        if self._link is not None and self._link.is_alive:
-            self._link.send(Tell(id=asked.number, word="cancel"))
-            self._link.leave(asked.number)
+        link, channel = self._link, asked.channel
+        if asked.is_over:
+            return
+        if link is not None and link.is_alive:
+            link.send(Tell(id=asked.number, word="cancel"))
+            if channel is not None:
+                words = (link, channel)
+                threading.Thread(target=self._see_cancelled, args=words, name="engine-cancel", daemon=True).start()
         elif self._engine is not None:
             self.close()
+
+    def _see_cancelled(self, link: Link, channel: Channel) -> None:
+        """Wait until the engine says that a run has ended; where the word was lost with the link, end the engine."""
+        try:
+            while isinstance(channel.take(lambda: None)[0], Happened):
+                pass
+        except LinkLost:
+            with self._naming:
+                engine = self._engine if self._link is link else None
+                if engine is not None:  # nobody has spoken with it since, who would have cancelled the run
+                    self._engine, self._has_checkpoint = None, False
+            if engine is not None:
+                _end_later(self.computer, engine, patience_s=self.patience_s)
+        except EngineFailed as err:
+            logger.debug("The engine of a cancelled run has ended: %s", err)
+        finally:
+            link.leave(channel.number)
 
     def _events(self, link: Link, channel: Channel, asked: _Asked, focus: Focus | None) -> Iterator[Event]:
         previews, looked_at = 0, None
@@ -397,6 +428,7 @@ class RemoteSegmenter:
             if not isinstance(message, Happened):
                 link.send(Seen(id=channel.number, previews=previews, events=asked.have + 1))  # its end has arrived
                 link.leave(channel.number)
+                asked.is_over = True
                 if isinstance(message, Done):
                     return
                 raise as_error(message)

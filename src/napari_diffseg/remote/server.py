@@ -117,7 +117,6 @@ class Server:
             Whether the other end has said so; otherwise whatever runs goes on.
         """
         try:
-            self._note()
             frame = first or read_frame(incoming, self._note)
             while frame is not None:
                 message = to_engine(frame)

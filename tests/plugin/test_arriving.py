@@ -45,14 +45,42 @@ def test_each_turn_adds_one_layer_and_it_shows_what_was_written_while_it_waited(
     assert on_canvas.any()
 
 
-def test_layers_that_are_put_away_leave_in_one_turn(viewer, results):
+@pytest.fixture
+def batches(viewer):
+    """When napari was told that layers leave together, and that these were all."""
+    told = []
+    viewer.layers.events.begin_batch.connect(lambda: told.append("begin"))
+    viewer.layers.events.end_batch.connect(lambda: told.append(len(viewer.layers)))
+    return told
+
+
+def test_layers_that_are_put_away_leave_one_a_turn_and_garbage_is_collected_once(viewer, results, batches):
     begin(results, members=3)
     catch_up(results)
-    assert len(viewer.layers) > 5
+    count = len(viewer.layers)
     results.show(None)
     assert not any(layer.visible for layer in viewer.layers)
-    assert not results.catch_up(0.0)
-    assert not viewer.layers
+    for left in range(count, 0, -1):
+        assert len(viewer.layers) == left
+        assert results.catch_up(0.0) == (left > 1)
+    assert batches == ["begin", 0]
+
+
+def test_layers_that_leave_and_are_wanted_back_leave_napari_as_it_was(viewer, results, batches):
+    begin(results, members=3)
+    catch_up(results)
+    shown, count = results.result, len(viewer.layers)
+    results.show(None)
+    results.catch_up(0.0)
+    assert batches == ["begin"]
+    results.show(shown)  # the first of them comes again, the others never left
+    assert batches == ["begin", count - 1]
+    catch_up(results)
+    assert len(viewer.layers) == count
+    results.show(None)
+    results.catch_up(0.0)
+    results.leave()
+    assert batches[2:] == ["begin", count - 1]
 
 
 def test_no_layer_comes_before_there_is_something_to_see_in_it(viewer, results):

@@ -1,8 +1,9 @@
-"""Layers on their way into a viewer, one in each turn of the window's event loop, or out of it, together."""
+"""Layers on their way into a viewer or out of it, one in each turn of the window's event loop."""
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class LayerQueue:
-    """Adds layers one at a time, because napari takes about a tenth of a second for each.
+    """Adds and removes layers one at a time, because napari takes up to a tenth of a second for each.
 
-    Layers that leave one after the other leave in one turn: after each that leaves alone napari collects garbage.
+    Of layers that leave one after the other napari collects the garbage once, after the last.
 
     A layer can be written to, renamed and hidden while it waits.
 
@@ -37,6 +38,8 @@ class LayerQueue:
         self._viewer = viewer
         self._held: list[Step] = []
         self._due: deque[Step] = deque()
+        self._leaving: ExitStack | None = None
+        """From the first of layers that leave until the last; meanwhile napari draws no layer that comes."""
 
     @property
     def is_due(self) -> bool:
@@ -68,22 +71,34 @@ class LayerQueue:
         self._held.clear()
 
     def add_next(self) -> None:
-        """Add the layer whose turn it is, or remove those that leave now."""
+        """Add or remove the layer whose turn it is."""
         layer, act = self._due.popleft()
-        if act is not None:
+        if act is None:
+            self._take_out(layer)
+        else:
             act()
-            return
-        leaving = [layer]
-        while self._due and self._due[0][1] is None:
-            leaving.append(self._due.popleft()[0])
-        with removing_together(self._viewer):
-            for gone in leaving:
-                self._remove(gone)
 
     def add_now(self, layer: Layer) -> None:
         """Add a layer that waits before all others, because somebody has just asked for it."""
         self.drop(layer)
         self._add(layer)
+
+    def _take_out(self, layer: Layer) -> None:
+        if self._leaving is None:
+            self._leaving = ExitStack()
+            self._leaving.enter_context(removing_together(self._viewer))
+        self._remove(layer)
+        self._end_with_last()
+
+    def _end_with_last(self) -> None:
+        if not self._due or self._due[0][1] is not None:
+            self.end_leaving()
+
+    def end_leaving(self) -> None:
+        """Have napari clean up after the layers that have left until now."""
+        if self._leaving is not None:
+            self._leaving.close()
+            self._leaving = None
 
     def awaits(self, layer: Layer) -> bool:
         """Whether a layer is on its way."""
@@ -100,8 +115,10 @@ class LayerQueue:
     def _keep(self, wanted: Callable[[Layer], bool]) -> None:
         self._held = [step for step in self._held if wanted(step[0])]
         self._due = deque(step for step in self._due if wanted(step[0]))
+        self._end_with_last()
 
     def _add(self, layer: Layer) -> None:
+        self.end_leaving()
         add_quietly(self._viewer, layer)
         layer.refresh(extent=False, highlight=False)  # napari does not look whether it was written to meanwhile
 

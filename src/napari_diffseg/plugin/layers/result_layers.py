@@ -143,6 +143,7 @@ class ResultLayers:
         """Nobody listens any more, and nobody is there to catch up; what is in the viewer stays."""
         self.edited.disconnect()
         self.behind.disconnect()
+        self.arriving.end_leaving()
         self.live.end()
 
     def end(self) -> None:

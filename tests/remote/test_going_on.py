@@ -4,10 +4,10 @@ import os
 import queue
 import signal
 import threading
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from as_if_other import AsIfOther, masks
 
 from napari_diffseg.errors import EngineFailed
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
@@ -17,18 +17,6 @@ from napari_diffseg.remote.going_on import Arrived
 from napari_diffseg.remote.messages import Done, Failed
 from napari_diffseg.remote.segmenter import RemoteSegmenter
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
-
-
-@dataclass(frozen=True)
-class AsIfOther(Computer):
-    """A process here that is spoken of as another computer, so that its death is a lost link."""
-
-    def words(self):
-        return Computer().words()
-
-
-def masks(events):
-    return {(e.member, s): e.mask[:, i] for e in events if isinstance(e, Sampled) for i, s in enumerate(e.slices)}
 
 
 @pytest.mark.parametrize("focus", [None, 1])
@@ -62,7 +50,7 @@ def test_events_of_a_run_that_was_cut_are_those_of_one_run(tiny_checkpoint, tiny
 def test_a_link_that_is_killed_again_and_again_loses_and_doubles_nothing(tiny_checkpoint, tiny_case):
     request = SegmentRequest(device="cpu", members=8, batch_size=2, threads=1)
     whole = masks(LocalSegmenter(tiny_checkpoint).segment(tiny_case, request))
-    segmenter = RemoteSegmenter(AsIfOther("there"), tiny_checkpoint.path)
+    segmenter = RemoteSegmenter(AsIfOther("there", variables=("SLURM_JOB_ID=1",)), tiny_checkpoint.path)  # ends with it
     rng, kills, seen = np.random.default_rng(0), 0, []
     due = int(rng.integers(1, 40))
     for n, event in enumerate(segmenter.segment(tiny_case, request)):

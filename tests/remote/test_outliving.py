@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from as_if_other import AsIfOther, masks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -443,23 +444,9 @@ def test_a_folder_that_somebody_else_could_have_made_is_not_used(tmp_path, monke
     assert sockets.sockets_folder() is None
 
 
-@dataclass(frozen=True)
-class AsIfOther(Computer):
-    """A process here that is spoken of as another computer, whose engine outlives it; `variables` are set for it."""
-
-    variables: tuple[str, ...] = ()
-
-    def words(self):
-        return ["env", *self.variables, *Computer().words()]
-
-
 def socket_of(segmenter):
     """Where its engine listens."""
     return sockets.socket_path(sockets.sockets_folder(), segmenter._engine)
-
-
-def masks(events):
-    return {(e.member, s): e.mask[:, i] for e in events if isinstance(e, Sampled) for i, s in enumerate(e.slices)}
 
 
 def killing(events, segmenter, *, after):
@@ -545,7 +532,8 @@ def test_a_program_that_ends_without_closing_ends_its_engine_and_one_that_is_kil
     program = f"""
 import sys
 sys.path[:0] = {sys.path!r}
-from test_outliving import AsIfOther, socket_of
+from as_if_other import AsIfOther
+from test_outliving import socket_of
 from napari_diffseg.remote.segmenter import RemoteSegmenter
 segmenter = RemoteSegmenter(AsIfOther("there", outlive_s=5.0), {str(tiny_checkpoint.path)!r})
 segmenter.checkpoint()

@@ -103,6 +103,10 @@ def test_dice_of_a_run_of_tumour_core_alone_is_with_its_labels(viewer):
         drawn[0, 0, 0] = 1
         layer = Labels(frame.to_display(drawn), **{**frame.layer_attributes(), "name": "seg"})
         assert judged(results, layer).judgement.dice == pytest.approx(dice(core, np.isin(drawn, (1, 4))))
+    layer.data = np.where(layer.data == 2, 7, layer.data)
+    heard = []
+    assert judged(results, layer, heard) is None
+    assert heard[0].endswith("do not tell tumour core: choose a reference with the labels of BraTS.")
 
 
 def test_a_reference_of_one_label_says_nothing_of_a_region(results):

@@ -157,9 +157,10 @@ def _reference_of(asked: _Asked) -> npt.NDArray[np.bool_]:
     try:
         drawn = regions_drawn(regions, values)[region]
     except BadRequest as err:
+        whole = "all regions, or " if len(regions) > 1 else ""
         raise BadRequest(
             f"The reference has the labels {', '.join(map(str, sorted(values)))}, which do not tell "
-            f"{regions[region].name}: choose all regions, or a reference with the labels of BraTS."
+            f"{regions[region].name}: choose {whole}a reference with the labels of BraTS."
         ) from err
     return np.asarray(np.isin(asked.drawn, drawn.values) if drawn.values else asked.drawn > 0)
 

@@ -15,7 +15,7 @@ from napari_diffseg.ensemble.summary import Measure, mean_of
 from napari_diffseg.ensemble.volumes import MM3_PER_ML, spread_of
 from napari_diffseg.ensemble.window import inside_of
 from napari_diffseg.errors import BadRequest, Remedy
-from napari_diffseg.evaluation.cases.regions import regions_drawn
+from napari_diffseg.evaluation.cases.regions import labels_in, regions_drawn
 from napari_diffseg.evaluation.report.upright import Upright, frame_of, unit_intensity
 from napari_diffseg.imaging.geometry.regrid import LINEAR, NEAREST, regrid
 from napari_diffseg.regions import masks_of_channels, part_named, split_label_map
@@ -302,7 +302,7 @@ def _sizes(run: StoredRun, maps: _Maps, truth: Volume | None) -> Iterator[LabelS
 def _true_masks(truth: Volume, run: StoredRun) -> Bool:
     """The ground truth of each region where the run was asked for, by the labels that it has there."""
     moved = regrid(truth.data, truth, run.grid, order=NEAREST) * _asked_for(run)
-    values = {int(value) for value in np.unique(truth.data) if value > 0}
+    values = labels_in(truth.data)
     try:
         drawn = regions_drawn(run.record.recipe.regions, values)
     except BadRequest as err:

@@ -141,7 +141,7 @@ def draw_fading(
     begins = np.float32(rng.uniform(0.45, 0.8))
     uneven = 0.12 * smooth_field(rng, boundary.shape, length_mm=12, spacing_mm=spacing_mm)
     outer = np.clip((boundary + 1 + uneven - begins) / np.float32(0.15) + np.float32(0.5), 0, 1)
-    # One modality shows at least a third of it.
+    # One modality, T2 or FLAIR, shows at least three tenths of it.
     best, lost = MODALITIES[2 + int(rng.integers(2))], rng.uniform(0.5, 1.0, len(MODALITIES))
     kept = {}
     for modality, share in zip(MODALITIES, lost, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from napari_diffseg.runs.result_names import channel_tails
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from napari_diffseg.evaluation.cases.prediction_files import PredictionFiles
 
@@ -258,7 +260,12 @@ def labels_of(masks: Iterable[Path]) -> set[int]:
     there = set[int]()
     for path in masks:
         try:
-            there |= {int(label) for label in np.unique(read_mask(path).data) if label > 0}
+            there |= labels_in(read_mask(path).data)
         except DiffsegError:
             continue
     return there
+
+
+def labels_in(mask: npt.NDArray[Any]) -> set[int]:
+    """All labels above 0 in a mask; what is 0, most of it, is not sorted."""
+    return {int(label) for label in np.unique(mask[mask > 0])}

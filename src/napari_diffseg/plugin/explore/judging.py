@@ -150,9 +150,9 @@ def _reference_of(asked: _Asked) -> npt.NDArray[np.bool_]:
     if region is None and len(regions) > 1:
         return np.asarray(asked.drawn > 0)
     from napari_diffseg.errors import BadRequest
-    from napari_diffseg.evaluation.cases.regions import regions_drawn
+    from napari_diffseg.evaluation.cases.regions import labels_in, regions_drawn
 
-    values = {int(value) for value in np.unique(asked.drawn) if value > 0}
+    values = labels_in(asked.drawn)
     region = 0 if region is None else region
     try:
         drawn = regions_drawn(regions, values)[region]

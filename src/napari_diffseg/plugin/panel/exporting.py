@@ -125,14 +125,14 @@ class Exporting:
 
     def _truth(self, run: RunEntry) -> Volume | None:
         """The reference, where it lies on the voxels of the run and its labels can be told apart."""
-        from napari_diffseg.evaluation.cases.regions import regions_drawn
+        from napari_diffseg.evaluation.cases.regions import labels_in, regions_drawn
 
         view, layer = self._results.view, self._exploring.reference.layer
         if view is None or layer is None:
             return None
         try:
             drawn = on_grid_of(view.frame, layer)
-            regions_drawn(run.started.regions, {int(value) for value in np.unique(drawn) if value > 0})
+            regions_drawn(run.started.regions, labels_in(drawn))
         except DiffsegError:  # what is compared with it says so
             return None
         return Volume(np.array(drawn), view.frame.volume.affine, None, None, ())

@@ -118,7 +118,7 @@ def test_another_store_goes_on_with_what_was_interrupted_unless_somebody_writes_
     other = BlobStore(tmp_path)
     if os.name == "posix":
         assert other.begun(digest) == 0
-    put(other, data, step=PIECE)  # two askers at once: each whole, none in the other's way
+    put(other, data, step=PIECE)  # two clients at once: each whole, none in the other's way
     cut.close()
     (tmp_path / digest).unlink()
     third = BlobStore(tmp_path)

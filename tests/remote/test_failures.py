@@ -283,7 +283,7 @@ def test_closing_ends_the_engine_in_the_middle_of_a_run(segmenter, tiny_case):
         list(events)
 
 
-def test_waiting_can_be_ended_by_the_asker(tiny_checkpoint, tiny_case):
+def test_waiting_can_be_ended_by_the_client(tiny_checkpoint, tiny_case):
     class Enough(Exception):
         pass
 

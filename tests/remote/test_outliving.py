@@ -1,4 +1,4 @@
-"""An engine that outlives its link: it goes on, tells everything once, to its asker alone, and ends when it should."""
+"""An engine that outlives its link: it goes on, tells everything once, to its client alone, and ends when it should."""
 
 import hashlib
 import io
@@ -64,7 +64,7 @@ TOKEN = "ab" * 32
 LONG = SegmentRequest(device="cpu", members=300, threads=1, batch_size=4)
 
 
-class Asker:
+class Client:
     """Speaks with an engine over its socket, frame by frame."""
 
     there: ClassVar = []
@@ -72,7 +72,7 @@ class Asker:
 
     def __init__(self, path, **hello):
         self._socket = socket.socket(socket.AF_UNIX)
-        Asker.there.append(self)
+        Client.there.append(self)
         self._socket.settimeout(20)
         self._socket.connect(str(path))
         self._stream = self._socket.makefile("rwb")
@@ -97,7 +97,7 @@ class Asker:
         while True:
             message, body = self.hear()
             assert message is not None
-            if message.id != Asker.number:
+            if message.id != Client.number:
                 continue  # the end of a run that was cancelled
             if not isinstance(message, Happened):
                 self.end = message
@@ -108,7 +108,7 @@ class Asker:
                 return
 
     def begin(self, number, part, request):
-        Asker.number = number
+        Client.number = number
         self.say(Begin(id=number, case=part, request=request))
 
     def cut(self):
@@ -135,8 +135,8 @@ def engine(tmp_path):
             try:
                 yield path
             finally:
-                while Asker.there:
-                    Asker.there.pop().cut()
+                while Client.there:
+                    Client.there.pop().cut()
                 process.end()
                 thread.join(timeout=10)
                 assert not thread.is_alive()
@@ -145,35 +145,35 @@ def engine(tmp_path):
     return make
 
 
-def send(asker, contents):
+def send(client, contents):
     """Send what is not there yet."""
     by_digest = {content.digest: content for content in contents}
-    for digest in asker.ask(Ask(id=2, digests=tuple(by_digest)), Missing).digests:
+    for digest in client.ask(Ask(id=2, digests=tuple(by_digest)), Missing).digests:
         data = b"".join(by_digest[digest].pieces())
-        asker.say(Put(id=3, digest=digest, size=len(data), offset=0, unpacked=len(data)), [compress(data)])
-        assert isinstance(asker.hear()[0], Done)
+        client.say(Put(id=3, digest=digest, size=len(data), offset=0, unpacked=len(data)), [compress(data)])
+        assert isinstance(client.hear()[0], Done)
 
 
 def prepared(path, checkpoint, case, *, beside_viewer=False):
-    """An asker whose engine has checkpoint and case; and what begins a run."""
-    asker = Asker(path)
+    """A client whose engine has checkpoint and case; and what begins a run."""
+    client = Client(path)
     files, (part, images) = checkpoint_files(checkpoint.path), describe_case(case)
-    send(asker, [*files.contents, *images])
+    send(client, [*files.contents, *images])
     load = Load(id=4, files=files.parts, main=files.main, preview_interval_s=0, beside_viewer=beside_viewer)
-    asker.ask(load, Loaded)
-    return asker, part
+    client.ask(load, Loaded)
+    return client, part
 
 
 def test_a_run_goes_on_without_its_link_and_another_link_hears_the_rest_once(engine, tiny_checkpoint, tiny_case):
     request = SegmentRequest(device="cpu", members=6, threads=1, batch_size=4)
     local = [e for e in LocalSegmenter(tiny_checkpoint).segment(tiny_case, request) if not isinstance(e, Stepped)]
     with engine() as path:
-        asker, part = prepared(path, tiny_checkpoint, tiny_case)
-        asker.begin(7, part, request)
-        heard = list(asker.events(until=lambda e: isinstance(e, Sampled)))
-        asker.cut()
+        client, part = prepared(path, tiny_checkpoint, tiny_case)
+        client.begin(7, part, request)
+        heard = list(client.events(until=lambda e: isinstance(e, Sampled)))
+        client.cut()
         time.sleep(0.5)  # it goes on meanwhile
-        again = Asker(path, run=7, have=heard[-1][0])
+        again = Client(path, run=7, have=heard[-1][0])
         assert again.welcome.goes_on
         heard += list(again.events())
         assert isinstance(again.end, Done)
@@ -182,7 +182,7 @@ def test_a_run_goes_on_without_its_link_and_another_link_hears_the_rest_once(eng
         assert all(same(event, expected) for (_, event), expected in zip(lasting, local, strict=True))
         again.say(Seen(id=7, previews=0, events=len(local) + 1))
         again.cut()
-        assert not Asker(path, run=7, have=len(local) + 1).welcome.goes_on  # nothing is kept of what has arrived
+        assert not Client(path, run=7, have=len(local) + 1).welcome.goes_on  # nothing is kept of what has arrived
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux")
@@ -200,22 +200,22 @@ def test_an_upload_that_was_cut_goes_on_with_the_pieces_that_are_missing(engine,
     data = np.random.default_rng(0).bytes(3 * PIECE)
     digest = hashlib.sha256(data).hexdigest()
 
-    def put(asker, piece):
+    def put(client, piece):
         part = data[piece * PIECE : (piece + 1) * PIECE]
         message = Put(id=3, digest=digest, size=len(data), offset=piece * PIECE, unpacked=len(part))
-        asker.say(message, [compress(part)])
+        client.say(message, [compress(part)])
 
     with engine() as path:
-        first = Asker(path)
+        first = Client(path)
         put(first, 0)
         first.ask(Ping(id=4), Done)
         first.cut()
-        again = Asker(path)
+        again = Client(path)
         assert again.ask(Ask(id=2, digests=(digest,)), Missing).begun == (PIECE,)
         put(again, 1)
         again.ask(Ping(id=4), Done)
     with engine() as path:  # another engine, the pieces of the one before on disk
-        last = Asker(path)
+        last = Client(path)
         begun = last.ask(Ask(id=2, digests=(digest,)), Missing).begun
         assert begun == (PIECE,)  # the last whole piece comes again
         put(last, 1)
@@ -228,86 +228,86 @@ def test_images_of_cases_before_give_way_on_an_engine_that_stays(engine, tiny_ch
     size = sum(volume.data.nbytes for volume in tiny_case.volumes.values())
     request = SegmentRequest(device="cpu", members=1, threads=1, slices="1:2")
     with engine(quota=2 * size + tiny_checkpoint.path.stat().st_size) as path:
-        asker, _ = prepared(path, tiny_checkpoint, tiny_case)
+        client, _ = prepared(path, tiny_checkpoint, tiny_case)
         for number in range(10, 14):
             volumes = {n: replace(v, data=v.data + number) for n, v in tiny_case.volumes.items()}
             part, images = describe_case(replace(tiny_case, volumes=volumes))
-            send(asker, images)
-            asker.begin(number, part, request)
-            list(asker.events())
-            assert isinstance(asker.end, Done)
+            send(client, images)
+            client.begin(number, part, request)
+            list(client.events())
+            assert isinstance(client.end, Done)
         kept = sum(file.stat().st_size for file in (tmp_path / "store").iterdir())
         assert kept <= 2 * size + tiny_checkpoint.path.stat().st_size
 
 
-def test_a_cancel_after_coming_back_and_another_asker_end_the_run_at_once(engine, tiny_checkpoint, tiny_case):
+def test_a_cancel_after_coming_back_and_another_client_end_the_run_at_once(engine, tiny_checkpoint, tiny_case):
     with engine() as path:
-        asker, part = prepared(path, tiny_checkpoint, tiny_case)
+        client, part = prepared(path, tiny_checkpoint, tiny_case)
         for number, ended_by_word in ((7, True), (8, False)):
-            asker.begin(number, part, LONG)
-            heard = list(asker.events(until=lambda e: isinstance(e, Sampled)))
-            asker.cut()
-            asker = Asker(path, run=number if ended_by_word else None, have=max(count for count, _ in heard))
-            assert asker.welcome.goes_on == ended_by_word
+            client.begin(number, part, LONG)
+            heard = list(client.events(until=lambda e: isinstance(e, Sampled)))
+            client.cut()
+            client = Client(path, run=number if ended_by_word else None, have=max(count for count, _ in heard))
+            assert client.welcome.goes_on == ended_by_word
             if ended_by_word:
-                asker.say(Tell(id=number, word="cancel"))
-                assert not any(isinstance(event, Finished) for _, event in asker.events())
-                assert isinstance(asker.end, Failed)
-        asker.begin(9, part, LONG.model_copy(update={"members": 1}))
-        *_, (_, last) = [pair for pair in asker.events() if not isinstance(pair[1], Stepped)]
+                client.say(Tell(id=number, word="cancel"))
+                assert not any(isinstance(event, Finished) for _, event in client.events())
+                assert isinstance(client.end, Failed)
+        client.begin(9, part, LONG.model_copy(update={"members": 1}))
+        *_, (_, last) = [pair for pair in client.events() if not isinstance(pair[1], Stepped)]
         assert isinstance(last, Finished)  # nothing of the run before was in its way
 
 
-def test_the_last_asker_counts_and_a_stranger_is_refused(engine):
+def test_the_last_client_counts_and_a_stranger_is_refused(engine):
     with engine() as path:
-        first = Asker(path)
+        first = Client(path)
         assert isinstance(first.welcome, Welcome)
-        stranger = Asker(path, engine="cd" * 32)
+        stranger = Client(path, engine="cd" * 32)
         assert "belongs to somebody else" in stranger.welcome.text
-        assert isinstance(Asker(path).welcome, Welcome)
+        assert isinstance(Client(path).welcome, Welcome)
         assert first.hear() == (None, b"")
 
 
 def test_an_engine_ends_when_told_and_when_nobody_comes_back(engine, monkeypatch):
     monkeypatch.setattr(engine_process, "IDLE_S", 0.2)
     with engine() as path:
-        asker = Asker(path)
+        client = Client(path)
         time.sleep(0.6)  # a link that is there is no reason to end
-        asker.say(End())
-        assert asker.hear() == (None, b"")
+        client.say(End())
+        assert client.hear() == (None, b"")
         await_gone(path)
     with engine() as path:
-        Asker(path).cut()
+        Client(path).cut()
         await_gone(path)
 
 
 def test_a_run_that_nobody_comes_back_for_ends_after_its_time(engine, tiny_checkpoint, tiny_case):
     with engine(outlive_s=0.5) as path:
-        asker, part = prepared(path, tiny_checkpoint, tiny_case)
-        asker.begin(7, part, LONG)
-        next(asker.events())
-        asker.cut()
+        client, part = prepared(path, tiny_checkpoint, tiny_case)
+        client.begin(7, part, LONG)
+        next(client.events())
+        client.cut()
         await_gone(path)
 
 
 def test_a_silent_link_counts_as_lost(engine, monkeypatch):
     monkeypatch.setattr(engine_process, "SILENT_S", 0.3)
     with engine() as path:
-        assert Asker(path).hear() == (None, b"")
+        assert Client(path).hear() == (None, b"")
 
 
 def test_a_slow_link_is_not_a_silent_one(engine, monkeypatch):
     monkeypatch.setattr(engine_process, "SILENT_S", 0.4)
     with engine() as path:
-        asker = Asker(path)
+        client = Client(path)
         frame = frame_bytes(header_of(Ping(id=9)))
         for k in range(0, len(frame), 4):
-            asker._socket.sendall(frame[k : k + 4])
+            client._socket.sendall(frame[k : k + 4])
             time.sleep(0.1)
-        assert isinstance(asker.hear()[0], Done)
+        assert isinstance(client.hear()[0], Done)
 
 
-def test_an_asker_whom_another_one_has_followed_cancels_nothing(tmp_path):
+def test_a_client_whom_another_one_has_followed_cancels_nothing(tmp_path):
     path = tmp_path / "engine.sock"
     with sockets.listen(path) as listener:
         process = EngineProcess(listener, EngineSettings(TOKEN, str(path), str(tmp_path / "store"), 10**9, 60.0))
@@ -591,7 +591,7 @@ def test_an_engine_that_is_gone_is_not_started_only_to_be_ended():
     process.stdout.close()
 
 
-def test_an_engine_that_was_suspended_waits_for_its_asker_as_long_as_one_that_was_not(monkeypatch):
+def test_an_engine_that_was_suspended_waits_for_its_client_as_long_as_one_that_was_not(monkeypatch):
     server, looks = SimpleNamespace(heard_at=-1000.0), []  # as after an hour in which nothing ran
 
     def sleep(seconds):

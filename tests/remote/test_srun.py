@@ -67,7 +67,7 @@ def test_a_run_has_the_events_of_a_local_one_and_can_be_cancelled(segmenter, clu
     assert all_same(list(segmenter.segment(tiny_case, REQUEST)), list(local.segment(tiny_case, REQUEST)))
     assert segmenter.link.pid == pid  # one job for all
     segmenter.close()
-    until(lambda: not jobs(cluster), "the job goes on without its asker")
+    until(lambda: not jobs(cluster), "the job goes on without its client")
 
 
 def test_a_job_that_is_cancelled_is_one_sentence_and_the_run_goes_on(
@@ -138,5 +138,5 @@ def test_over_ssh_to_a_login_node(tmp_path, tiny_checkpoint, tiny_case):
                 list(events)
         finally:
             segmenter.close()
-        until(lambda: not jobs(cluster), "the job goes on without its asker")
+        until(lambda: not jobs(cluster), "the job goes on without its client")
         give_up_while_it_is_queued(cluster, host.computer(command=there))

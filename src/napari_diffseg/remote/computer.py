@@ -23,7 +23,7 @@ _SSH: Final = (
 )
 _HOST: Final = re.compile(r"(ssh://)?[A-Za-z0-9_%+.\[][A-Za-z0-9_%+.@:\[\]-]*")
 OUTLIVE_S: Final = 600.0
-"""How long an engine goes on without its asker, unless told otherwise."""
+"""How long an engine goes on without its client, unless told otherwise."""
 MOST_OUTLIVE_S: Final = 86_400.0
 LINK_GONE: Final = 75
 """Exit code of the command that is spoken with where the engine goes on without it."""

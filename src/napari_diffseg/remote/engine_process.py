@@ -38,16 +38,16 @@ _LOOK_S: Final = 0.2
 _STOP_S: Final = 0.5
 _HELLO_S: Final = 20.0
 SILENT_S: Final = 45.0
-"""After so long without a word a link that nobody has closed counts as lost: its asker speaks every ten seconds."""
+"""After so long without a word a link that nobody has closed counts as lost: its client speaks every ten seconds."""
 
 
 class EngineProcess:
-    """Lets one asker after the other speak with an engine, and ends it when none has come back in time.
+    """Lets one client after the other speak with an engine, and ends it when none has come back in time.
 
     Parameters
     ----------
     listener : socket
-        Where askers come.
+        Where clients come.
     settings : EngineSettings
         What it was told.
     """
@@ -90,11 +90,11 @@ class EngineProcess:
         outlive_s = self._settings.outlive_s if busy else min(IDLE_S, self._settings.outlive_s)
         if silent_s <= outlive_s:
             return False
-        logger.warning("The engine ends: its asker has not been heard for %.0f s.", silent_s)
+        logger.warning("The engine ends: its client has not been heard for %.0f s.", silent_s)
         return True
 
     def _speak(self, link: socket.socket) -> None:
-        """Serve one asker, from its first word to the end of its link."""
+        """Serve one client, from its first word to the end of its link."""
         unbuffered = cast("BinaryIO", link.makefile("rb", buffering=0))  # whatever has come is heard at once
         with suppress(OSError), link, unbuffered as incoming, link.makefile("wb") as outgoing:
             hello = self._heard(incoming, outgoing)
@@ -115,25 +115,25 @@ class EngineProcess:
                 _shut(link)  # first: what is still buffered then fails at once
 
     def _is_current(self, link: socket.socket) -> bool:
-        """Whether nobody has come after the asker of that link, who is not to undo what the later one has asked for."""
+        """Whether no client has come after that of the link, which is not to undo what the later one has asked for."""
         with self._changing:
             return self._link is link
 
     def _serve(self, incoming: BinaryIO, outgoing: BinaryIO, hello: Hello) -> bool:
-        """Cancel what this asker does not ask for, tell it what it has not heard, and answer; whether that is all."""
+        """Cancel what this client does not ask for, tell it what it has not heard, and answer; whether that is all."""
         goes_on = self._server.keep_only(hello.run) or self._outbox.has(hello.run)
         answer = welcome(hello, engine=self._settings.token, goes_on=goes_on)
         self._outbox.attach(outgoing, answer, run=hello.run, have=hello.have)
         return self._server.serve(incoming)
 
     def _count_from_now(self) -> None:
-        """The link has ended: its asker was there until now, unless it was silent for so long that it is lost."""
+        """The link has ended: its client was there until now, unless it was silent for so long that it is lost."""
         now = time.monotonic()
         if now - self._server.heard_at <= SILENT_S:
             self._server.heard_at = now
 
     def _heard(self, incoming: BinaryIO, outgoing: BinaryIO) -> Hello | None:
-        """The first word of an asker, if it is ours and has the token."""
+        """The first word of a client, if it is ours and has the token."""
         with suppress(OSError):  # it is gone, or says nothing
             try:
                 frame = read_frame(incoming)

@@ -1,4 +1,4 @@
-"""The asker's end of a link: a process that is spoken with over its pipes."""
+"""The client's end of a link: a process that is spoken with over its pipes."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ class Link:
         raise as_error(answer)
 
     def _look(self) -> None:
-        """While an answer is waited for: the asker may have had enough; before the first one a job may have to wait."""
+        """While an answer is waited for: the client may have had enough; before the first a job may have to wait."""
         self.check()
         if not self._answered and (waits := self._waits):
             self._waits = ""
@@ -331,7 +331,7 @@ class Link:
         return True
 
     def _stay(self) -> None:
-        """Let the engine hear now and then that its asker is there: without a word for long it ends."""
+        """Let the engine hear now and then that its client is there: without a word for long it ends."""
         while not self._gone.wait(_ALIVE_S):
             self.send(Ping())
 
@@ -442,8 +442,8 @@ def _started(computer: Computer) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # Ctrl-C in a terminal is for the asker, who cancels in order. An engine here stays in the session of its
-            # asker: Linux shares processors out by sessions, so only there can it give way to a window.
+            # Ctrl-C in a terminal is for the client, which cancels in order. An engine here stays in the session of its
+            # client: Linux shares processors out by sessions, so only there can it give way to a window.
             start_new_session=computer.host is not None,
             process_group=0 if computer.host is None and os.name == "posix" else None,
         )

@@ -33,7 +33,7 @@ class Message(BaseModel):
 class Hello(Message):
     """To the engine, first: who asks, and whether of an engine that it has spoken with before.
 
-    `outlive_s` is how long the engine is to go on without its asker, where it can. `engine` names the engine that is
+    `outlive_s` is how long the engine is to go on without its client, where it can. `engine` names the engine that is
     wanted, as its `Welcome` did; where it is gone another one is started, unless `start` is false. `run` is the run
     that goes on, of whose lasting events the first `have` have arrived; any other run of that engine is cancelled.
     """

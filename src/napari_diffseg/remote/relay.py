@@ -1,6 +1,6 @@
 """Standard input and output of `napari-diffseg engine`: the engine itself, or the way to one that outlives its link.
 
-An engine is served in this process where its asker's death cannot be a lost link, as with a child process, or where it
+An engine is served in this process where its client's death cannot be a lost link, as with a child process, or where it
 could not outlive this process: within a job of a cluster, and where there are no Unix sockets.
 """
 
@@ -55,7 +55,7 @@ _KILLED: Final = 137
 
 
 def serve_stdio(*, quota_gb: float | None = None, folder: Path | None = None, outlive_s: float = OUTLIVE_S) -> int:
-    """Serve one asker over standard input and output.
+    """Serve one client over standard input and output.
 
     Whatever else is printed in this process goes to standard error, so that it cannot come between messages.
 
@@ -66,12 +66,12 @@ def serve_stdio(*, quota_gb: float | None = None, folder: Path | None = None, ou
     folder : Path, optional
         Where they are kept; the user's cache by default.
     outlive_s : float
-        How long a run goes on at most when the link is lost; the asker may want less.
+        How long a run goes on at most when the link is lost; the client may want less.
 
     Returns
     -------
     int
-        The exit code: 0 where the asker has ended it, else how the engine ended.
+        The exit code: 0 where the client has ended it, else how the engine ended.
     """
     incoming, outgoing = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
     _make_binary(incoming.fileno(), outgoing.fileno())
@@ -112,7 +112,7 @@ def _serve_here(incoming: BinaryIO, outgoing: BinaryIO, store: BlobStore, first:
 
 
 def _end_unheard(server: Server) -> None:
-    """End this process, and free its device, once its asker has long been silent: a link may be lost without a sign.
+    """End this process, and free its device, once its client has long been silent: a link may be lost without a sign.
 
     Looks are counted, not the clock: a job that is suspended, or a computer that sleeps, hears nobody meanwhile.
     """
@@ -121,7 +121,7 @@ def _end_unheard(server: Server) -> None:
         time.sleep(_LOOK_S)
         looks = looks + 1 if server.heard_at == heard_at else 0
         heard_at = server.heard_at
-    logger.warning("The engine ends: its asker has not been heard for %.0f s.", IDLE_S)
+    logger.warning("The engine ends: its client has not been heard for %.0f s.", IDLE_S)
     os._exit(1)
 
 
@@ -234,7 +234,7 @@ def _new_log(path: Path) -> BinaryIO:
 
 
 def _to_engine(incoming: BinaryIO, link: socket.socket) -> None:
-    """Pass on what the asker says, until it is gone."""
+    """Pass on what the client says, until it is gone."""
     with suppress(OSError):
         while data := incoming.read(_PIECE):
             link.sendall(data)

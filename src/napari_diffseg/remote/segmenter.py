@@ -467,7 +467,7 @@ class _Patience:
         self._lost_at = None
 
     def rest_after(self, err: EngineFailed) -> None:
-        """Wait a moment before the next attempt, unless the asker has had enough.
+        """Wait a moment before the next attempt, unless the client has had enough.
 
         What is no lost link is raised, such as what an engine says that is reached again.
         """

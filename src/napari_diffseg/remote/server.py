@@ -76,7 +76,7 @@ class _Run:
 
 
 class Server:
-    """One engine for one asker. The thread that calls `serve` reads; another does, one thing after the other.
+    """One engine for one client. The thread that calls `serve` reads; another does, one thing after the other.
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ import os
 import queue
 import signal
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from as_if_other import AsIfOther, masks
 from napari_diffseg.errors import EngineFailed
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.remote import segmenter as segmenter_module
+from napari_diffseg.remote.answers import package_version
 from napari_diffseg.remote.computer import Computer, LinkLost
 from napari_diffseg.remote.going_on import Arrived
-from napari_diffseg.remote.messages import Done, Failed
+from napari_diffseg.remote.messages import Done, Failed, Welcome
 from napari_diffseg.remote.segmenter import RemoteSegmenter
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
@@ -124,6 +126,14 @@ def test_what_an_engine_says_once_it_is_reached_again_is_raised(tiny_checkpoint,
     with pytest.raises(EngineFailed, match="unexpectedly"):
         list(segmenter.segment(tiny_case, SegmentRequest(device="cpu")))
     assert len(links) == 1
+
+
+@pytest.mark.parametrize("version", ["0.0.1", package_version()])
+def test_another_version_is_told_before_anything_is_sampled_by_it(tiny_checkpoint, monkeypatch, version):
+    welcome, told = Welcome(version=version, host="there", python="3.11"), []
+    monkeypatch.setattr(segmenter_module, "Link", lambda *_, **__: SimpleNamespace(welcome=welcome))
+    RemoteSegmenter(Computer("there"), tiny_checkpoint.path, told=told.append)._linked(None)
+    assert any("0.0.1" in text for text in told) == (version == "0.0.1")
 
 
 class Resting(Said):

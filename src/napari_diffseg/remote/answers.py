@@ -33,6 +33,16 @@ def package_version(package: str = "napari-diffseg") -> str:
         return "unknown"
 
 
+def other_version(welcome: Welcome) -> str:
+    """What is to be known of an engine whose version is not the one here; an empty text where it is."""
+    here = package_version()
+    if welcome.version == here:
+        return ""
+    return (
+        f"napari-diffseg is {welcome.version} there and {here} here: the same masks are promised for one version only."
+    )
+
+
 def check_torch() -> None:
     """Refuse early where there is nothing to compute with.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from napari_diffseg.remote.answers import package_version
+from napari_diffseg.remote.answers import other_version
 from napari_diffseg.remote.link import Link
 from napari_diffseg.remote.messages import Done, Inspect, Inspected, Ping, Welcome
 
@@ -85,10 +85,8 @@ def _missing(welcome: Welcome, found: Inspected) -> list[str]:
     missing = []
     if found.torch is None:
         missing.append("PyTorch is missing there: install it with pip install 'napari-diffseg[local]'.")
-    if welcome.version != package_version():
-        missing.append(
-            f"Here napari-diffseg is {package_version()}: masks are promised to be the same with one version."
-        )
+    if note := other_version(welcome):
+        missing.append(note)
     if found.free_disk < _LITTLE_DISK:
         missing.append(f"The disk there is nearly full: make room in {found.folder}.")
     return missing

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from napari_diffseg.errors import EngineFailed
 from napari_diffseg.events import Started, Stepped
 from napari_diffseg.networks.config import UNetConfig
-from napari_diffseg.remote.answers import package_version
+from napari_diffseg.remote.answers import other_version, package_version
 from napari_diffseg.remote.computer import LinkLost
 from napari_diffseg.remote.contents import checkpoint_files, describe_case, describe_volume
 from napari_diffseg.remote.event_messages import as_event, is_lasting
@@ -284,6 +284,8 @@ class RemoteSegmenter:
             raise _NotReached(*err.args) from err
         self._link = link
         self._engine = link.welcome.engine
+        if note := other_version(link.welcome):
+            self.told(f"{self.computer.name}: {note}")
         if before is None or before != self._engine:
             self._has_checkpoint = False
             if before is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_diffseg.errors import BadCase, BadRequest, RunFailed
-from napari_diffseg.events import Finished
+from napari_diffseg.events import Finished, Sampled, Stepped
 from napari_diffseg.plugin.background.mailbox import Ending, Mailbox
 from napari_diffseg.plugin.session.progress import seconds_left
 from napari_diffseg.plugin.session.session import Session
@@ -227,6 +227,28 @@ def test_a_run_goes_on_with_the_slice_that_is_scrolled_to(slow_session, layers, 
     assert slices[0] == 1
     assert 4 in slices[1:4]
     assert sorted(slices) == sorted([*range(5)] * 2)
+
+
+def test_a_cancel_at_the_last_step_of_a_batch_keeps_its_masks(session, layers, monkeypatch):
+    put, seen = Mailbox.put, []
+
+    def put_and_cancel(mailbox, item):
+        put(mailbox, item)
+        seen.append(item)
+        if isinstance(item, Stepped) and item.step + 1 == item.steps:
+            session.cancel()
+
+    monkeypatch.setattr(Mailbox, "put", put_and_cancel)
+    ready(session, layers)
+    session.set_value("members", 5)
+    heard = record(session)
+    session.start()
+    session.poll()
+    assert heard["run_ended"] == [Ending.CANCELLED]
+    kinds = [type(item) for item in seen if isinstance(item, Stepped | Sampled)]
+    assert kinds[-1] is Stepped, "the first step of the next batch is the last"
+    assert Sampled in kinds[kinds.index(Stepped) :]
+    assert len(heard["sampled"]) == kinds.count(Sampled) > 0
 
 
 def test_a_cancel_after_the_last_member_comes_too_late(session, layers, monkeypatch):

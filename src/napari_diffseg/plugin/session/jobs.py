@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from napari_diffseg.errors import BadRequest, DiffsegError
-from napari_diffseg.events import Finished, Sampled, Stepped, make_request
+from napari_diffseg.events import Finished, Sampled, Started, Stepped, make_request
 from napari_diffseg.plugin.background.job import Stopped
 from napari_diffseg.plugin.background.latest_only import raise_if
 from napari_diffseg.plugin.background.mailbox import LayerReady, Mailbox, StatusMessage, Timed
@@ -18,6 +18,7 @@ from napari_diffseg.plugin.background.stopwatch import Stopwatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from napari_diffseg.events import SamplingEvent
     from napari_diffseg.plugin.background.job import Job
     from napari_diffseg.plugin.grid.layer_data import LayerData
     from napari_diffseg.plugin.session.case_folder import CaseFolder
@@ -135,10 +136,25 @@ def load_job(
     return job
 
 
+class _Stopping:
+    """Where a run that is to stop may end: not between the last step of a batch and its masks, which are finished."""
+
+    def __init__(self) -> None:
+        self._has_waited = False
+
+    def may_end_after(self, event: SamplingEvent) -> bool:
+        """Whether no masks of steps that are done are still to come; asked of every event from the wish to stop on."""
+        is_between = isinstance(event, Stepped) and (self._has_waited or event.step + 1 < event.steps)
+        if is_between or isinstance(event, Started):
+            return True
+        self._has_waited = True
+        return False
+
+
 def segment_job(
     load_engine: LoadEngine, plan: RunPlan, control: RunControl, *, open_runs: Collection[Path] = ()
 ) -> Job:
-    """Sample an ensemble. Every event is on disk before it is in the mailbox; a stop is answered within one step.
+    """Sample an ensemble. Every event is on disk before it is in the mailbox; a stop is answered within two steps.
 
     While the run is paused the job rests between two steps, and still answers a stop. Once a new run has a result, the
     oldest kept ones give way, except `open_runs`.
@@ -153,7 +169,7 @@ def segment_job(
         check_modalities(plan, engine)
         folder = RunFolder(plan.folder, plan.case, engine.checkpoint, plan.request)
         events = keep_run(engine.segmenter, folder, resume=plan.resume, focus=control.focus_now)
-        is_new, watch = not plan.resume, Stopwatch()
+        is_new, watch, stopping = not plan.resume, Stopwatch(), _Stopping()
         try:
             for event in events:
                 mailbox.put(event)
@@ -168,7 +184,7 @@ def segment_job(
                     watch.rest()
                 while not (control.going.is_set() or stop.is_set()):
                     control.going.wait(_GLANCE_S)
-                if stop.is_set():
+                if stop.is_set() and stopping.may_end_after(event):
                     raise Stopped
         finally:
             events.close()

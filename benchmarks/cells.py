@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import sys
 import time
 from datetime import UTC, datetime
@@ -107,7 +108,7 @@ def write_record(path: Path, figures: dict[str, Any], *, checkpoint: Checkpoint 
     """
     script = Path(sys.argv[0])
     known = {
-        "command": " ".join(["python", f"{script.parent.name}/{script.name}", *_public(sys.argv[1:])]),
+        "command": shlex.join(["python", f"{script.parent.name}/{script.name}", *_public(sys.argv[1:])]),
         "date": datetime.now(UTC).date().isoformat(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "versions": {"python": platform.python_version()}

@@ -250,7 +250,7 @@ class WithStandIn(Computer):
     def words(self):
         program = f"""
 import os, pathlib
-from napari_diffseg.remote.server import serve_stdio
+from napari_diffseg.remote.relay import serve_stdio
 from napari_diffseg.segmenting.device import compile_ahead, compiled
 compiled.user_cache_path, compiled.DEVICES = (lambda name: pathlib.Path({self.cache!r})), {{"cpu"}}
 compile_ahead.WORKER = "stand_in"

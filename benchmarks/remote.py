@@ -1,6 +1,6 @@
 """What a run in another process costs: bytes over the link, and how late previews come where the way takes time.
 
-The engine is a child process; between it and the asker a pipe holds back every byte by half the round trip.
+The engine is a child process; between it and the client a pipe holds back every byte by half the round trip.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python scripts/kill_remote.py --kills 100 [--members 60] [--seed 0] [--work FOLDER] [--out RESULT.json]
 
 The other computer is a network namespace with an OpenSSH server of its own (needs root on Linux). Killed are the
-engine, the process that passes on what it says, the server's process of the login, `ssh` here, and the asker; and the
-cable is pulled. A run whose engine was killed, or whose asker was, is resumed, as a person would. Every run must come
+engine, the process that passes on what it says, the server's process of the login, `ssh` here, and the client; and the
+cable is pulled. A run whose engine was killed, or whose client was, is resumed, as a person would. Every run must come
 to its end with the bytes of the undisturbed one, no mask may come twice, and no process may be left behind.
 """
 
@@ -36,13 +36,13 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / name) for name in ("",
 
 _HANG_S = 300.0
 _OUTLIVE_S = 40.0
-"""Of the engine of an asker that was killed, so that the end of the last ones can be waited for."""
-_KINDS = ("engine", "relay", "relay", "login", "ssh", "ssh", "asker", "cable")
+"""Of the engine of a client that was killed, so that the end of the last ones can be waited for."""
+_KINDS = ("engine", "relay", "relay", "login", "ssh", "ssh", "client", "cable")
 _STOP = "stop"
 
 
 def ask(folder: Path, computer: dict[str, Any], *, members: int) -> None:
-    """The asker: one run after another until it is told to stop; prints what happens, a word a line."""
+    """The client: one run after another until it is told to stop; prints what happens, a word a line."""
     from napari_diffseg.errors import EngineFailed
     from napari_diffseg.events import Sampled, SegmentRequest
     from napari_diffseg.imaging.case import read_case
@@ -96,76 +96,76 @@ class Trial:
     said: Counter[str] = field(default_factory=Counter)
     sentences: Counter[str] = field(default_factory=Counter)
     hung: int = 0
-    askers: int = 0
+    clients: int = 0
 
     def disturb(self, most: int) -> None:
         """Kill until so many kills have happened, then let the last run come to its end."""
-        asker = self._start()
+        client = self._start()
         while sum(self.kills.values()) < most and not self.hung:
-            self._listen(asker, self.random.uniform(0.3, 3.0), until="mask")
-            if self._strike(asker):
-                asker = self._start()
+            self._listen(client, self.random.uniform(0.3, 3.0), until="mask")
+            if self._strike(client):
+                client = self._start()
             print(f"{sum(self.kills.values())} kills, {self.said['run']} runs", end="\r", file=sys.stderr)
         (self.work / _STOP).write_text("")
-        self._listen(asker, 0.0, until="end")
-        asker.wait(30)
+        self._listen(client, 0.0, until="end")
+        client.wait(30)
 
     def _start(self) -> subprocess.Popen[str]:
-        self.askers += 1
-        log = (self.work / "askers.log").open("a")
+        self.clients += 1
+        log = (self.work / "clients.log").open("a")
         with log:
-            asker = subprocess.Popen(self.words, stdout=subprocess.PIPE, stderr=log, text=True)
+            client = subprocess.Popen(self.words, stdout=subprocess.PIPE, stderr=log, text=True)
         self._heard: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._hear, args=(asker, self._heard), daemon=True).start()
-        return asker
+        threading.Thread(target=self._hear, args=(client, self._heard), daemon=True).start()
+        return client
 
-    def _hear(self, asker: subprocess.Popen[str], heard: queue.SimpleQueue[str]) -> None:
-        assert asker.stdout is not None  # a pipe
-        for line in asker.stdout:
+    def _hear(self, client: subprocess.Popen[str], heard: queue.SimpleQueue[str]) -> None:
+        assert client.stdout is not None  # a pipe
+        for line in client.stdout:
             word, _, text = line.strip().partition(" ")
             self.said[word] += 1
             if word in ("failed", "told"):
                 self.sentences[f"{word}: {text[:90]}"] += 1
             heard.put(word)
 
-    def _listen(self, asker: subprocess.Popen[str], seconds: float, *, until: str) -> None:
-        """Wait for a word of the asker, and then so many seconds; what never comes is a hang."""
+    def _listen(self, client: subprocess.Popen[str], seconds: float, *, until: str) -> None:
+        """Wait for a word of the client, and then so many seconds; what never comes is a hang."""
         deadline = time.monotonic() + _HANG_S
         word = ""
         while word != until:
             try:
                 word = self._heard.get(timeout=1.0)
             except queue.Empty:
-                if time.monotonic() > deadline or asker.poll() is not None:
+                if time.monotonic() > deadline or client.poll() is not None:
                     self.hung += 1
-                    asker.kill()
+                    client.kill()
                     return
         time.sleep(seconds)
         while until == "mask" and not self._heard.empty():  # the next one is to come after the kill
             self._heard.get()
 
-    def _strike(self, asker: subprocess.Popen[str]) -> bool:
-        """One kill; whether it was the asker."""
+    def _strike(self, client: subprocess.Popen[str]) -> bool:
+        """One kill; whether it was the client."""
         kind = self.random.choice(_KINDS)
         if kind == "cable":
             self.host.cut()
             time.sleep(self.random.choice((1.0, 4.0, 20.0)))
             self.host.mend()
-        elif kind == "asker":
-            asker.kill()
-            asker.wait()
+        elif kind == "client":
+            client.kill()
+            client.wait()
         else:
-            found = self._processes(kind, asker)
+            found = self._processes(kind, client)
             if not found:
                 return False
             with suppress(psutil.Error):
                 self.random.choice(found).kill()
         self.kills[kind] += 1
-        return kind == "asker"
+        return kind == "client"
 
-    def _processes(self, kind: str, asker: subprocess.Popen[str]) -> list[psutil.Process]:
+    def _processes(self, kind: str, client: subprocess.Popen[str]) -> list[psutil.Process]:
         if kind == "ssh":
-            return [child for child in psutil.Process(asker.pid).children() if child.name() == "ssh"]
+            return [child for child in psutil.Process(client.pid).children() if child.name() == "ssh"]
         if kind == "login":
             server = psutil.Process(self.host.pid).children(recursive=True)
             return [process for process in server if "sshd" in process.name()]
@@ -189,7 +189,7 @@ def _kind(process: psutil.Process) -> str:
 
 
 def left_behind(trial: Trial) -> int:
-    """Processes that are there though every asker has ended, and the engines of those that were killed should have."""
+    """Processes that are there though every client has ended, and the engines of those that were killed should have."""
     deadline = time.monotonic() + _OUTLIVE_S + 60
     while (left := trial.there()) and time.monotonic() < deadline:
         time.sleep(1)
@@ -227,7 +227,7 @@ def run(kills: int, members: int, seed: int, work: Path) -> dict[str, Any]:
         "kills": dict(trial.kills),
         "runs": len(whole),
         "members": members,
-        "askers": trial.askers,
+        "clients": trial.clients,
         "resumed_after_a_sentence": trial.said["failed"],
         "taken_up_again": sum(n for text, n in trial.sentences.items() if "its engine has gone on" in text),
         "sampled_by_a_new_engine": sum(n for text, n in trial.sentences.items() if "its engine has ended" in text),

@@ -19,7 +19,7 @@ _LOOK_MS: Final = 500
 
 
 class CompilingLine(QObject):
-    """Keeps the line below the status of one mind with what compiles, and the session with the setting.
+    """Keeps the line below the status up to date with what is compiled, and the session with the setting.
 
     Looks only while something goes on that may begin it, or it is under way.
 

@@ -64,7 +64,7 @@ class EngineProcess:
         """Serve until told to end, or until nobody has come back for too long."""
         self._listener.settimeout(_LOOK_S)
         try:
-            while not (self._ended.is_set() or self._is_forsaken()):
+            while not (self._ended.is_set() or self._is_abandoned()):
                 with suppress(TimeoutError):
                     link, _ = self._listener.accept()
                     link.settimeout(_HELLO_S)
@@ -77,7 +77,7 @@ class EngineProcess:
         """Let `run` come to its end soon; callable from anywhere."""
         self._ended.set()
 
-    def _is_forsaken(self) -> bool:
+    def _is_abandoned(self) -> bool:
         """Whether nobody has been heard for so long that the engine ends; a link that is silent is closed before."""
         silent_s = time.monotonic() - self._server.heard_at
         with self._changing:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Computing:
-    """Keeps box, session and settings file of one mind.
+    """Keeps box, session and settings file alike.
 
     Parameters
     ----------

@@ -74,6 +74,27 @@ def test_a_network_that_can_be_conditioned_is_shown_the_image_once_and_the_origi
     assert told == [666.0, 666.0, 0.0]
 
 
+def test_rows_whose_first_answer_is_known_are_not_asked_for_it_again():
+    shown = []
+
+    class Conditionable:
+        def conditioned_on(self, image):
+            return lambda x_t, timestep: shown.append((image, x_t)) or X0[: len(x_t)] + timestep
+
+    known = torch.full_like(X0[0], 0.25)
+    conditioned = denoiser(Conditionable(), prediction="x0", clip=None, first=[None, known, None])
+    first = conditioned(X_T, 0)
+    torch.testing.assert_close(first.x0, torch.stack([X0[0], known, X0[1]]))
+    torch.testing.assert_close(shown[0][0], IMAGE[[0, 2]])
+    torch.testing.assert_close(shown[0][1], X_T[[0, 2]])
+    torch.testing.assert_close(conditioned.last, first.x0)
+    torch.testing.assert_close(conditioned(X_T, 0).x0, X0)
+    torch.testing.assert_close(shown[1][0], IMAGE)
+    conditioned = denoiser(Conditionable(), prediction="x0", clip=None, first=[known] * 3)
+    torch.testing.assert_close(conditioned(X_T, INDEX).x0, torch.stack([known] * 3))
+    assert len(shown) == 2
+
+
 def test_the_network_is_told_a_rescaled_timestep_where_it_was_trained_so():
     seen = []
     schedule = make_schedule("linear", 4000, timesteps=[10, 3999])

@@ -12,6 +12,7 @@ import torch
 from builders import tiny_recipe
 from napari_diffseg.diffusion.step import Step
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.segmenting import early_stop as early_stop_module
 from napari_diffseg.segmenting.early_stop import EarlyStop
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
@@ -173,6 +174,22 @@ def test_a_member_that_stops_early_is_the_same_alone_and_in_a_batch(unsure, tiny
     assert 0 < together["finished"].unneeded < 3 * 4 * (STEPS - 1)
     for key in alone.keys() - {"finished"}:
         np.testing.assert_array_equal(alone[key], together[key])
+
+
+def test_the_next_members_first_evaluation_is_made_once(unsure, tiny_case, monkeypatch):
+    mirrored = replace(unsure, recipe=unsure.recipe.model_copy(update={"mirror": True}))
+    rows, predict = [], FastUNet.conditioned_on
+
+    def counting(network, image):
+        evaluate = predict(network, image)
+        return lambda x_t, timestep: rows.append(len(x_t)) or evaluate(x_t, timestep)
+
+    monkeypatch.setattr(FastUNet, "conditioned_on", counting)
+    for members, expected in ((1, 4 * STEPS + 4), (2, 2 * 4 * STEPS), (3, 3 * 4 * STEPS)):
+        rows.clear()
+        request = SegmentRequest(members=members, timesteps=STEPS, stop_early="off", batch_size=4)
+        list(LocalSegmenter(mirrored, preview_interval_s=None).segment(tiny_case, request))
+        assert sum(rows) == expected, f"{members} members of 4 slices; one alone needs the other view as well"
 
 
 def test_what_is_left_out_is_counted_by_reason_and_progress_comes_to_its_end(unsure, tiny_case):

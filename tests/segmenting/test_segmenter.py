@@ -150,7 +150,9 @@ def test_previews_are_on_the_source_plane_within_zero_and_one(tiny_checkpoint, t
 def test_the_first_preview_waits_for_one_row_and_not_for_a_batch(tiny_checkpoint, tiny_case, monkeypatch):
     evaluated, encoded = [], []
     chain, image_of = run_module.chain, Conditioning.image_of
-    monkeypatch.setattr(run_module, "chain", lambda run, batch: evaluated.append(batch) or chain(run, batch))
+    monkeypatch.setattr(
+        run_module, "chain", lambda run, batch, *rest: evaluated.append(batch) or chain(run, batch, *rest)
+    )
     monkeypatch.setattr(Conditioning, "image_of", lambda self, s: encoded.extend(s) or image_of(self, s))
     request = SegmentRequest(device="cpu", members=3, focus=2, threads=1)
     run = LocalSegmenter(tiny_checkpoint, preview_interval_s=1000).segment(tiny_case, request)
@@ -198,8 +200,8 @@ def test_results_of_a_device_that_works_by_itself_come_once_its_next_step_is_in_
     queued = []
     chain = run_module.chain
 
-    def watched(run, batch):
-        for step in chain(run, batch):
+    def watched(run, batch, *rest):
+        for step in chain(run, batch, *rest):
             queued.append(step)
             yield step
 
@@ -237,11 +239,11 @@ def test_a_batch_that_was_done_is_not_lost_when_memory_runs_out_in_the_next(
     reference = members(tiny_checkpoint, tiny_case)
     chain, batches = run_module.chain, []
 
-    def short_of_memory(run, batch):
+    def short_of_memory(run, batch, *rest):
         batches.append(len(batch))
         if len(batches) > 1 and len(batch) > least:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return chain(run, batch)
+        return chain(run, batch, *rest)
 
     monkeypatch.setattr(run_module, "chain", short_of_memory)
     least = 1
@@ -309,10 +311,10 @@ def test_no_first_look_is_taken_where_nobody_looks_or_memory_is_short(tiny_check
     reference = members(tiny_checkpoint, tiny_case, preview_interval_s=None)
     chain = run_module.chain
 
-    def short_for_one(run, batch):
+    def short_for_one(run, batch, *rest):
         if len(batch) == 1:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.")
-        return chain(run, batch)
+        return chain(run, batch, *rest)
 
     monkeypatch.setattr(run_module, "chain", short_for_one)
     for interval in (None, 0):
@@ -353,7 +355,7 @@ def test_running_out_of_memory_halves_the_batch_and_changes_no_mask(tiny_checkpo
     reference = members(tiny_checkpoint, tiny_case)
     original = run_module.chain
 
-    def short_of_memory(run, batch):
+    def short_of_memory(run, batch, *rest):
         if len(batch) > 2:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.")
         return original(run, batch)
@@ -369,7 +371,7 @@ def test_what_fitted_when_memory_ran_out_is_tried_first_by_the_next_run(tiny_che
     tried = []
     original = run_module.chain
 
-    def short_of_memory(run, batch):
+    def short_of_memory(run, batch, *rest):
         tried.append(len(batch))
         if len(batch) > 2:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.")
@@ -388,7 +390,7 @@ def test_what_fitted_when_memory_ran_out_is_tried_first_by_the_next_run(tiny_che
 
 
 def test_memory_too_short_for_one_slice_is_one_sentence(tiny_checkpoint, tiny_case, monkeypatch):
-    def none_left(run, batch):
+    def none_left(run, batch, *rest):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(run_module, "chain", none_left)
@@ -397,7 +399,7 @@ def test_memory_too_short_for_one_slice_is_one_sentence(tiny_checkpoint, tiny_ca
 
 
 def test_a_runtime_error_inside_never_leaves_as_one(tiny_checkpoint, tiny_case, monkeypatch):
-    def broken(run, batch):
+    def broken(run, batch, *rest):
         raise RuntimeError("device-side assert\nwith a second line")
 
     monkeypatch.setattr(run_module, "chain", broken)

@@ -88,7 +88,7 @@ def test_a_trajectory_ends_at_the_masks_that_the_run_gave(tiny_checkpoint, tiny_
 def test_a_trace_on_numbers_that_are_not_finite_fails_in_a_sentence(tiny_checkpoint, tiny_case, monkeypatch):
     original = run_module.chain
 
-    def broken(run, batch):
+    def broken(run, batch, *rest):
         for step, *counts in original(run, batch):
             yield replace(step, x0=step.x0 * float("nan")), *counts
 

@@ -13,6 +13,8 @@ from napari_diffseg.diffusion.prediction import clean_mask, learned_log_variance
 from napari_diffseg.errors import BadRecipe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_diffseg.diffusion.schedule import PredictionName, Schedule, VarianceName
 
 Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -101,9 +103,12 @@ class ConditionedDenoiser:
         clip: tuple[float, float] | None = (-1.0, 1.0),
         rescale_timesteps: bool = False,
         epsilon_after_clip: bool = True,
+        first: Sequence[torch.Tensor | None] = (),
     ) -> None:
         self._network, self._image = network, image
-        self._predict = _predict(network, image)
+        self._predict: Predict | None = None
+        self._first = first
+        self.last: torch.Tensor | None = None
         self._schedule = schedule
         self._prediction = prediction
         self._variance = variance
@@ -114,7 +119,7 @@ class ConditionedDenoiser:
     def keep(self, rows: torch.Tensor) -> None:
         """Denoise some of the rows alone; their places (B',) among those that are left."""
         self._image = self._image[rows]
-        self._predict = _predict(self._network, self._image)
+        self._predict = None
 
     def __call__(self, x_t: torch.Tensor, index: int) -> Denoised:
         """What the network says of x_t (B, M, H, W), float32; see `Denoiser`.
@@ -137,7 +142,7 @@ class ConditionedDenoiser:
     def _evaluate(self, x_t: torch.Tensor, index: int) -> tuple[torch.Tensor, torch.Tensor | float]:
         """The prediction (B, M, H, W), float32, and the log variance."""
         told = self._schedule.timestep(index) * self._time_scale
-        out = self._predict(x_t, told).float()
+        self.last = out = self._ask(x_t, told)
         masks = x_t.shape[1]
         expected = 2 * masks if self._variance == "learned_range" else masks
         if out.shape[1] != expected:
@@ -146,6 +151,21 @@ class ConditionedDenoiser:
                 f"{self._variance} need {expected}: correct the recipe's labels or variance."
             )
         return out[:, :masks], self._log_variance(out[:, masks:], index)
+
+    def _ask(self, x_t: torch.Tensor, told: float) -> torch.Tensor:
+        """What the network gives, (B, M or 2 M, H, W), float32; of rows that are known what it gave."""
+        first, self._first = self._first, ()
+        known = [row for row in first if row is not None]
+        if not known:
+            if self._predict is None:
+                self._predict = _predict(self._network, self._image)
+            return self._predict(x_t, told).float()
+        out = x_t.new_empty((len(x_t), *known[0].shape))
+        is_new = torch.tensor([row is None for row in first], device=x_t.device)
+        out[~is_new] = torch.stack(known)
+        if len(known) < len(x_t):
+            out[is_new] = _predict(self._network, self._image[is_new])(x_t[is_new], told).float()
+        return out
 
     def _log_variance(self, learned: torch.Tensor, index: int) -> torch.Tensor | float:
         smallest = float(self._schedule.posterior_log_variance[index])

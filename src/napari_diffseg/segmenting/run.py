@@ -29,7 +29,7 @@ from napari_diffseg.segmenting.previews import Previews
 from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -99,13 +99,15 @@ class _Progress:
 
     `done` counts evaluations, those among them that were not needed; `unneeded` counts these, `empty` those among these
     of masks that are empty. `late` are results that the device is still working on, with their batch: they are told
-    once its next work is in its queue.
+    once its next work is in its queue. `first` are the first evaluations of rows that are still to come, as the network
+    gave them, (M or 2 M, rows, columns): the one-step estimate of both views asked for them.
     """
 
     previews: Previews
     pace: Pace
     decoder: Decoder
     late: list[tuple[Batch, Iterator[Expected | Sampled]]] = field(default_factory=list)
+    first: dict[Row, torch.Tensor] = field(default_factory=dict)
     done: int = 0
     unneeded: int = 0
     empty: int = 0
@@ -225,6 +227,8 @@ def _batch_fits(run: Run, batch: Batch, progress: _Progress) -> Generator[Steppe
         progress.done, progress.unneeded, progress.empty = before
         progress.late = [(of, events) for of, events in progress.late if of is not batch]
         return False
+    for row in batch:
+        progress.first.pop(row, None)
     return True
 
 
@@ -237,7 +241,7 @@ def _free_memory() -> None:
 def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepped | Expected | Sampled]:
     last: Step | None = None
     steps, gone = len(run.schedule.timesteps), 0
-    for n, (step, evaluated, empty) in enumerate(chain(run, batch)):
+    for n, (step, evaluated, empty) in enumerate(chain(run, batch, progress.first)):
         yield from _tell_late(progress)
         progress.done += len(batch)
         progress.unneeded += len(batch) - evaluated
@@ -245,7 +249,7 @@ def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepp
         progress.pace.step()
         yield Stepped(run.id, n, steps, step.timestep, progress.done, _preview(run, progress.previews(batch[0], step)))
         if last is None:
-            yield from _soon(run, batch, progress, _expected(run, batch, step, progress.decoder))
+            yield from _soon(run, batch, progress, _expected(run, batch, step, progress))
         last, gone = step, empty
     assert last is not None  # a schedule has at least one timestep
     ahead = steps - 1 - n  # where all rows were decided before the end
@@ -289,12 +293,13 @@ def _preview(run: Run, preview: Preview | None) -> Preview | None:
     return preview if preview is None else replace(preview, mask=confine(preview.mask, run.window))
 
 
-def chain(run: Run, batch: Batch) -> Iterator[BatchStep]:
+def chain(run: Run, batch: Batch, first: Mapping[Row, torch.Tensor] | None = None) -> Iterator[BatchStep]:
     """The steps of one batch, until all its rows are decided.
 
-    Gradients are off only while a step is made, never while a consumer holds it.
+    Gradients are off only while a step is made, never while a consumer holds it. `first` are first evaluations that are
+    known; see `_Progress`.
     """
-    going, early = _begun(run, batch), _early_stop(run, batch)
+    going, early = _begun(run, batch, first), _early_stop(run, batch)
     rows: torch.Tensor | None = None
     while rows is None or len(rows):
         with torch.inference_mode():
@@ -325,7 +330,7 @@ class _Going(NamedTuple):
         self.noise.keep(rows)
 
 
-def _begun(run: Run, batch: Batch) -> _Going:
+def _begun(run: Run, batch: Batch, first: Mapping[Row, torch.Tensor] | None = None) -> _Going:
     mirroring = Mirroring.of_members(run.recipe, [row.member for row in batch], run.device)
     image = mirroring(run.conditioning.image_on(run.device, [row.slice_index for row in batch]))
     denoiser = ConditionedDenoiser(
@@ -337,6 +342,7 @@ def _begun(run: Run, batch: Batch) -> _Going:
         clip=run.recipe.clip,
         rescale_timesteps=run.recipe.rescale_timesteps,
         epsilon_after_clip=run.recipe.epsilon_after_clip,
+        first=[first.get(row) for row in batch] if first else (),
     )
     seeds = [member_seed(run.request.seed, row.member, row.slice_index) for row in batch]
     noise = SeededNoise(seeds, (len(run.recipe.labels), *image.shape[-2:]), run.device)
@@ -352,7 +358,7 @@ def _early_stop(run: Run, batch: Batch) -> EarlyStop | None:
     return EarlyStop(run.recipe, steps=steps, rows=len(batch), every=every)
 
 
-def _expected(run: Run, batch: Batch, first: Step, decoder: Decoder) -> Iterator[Expected]:
+def _expected(run: Run, batch: Batch, first: Step, progress: _Progress) -> Iterator[Expected]:
     """The one-step estimate of the first member's slices, if it says anything; the device begins with it now."""
     if not expects_early(run.recipe):
         return iter(())
@@ -361,15 +367,16 @@ def _expected(run: Run, batch: Batch, first: Step, decoder: Decoder) -> Iterator
         return iter(())
     x0 = first.x0[index]
     if run.recipe.mirror:
-        x0 = _of_both_views(run, tuple(batch[i] for i in index), x0)
+        x0 = _of_both_views(run, tuple(batch[i] for i in index), x0, progress)
     slices = tuple(batch[i].slice_index for i in index)
-    return _what_is_expected(run, slices, decoder.probability(x0, slices))
+    return _what_is_expected(run, slices, progress.decoder.probability(x0, slices))
 
 
-def _of_both_views(run: Run, rows: Batch, x0: torch.Tensor) -> torch.Tensor:
+def _of_both_views(run: Run, rows: Batch, x0: torch.Tensor, progress: _Progress) -> torch.Tensor:
     """The mean of what the first evaluations of a member's rows predict, and of the next member's, of the other view.
 
-    `x0` is (B, labels, rows, columns), on the device. Slices where no lesion is expected stay as they are.
+    `x0` is (B, labels, rows, columns), on the device. Slices where no lesion is expected stay as they are. On a
+    processor, where an evaluation is the same in any batch, the next member then need not make its first one again.
     """
     low, high = run.recipe.mask_low, run.recipe.mask_high
     likely = (x0 > low + EMPTY_BELOW * (high - low)).flatten(1).any(dim=1).nonzero()[:, 0]
@@ -379,6 +386,9 @@ def _of_both_views(run: Run, rows: Batch, x0: torch.Tensor) -> torch.Tensor:
     going = _begun(replace(run, network=for_few_rows(run.network)), others)
     with torch.inference_mode():
         other = going.mirroring(next(going.steps).x0)
+        if not works_by_itself(run.device) and others[0].member in run.request.member_numbers:
+            assert going.denoiser.last is not None  # the step was one call
+            progress.first.update(zip(others, going.denoiser.last, strict=True))
         return x0.index_copy(0, likely, (x0[likely] + other) / 2)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
 
 _OUTSIDE_WARNED = 1e-3
+_TOLERANCE = 1e-3
 _MOST_BYTES_THERE = 2**28
 """Of a case on a device: 155 slices of four images take a tenth of it at 112 x 96 pixels, half at 224 x 224."""
 
@@ -165,7 +166,46 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
     missing = missing_modalities(case, recipe)
     present = {m: case.volumes[m] for m in recipe.modalities if m in case.volumes}
     brain = brain_mask(list(present.values()))
-    grid = Grid.plan(
+    grid = _grid(brain, case, recipe)
+    chosen = tuple(range(grid.n_slices) if choose is None else choose(grid.n_slices))
+    across = tuple(axis for axis in range(3) if axis != grid.slice_axis)
+    rim = _rim(brain, case, recipe, slice_axis=grid.slice_axis)
+    holds_brain = np.asarray((brain if rim is None else rim.shown).any(axis=across))
+    sampled = tuple(s for s in chosen if holds_brain[s])
+    channels = tuple(channel_of(present[m], recipe, rim) if m in present else None for m in recipe.modalities)
+    notes = (*_without_brain(chosen, sampled), *_left_out(missing), *_warnings(case, grid, brain))
+    return Conditioning(channels, grid, chosen, sampled, notes, rim, recipe.value_range)
+
+
+def encode_across(conditioning: Conditioning, case: Case, recipe: Recipe) -> Conditioning:
+    """The same images, normalised alike, on slices of another plane.
+
+    Where slices are thinner than the network's pixels, as many are left out as there are in one.
+
+    Parameters
+    ----------
+    conditioning : Conditioning
+        What `encode` gave of the case.
+    case : Case
+        The case.
+    recipe : Recipe
+        Of slices in the other plane; see `Recipe.across`.
+    """
+    known = conditioning.rim
+    brain = (
+        brain_mask([case.volumes[m] for m in recipe.modalities if m in case.volumes]) if known is None else known.brain
+    )
+    grid = _grid(brain, case, recipe)
+    rim = _rim(brain, case, recipe, slice_axis=grid.slice_axis)
+    others = tuple(axis for axis in range(3) if axis != grid.slice_axis)
+    holds_brain = np.flatnonzero((brain if rim is None else rim.shown).any(axis=others))
+    every = max(1, int((recipe.spacing_mm or 0.0) / case.grid_volume.spacing_mm[grid.slice_axis] + _TOLERANCE))
+    sampled = tuple(int(s) for s in holds_brain[::every])
+    return replace(conditioning, grid=grid, slices=sampled, sampled=sampled, rim=rim, warnings=())
+
+
+def _grid(brain: npt.NDArray[np.bool_], case: Case, recipe: Recipe) -> Grid:
+    return Grid.plan(
         case.shape,
         case.affine,
         axis_codes=recipe.axis_codes,
@@ -175,14 +215,6 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
         centre=recipe.centre,
         fit=recipe.fit,
     )
-    chosen = tuple(range(grid.n_slices) if choose is None else choose(grid.n_slices))
-    across = tuple(axis for axis in range(3) if axis != grid.slice_axis)
-    rim = _rim(brain, case, recipe, slice_axis=grid.slice_axis)
-    holds_brain = np.asarray((brain if rim is None else rim.shown).any(axis=across))
-    sampled = tuple(s for s in chosen if holds_brain[s])
-    channels = tuple(channel_of(present[m], recipe, rim) if m in present else None for m in recipe.modalities)
-    notes = (*_without_brain(chosen, sampled), *_left_out(missing), *_warnings(case, grid, brain))
-    return Conditioning(channels, grid, chosen, sampled, notes, rim, recipe.value_range)
 
 
 def _rim(brain: npt.NDArray[np.bool_], case: Case, recipe: Recipe, *, slice_axis: int) -> Rim | None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PrecisionName = Literal["auto", "fp32", "bf16"]
 StopEarlyName = Literal["auto", "on", "off"]
+SecondPlaneName = Literal["auto", "on", "off"]
 
 
 def _check_device(text: str) -> str:
@@ -110,6 +111,12 @@ class SegmentRequest(BaseModel):
         title="Stop early",
         description="Whether to leave out steps of a mask that is decided: on a slice where no lesion is expected, and "
         "where it no longer changes. Auto: as the checkpoint says.",
+    )
+    second_plane: SecondPlaneName = Field(
+        "auto",
+        title="Second plane",
+        description="Whether every second member is sampled in slices of a second plane, where the checkpoint has one. "
+        "Auto: where a run has all slices of a volume, and they are thin; on: however few are asked for.",
     )
     slices: Annotated[str | None, AfterValidator(_check_slices)] = Field(
         None,
@@ -204,7 +211,8 @@ class Started:
     `evaluations` counts network evaluations of one slice by one member. `spacing_mm` is the source's voxel size,
     `smoothing_mm` the checkpoint's Gaussian smoothing of the vote map, `smoothing_slices` how many times as long it is
     across slices, `rule` the one that makes its masks, `label_values` what its mask channels are in a label map.
-    `compiled` says whether the network is one that was compiled ahead.
+    `compiled` says whether the network is one that was compiled ahead. `members_across` are the members that are
+    sampled in slices of the checkpoint's second plane, each of which comes as a whole.
     `versions` are those of Python and packages where another process computes; none: those of this one.
     """
 
@@ -229,6 +237,7 @@ class Started:
     rule: RuleName = "majority"
     label_values: tuple[tuple[int, ...], ...] = ()
     compiled: bool = False
+    members_across: tuple[int, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
 
     @property

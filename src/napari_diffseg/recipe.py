@@ -56,6 +56,10 @@ class Recipe(BaseModel):
     axis_codes: tuple[AxisCode, AxisCode, AxisCode] = Field(
         ("P", "L", "S"), description="Directions in which rows, columns and slices of the model's pixels increase."
     )
+    second_plane: tuple[AxisCode, AxisCode, AxisCode] | None = Field(
+        None,
+        description="The same of a second plane, in which every second member is sampled where a run has all slices.",
+    )
     size: tuple[Annotated[int, Field(ge=8, le=1024)], Annotated[int, Field(ge=8, le=1024)]] = Field(
         (224, 224), description="Rows and columns of the model's pixels."
     )
@@ -152,10 +156,7 @@ class Recipe(BaseModel):
             raise ValueError(f"label_values are of {len(self.label_values)} labels, but there are {len(self.labels)}")
         if problem := problem_with(self.regions):
             raise ValueError(f"labels and label_values: {problem}")
-        if {_AXES[code] for code in self.axis_codes} != {0, 1, 2}:
-            raise ValueError(f"axis_codes {self.axis_codes} must name three different axes")
-        if self.mirror and self.sideways == 2:
-            raise ValueError(f"mirror needs left and right within a slice, but axis_codes are {self.axis_codes}")
+        self._check_axes()
         if self.timesteps > self.train_timesteps:
             raise ValueError(f"timesteps {self.timesteps} exceed the {self.train_timesteps} of training")
         if self.clip is not None and not (self.clip[0] <= self.mask_low and self.mask_high <= self.clip[1]):
@@ -163,6 +164,17 @@ class Recipe(BaseModel):
         self._check_image()
         self._check_schedule()
         return self
+
+    def _check_axes(self) -> None:
+        for name, codes in (("axis_codes", self.axis_codes), ("second_plane", self.second_plane)):
+            if codes is None:
+                continue
+            if {_AXES[code] for code in codes} != {0, 1, 2}:
+                raise ValueError(f"{name} {codes} must name three different axes")
+            if self.mirror and _sideways(codes) == 2:
+                raise ValueError(f"mirror needs left and right within a slice, but {name} are {codes}")
+        if self.second_plane is not None and _AXES[self.second_plane[2]] == _AXES[self.axis_codes[2]]:
+            raise ValueError(f"second_plane {self.second_plane} has the slices of axis_codes {self.axis_codes}")
 
     def _check_image(self) -> None:
         if self.value_range[0] >= self.value_range[1]:
@@ -198,7 +210,20 @@ class Recipe(BaseModel):
     @property
     def sideways(self) -> int:
         """Which of rows (0), columns (1) and slices (2) run from one side of the head to the other."""
-        return next(i for i, code in enumerate(self.axis_codes) if code in "LR")
+        return _sideways(self.axis_codes)
+
+    @property
+    def across(self) -> Self | None:
+        """The recipe of slices in the second plane, a plane of its own; None where there is none."""
+        if self.second_plane is None:
+            return None
+        return self.model_copy(update={"axis_codes": self.second_plane, "second_plane": None})
+
+    @property
+    def planes(self) -> tuple[Self, ...]:
+        """The recipes of slices in each plane, of one each."""
+        own = self if self.second_plane is None else self.model_copy(update={"second_plane": None})
+        return (own,) if self.across is None else (own, self.across)
 
     @property
     def in_channels(self) -> int:
@@ -235,6 +260,10 @@ class Recipe(BaseModel):
         """Predicted x_0 as lesion evidence, 0 at `mask_low` and 1 at `mask_high`, clipped to [0, 1], float32."""
         scaled = (x0 - self.mask_low) / (self.mask_high - self.mask_low)
         return np.asarray(np.clip(scaled, 0.0, 1.0), np.float32)
+
+
+def _sideways(codes: tuple[AxisCode, AxisCode, AxisCode]) -> int:
+    return next(i for i, code in enumerate(codes) if code in "LR")
 
 
 _AXES = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}

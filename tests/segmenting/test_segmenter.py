@@ -20,6 +20,7 @@ from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.segmenting import run as run_module
 from napari_diffseg.segmenting.decoding import Decoder
 from napari_diffseg.segmenting.device import threads as threads_module
+from napari_diffseg.segmenting.rows import Row
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 
@@ -158,7 +159,7 @@ def test_the_first_preview_waits_for_one_row_and_not_for_a_batch(tiny_checkpoint
     run = LocalSegmenter(tiny_checkpoint, preview_interval_s=1000).segment(tiny_case, request)
     first = next(event for event in run if isinstance(event, Stepped))
     assert (first.preview.member, first.preview.slice_index, first.done) == (0, 2, 0)
-    assert evaluated == [((0, 2),)]
+    assert evaluated == [(Row(0, 2),)]
     assert encoded == [2]
     rest = [event for event in run if isinstance(event, Stepped)]
     assert [event.preview for event in rest] == [None] * len(rest), "the next one is due an interval later"

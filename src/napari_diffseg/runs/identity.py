@@ -26,6 +26,7 @@ _BEFORE: Final[dict[str, dict[str, Any]]] = {
     "recipe": {
         "label_values": [],
         "mirror": False,
+        "second_plane": None,
         "rim_mm": 0.0,
         "fit": "crop",
         "percentile_of": "brain",

@@ -26,7 +26,8 @@ from napari_diffseg.segmenting.early_stop import EMPTY_BELOW, EarlyStop, expects
 from napari_diffseg.segmenting.flip_augmentation import Mirroring
 from napari_diffseg.segmenting.pacing import Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
-from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows
+from napari_diffseg.segmenting.rows import Row, is_sampled_across, look_elsewhere, of_one_plane, order_rows
+from napari_diffseg.segmenting.second_plane import MembersAcross, Plane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -86,11 +87,43 @@ class Run:
     """Where on every slice masks may be; None is everywhere."""
     limits: BatchLimits
     """Learns how many rows fit."""
+    across: Plane | None = None
+    """The second plane, in which every second member is sampled; None where all are sampled in the first."""
 
     @property
     def evaluations(self) -> int:
         """Network evaluations of one slice by one member that the run takes."""
-        return self.request.members * len(self.conditioning.sampled) * len(self.schedule.timesteps)
+        across = self.members_across
+        slices = (self.request.members - len(across)) * len(self.conditioning.sampled)
+        if self.across is not None:
+            slices += len(across) * len(self.across.conditioning.sampled)
+        return slices * len(self.schedule.timesteps)
+
+    @property
+    def members_across(self) -> tuple[int, ...]:
+        """The members that are sampled in the second plane."""
+        if self.across is None:
+            return ()
+        return tuple(k for k in self.request.member_numbers if is_sampled_across(k))
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All that is to be sampled, in its order."""
+        across = () if self.across is None else self.across.conditioning.sampled
+        members, slices = self.request.member_numbers, self.conditioning.sampled
+        return order_rows(members, slices, focus=self.request.focus, across=across)
+
+    @property
+    def expecting(self) -> int | None:
+        """The member whose first evaluations are the one-step estimate: the first one in the first plane."""
+        across = self.members_across
+        return next((k for k in self.request.member_numbers if k not in across), None)
+
+    def plane(self, rows: Batch) -> Plane:
+        """The plane that all of some rows are of."""
+        if self.across is not None and rows and rows[0].across:
+            return self.across
+        return Plane(self.recipe, self.conditioning)
 
 
 @dataclass(slots=True)
@@ -106,6 +139,8 @@ class _Progress:
     previews: Previews
     pace: Pace
     decoder: Decoder
+    decoder_across: Decoder | None
+    members_across: MembersAcross | None
     late: list[tuple[Batch, Iterator[Expected | Sampled]]] = field(default_factory=list)
     first: dict[Row, torch.Tensor] = field(default_factory=dict)
     done: int = 0
@@ -129,7 +164,7 @@ def sample_run(run: Run, focus_now: Focus | None = None) -> Generator[Stepped | 
     """Sample all rows of a run, first wanted first."""
     if not run.conditioning.sampled:
         yield from _empty_members(run)
-    rows = order_rows(run.request.member_numbers, run.conditioning.sampled, focus=run.request.focus)
+    rows = run.rows
     progress, size, most = _begin(run), run.batch_size, run.opening
     focus = run.request.focus
     if _is_worth_a_look(run, rows):
@@ -139,8 +174,8 @@ def sample_run(run: Run, focus_now: Focus | None = None) -> Generator[Stepped | 
             looked_at = focus_now() if focus_now is not None else None
             if looked_at is not None and looked_at != focus:
                 rows, focus = look_elsewhere(rows, looked_at), looked_at
-            batch = rows[: min(size, most)]
-            encode_ahead(rows[len(batch) : len(batch) + size])
+            batch = of_one_plane(rows[: min(size, most)])
+            encode_ahead(of_one_plane(rows[len(batch) : len(batch) + size]))
             if (yield from _batch_fits(run, batch, progress)):
                 rows, most = rows[len(batch) :], size
                 continue
@@ -166,7 +201,7 @@ def _encoder(run: Run) -> Iterator[Callable[[Batch], object]]:
         return
     thread = ThreadPoolExecutor(1, "encode")
     try:
-        yield lambda batch: thread.submit(run.conditioning.image_of, [row.slice_index for row in batch])
+        yield lambda batch: thread.submit(run.plane(batch).conditioning.image_of, [row.slice_index for row in batch])
     finally:
         thread.shutdown(wait=False, cancel_futures=True)
 
@@ -179,12 +214,19 @@ def works_by_itself(device: torch.device) -> bool:
 def _begin(run: Run) -> _Progress:
     mark = marker_of(run.device)
     previews = Previews(run.conditioning, run.recipe, interval_s=run.preview_interval_s, mark=mark)
-    return _Progress(previews, Pace(mark), Decoder(run.conditioning, run.recipe, run.device, mark))
+    decoder = Decoder(run.conditioning, run.recipe, run.device, mark)
+    if run.across is None:
+        return _Progress(previews, Pace(mark), decoder, None, None)
+    recipe, conditioning = run.across.recipe, run.across.conditioning
+    members = MembersAcross(conditioning, run.conditioning, len(recipe.labels))
+    return _Progress(previews, Pace(mark), decoder, Decoder(conditioning, recipe, run.device, mark), members)
 
 
 def _is_worth_a_look(run: Run, rows: Batch) -> bool:
     """Whether somebody who waits for something to see would wait for a whole batch."""
     first = min(run.opening, len(rows))
+    if first and rows[0].across:
+        return False
     return run.preview_interval_s is not None and first > run.at_once and len(run.schedule.timesteps) > 1
 
 
@@ -247,7 +289,8 @@ def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepp
         progress.unneeded += len(batch) - evaluated
         progress.empty += gone
         progress.pace.step()
-        yield Stepped(run.id, n, steps, step.timestep, progress.done, _preview(run, progress.previews(batch[0], step)))
+        preview = None if batch[0].across else _preview(run, progress.previews(batch[0], step))
+        yield Stepped(run.id, n, steps, step.timestep, progress.done, preview)
         if last is None:
             yield from _soon(run, batch, progress, _expected(run, batch, step, progress))
         last, gone = step, empty
@@ -256,7 +299,8 @@ def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepp
     progress.done += len(batch) * ahead
     progress.unneeded += len(batch) * ahead
     progress.empty += gone * ahead
-    yield from _soon(run, batch, progress, _members(run, batch, last, progress.decoder))
+    members = _members_across if batch[0].across else _members
+    yield from _soon(run, batch, progress, members(run, batch, last, progress))
 
 
 def _soon(
@@ -331,8 +375,9 @@ class _Going(NamedTuple):
 
 
 def _begun(run: Run, batch: Batch, first: Mapping[Row, torch.Tensor] | None = None) -> _Going:
-    mirroring = Mirroring.of_members(run.recipe, [row.member for row in batch], run.device)
-    image = mirroring(run.conditioning.image_on(run.device, [row.slice_index for row in batch]))
+    plane = run.plane(batch)
+    mirroring = Mirroring.of_members(plane.recipe, [row.member for row in batch], run.device)
+    image = mirroring(plane.conditioning.image_on(run.device, [row.slice_index for row in batch]))
     denoiser = ConditionedDenoiser(
         run.network,
         image,
@@ -359,10 +404,10 @@ def _early_stop(run: Run, batch: Batch) -> EarlyStop | None:
 
 
 def _expected(run: Run, batch: Batch, first: Step, progress: _Progress) -> Iterator[Expected]:
-    """The one-step estimate of the first member's slices, if it says anything; the device begins with it now."""
+    """The one-step estimate of one member's slices, if it says anything; the device begins with it now."""
     if not expects_early(run.recipe):
         return iter(())
-    index = [i for i, row in enumerate(batch) if row.member == run.request.first_member]
+    index = [i for i, row in enumerate(batch) if row.member == run.expecting and not row.across]
     if not index:
         return iter(())
     x0 = first.x0[index]
@@ -386,7 +431,7 @@ def _of_both_views(run: Run, rows: Batch, x0: torch.Tensor, progress: _Progress)
     going = _begun(replace(run, network=for_few_rows(run.network)), others)
     with torch.inference_mode():
         other = going.mirroring(next(going.steps).x0)
-        if not works_by_itself(run.device) and others[0].member in run.request.member_numbers:
+        if not works_by_itself(run.device) and others[0].member in run.request.member_numbers and run.across is None:
             assert going.denoiser.last is not None  # the step was one call
             progress.first.update(zip(others, going.denoiser.last, strict=True))
         return x0.index_copy(0, likely, (x0[likely] + other) / 2)
@@ -398,9 +443,9 @@ def _what_is_expected(
     yield Expected(run.id, slices, confine(wait(), run.window))
 
 
-def _members(run: Run, batch: Batch, last: Step, decoder: Decoder) -> Iterator[Sampled]:
+def _members(run: Run, batch: Batch, last: Step, progress: _Progress) -> Iterator[Sampled]:
     """The final masks of a batch, one event for each member in it; the device begins with them now."""
-    masks = decoder.masks(last.x, [row.slice_index for row in batch])
+    masks = progress.decoder.masks(last.x, [row.slice_index for row in batch])
     return _masks_of_members(run, batch, masks)
 
 
@@ -411,6 +456,28 @@ def _masks_of_members(run: Run, batch: Batch, wait: Callable[[], Masks]) -> Iter
         index = list(group)
         slices = tuple(batch[i].slice_index for i in index)
         yield Sampled(run.id, member, slices, confine(masks[:, index], run.window))
+
+
+def _members_across(run: Run, batch: Batch, last: Step, progress: _Progress) -> Iterator[Sampled]:
+    """As `_members`, of slices in the second plane: a member's masks come once it is whole."""
+    assert progress.decoder_across is not None
+    are_finite = torch.isfinite(last.x).flatten(1).all(dim=1)
+    wait = progress.decoder_across.probability(last.x, [row.slice_index for row in batch])
+    return _whole_members(run, batch, are_finite, wait, progress)
+
+
+def _whole_members(
+    run: Run, batch: Batch, are_finite: torch.Tensor, wait: Callable[[], npt.NDArray[np.float32]], progress: _Progress
+) -> Iterator[Sampled]:
+    assert progress.members_across is not None
+    probability = wait()
+    check_finite(batch, are_finite.cpu().numpy())
+    for member, group in groupby(range(len(batch)), key=lambda i: batch[i].member):
+        index = list(group)
+        slices = [batch[i].slice_index for i in index]
+        masks = progress.members_across.add(member, slices, probability[:, index])
+        if masks is not None:
+            yield Sampled(run.id, member, run.conditioning.sampled, confine(masks, run.window))
 
 
 def check_finite(batch: Batch, are_finite: npt.NDArray[np.bool_]) -> None:

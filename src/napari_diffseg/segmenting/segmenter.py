@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_diffseg.encode import encode
+from napari_diffseg.encode import encode, encode_across
 from napari_diffseg.ensemble.window import describe_scope
 from napari_diffseg.errors import BadRequest, DiffsegError, RunFailed
 from napari_diffseg.events import Finished, Sampled, Started
@@ -33,7 +33,9 @@ from napari_diffseg.segmenting.device.prepare import is_compiled, prepare
 from napari_diffseg.segmenting.device.reproducible import reproducibly
 from napari_diffseg.segmenting.device.row_parallel import RowParallel
 from napari_diffseg.segmenting.device.threads import resolve_threads, threads_used
+from napari_diffseg.segmenting.rows import is_sampled_across
 from napari_diffseg.segmenting.run import Run, Sampling, sample_run
+from napari_diffseg.segmenting.second_plane import THICKEST_MM, Plane
 from napari_diffseg.segmenting.tracing import trace_run
 from napari_diffseg.segmenting.unused_settings import describe_idle
 from napari_diffseg.segmenting.what_if import change_channel
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.diffusion.schedule import Schedule
+    from napari_diffseg.encode import Conditioning
     from napari_diffseg.events import Expected, Focus, SamplingEvent, SegmentRequest, Stepped
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
@@ -136,7 +139,10 @@ class LocalSegmenter:
         with self._sampling(f"Case {case.id}: sampling", request):
             run = self._resolve(case, request)
             changed = change_channel(run.conditioning, case, run.recipe, change)
-            return (yield from sample_run(replace(run, conditioning=changed)))
+            across = run.across
+            if across is not None:
+                across = replace(across, conditioning=replace(across.conditioning, channels=changed.channels))
+            return (yield from sample_run(replace(run, conditioning=changed, across=across)))
 
     def calibrate(self, request: SegmentRequest) -> float:
         """Seconds that one evaluation of one slice takes with this device and arithmetic; the network stays there.
@@ -266,6 +272,7 @@ class LocalSegmenter:
             stop_early=self._stops_early(request),
             window=request.window_in((height, width)),
             limits=self._limits,
+            across=_across(case, request, conditioning, recipe),
         )
 
     def _batch_size(self, request: SegmentRequest, device: torch.device, dtype: torch.dtype) -> int:
@@ -329,6 +336,20 @@ def _schedule(recipe: Recipe, timesteps: int | None) -> Schedule:
     return recipe.noise_schedule(count)
 
 
+def _across(case: Case, request: SegmentRequest, conditioning: Conditioning, recipe: Recipe) -> Plane | None:
+    """The second plane of a run, if any of its members is sampled there."""
+    other, grid = recipe.across, conditioning.grid
+    if other is None or request.second_plane == "off" or not conditioning.sampled:
+        return None
+    thickness = case.grid_volume.spacing_mm[grid.slice_axis]
+    if request.second_plane == "auto" and (len(conditioning.slices) < grid.n_slices or thickness > THICKEST_MM):
+        return None
+    if not any(is_sampled_across(k) for k in request.member_numbers):
+        return None
+    plane = Plane(other, encode_across(conditioning, case, other))
+    return plane if plane.conditioning.sampled else None
+
+
 def _started(run: Run, case: Case) -> Started:
     """The run as it will be done."""
     slices = case.shape[run.conditioning.grid.slice_axis]
@@ -338,6 +359,7 @@ def _started(run: Run, case: Case) -> Started:
         device=describe_device(run.device),
         precision=precision_name(run.dtype),
         compiled=is_compiled(run.network),
+        members_across=run.members_across,
         sampler=run.sampler,
         timesteps=len(run.schedule.timesteps),
         members=run.request.member_numbers,

@@ -34,7 +34,8 @@ def trace_run(run: Run) -> Iterator[Traced]:
     RunFailed
         If the network gives numbers that are not finite.
     """
-    rows = order_rows(run.request.member_numbers, run.conditioning.sampled, focus=run.request.focus)
+    members = [k for k in run.request.member_numbers if k not in run.members_across]
+    rows = order_rows(members, run.conditioning.sampled, focus=run.request.focus)
     for start in range(0, len(rows), run.batch_size):
         yield from _trace_batch(run, rows[start : start + run.batch_size])
 

@@ -13,15 +13,16 @@ from napari_diffseg.imaging.case import Case
 from napari_diffseg.imaging.volume import Volume
 from napari_diffseg.regions import split_label_map
 from napari_diffseg.synthesis.phantom import Phantom, PhantomSettings, make_phantom
-from napari_diffseg.training.source import LabelledCase, Marked, Slices, encode_slices
+from napari_diffseg.training.source import LabelledCase, Marked, Slices, encode_slices, joined
 from napari_diffseg.training.split import Split
 
 if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.synthesis.settings import PhantomFamily, PhantomKind
 
-_SHAPE = (120, 120, 39)
-_SPACING_MM = (2.0, 2.0, 4.0)
+_SHAPE, _SPACING_MM = (120, 120, 39), (2.0, 2.0, 4.0)
+_THIN_SHAPE, _THIN_SPACING_MM = (120, 120, 78), (2.0, 2.0, 2.0)
+"""Where slices are cut across these as well."""
 _KINDS: tuple[PhantomKind, ...] = ("glioma", "glioma", "glioma", "lowgrade")
 _CONTRASTS = (0.15, 0.3, 0.5, 0.8)
 _SLICES = 10
@@ -35,7 +36,8 @@ LABELS: Final = frozenset({1, 2, 4})
 class PhantomSource:
     """Synthetic brains, drawn by seed: each named by its own, which is all that decides it.
 
-    Of each up to ten slices are trained on, most of them with lesion; four readers drew masks.
+    Of each up to ten slices in each plane of the recipe are trained on, most of them with lesion; four readers drew
+    masks.
 
     Parameters
     ----------
@@ -116,10 +118,14 @@ class PhantomSource:
         return LabelledCase(phantom_case(phantom, case_id), np.stack(readers))
 
     def slices(self, case_id: str) -> Slices:
-        """Draw a phantom and keep up to ten of its slices, one in five without lesion."""
-        every = encode_slices(self.read(case_id), self.recipe)
-        chosen = _choose(np.asarray(every.masks.any(axis=(1, 2, 3, 4))), np.random.default_rng(int(case_id)))
-        return Slices(every.images[chosen], every.masks[chosen])
+        """Draw a phantom and keep up to ten of its slices in each plane, one in five without lesion."""
+        labelled, rng = self.read(case_id), np.random.default_rng(int(case_id))
+        kept = []
+        for recipe in self.recipe.planes:
+            every = encode_slices(labelled, recipe)
+            chosen = _choose(np.asarray(every.masks.any(axis=(1, 2, 3, 4))), rng)
+            kept.append(Slices(every.images[chosen], every.masks[chosen]))
+        return joined(kept)
 
     def _settings(self, seed: int) -> PhantomSettings:
         """Kinds in turn, and contrasts, and families: a block of each has all of the one before."""
@@ -130,8 +136,8 @@ class PhantomSource:
             kind=_KINDS[seed % len(_KINDS)],
             family=self.held_out_family or family if is_held_out else family,
             seed=seed,
-            shape=_SHAPE,
-            spacing_mm=_SPACING_MM,
+            shape=_SHAPE if self.recipe.second_plane is None else _THIN_SHAPE,
+            spacing_mm=_SPACING_MM if self.recipe.second_plane is None else _THIN_SPACING_MM,
             readers=4,
             randomise=_CONTRASTS[seed // len(_KINDS) % len(_CONTRASTS)],
             artefacts=0.6,

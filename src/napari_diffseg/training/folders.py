@@ -46,7 +46,7 @@ from napari_diffseg.imaging.names.naming import (
 )
 from napari_diffseg.imaging.volume import describe_grid, same_grid
 from napari_diffseg.regions import LARGEST_VALUE, Region, split_label_map
-from napari_diffseg.training.source import LabelledCase, Marked, Slices, encode_slices
+from napari_diffseg.training.source import LabelledCase, Marked, Slices, encode_slices, joined
 from napari_diffseg.training.split import Split, split_cases
 
 if TYPE_CHECKING:
@@ -193,14 +193,16 @@ class FolderSource:
         return labelled
 
     def slices(self, case_id: str) -> Slices:
-        """All slices with brain that the settings allow.
+        """All slices with brain that the settings allow; of a second plane, all.
 
         Raises
         ------
         BadCase
             If the range of slices holds none of the case, or as `read`.
         """
-        return encode_slices(self.read(case_id), self.recipe, choose=lambda count: self._chosen(case_id, count))
+        labelled = self.read(case_id)
+        first = encode_slices(labelled, self.recipe, choose=lambda count: self._chosen(case_id, count))
+        return joined([first, *(encode_slices(labelled, recipe) for recipe in self.recipe.planes[1:])])
 
     @property
     def _regions(self) -> tuple[Region, ...]:

@@ -135,3 +135,8 @@ def encode_slices(
             is_known = labelled.known is None or labelled.known[r, m]
             masks[:, r, m] = drawn if is_known else UNKNOWN
     return Slices(coding.image.numpy().astype(np.float16), masks)
+
+
+def joined(parts: Sequence[Slices]) -> Slices:
+    """Slices of one case in several planes, one after another."""
+    return Slices(np.concatenate([p.images for p in parts]), np.concatenate([p.masks for p in parts]))

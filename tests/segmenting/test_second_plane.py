@@ -1,0 +1,149 @@
+"""Members that are sampled in slices of a second plane."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from builders import tiny_recipe
+from napari_diffseg.errors import BadRecipe
+from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.recipe import make_recipe
+from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows
+from napari_diffseg.segmenting.second_plane import MembersAcross
+from napari_diffseg.segmenting.segmenter import LocalSegmenter
+
+CORONAL = ("I", "L", "A")
+
+
+@pytest.fixture
+def two_planes(tiny_checkpoint):
+    recipe = tiny_checkpoint.recipe.model_copy(update={"second_plane": CORONAL, "mirror": True})
+    return replace(tiny_checkpoint, recipe=recipe)
+
+
+def events(checkpoint, case, *, preview=None, **request):
+    settings = {"device": "cpu", "members": 4, "second_plane": "on"} | request
+    return list(LocalSegmenter(checkpoint, preview_interval_s=preview).segment(case, SegmentRequest(**settings)))
+
+
+def members(checkpoint, case, **request):
+    """Masks (X, Y, Z) by member."""
+    found = {}
+    for event in events(checkpoint, case, **request):
+        if isinstance(event, Sampled):
+            mask = found.setdefault(event.member, np.zeros(case.shape, bool))
+            mask[..., list(event.slices)] = np.moveaxis(event.mask[0], 0, 2)
+    return found
+
+
+def test_every_second_member_is_what_the_second_plane_alone_gives(two_planes, tiny_case):
+    both = members(two_planes, tiny_case)
+    first = members(two_planes, tiny_case, second_plane="off")
+    alone = replace(two_planes, recipe=two_planes.recipe.across)
+    across = {}
+    for event in events(alone, tiny_case, second_plane="off"):
+        if isinstance(event, Sampled):
+            mask = across.setdefault(event.member, np.zeros(tiny_case.shape, bool))
+            mask[:, list(event.slices)] = np.moveaxis(event.mask[0], 0, 1)
+    sampled = events(two_planes, tiny_case)[0].sampled
+    for k in (0, 2):
+        np.testing.assert_array_equal(both[k], first[k])
+    for k in (1, 3):
+        np.testing.assert_array_equal(both[k][..., sampled], across[k][..., sampled])
+        assert (both[k] != first[k]).any()
+        assert not both[k][..., [s for s in range(tiny_case.shape[2]) if s not in sampled]].any()
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 1}, {"batch_size": 7}, {"focus": 2}, {"members": 2}])
+def test_members_are_the_same_in_any_batch_and_order(two_planes, tiny_case, settings):
+    reference = members(two_planes, tiny_case)
+    for k, mask in members(two_planes, tiny_case, **settings).items():
+        np.testing.assert_array_equal(mask, reference[k])
+
+
+def test_a_member_alone_is_the_same_and_comes_as_a_whole(two_planes, tiny_case):
+    reference = members(two_planes, tiny_case)
+    seen = events(two_planes, tiny_case, first_member=3, members=1)
+    assert seen[0].members_across == (3,)
+    assert not [e for e in seen if isinstance(e, Expected)]
+    assert len([e for e in seen if isinstance(e, Sampled)]) == 1
+    np.testing.assert_array_equal(members(two_planes, tiny_case, first_member=3, members=1)[3], reference[3])
+
+
+def test_members_end_in_their_order_and_progress_comes_to_its_end(two_planes, tiny_case):
+    seen = events(two_planes, tiny_case, preview=0)
+    started = next(e for e in seen if isinstance(e, Started))
+    assert started.members_across == (1, 3)
+    assert [*dict.fromkeys(e.member for e in seen if isinstance(e, Sampled))] == [0, 1, 2, 3]
+    done = [e.done for e in seen if isinstance(e, Stepped)]
+    assert done[-1] == started.evaluations
+    assert {e.preview.member for e in seen if isinstance(e, Stepped) and e.preview} == {0, 2}
+    assert sorted(s for e in seen if isinstance(e, Expected) for s in e.slices) == [*started.sampled]
+    assert isinstance(seen[-1], Finished)
+
+
+def test_some_slices_have_the_masks_of_all_where_it_is_asked_for_and_else_the_first_planes(two_planes, tiny_case):
+    whole = members(two_planes, tiny_case, second_plane="auto")
+    on = members(two_planes, tiny_case, slices="1:3")
+    for k, mask in on.items():
+        np.testing.assert_array_equal(mask[..., 1:3], whole[k][..., 1:3])
+        assert not mask[..., 3:].any()
+    assert events(two_planes, tiny_case, slices="1:3", second_plane="auto")[0].members_across == ()
+    assert events(two_planes, tiny_case, second_plane="auto")[0].members_across == (1, 3)
+    assert events(two_planes, tiny_case, members=1)[0].members_across == ()
+
+
+def test_slices_that_are_thick_are_not_looked_at_from_the_side(two_planes, tiny_case):
+    affine = tiny_case.affine @ np.diag([1, 1, 5, 1])
+    volumes = {m: replace(v, affine=affine) for m, v in tiny_case.volumes.items()}
+    thick = replace(tiny_case, volumes=volumes, reference=None)
+    assert events(two_planes, thick, second_plane="auto")[0].members_across == ()
+    assert events(two_planes, thick, second_plane="on")[0].members_across == (1, 3)
+
+
+def test_the_window_bounds_members_of_both_planes(two_planes, tiny_case):
+    for mask in members(two_planes, tiny_case, window="4:9,5:12").values():
+        assert not mask[:4].any()
+        assert not mask[9:].any()
+        assert not mask[:, :5].any()
+        assert not mask[:, 12:].any()
+
+
+def test_a_trace_tells_of_the_members_of_its_plane(two_planes, tiny_case):
+    request = SegmentRequest(device="cpu", members=4, second_plane="on", slices="1:3")
+    traced = list(LocalSegmenter(two_planes).trace(tiny_case, request))
+    assert {row for t in traced for row in t.rows} == {(k, s) for k in (0, 2) for s in (1, 2)}
+
+
+def test_rows_are_member_by_member_and_the_focus_comes_first():
+    rows = order_rows(range(3), [4, 5, 6], focus=5, across=[0, 2])
+    first = [Row(0, 5), Row(2, 5)]
+    rest = [Row(1, 0, across=True), Row(1, 2, across=True)]
+    assert rows == (*first, Row(0, 4), Row(0, 6), *rest, Row(2, 4), Row(2, 6))
+    assert look_elsewhere(rows[2:], 6) == (Row(0, 6), Row(2, 6), Row(0, 4), *rest, Row(2, 4))
+
+
+def test_between_slices_a_member_is_interpolated_before_it_becomes_a_mask(two_planes, tiny_case):
+    from napari_diffseg.encode import encode
+
+    run = encode(tiny_case, two_planes.recipe)
+    across = replace(encode(tiny_case, two_planes.recipe.across), sampled=(2, 5))
+    whole = MembersAcross(across, run, 1)
+    u, _, v = tiny_case.shape
+    assert whole.add(0, [5], np.full((1, 1, u, v), 0.9, np.float32)) is None
+    masks = whole.add(0, [2], np.zeros((1, 1, u, v), np.float32))
+    assert masks.shape == (1, len(run.sampled), *tiny_case.shape[:2])
+    assert np.flatnonzero(masks[0, 0, 0]).tolist() == [4, 5], "0, 0.3, 0.6, 0.9"
+
+
+@pytest.mark.parametrize(
+    ("codes", "why"),
+    [(("P", "L", "S"), "has the slices of"), (("I", "A", "P"), "three different"), (("P", "S", "L"), "left and right")],
+)
+def test_a_second_plane_is_another_one(codes, why):
+    values = tiny_recipe(mirror=True).model_dump() | {"second_plane": codes}
+    with pytest.raises(BadRecipe, match=why):
+        make_recipe(values)

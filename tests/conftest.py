@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -47,6 +48,13 @@ def tiny_checkpoint(tmp_path_factory):
     from napari_diffseg.checkpoint import load_checkpoint
 
     return load_checkpoint(write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def two_planes(tiny_checkpoint):
+    """A checkpoint whose every second member is sampled in coronal slices."""
+    recipe = tiny_checkpoint.recipe.model_copy(update={"second_plane": ("I", "L", "A"), "mirror": True})
+    return replace(tiny_checkpoint, recipe=recipe)
 
 
 @pytest.fixture(scope="session")

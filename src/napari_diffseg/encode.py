@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from napari_diffseg.recipe import Recipe
 
 _OUTSIDE_WARNED = 1e-3
-_TOLERANCE = 1e-3
 _MOST_BYTES_THERE = 2**28
 """Of a case on a device: 155 slices of four images take a tenth of it at 112 x 96 pixels, half at 224 x 224."""
 
@@ -199,7 +198,7 @@ def encode_across(conditioning: Conditioning, case: Case, recipe: Recipe) -> Con
     rim = _rim(brain, case, recipe, slice_axis=grid.slice_axis)
     others = tuple(axis for axis in range(3) if axis != grid.slice_axis)
     holds_brain = np.flatnonzero((brain if rim is None else rim.shown).any(axis=others))
-    every = max(1, int((recipe.spacing_mm or 0.0) / case.grid_volume.spacing_mm[grid.slice_axis] + _TOLERANCE))
+    every = recipe.every(case.grid_volume.spacing_mm[grid.slice_axis])
     sampled = tuple(int(s) for s in holds_brain[::every])
     return replace(conditioning, grid=grid, slices=sampled, sampled=sampled, rim=rim, warnings=())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_diffseg.imaging.case import Case
+    from napari_diffseg.recipe import Recipe
     from napari_diffseg.regions import Region
 
     Window = tuple[tuple[int, int], tuple[int, int]]
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 PrecisionName = Literal["auto", "fp32", "bf16"]
 StopEarlyName = Literal["auto", "on", "off"]
 SecondPlaneName = Literal["auto", "on", "off"]
+THICKEST_MM: Final = 2.5
+"""Slices of the first plane that are thicker are too few to see a slice across them."""
 
 
 def _check_device(text: str) -> str:
@@ -182,6 +185,23 @@ class SegmentRequest(BaseModel):
         (first, second) = ((chosen.start, chosen.stop) for chosen in ranges)
         return first, second
 
+    def samples_second_plane(self, recipe: Recipe, *, slices: int, thickness_mm: float) -> bool:
+        """Whether every second member is sampled in slices of a recipe's second plane.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            Of the checkpoint.
+        slices : int
+            How many the volume has in the recipe's first plane.
+        thickness_mm : float
+            Of these slices.
+        """
+        if recipe.second_plane is None or self.second_plane == "off":
+            return False
+        is_all = len(self.slice_indices(slices)) == slices
+        return self.second_plane == "on" or (is_all and thickness_mm <= THICKEST_MM)
+
     @property
     def member_numbers(self) -> tuple[int, ...]:
         """The numbers of the members to sample, counted from 0."""
@@ -212,7 +232,8 @@ class Started:
     `smoothing_mm` the checkpoint's Gaussian smoothing of the vote map, `smoothing_slices` how many times as long it is
     across slices, `rule` the one that makes its masks, `label_values` what its mask channels are in a label map.
     `compiled` says whether the network is one that was compiled ahead. `members_across` are the members that are
-    sampled in slices of the checkpoint's second plane, each of which comes as a whole.
+    sampled in slices of the checkpoint's second plane, each of which comes as a whole; `plane_across` is what that
+    plane is called, such as coronal, and `slices_across` are its slices that are sampled, in source indices.
     `versions` are those of Python and packages where another process computes; none: those of this one.
     """
 
@@ -238,6 +259,8 @@ class Started:
     label_values: tuple[tuple[int, ...], ...] = ()
     compiled: bool = False
     members_across: tuple[int, ...] = ()
+    plane_across: str = ""
+    slices_across: tuple[int, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -261,7 +284,11 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """One denoising step of one batch is done. `done` of the `Started.evaluations` are behind us."""
+    """One denoising step of one batch is done. `done` of the `Started.evaluations` are behind us.
+
+    `across` are member and slice that the batch begins with, where its slices are of the second plane: they have no
+    preview.
+    """
 
     run_id: str
     step: int
@@ -269,6 +296,7 @@ class Stepped:
     timestep: int
     done: int
     preview: Preview | None = None
+    across: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,21 @@ class Recipe(BaseModel):
         return (own,) if self.across is None else (own, self.across)
 
     @property
+    def plane(self) -> str:
+        """What radiologists call its slices: axial, coronal or sagittal."""
+        return ("sagittal", "coronal", "axial")[_AXES[self.axis_codes[2]]]
+
+    def every(self, thickness_mm: float) -> int:
+        """One slice in so many is sampled in a second plane: where slices are thinner than pixels, one for each pixel.
+
+        Parameters
+        ----------
+        thickness_mm : float
+            Of the source's slices in that plane.
+        """
+        return max(1, int((self.spacing_mm or 0.0) / thickness_mm + _TOLERANCE))
+
+    @property
     def in_channels(self) -> int:
         """Channels the network takes: the modalities, then the noisy mask."""
         return len(self.modalities) + len(self.labels)
@@ -266,6 +281,8 @@ def _sideways(codes: tuple[AxisCode, AxisCode, AxisCode]) -> int:
     return next(i for i, code in enumerate(codes) if code in "LR")
 
 
+_TOLERANCE: Final = 1e-3
+"""Of thicknesses, which headers round."""
 _AXES = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
 
 PAPER = Recipe(

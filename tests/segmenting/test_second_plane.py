@@ -15,14 +15,6 @@ from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows
 from napari_diffseg.segmenting.second_plane import MembersAcross
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
-CORONAL = ("I", "L", "A")
-
-
-@pytest.fixture
-def two_planes(tiny_checkpoint):
-    recipe = tiny_checkpoint.recipe.model_copy(update={"second_plane": CORONAL, "mirror": True})
-    return replace(tiny_checkpoint, recipe=recipe)
-
 
 def events(checkpoint, case, *, preview=None, **request):
     settings = {"device": "cpu", "members": 4, "second_plane": "on"} | request

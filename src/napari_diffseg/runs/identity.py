@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from napari_diffseg.imaging.geometry.grid import slice_axis_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -39,7 +41,7 @@ _BEFORE: Final[dict[str, dict[str, Any]]] = {
         "timestep_offset": 0,
         "epsilon_after_clip": True,
     },
-    "settings": {"stop_early": "off"},
+    "settings": {"stop_early": "off", "second_plane": "off"},
     "network": {"norm_groups": 32, "norm_eps": 1e-5, "time_freq_shift": 0.0, "anchor": False},
 }
 """What held of recipes, networks and settings before they had a word of it."""
@@ -90,9 +92,19 @@ class DescribedCheckpoint(Protocol):
 
 def identity_of(case: Case, checkpoint: DescribedCheckpoint, request: SegmentRequest) -> dict[str, Any]:
     """What decides the members of a run, as JSON gives it back; the keys are those of `run.json`."""
-    made = _made_with(checkpoint, request)
+    made = _made_with(checkpoint, _with_planes_known(case, checkpoint.recipe, request))
     settings = made.pop("settings")
     return made | {"inputs": {name: volume.digest for name, volume in case.volumes.items()}, "settings": settings}
+
+
+def _with_planes_known(case: Case, recipe: Recipe, request: SegmentRequest) -> SegmentRequest:
+    """The request with what it comes to in this case: which members are sampled in which plane."""
+    if recipe.second_plane is None:
+        return request
+    volume = case.grid_volume
+    along = slice_axis_of(volume.affine, recipe.axis_codes)
+    has = request.samples_second_plane(recipe, slices=volume.shape[along], thickness_mm=volume.spacing_mm[along])
+    return request.model_copy(update={"second_plane": "on" if has else "off"})
 
 
 def _made_with(checkpoint: DescribedCheckpoint, request: SegmentRequest) -> dict[str, Any]:
@@ -105,6 +117,10 @@ def _made_with(checkpoint: DescribedCheckpoint, request: SegmentRequest) -> dict
     settings["timesteps"] = settings["timesteps"] or recipe.timesteps
     if settings["stop_early"] == "auto":
         settings["stop_early"] = "on" if recipe.stop_early else "off"
+    if recipe.second_plane is None:
+        settings["second_plane"] = "off"
+    elif settings["second_plane"] == "off":  # the same members as of a recipe without one
+        recipe = recipe.planes[0]
     return {
         "checkpoint_digest": checkpoint.digest,
         "recipe": recipe.model_dump(mode="json", exclude={*_OF_SUMS, *_RESOLVED}),

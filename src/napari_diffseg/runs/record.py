@@ -81,6 +81,11 @@ class RunRecord(BaseModel):
         The settings as they were asked for.
     members : tuple of int
         Numbers of the whole members, from 0.
+    members_across : tuple of int
+        Those among them that were sampled in slices of the checkpoint's second plane; while a run goes on, those, too,
+        that will be.
+    plane_across, slices_across :
+        What that plane is called, such as coronal, and its slices that were sampled, in source indices.
     seeds, uncertainty, smoothed_by : str
         How noise was drawn and maps were made, in words.
     slice_axis, slices, slices_without_brain :
@@ -121,6 +126,9 @@ class RunRecord(BaseModel):
     resampled: dict[str, str] = {}
     request: dict[str, Setting] = {}
     members: tuple[int, ...] = ()
+    members_across: tuple[int, ...] = ()
+    plane_across: str = ""
+    slices_across: tuple[SliceIndex, ...] = ()
     seeds: str = ""
     slice_axis: Literal[0, 1, 2]
     slices: tuple[SliceIndex, ...] = Field(min_length=1)

@@ -180,12 +180,14 @@ class RunFolder:
             one-step estimate in it is damaged.
         """
         self.check_same_run()
+        record = self.record()
+        started = _with_members_before(started, record)
         ensemble = Ensemble.for_run(started)
         for k in self.finished_members():
             ensemble.add(k, started.slices, self._read_member(k, started))
         if self.has_expected():
             ensemble.expected = self._read_expected(started)
-        return RunWriter(self, started, ensemble, earlier=parts_of(self.record(), ensemble.members))
+        return RunWriter(self, started, ensemble, earlier=parts_of(record, ensemble.members))
 
     def finished_members(self) -> tuple[int, ...]:
         """Numbers of the members on disk from the request's first on, without a gap."""
@@ -309,6 +311,16 @@ class RunFolder:
     def identity(self) -> dict[str, Any]:
         """What decides the members of this run, see `identity_of`."""
         return identity_of(self.case, self.checkpoint, self.request)
+
+
+def _with_members_before(started: Started, record: RunRecord) -> Started:
+    """The event that a run goes on with, which knows of members of the second plane that are there already, too."""
+    return replace(
+        started,
+        members_across=tuple(sorted({*record.members_across, *started.members_across})),
+        plane_across=started.plane_across or record.plane_across,
+        slices_across=started.slices_across or record.slices_across,
+    )
 
 
 def _check_writable(folder: Path) -> None:

@@ -48,7 +48,7 @@ class RunWriter:
     run : RunFolder
         Where, and of what.
     started : Started
-        The event with which it began.
+        The event with which it began; of one that is taken up, with what its record says of members that are there.
     ensemble : Ensemble
         With the members that are on disk already; it grows with the run.
     earlier : tuple of Part
@@ -76,7 +76,7 @@ class RunWriter:
         members = [self.run.paths("member", number=k) for k in self.ensemble.members]
         self._stamps = {path: _stamp(path) for paths in members for path in paths}
         make_folder(self.run.files.member_folder)
-        self._write_record(self.ensemble, None)
+        self._write_record(self.ensemble, None, across=self.started.members_across)
 
     def is_mine(self) -> bool:
         """Whether the folder is still that of this run."""
@@ -115,7 +115,8 @@ class RunWriter:
         self._write_lost(ensemble)
         if ensemble.count:
             self._write_maps(ensemble)
-        self._write_record(ensemble, finished)
+        across = tuple(k for k in self.started.members_across if k in ensemble.members)
+        self._write_record(ensemble, finished, across=across)
 
     def _write_maps(self, ensemble: Ensemble) -> None:
         mask: npt.NDArray[Any] = ensemble.consensus()
@@ -179,7 +180,7 @@ class RunWriter:
                 "removed. Nothing more is written: give each run a folder of its own."
             )
 
-    def _write_record(self, ensemble: Ensemble, finished: Finished | None) -> None:
+    def _write_record(self, ensemble: Ensemble, finished: Finished | None, *, across: tuple[int, ...]) -> None:
         run, s = self.run, self.started
         parts = (*self.earlier, self._present_part(ensemble, finished))
         values = {
@@ -197,6 +198,9 @@ class RunWriter:
             "resampled": {name: v.resampled_to for name, v in run.case.volumes.items() if v.resampled_to is not None},
             "request": run.request.model_dump(mode="json"),
             "members": list(ensemble.members),
+            "members_across": list(across),
+            "plane_across": s.plane_across,
+            "slices_across": list(s.slices_across),
             "seeds": "noise of member k on source slice i: napari_diffseg.diffusion.noise.member_seed(seed, k, i)",
             "slice_axis": s.slice_axis,
             "slices": list(s.slices),

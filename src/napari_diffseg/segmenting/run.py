@@ -290,7 +290,8 @@ def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepp
         progress.empty += gone
         progress.pace.step()
         preview = None if batch[0].across else _preview(run, progress.previews(batch[0], step))
-        yield Stepped(run.id, n, steps, step.timestep, progress.done, preview)
+        across = batch[0][:2] if batch[0].across else None
+        yield Stepped(run.id, n, steps, step.timestep, progress.done, preview, across)
         if last is None:
             yield from _soon(run, batch, progress, _expected(run, batch, step, progress))
         last, gone = step, empty

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from napari_diffseg.encode import Conditioning
     from napari_diffseg.recipe import Recipe
-
-THICKEST_MM: Final = 2.5
-"""Slices of the first plane that are thicker are too few to see a slice across them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

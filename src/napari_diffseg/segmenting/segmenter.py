@@ -35,7 +35,7 @@ from napari_diffseg.segmenting.device.row_parallel import RowParallel
 from napari_diffseg.segmenting.device.threads import resolve_threads, threads_used
 from napari_diffseg.segmenting.rows import is_sampled_across
 from napari_diffseg.segmenting.run import Run, Sampling, sample_run
-from napari_diffseg.segmenting.second_plane import THICKEST_MM, Plane
+from napari_diffseg.segmenting.second_plane import Plane
 from napari_diffseg.segmenting.tracing import trace_run
 from napari_diffseg.segmenting.unused_settings import describe_idle
 from napari_diffseg.segmenting.what_if import change_channel
@@ -339,10 +339,10 @@ def _schedule(recipe: Recipe, timesteps: int | None) -> Schedule:
 def _across(case: Case, request: SegmentRequest, conditioning: Conditioning, recipe: Recipe) -> Plane | None:
     """The second plane of a run, if any of its members is sampled there."""
     other, grid = recipe.across, conditioning.grid
-    if other is None or request.second_plane == "off" or not conditioning.sampled:
+    if other is None or not conditioning.sampled:
         return None
     thickness = case.grid_volume.spacing_mm[grid.slice_axis]
-    if request.second_plane == "auto" and (len(conditioning.slices) < grid.n_slices or thickness > THICKEST_MM):
+    if not request.samples_second_plane(recipe, slices=grid.n_slices, thickness_mm=thickness):
         return None
     if not any(is_sampled_across(k) for k in request.member_numbers):
         return None
@@ -360,6 +360,8 @@ def _started(run: Run, case: Case) -> Started:
         precision=precision_name(run.dtype),
         compiled=is_compiled(run.network),
         members_across=run.members_across,
+        plane_across="" if run.across is None else run.across.recipe.plane,
+        slices_across=() if run.across is None else run.across.conditioning.sampled,
         sampler=run.sampler,
         timesteps=len(run.schedule.timesteps),
         members=run.request.member_numbers,

@@ -179,6 +179,18 @@ class Grid:
         return (total - inside) / total if total else 0.0
 
 
+def slice_axis_of(affine: npt.NDArray[np.float64], axis_codes: Sequence[str]) -> int:
+    """The source axis that slices run along, which is the one nearest to the third of a recipe's directions.
+
+    Raises
+    ------
+    BadImage
+        If the affine leaves an axis without direction.
+    """
+    axes, _ = _nearest_axes(np.asarray(affine, dtype=np.float64), axis_codes)
+    return axes[2]
+
+
 def _nearest_axes(
     affine: npt.NDArray[np.float64], axis_codes: Sequence[str]
 ) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

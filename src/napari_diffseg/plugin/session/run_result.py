@@ -74,4 +74,11 @@ class RunResult:
 
     def extend(self, started: Started) -> None:
         """Go on with members that are added; those that there are stay."""
-        self.started = replace(started, members=tuple(sorted({*self.started.members, *started.members})))
+        before = self.started
+        self.started = replace(
+            started,
+            members=tuple(sorted({*before.members, *started.members})),
+            members_across=tuple(sorted({*before.members_across, *started.members_across})),
+            plane_across=started.plane_across or before.plane_across,
+            slices_across=started.slices_across or before.slices_across,
+        )

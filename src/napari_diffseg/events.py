@@ -18,7 +18,7 @@ from napari_diffseg.recipe import RuleName, describe_validation
 from napari_diffseg.regions import regions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -359,6 +359,12 @@ class Finished:
 
 
 SamplingEvent = Started | Stepped | Expected | Sampled | Finished
+
+
+def name_members(members: Sequence[int]) -> str:
+    """Members by their numbers as people count them, from 1: `Member 2`, `Members 2, 4 and 6`."""
+    *first, last = [str(k + 1) for k in members]
+    return f"Members {', '.join(first)} and {last}" if first else f"Member {last}"
 
 
 class Segmenter(Protocol):

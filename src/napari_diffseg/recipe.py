@@ -58,7 +58,8 @@ class Recipe(BaseModel):
     )
     second_plane: tuple[AxisCode, AxisCode, AxisCode] | None = Field(
         None,
-        description="The same of a second plane, in which every second member is sampled where a run has all slices.",
+        description="The same of a second plane, such as I,L,A for coronal slices, in which every second member is "
+        "sampled where a run has all slices; none: there is no such plane.",
     )
     size: tuple[Annotated[int, Field(ge=8, le=1024)], Annotated[int, Field(ge=8, le=1024)]] = Field(
         (224, 224), description="Rows and columns of the model's pixels."

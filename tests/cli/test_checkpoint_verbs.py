@@ -1,6 +1,7 @@
 """`info` and `convert`: every guess has an option, and what they print can be read by people and programs."""
 
 import json
+import re
 
 import nibabel as nib
 import numpy as np
@@ -96,3 +97,42 @@ def test_info_of_what_cannot_be_used_says_what_it_is(tmp_path, capsys):
     torch.save({name: torch.zeros(2) for name in names}, tmp_path / "checkpoint_final.pth")
     assert main(["info", str(tmp_path / "checkpoint_final.pth")]) == 1
     assert "it is nnU-Net: it segments at once, without diffusion" in capsys.readouterr().err
+
+
+def test_a_second_plane_is_written_told_in_words_and_taken_out_again(tmp_path, capsys):
+    source = write_tiny_checkpoint(tmp_path / "tiny.safetensors")
+    both, one = tmp_path / "both.safetensors", tmp_path / "one.safetensors"
+    assert main(["convert", str(source), str(both), "--second-plane", "I,L,A"]) == 0
+    assert main(["convert", str(both), str(one), "--second-plane", "none"]) == 0
+    assert load_checkpoint(both).recipe.second_plane == ("I", "L", "A")
+    assert load_checkpoint(one).recipe.second_plane is None
+    capsys.readouterr()
+    assert main(["info", str(both)]) == 0
+    assert (
+        "every second member is sampled in coronal slices (rows towards inferior, columns towards left, slices towards "
+        "anterior)"
+    ) in " ".join(capsys.readouterr().out.split())
+    assert main(["convert", str(source), str(tmp_path / "x.safetensors"), "--second-plane", "P,L,S"]) == 2
+    assert "has the slices of axis_codes" in capsys.readouterr().err
+
+
+def test_a_run_chooses_whether_it_has_the_second_plane(tmp_path, capsys):
+    checkpoint = write_tiny_checkpoint(tmp_path / "both.safetensors", second_plane=("I", "L", "A"))
+    plain = write_tiny_checkpoint(tmp_path / "plain.safetensors")
+    case, out = write_case(tmp_path / "case"), tmp_path / "out"
+    words = ["predict", str(case), "--out", str(out), "--members", "2", "--device", "cpu", "--slices", "1:3"]
+    assert main([*words, "--checkpoint", str(checkpoint), "--second-plane", "on"]) == 0
+    (record,) = out.glob("*/run.json")
+    assert json.loads(record.read_text())["members_across"] == [1]
+    capsys.readouterr()
+    assert main([*words, "--checkpoint", str(checkpoint), "--resume"]) == 2
+    assert "second_plane off, before on" in capsys.readouterr().err
+    assert main([*words, "--checkpoint", str(plain), "--second-plane", "on", "--overwrite"]) == 0
+    assert "Second plane on changes nothing: the checkpoint has none." in capsys.readouterr().err
+
+
+def test_every_option_of_predict_is_there_once(capsys):
+    assert main(["predict", "--help"]) == 0
+    options = re.findall(r"^│[ *]+(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)
+    assert "--second-plane" in options
+    assert len(options) == len(set(options))

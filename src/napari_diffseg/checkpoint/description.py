@@ -46,6 +46,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
             "augmentation",
             "left-right flip of every second member (test time)" if recipe.mirror else "none at test time",
         ),
+        ("second plane", _second_plane(recipe)),
         (
             "stop early",
             "steps of masks that are decided are left out" if recipe.stop_early else "no: all steps are taken",
@@ -81,6 +82,15 @@ def as_values(checkpoint: Checkpoint) -> dict[str, Any]:
         "card": dict(checkpoint.card),
         "guesses": list(checkpoint.guesses),
     }
+
+
+def _second_plane(recipe: Recipe) -> str:
+    other = recipe.across
+    if other is None:
+        return "none: all members are sampled in the same slices"
+    rows, columns, slices = (_DIRECTIONS[code] for code in other.axis_codes)
+    directions = f"rows towards {rows}, columns towards {columns}, slices towards {slices}"
+    return f"every second member is sampled in {other.plane} slices ({directions})"
 
 
 def _smoothing(recipe: Recipe) -> str:

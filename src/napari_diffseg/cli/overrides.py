@@ -21,7 +21,7 @@ _NETWORK: dict[str, str] = {
     "norm_eps": "What the network's normalisations add to the variance.",
 }
 
-_OF_A_RUN = ("sampler", "timesteps", "stop_early", "second_plane")
+_OF_A_RUN = ("sampler", "timesteps", "stop_early", "second_plane", "label_values")
 """Fields of the recipe whose options, where something is run, mean the run's own."""
 
 

@@ -12,6 +12,7 @@ from napari_diffseg.ensemble.summary import Rule
 from napari_diffseg.ensemble.volumes import interval_title
 from napari_diffseg.evaluation.report.figures import data_address
 from napari_diffseg.evaluation.report.html import NO_DEVICE, bullets, definitions, number, table, whole_page
+from napari_diffseg.events import name_members
 from napari_diffseg.reporting.pictures import convergence_figure, slice_picture, volume_figure
 from napari_diffseg.runs.command_words import checkpoint_word, override_words, request_words
 
@@ -218,6 +219,8 @@ def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:
             yield name, str(value)
     if record.settings.get("stop_early") == "on":
         yield "stop early", _left_out(record)
+    if record.members_across:
+        yield "second plane", f"{name_members(record.members_across)}: {record.plane_across} slices"
     yield "seed", str(record.request.get("seed", ""))
     yield "checkpoint", f"{record.checkpoint.file}, sha256 {record.checkpoint_digest}"
     yield from ((f"checkpoint's {name}", value) for name, value in _of_the_recipe(record.recipe) if value)

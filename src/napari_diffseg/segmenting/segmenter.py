@@ -373,7 +373,9 @@ def _started(run: Run, case: Case) -> Started:
         evaluations=run.evaluations,
         warnings=(
             *run.conditioning.warnings,
-            *describe_idle(run.request, sampler=run.sampler, slices=slices),
+            *describe_idle(
+                run.request, sampler=run.sampler, slices=slices, has_second_plane=run.recipe.second_plane is not None
+            ),
             *describe_scope(
                 run.request.slices, run.window, slices=run.conditioning.slices, sampled=run.conditioning.sampled
             ),

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from napari_diffseg.events import SegmentRequest
 
 
-def describe_idle(request: SegmentRequest, *, sampler: SamplerName, slices: int) -> tuple[str, ...]:
+def describe_idle(
+    request: SegmentRequest, *, sampler: SamplerName, slices: int, has_second_plane: bool = False
+) -> tuple[str, ...]:
     """A sentence for each setting that was given and changes nothing.
 
     Parameters
@@ -20,6 +22,8 @@ def describe_idle(request: SegmentRequest, *, sampler: SamplerName, slices: int)
         The one that is used.
     slices : int
         How many the volume has.
+    has_second_plane : bool
+        Whether the checkpoint has one.
     """
     told = []
     if request.eta > 0 and sampler != "ddim":
@@ -28,4 +32,6 @@ def describe_idle(request: SegmentRequest, *, sampler: SamplerName, slices: int)
         told.append(
             f"Focus {request.focus} is none of the volume's slices, 0 to {slices - 1}: the run begins at the nearest."
         )
+    if request.second_plane == "on" and not has_second_plane:
+        told.append("Second plane on changes nothing: the checkpoint has none.")
     return tuple(told)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from napari_diffseg.plugin.explore.navigation import slice_on_screen
 from napari_diffseg.plugin.explore.refusal import Refusal
-from napari_diffseg.plugin.explore.sample_again import record_of, why_not
+from napari_diffseg.plugin.explore.sample_again import (
+    describe_left_out,
+    describe_sampled_across,
+    members_of_slices,
+    record_of,
+    why_not,
+)
 from napari_diffseg.plugin.layers.denoising_layers import DenoisingLayers
 from napari_diffseg.plugin.session.task import Phase, Task, Work
 from napari_diffseg.plugin.session.tracing_job import trace_job
@@ -16,9 +22,13 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_diffseg.plugin.layers.result_layers import ResultLayers
+    from napari_diffseg.plugin.layers.result_view import ResultView
     from napari_diffseg.plugin.session.session import Session
     from napari_diffseg.plugin.widgets.denoising_box import DenoisingBox
     from napari_diffseg.segmenting.trajectory import Trajectory
+
+
+_NO_STEPS: Final = "There are no steps on this slice to record: choose another member."
 
 
 class Denoising:
@@ -72,18 +82,34 @@ class Denoising:
         view = self._results.view
         reason = why_not(self._viewer, self._session, view)
         if reason is not None or view is None:
-            self._box.say(reason or "")
-            self._refusal.stand()
+            self._refuse_at_once(reason or "")
             return
         record, here = record_of(self._session, view), slice_on_screen(self._viewer, view)
         assert record is not None  # why_not has seen to it
-        shown, chosen = view.ensemble.begun[: view.first], self._box.member
-        members = shown if chosen is None else (chosen,)
-        job = trace_job(self._session.load_engine, record.plan, slice_index=here, members=members)
+        chosen, started = self._chosen(view), view.started
+        members = members_of_slices(started, chosen)
+        if not members:
+            self._refuse_at_once(f"{describe_sampled_across(started, chosen)} {_NO_STEPS}")
+            return
+        job = trace_job(
+            self._session.load_engine,
+            record.plan,
+            slice_index=here,
+            members=members,
+            members_across=started.members_across,
+        )
         self._box.say(f"Recording slice {here}…")
         self._recording = True
         take = partial(self._take, view.prefix)
         self._session.begin(Task(job, Work.RECORDING, take, refused=self._refuse))
+
+    def _chosen(self, view: ResultView) -> tuple[int, ...]:
+        """The members that the box chooses, of those that are shown."""
+        return view.ensemble.begun[: view.first] if self._box.member is None else (self._box.member,)
+
+    def _refuse_at_once(self, reason: str) -> None:
+        self._box.say(reason)
+        self._refusal.stand()
 
     def hide(self) -> None:
         """Take the maps off the screen."""
@@ -100,14 +126,23 @@ class Denoising:
             return
         if member is not None and member not in found.members:
             self._layers.hide()
-            self._box.say(f"Member {member + 1} is not recorded: press Record slice.")
+            across = describe_sampled_across(view.started, (member,))
+            self._box.say(
+                f"{across} {_NO_STEPS}" if across else f"Member {member + 1} is not recorded: press Record slice."
+            )
         elif self._box.decided.isChecked():
             self._layers.show_decided(view, found, member=member)
             of = _whose(found, member)
-            self._box.say(f"Slice {found.slice_index}, {of}: when each pixel was decided, of {found.steps} steps.")
+            words = f"Slice {found.slice_index}, {of}: when each pixel was decided, of {found.steps} steps."
+            self._box.say(f"{words} {self._left_out(view, member)}".rstrip())
         else:
             self._layers.show_prediction(view, found, place=self._box.place, member=member)
-            self._box.say(_describe(found, self._box.place, member=member))
+            words = _describe(found, self._box.place, member=member)
+            self._box.say(f"{words} {self._left_out(view, member)}".rstrip())
+
+    def _left_out(self, view: ResultView, member: int | None) -> str:
+        """Why a mean is not of all members, as a sentence; empty where it is, or is none."""
+        return "" if member is not None else describe_left_out(view.started, self._chosen(view))
 
     def _refuse(self, reason: str) -> None:
         self._recording = False

@@ -81,7 +81,8 @@ class MemberTiles(QObject):
         height, width = (view.frame.volume.spacing_mm[a] for a in view.frame.axes if a != axis)
         if _is_mirrored(view, self._convention):
             tiles = {k: tile[:, ::-1] for k, tile in tiles.items()}
-        self._wall.set_tiles(tiles, pixel_mm=(height, width))
+        planes = dict.fromkeys(view.started.members_across, view.started.plane_across)
+        self._wall.set_tiles(tiles, pixel_mm=(height, width), planes=planes)
 
     def close(self) -> None:
         """Leave the viewer alone from now on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -11,7 +11,13 @@ from napari_diffseg.errors import DiffsegError
 from napari_diffseg.plugin.canvas.result_style import difference_style
 from napari_diffseg.plugin.explore.navigation import slice_on_screen
 from napari_diffseg.plugin.explore.refusal import Refusal
-from napari_diffseg.plugin.explore.sample_again import record_of, why_not
+from napari_diffseg.plugin.explore.sample_again import (
+    describe_left_out,
+    describe_sampled_across,
+    members_of_slices,
+    record_of,
+    why_not,
+)
 from napari_diffseg.plugin.grid.layer_volume import frame_of_layer
 from napari_diffseg.plugin.layers.slice_map import SliceMapLayer
 from napari_diffseg.plugin.session.task import Phase, Task, Work
@@ -27,6 +33,9 @@ if TYPE_CHECKING:
     from napari_diffseg.plugin.session.session import Session
     from napari_diffseg.plugin.widgets.what_if_box import WhatIfBox
     from napari_diffseg.segmenting.what_if import Change
+
+
+_TAKES_ALL: Final = "Trying a change on them takes the whole volume: show another member."
 
 
 class WhatIf:
@@ -90,9 +99,13 @@ class WhatIf:
         if reason is not None or view is None:
             self._refuse_at_once(reason or "")
             return
-        here, members = slice_on_screen(self._viewer, view), view.ensemble.begun[: view.first]
-        if view.ensemble.votes_slice(here, first=view.first)[1] < len(members):
+        here, shown = slice_on_screen(self._viewer, view), view.ensemble.begun[: view.first]
+        if view.ensemble.votes_slice(here, first=view.first)[1] < len(shown):
             self._refuse_at_once("Not all members have reached this slice: finish the run first.")
+            return
+        members = members_of_slices(view.started, shown)
+        if not members:
+            self._refuse_at_once(f"{describe_sampled_across(view.started, shown)} {_TAKES_ALL}")
             return
         record = record_of(self._session, view)
         assert record is not None  # why_not has seen to it
@@ -105,7 +118,8 @@ class WhatIf:
         present = np.stack([view.ensemble.member_slice(k, here)[0] for k in members])
         self._box.say(f"Slice {here}, {words}: sampling…", shown=bool(self._found))
         self._trying = True
-        take = partial(self._take, view, here, change.modality, words, present)
+        left_out = describe_left_out(view.started, shown)
+        take = partial(self._take, view, here, change.modality, words, present, left_out)
         self._session.begin(Task(job, Work.WHAT_IF, take, refused=self._refuse))
 
     def _refuse(self, reason: str) -> None:
@@ -136,6 +150,7 @@ class WhatIf:
         modality: str,
         words: str,
         present: npt.NDArray[np.bool_],
+        left_out: str,
         changed: npt.NDArray[np.bool_],
     ) -> None:
         from napari_diffseg.segmenting.what_if import compare
@@ -150,5 +165,6 @@ class WhatIf:
             f"Slice {s}, {words}, same noise, {len(present)} members: the majority loses {found.left} pixels "
             f"(orange) and gains {found.joined} (blue). Not the run's mask."
         )
+        self._found = f"{self._found} {left_out}".rstrip()
         self._explain()
         self._session.message.emit(f"What if {words}: tried on slice {s}.")

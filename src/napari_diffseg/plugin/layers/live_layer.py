@@ -88,6 +88,12 @@ class LiveLayer:
             self._place(preview.slice_index)
         self._layer.refresh(extent=False, thumbnail=False, highlight=False)
 
+    def rest(self) -> None:
+        """Put the layer out of sight until the next preview; where somebody has hidden it, it stays so."""
+        if self._layer is not None and self._layer.visible:
+            self._layer.visible = False
+            self._slice, self._is_new = None, True
+
     def end(self) -> None:
         """Put the layer out of sight."""
         if self._layer is not None:

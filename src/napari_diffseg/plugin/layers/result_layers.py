@@ -127,6 +127,12 @@ class ResultLayers:
             self._present.go_to(step.preview.slice_index)
             self.live.show(step.preview)
 
+    def end_preview(self, step: Stepped) -> None:
+        """No slice of the run on the screen is seen while it is denoised, until the next preview comes."""
+        if self._present is not None and self._present.result.is_of(step):
+            self._present.go_to(None)
+            self.live.rest()
+
     def show_sampled(self, events: Sequence[Sampled]) -> None:
         """Draw what ensembles have got, also those that are not on the screen; new layers come in `catch_up`."""
         for run in self._runs.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,11 @@ from napari_diffseg.errors import DiffsegError
 from napari_diffseg.imaging.memory_budget import free_memory
 from napari_diffseg.plugin.session.forecast import Forecast, describe_forecast, forecast
 from napari_diffseg.plugin.session.plan import slice_axis
+from napari_diffseg.segmenting.rows import is_sampled_across
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -75,16 +79,29 @@ class Forecasting:
 
     def _cost(self, plan: RunPlan) -> Forecast:
         recipe, request = self._session.recipe, plan.request
-        first, volume = next(iter(plan.case.volumes.items()))
-        along = slice_axis(volume, recipe.axis_codes[2])
-        holds = self._brain.slices(self._session.inputs[first], volume.data, along)
         return forecast(
-            voxels=int(np.prod(volume.shape)),
-            slices=int(holds[list(request.slice_indices(len(holds)))].sum()),
+            voxels=int(np.prod(next(iter(plan.case.volumes.values())).shape)),
+            slices=self._slices(plan),
             members=request.members,
             timesteps=request.timesteps or recipe.timesteps,
             seconds_each=self._speed(self._key(plan.checkpoint, request)),
         )
+
+    def _slices(self, plan: RunPlan) -> int:
+        """Those of all members together, each in its plane."""
+        recipe, request = self._session.recipe, plan.request
+        first, volume = next(iter(plan.case.volumes.items()))
+        look = partial(self._brain.slices, self._session.inputs[first], volume.data)
+        along = slice_axis(volume, recipe.axis_codes[2])
+        holds = look(along)
+        each = int(holds[list(request.slice_indices(len(holds)))].sum())
+        second, thickness = recipe.across, volume.spacing_mm[along]
+        if second is None or not request.samples_second_plane(recipe, slices=len(holds), thickness_mm=thickness):
+            return each * request.members
+        over = slice_axis(volume, second.axis_codes[2])
+        each_across = -(-int(look(over).sum()) // second.every(volume.spacing_mm[over]))
+        across = sum(map(is_sampled_across, request.member_numbers))
+        return each * (request.members - across) + each_across * across
 
     @property
     def seconds(self) -> float | None:
@@ -92,11 +109,15 @@ class Forecasting:
         plan = self._plan()
         return None if plan is None else self._cost(plan).seconds
 
-    def seconds_of(self, entry: RunEntry, members: int) -> float | None:
-        """What so many members of a listed run will take; None where that is not known."""
+    def seconds_of(self, entry: RunEntry, members: Sequence[int]) -> float | None:
+        """What members of a listed run, given by their numbers, will take; None where that is not known."""
         each = self._speed(_key(entry.plan.checkpoint, entry.plan.request))
+        if each is None:
+            return None
         started = entry.started
-        return None if each is None else len(started.sampled) * members * started.timesteps * each
+        across = sum(map(is_sampled_across, members)) if started.slices_across else 0
+        slices = len(started.sampled) * (len(members) - across) + len(started.slices_across) * across
+        return slices * started.timesteps * each
 
     def _key(self, checkpoint: str, request: SegmentRequest) -> str:
         where = self._session.computer
@@ -121,18 +142,19 @@ def _key(checkpoint: str, request: SegmentRequest) -> str:
 
 
 class _Brain:
-    """Which slices of a layer are not empty; looked at once an array."""
+    """Which slices of a layer are not empty; looked at once an array and axis."""
 
     def __init__(self) -> None:
-        self._known: weakref.WeakKeyDictionary[Layer, tuple[int, int, npt.NDArray[np.bool_]]] = (
+        self._known: weakref.WeakKeyDictionary[Layer, tuple[int, dict[int, npt.NDArray[np.bool_]]]] = (
             weakref.WeakKeyDictionary()
         )
 
     def slices(self, layer: Layer, data: npt.NDArray[np.generic], axis: int) -> npt.NDArray[np.bool_]:
         """For each slice of (X, Y, Z) data across `axis` whether it holds anything but 0."""
         known = self._known.get(layer)
-        if known is None or known[:2] != (id(layer.data), axis):
+        if known is None or known[0] != id(layer.data):
+            known = self._known[layer] = id(layer.data), {}
+        if axis not in known[1]:
             thin = np.moveaxis(data, axis, 0)[:, ::_EVERY, ::_EVERY]
-            known = id(layer.data), axis, np.asarray((thin != 0).any(axis=(1, 2)))
-            self._known[layer] = known
-        return known[2]
+            known[1][axis] = np.asarray((thin != 0).any(axis=(1, 2)))
+        return known[1][axis]

@@ -151,7 +151,7 @@ class DiffsegPanel(QWidget):
             self.runs_box,
             self.case,
             attempt=self._try,
-            may_rerun=lambda run: self._is_wanted(self.forecasting.seconds_of(run, run.plan.request.members)),
+            may_rerun=lambda run: self._is_wanted(self.forecasting.seconds_of(run, run.plan.request.member_numbers)),
         )
         self.batching = Batching(
             self.session,
@@ -296,6 +296,7 @@ class DiffsegPanel(QWidget):
         session.sampled.connect(lambda _: self._catching_up.start_if_behind())
         session.sampled.connect(self.exploring.follow)
         session.previewed.connect(self.results.show_preview)
+        session.preview_ended.connect(self.results.end_preview)
         session.run_ended.connect(self._end_results)
 
     def _restore(self) -> None:
@@ -443,11 +444,16 @@ class DiffsegPanel(QWidget):
 
     def _add_members(self, count: int) -> None:
         entry = self.session.runs.on_screen
-        missing = 0 if entry is None else entry.plan.request.members - entry.result.ensemble.count
-        seconds = None if entry is None else self.forecasting.seconds_of(entry, count + max(missing, 0))
-        if not self._is_wanted(seconds):
+        if entry is not None and not self._is_wanted(self._seconds_of_more(entry, count)):
             return
         self._try(lambda: self.session.add_members(count, self.viewer.dims.point))
+
+    def _seconds_of_more(self, entry: RunEntry, count: int) -> float | None:
+        """What so many members more will take, with those that are still to come."""
+        request = entry.plan.request
+        there = min(entry.result.ensemble.count, request.members)
+        first = request.first_member
+        return self.forecasting.seconds_of(entry, range(first + there, first + request.members + count))
 
     def _try(self, action: Callable[[], None]) -> None:
         """Do what was asked for, and say why where it cannot be done."""

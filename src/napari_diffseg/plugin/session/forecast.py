@@ -40,13 +40,15 @@ def forecast(*, voxels: int, slices: int, members: int, timesteps: int, seconds_
     voxels : int
         Of one image.
     slices : int
-        Those that hold brain, as far as they are asked for.
-    members, timesteps : int
-        Of each slice.
+        Of all members together: those that hold brain, as far as they are asked for.
+    members : int
+        How many masks.
+    timesteps : int
+        Of each slice of a member.
     seconds_each : float or None
         Of one evaluation of one slice.
     """
-    evaluations = slices * members * timesteps
+    evaluations = slices * timesteps
     return Forecast(
         None if seconds_each is None else evaluations * seconds_each,
         round(voxels * (_BYTES_A_VOXEL + _BYTES_A_VOXEL_AND_MEMBER * members)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_diffseg.events import name_members
 from napari_diffseg.segmenting.device.compiling import CompilePhase
 
 if TYPE_CHECKING:
@@ -26,7 +27,19 @@ def describe_start(started: Started) -> str:
     masks = f"{members} mask{'s' if members > 1 else ''}"
     slices = f"{len(started.sampled)} slice{'' if len(started.sampled) == 1 else 's'}"
     text = f"Sampling {masks} of {slices} on {started.device}{compiled}."
+    if across := started.members_across:
+        of = f"{started.plane_across} slices, {len(started.slices_across)} each"
+        text = f"{text} {name_members(across)} {'is' if len(across) == 1 else 'are'} sampled in {of}."
     return " ".join([text, *started.warnings])
+
+
+def describe_across(started: Started, member: int, slice_index: int) -> str:
+    """How far a member is that is sampled in slices of the second plane, of which nothing is seen before its end."""
+    there = started.slices_across.index(slice_index) + 1
+    return (
+        f"Member {member + 1}: {started.plane_across} slice {there} of {len(started.slices_across)}. Its mask comes "
+        "when all are done."
+    )
 
 
 def describe_finish(finished: Finished, total: int, evaluations: int) -> str:

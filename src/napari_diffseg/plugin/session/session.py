@@ -17,7 +17,7 @@ from napari_diffseg.plugin.session.chosen import Chosen
 from napari_diffseg.plugin.session.engine import EngineCache
 from napari_diffseg.plugin.session.jobs import RunControl, export_job, load_job, read_job, segment_job
 from napari_diffseg.plugin.session.plan import again_plan, extend_plan
-from napari_diffseg.plugin.session.progress import describe_finish, describe_start
+from napari_diffseg.plugin.session.progress import describe_across, describe_finish, describe_start
 from napari_diffseg.plugin.session.reopening import reopen_job
 from napari_diffseg.plugin.session.run_log import RunLog
 from napari_diffseg.plugin.session.run_store import RunStore
@@ -538,6 +538,8 @@ class Session(SessionSignals):
         if ended is not None:
             self._end(task, ended)
         elif task.started is not None:
+            if step is not None and not any(isinstance(item, Finished) for item in items):
+                self._tell_plane(task, task.started, step)
             self._show_step(task, task.started, step, preview)
 
     def _hear(self, task: Task, item: Item) -> None:
@@ -574,10 +576,22 @@ class Session(SessionSignals):
             self.extended.emit(task.entry.result)
         self.message.emit(describe_start(started))
 
+    def _tell_plane(self, task: Task, started: Started, step: Stepped) -> None:
+        """Say how far a member is of which no preview comes, as its slices are of the second plane."""
+        if step.across == task.across or self._phase is not Phase.RUNNING:
+            return
+        if step.across is None:
+            self.message.emit(describe_start(started))
+        else:
+            self.message.emit(describe_across(started, *step.across))
+            if task.across is None:
+                self.preview_ended.emit(step)
+        task.across = step.across
+
     def _show_step(self, task: Task, started: Started, step: Stepped | None, preview: Stepped | None) -> None:
         if step is not None:
             self.progress.emit(step.done, started.evaluations, task.seconds_left(step.done))
-        if preview is not None and self._phase is Phase.RUNNING:
+        if preview is not None and self._phase is Phase.RUNNING and (step is None or step.across is None):
             self.previewed.emit(preview)
 
     def _end(self, task: Task, ended: Ended) -> None:

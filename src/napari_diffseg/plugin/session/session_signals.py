@@ -49,6 +49,8 @@ class SessionSignals:
     """The Sampled events since the last poll, which the run's ensemble has taken in."""
     previewed: ClassVar[Signal] = Signal(object)
     """A Stepped that has a preview."""
+    preview_ended: ClassVar[Signal] = Signal(object)
+    """A Stepped from which on there are no previews, until the next one comes."""
     progress: ClassVar[Signal] = Signal(int, int, object)
     """Evaluations done, of all, and the seconds left (None while unknown)."""
     timed: ClassVar[Signal] = Signal(object)

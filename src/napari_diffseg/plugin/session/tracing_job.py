@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Iterator
 
-    from napari_diffseg.events import SegmentRequest
+    from napari_diffseg.events import SecondPlaneName, SegmentRequest
     from napari_diffseg.plugin.background.job import Job
     from napari_diffseg.plugin.background.mailbox import Mailbox
     from napari_diffseg.plugin.session.jobs import LoadEngine
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from napari_diffseg.segmenting.trajectory import Traced, Trajectory
 
 
-def trace_job(load_engine: LoadEngine, plan: RunPlan, *, slice_index: int, members: tuple[int, ...]) -> Job:
+def trace_job(
+    load_engine: LoadEngine,
+    plan: RunPlan,
+    *,
+    slice_index: int,
+    members: tuple[int, ...],
+    members_across: tuple[int, ...] = (),
+) -> Job:
     """Sample some members of one slice of a run again, step by step; the result is their `Trajectory`, or None.
 
     Parameters
@@ -35,7 +42,11 @@ def trace_job(load_engine: LoadEngine, plan: RunPlan, *, slice_index: int, membe
         The source slice.
     members : tuple of int
         Their numbers, increasing; those between the first and the last come, too.
+    members_across : tuple of int
+        Members of the run that were sampled in slices of a second plane: they have no steps on this slice, and none of
+        them comes.
     """
+    second_plane: SecondPlaneName = "on" if members_across else "off"
 
     def job(mailbox: Mailbox, stop: threading.Event) -> Trajectory | None:
         from napari_diffseg.segmenting.trajectory import record_trajectory
@@ -43,21 +54,28 @@ def trace_job(load_engine: LoadEngine, plan: RunPlan, *, slice_index: int, membe
         mailbox.put(StatusMessage("Preparing…"))
         engine = load(load_engine, plan.checkpoint, plan.overrides, mailbox, stop)
         check_modalities(plan, engine)
-        request = narrowed(plan.request, slice_index=slice_index, members=members)
+        request = narrowed(plan.request, slice_index=slice_index, members=members, second_plane=second_plane)
+        recorded = tuple(k for k in request.member_numbers if k not in members_across)
         with closing(engine.segmenter.trace(plan.case, request)) as traced:
             steps = _told(traced, mailbox, stop)
-            return record_trajectory(steps, members=request.member_numbers, slice_index=slice_index)
+            return record_trajectory(steps, members=recorded, slice_index=slice_index)
 
     return job
 
 
-def narrowed(request: SegmentRequest, *, slice_index: int, members: tuple[int, ...]) -> SegmentRequest:
-    """The settings of a run for one of its slices, and for its members from the first to the last of those given."""
+def narrowed(
+    request: SegmentRequest, *, slice_index: int, members: tuple[int, ...], second_plane: SecondPlaneName
+) -> SegmentRequest:
+    """The settings of a run for one of its slices, and for its members from the first to the last of those given.
+
+    Left to the checkpoint, `second_plane` would be another one for a slice than for the volume.
+    """
     wanted = {
         "first_member": members[0],
         "members": members[-1] - members[0] + 1,
         "slices": f"{slice_index}:{slice_index + 1}",
         "focus": None,
+        "second_plane": second_plane,
     }
     return make_request(request.model_dump() | wanted)
 

@@ -41,14 +41,15 @@ def what_if_job(
     slice_index : int
         The source slice.
     members : tuple of int
-        Their numbers, K of them, increasing.
+        Their numbers, K of them, increasing; none that was sampled in slices of a second plane, as a changed one would
+        take the whole volume.
     """
 
     def job(mailbox: Mailbox, stop: threading.Event) -> npt.NDArray[np.bool_]:
         mailbox.put(StatusMessage("Preparing…"))
         engine = load(load_engine, plan.checkpoint, plan.overrides, mailbox, stop)
         check_modalities(plan, engine)
-        request = narrowed(plan.request, slice_index=slice_index, members=members)
+        request = narrowed(plan.request, slice_index=slice_index, members=members, second_plane="off")
         found: dict[int, npt.NDArray[np.bool_]] = {}
         with closing(engine.segmenter.what_if(plan.case, request, change)) as events:
             for event in events:

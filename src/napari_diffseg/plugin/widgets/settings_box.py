@@ -42,6 +42,7 @@ PRESETS: Final = {
     "paper": (1000, "1000 timesteps for each mask, as in the paper: the slowest, which leaves out least."),
 }
 """Timesteps that have a name."""
+_NO_SECOND_PLANE: Final = "The checkpoint has no second plane: all members are sampled in the same slices."
 _FOLDED_FIRST: Final = ("seed", "device")
 ADVANCED: Final = (
     *_FOLDED_FIRST,
@@ -139,6 +140,8 @@ class SettingsBox(QGroupBox):
     def follow(self, recipe: Recipe, timesteps_before: int | None = None) -> None:
         """Bound the timesteps by those that the checkpoint was trained with, and start from its own number.
 
+        The second plane is offered where the checkpoint has one.
+
         `timesteps_before`, those it was last run with, come first if they are within the bounds.
         """
         timesteps = self.controls["timesteps"]
@@ -146,6 +149,10 @@ class SettingsBox(QGroupBox):
         timesteps.set_range(1, recipe.train_timesteps)
         for count, button in self._presets.items():
             button.setEnabled(count <= recipe.train_timesteps)
+        second_plane = self.controls["second_plane"]
+        second_plane.setEnabled(recipe.second_plane is not None)
+        told = SegmentRequest.model_fields["second_plane"].description
+        second_plane.setToolTip(_NO_SECOND_PLANE if recipe.second_plane is None else told or "")
         before = timesteps_before or recipe.timesteps
         timesteps.set_value(before if before <= recipe.train_timesteps else recipe.timesteps)
 

@@ -37,6 +37,7 @@ class TileGrid(QWidget):
         )
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._tiles: dict[int, QImage] = {}
+        self._planes: dict[int, str] = {}
         self._chosen: int | None = None
         self.nothing = ""
         """What is said where there are no tiles."""
@@ -47,7 +48,13 @@ class TileGrid(QWidget):
         self.nothing = why
         self.set_tiles({}, pixel_mm=(1.0, 1.0))
 
-    def set_tiles(self, tiles: Mapping[int, npt.NDArray[np.uint8]], *, pixel_mm: tuple[float, float]) -> None:
+    def set_tiles(
+        self,
+        tiles: Mapping[int, npt.NDArray[np.uint8]],
+        *,
+        pixel_mm: tuple[float, float],
+        planes: Mapping[int, str] | None = None,
+    ) -> None:
         """Show members by their number, the first `MOST_TILES` of them.
 
         Parameters
@@ -56,7 +63,10 @@ class TileGrid(QWidget):
             Red, green and blue.
         pixel_mm : (float, float)
             Height and width of a pixel.
+        planes : mapping of int to str, optional
+            What the plane is called of members that were sampled in another one than is seen.
         """
+        self._planes = dict(planes or {})
         self._tiles = {k: _image(tiles[k], pixel_mm) for k in sorted(tiles)[:MOST_TILES]}
         self._fit()
         self.update()
@@ -65,6 +75,10 @@ class TileGrid(QWidget):
         """Say which member is on the canvas."""
         self._chosen = member
         self.update()
+
+    def words(self) -> dict[int, str]:
+        """What is written on each member's tile: its number, from 1, and the plane where it is another."""
+        return {k: f"{k + 1} {self._planes.get(k, '')}".rstrip() for k in self._tiles}
 
     def tiles(self) -> dict[int, QRect]:
         """Where each member's tile lies in the widget."""
@@ -105,15 +119,16 @@ class TileGrid(QWidget):
         painter = QPainter(self)
         if not self._tiles:
             painter.drawText(self.rect(), Qt.TextFlag.TextWordWrap, self.nothing)
+        words = self.words()
         for k, place in self.tiles().items():
             image = self._tiles[k]
             painter.fillRect(place, QColor("black"))
             painter.drawImage(place.center() - image.rect().center(), image)
             text = place.adjusted(4, 2, 0, 0)
             painter.setPen(QColor("black"))
-            painter.drawText(text.translated(1, 1), Qt.AlignmentFlag.AlignLeft, str(k + 1))
+            painter.drawText(text.translated(1, 1), Qt.AlignmentFlag.AlignLeft, words[k])
             painter.setPen(QColor("white"))
-            painter.drawText(text, Qt.AlignmentFlag.AlignLeft, str(k + 1))
+            painter.drawText(text, Qt.AlignmentFlag.AlignLeft, words[k])
             if k == self._chosen:
                 painter.setPen(QPen(QColor(MASK_COLOR), 2))
                 painter.drawRect(place.adjusted(1, 1, -1, -1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import psutil
@@ -21,7 +22,10 @@ time.sleep(600)
 
 
 def left_in(cache):
-    return [path for path in cache.rglob("*") if path.is_file()]
+    """Files in a folder, from which others may be removed meanwhile."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            return [path for path in cache.rglob("*") if path.is_file()]
 
 
 def wait_until(happened, *, seconds=60.0):

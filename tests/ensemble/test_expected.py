@@ -86,7 +86,7 @@ def first_estimate(checkpoint, case, member):
 
 def test_slices_where_no_lesion_is_expected_take_no_second_evaluation(tiny_checkpoint, tiny_case, monkeypatch):
     mirrored = replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update={"mirror": True}))
-    monkeypatch.setattr("napari_diffseg.segmenting.run.EMPTY_BELOW", 2.0)
+    monkeypatch.setattr("napari_diffseg.segmenting.one_step_estimate.EMPTY_BELOW", 2.0)
     np.testing.assert_allclose(
         expected_of(run(mirrored, tiny_case)).probability()[0], first_estimate(mirrored, tiny_case, 0), atol=1e-5
     )

@@ -194,7 +194,9 @@ def test_the_next_members_first_evaluation_is_made_once(unsure, tiny_case, monke
 
 def test_what_is_left_out_is_counted_by_reason_and_progress_comes_to_its_end(unsure, tiny_case):
     events = list(
-        LocalSegmenter(unsure).segment(tiny_case, SegmentRequest(stop_early="on", timesteps=STEPS, members=2))
+        LocalSegmenter(unsure).segment(
+            tiny_case, SegmentRequest(stop_early="on", timesteps=STEPS, members=2, threads=1)
+        )
     )
     started, finished = events[0], events[-1]
     done = [event.done for event in events if isinstance(event, Stepped)]

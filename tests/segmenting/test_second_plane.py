@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from builders import tiny_recipe
+from napari_diffseg.encode import encode
 from napari_diffseg.errors import BadRecipe
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.recipe import make_recipe
 from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows
-from napari_diffseg.segmenting.second_plane import MembersAcross
+from napari_diffseg.segmenting.second_plane import MembersAcross, SecondPlane
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 
@@ -118,17 +120,51 @@ def test_rows_are_member_by_member_and_the_focus_comes_first():
     assert look_elsewhere(rows[2:], 6) == (Row(0, 6), Row(2, 6), Row(0, 4), *rest, Row(2, 4))
 
 
-def test_between_slices_a_member_is_interpolated_before_it_becomes_a_mask(two_planes, tiny_case):
-    from napari_diffseg.encode import encode
-
+def test_between_slices_a_member_is_interpolated(two_planes, tiny_case):
     run = encode(tiny_case, two_planes.recipe)
     across = replace(encode(tiny_case, two_planes.recipe.across), sampled=(2, 5))
-    whole = MembersAcross(across, run, 1)
+    whole = MembersAcross(SecondPlane(across, run), 1)
     u, _, v = tiny_case.shape
     assert whole.add(0, [5], np.full((1, 1, u, v), 0.9, np.float32)) is None
-    masks = whole.add(0, [2], np.zeros((1, 1, u, v), np.float32))
-    assert masks.shape == (1, len(run.sampled), *tiny_case.shape[:2])
-    assert np.flatnonzero(masks[0, 0, 0]).tolist() == [4, 5], "0, 0.3, 0.6, 0.9"
+    values = whole.add(0, [2], np.zeros((1, 1, u, v), np.float32))
+    assert values.shape == (1, len(run.sampled), *tiny_case.shape[:2])
+    np.testing.assert_allclose(values[0, 0, 0, :8], [0, 0, 0, 0.3, 0.6, 0.9, 0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 1}, {"focus": 2}, {"members": 2, "batch_size": 7}])
+def test_the_one_step_estimate_is_the_mean_of_both_planes_and_comes_first(two_planes, tiny_case, settings):
+    seen = events(two_planes, tiny_case, **settings)
+    (estimate,) = [e for e in seen if isinstance(e, Expected)]
+    own = expected(replace(two_planes, recipe=two_planes.recipe.model_copy(update={"mirror": False})), tiny_case, 2)
+    side = expected(replace(two_planes, recipe=two_planes.recipe.across), tiny_case, 1, first_member=1)
+    np.testing.assert_allclose(
+        np.moveaxis(estimate.probability[0], 0, 2), ((own + side) / 2)[..., list(estimate.slices)], atol=1e-5
+    )
+    kinds = [type(e) for e in seen]
+    assert Sampled not in kinds[: kinds.index(Expected)]
+
+
+def expected(checkpoint, case, axis, **settings):
+    """What the first evaluation of member 0, or another, predicts in one plane, (X, Y, Z)."""
+    request = SegmentRequest(**{"device": "cpu", "members": 1, "second_plane": "off"} | settings)
+    out = np.zeros(case.shape, np.float32)
+    for traced in LocalSegmenter(checkpoint, preview_interval_s=None).trace(case, request):
+        if traced.step == 1:
+            for (_, s), plane in zip(traced.rows, traced.evidence, strict=True):
+                np.moveaxis(out, axis, 0)[s] = plane
+    return out
+
+
+def test_no_first_evaluation_is_made_twice(two_planes, tiny_case, monkeypatch):
+    rows, predict = [], FastUNet.conditioned_on
+
+    def counting(network, image):
+        evaluate = predict(network, image)
+        return lambda x_t, timestep: rows.append(len(x_t)) or evaluate(x_t, timestep)
+
+    monkeypatch.setattr(FastUNet, "conditioned_on", counting)
+    seen = events(two_planes, tiny_case, batch_size=4, stop_early="off")
+    assert sum(rows) == seen[0].evaluations + 4, "those of the first batch, whose first step came before the estimate"
 
 
 @pytest.mark.parametrize(

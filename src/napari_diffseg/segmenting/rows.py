@@ -17,6 +17,9 @@ class Row(NamedTuple):
     across: bool = False
 
 
+Batch = tuple[Row, ...]
+
+
 def is_sampled_across(member: int) -> bool:
     """Whether a member is one of those that are sampled in a recipe's second plane, where there is one."""
     return member % 2 == 1

@@ -8,58 +8,44 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 
-from napari_diffseg.diffusion.denoiser import ConditionedDenoiser
-from napari_diffseg.diffusion.noise import SeededNoise, member_seed
-from napari_diffseg.diffusion.samplers import sample
 from napari_diffseg.ensemble.window import confine
 from napari_diffseg.errors import Remedy, RunFailed
 from napari_diffseg.events import Expected, Sampled, Stepped
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
+from napari_diffseg.segmenting.chain import chain
 from napari_diffseg.segmenting.decoding import Decoder
 from napari_diffseg.segmenting.device.prepare import for_few_rows
-from napari_diffseg.segmenting.early_stop import EMPTY_BELOW, EarlyStop, expects_early
-from napari_diffseg.segmenting.flip_augmentation import Mirroring
+from napari_diffseg.segmenting.one_step_estimate import OneStepEstimate
 from napari_diffseg.segmenting.pacing import Pace, marker_of
 from napari_diffseg.segmenting.previews import Previews
 from napari_diffseg.segmenting.rows import Row, is_sampled_across, look_elsewhere, of_one_plane, order_rows
-from napari_diffseg.segmenting.second_plane import MembersAcross, Plane
+from napari_diffseg.segmenting.second_plane import MembersAcross, Plane, SecondPlane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator
 
     import numpy.typing as npt
 
     from napari_diffseg.diffusion.samplers import SamplerName
     from napari_diffseg.diffusion.schedule import Schedule
-    from napari_diffseg.diffusion.step import Step, Steps
+    from napari_diffseg.diffusion.step import Step
     from napari_diffseg.encode import Conditioning
     from napari_diffseg.events import Focus, Preview, SegmentRequest, Window
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.segmenting.decoding import Masks
     from napari_diffseg.segmenting.device.memory import BatchLimits
     from napari_diffseg.segmenting.device.prepare import Prepared
+    from napari_diffseg.segmenting.rows import Batch
 
 logger = logging.getLogger(__name__)
 
-Batch = tuple[Row, ...]
-_LOOKS: Final = 5
-"""How often in a chain a GPU's rows are looked at, whether some are decided: each look waits for the device."""
-
-
-class BatchStep(NamedTuple):
-    """One step of a batch, and how many of its rows it was evaluated for: the others were decided before.
-
-    `empty` counts the rows that are not evaluated from here on because their masks are empty.
-    """
-
-    step: Step
-    evaluated: int
-    empty: int
+_MIDDLE: Final = 0.5
+"""Of a mask's two values, 0 and 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +118,7 @@ class _Progress:
 
     `done` counts evaluations, those among them that were not needed; `unneeded` counts these, `empty` those among these
     of masks that are empty. `late` are results that the device is still working on, with their batch: they are told
-    once its next work is in its queue. `first` are the first evaluations of rows that are still to come, as the network
-    gave them, (M or 2 M, rows, columns): the one-step estimate of both views asked for them.
+    once its next work is in its queue.
     """
 
     previews: Previews
@@ -141,8 +126,8 @@ class _Progress:
     decoder: Decoder
     decoder_across: Decoder | None
     members_across: MembersAcross | None
+    estimate: OneStepEstimate
     late: list[tuple[Batch, Iterator[Expected | Sampled]]] = field(default_factory=list)
-    first: dict[Row, torch.Tensor] = field(default_factory=dict)
     done: int = 0
     unneeded: int = 0
     empty: int = 0
@@ -214,12 +199,12 @@ def works_by_itself(device: torch.device) -> bool:
 def _begin(run: Run) -> _Progress:
     mark = marker_of(run.device)
     previews = Previews(run.conditioning, run.recipe, interval_s=run.preview_interval_s, mark=mark)
-    decoder = Decoder(run.conditioning, run.recipe, run.device, mark)
-    if run.across is None:
-        return _Progress(previews, Pace(mark), decoder, None, None)
-    recipe, conditioning = run.across.recipe, run.across.conditioning
-    members = MembersAcross(conditioning, run.conditioning, len(recipe.labels))
-    return _Progress(previews, Pace(mark), decoder, Decoder(conditioning, recipe, run.device, mark), members)
+    decoder, across, members = Decoder(run.conditioning, run.recipe, run.device, mark), None, None
+    if run.across is not None:
+        across = Decoder(run.across.conditioning, run.across.recipe, run.device, mark)
+        members = MembersAcross(SecondPlane(run.across.conditioning, run.conditioning), len(run.recipe.labels))
+    estimate = OneStepEstimate(run, decoder, across)
+    return _Progress(previews, Pace(mark), decoder, across, members, estimate)
 
 
 def _is_worth_a_look(run: Run, rows: Batch) -> bool:
@@ -270,7 +255,7 @@ def _batch_fits(run: Run, batch: Batch, progress: _Progress) -> Generator[Steppe
         progress.late = [(of, events) for of, events in progress.late if of is not batch]
         return False
     for row in batch:
-        progress.first.pop(row, None)
+        progress.estimate.first.pop(row, None)
     return True
 
 
@@ -283,7 +268,7 @@ def _free_memory() -> None:
 def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepped | Expected | Sampled]:
     last: Step | None = None
     steps, gone = len(run.schedule.timesteps), 0
-    for n, (step, evaluated, empty) in enumerate(chain(run, batch, progress.first)):
+    for n, (step, evaluated, empty) in enumerate(chain(run, batch, progress.estimate.first)):
         yield from _tell_late(progress)
         progress.done += len(batch)
         progress.unneeded += len(batch) - evaluated
@@ -292,8 +277,14 @@ def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepp
         preview = None if batch[0].across else _preview(run, progress.previews(batch[0], step))
         across = batch[0][:2] if batch[0].across else None
         yield Stepped(run.id, n, steps, step.timestep, progress.done, preview, across)
-        if last is None:
-            yield from _soon(run, batch, progress, _expected(run, batch, step, progress))
+        if last is None and run.across is not None:
+            for expected in progress.estimate.in_both_planes(len(batch)):
+                if expected is not None:
+                    yield expected
+                else:  # it takes a while, in which a cancel is seen
+                    yield Stepped(run.id, n, steps, step.timestep, progress.done)
+        elif last is None:
+            yield from _soon(run, batch, progress, progress.estimate.of(batch, step))
         last, gone = step, empty
     assert last is not None  # a schedule has at least one timestep
     ahead = steps - 1 - n  # where all rows were decided before the end
@@ -338,112 +329,6 @@ def _preview(run: Run, preview: Preview | None) -> Preview | None:
     return preview if preview is None else replace(preview, mask=confine(preview.mask, run.window))
 
 
-def chain(run: Run, batch: Batch, first: Mapping[Row, torch.Tensor] | None = None) -> Iterator[BatchStep]:
-    """The steps of one batch, until all its rows are decided.
-
-    Gradients are off only while a step is made, never while a consumer holds it. `first` are first evaluations that are
-    known; see `_Progress`.
-    """
-    going, early = _begun(run, batch, first), _early_stop(run, batch)
-    rows: torch.Tensor | None = None
-    while rows is None or len(rows):
-        with torch.inference_mode():
-            try:
-                step = going.steps.send(rows)
-            except StopIteration:
-                return
-            evaluated = len(step.x)
-            if early is not None:
-                step, rows = early.see(step), early.narrow()
-            if rows is not None and len(rows):
-                going.keep(rows)
-            seen = replace(step, x=going.mirroring(step.x), x0=going.mirroring(step.x0))
-        yield BatchStep(seen, evaluated, 0 if early is None else early.left_empty)
-
-
-class _Going(NamedTuple):
-    """A chain and what it takes its numbers from."""
-
-    steps: Steps
-    denoiser: ConditionedDenoiser
-    noise: SeededNoise
-    mirroring: Mirroring
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Go on with some of the rows alone; their places among those that are left."""
-        self.denoiser.keep(rows)
-        self.noise.keep(rows)
-
-
-def _begun(run: Run, batch: Batch, first: Mapping[Row, torch.Tensor] | None = None) -> _Going:
-    plane = run.plane(batch)
-    mirroring = Mirroring.of_members(plane.recipe, [row.member for row in batch], run.device)
-    image = mirroring(plane.conditioning.image_on(run.device, [row.slice_index for row in batch]))
-    denoiser = ConditionedDenoiser(
-        run.network,
-        image,
-        run.schedule,
-        prediction=run.recipe.prediction,
-        variance=run.recipe.variance,
-        clip=run.recipe.clip,
-        rescale_timesteps=run.recipe.rescale_timesteps,
-        epsilon_after_clip=run.recipe.epsilon_after_clip,
-        first=[first.get(row) for row in batch] if first else (),
-    )
-    seeds = [member_seed(run.request.seed, row.member, row.slice_index) for row in batch]
-    noise = SeededNoise(seeds, (len(run.recipe.labels), *image.shape[-2:]), run.device)
-    steps = sample(run.sampler, denoiser, run.schedule, noise, eta=run.request.eta)
-    return _Going(steps, denoiser, noise, mirroring)
-
-
-def _early_stop(run: Run, batch: Batch) -> EarlyStop | None:
-    if not run.stop_early:
-        return None
-    steps = len(run.schedule.timesteps)
-    every = max(1, steps // _LOOKS) if run.device.type == "cuda" else 1
-    return EarlyStop(run.recipe, steps=steps, rows=len(batch), every=every)
-
-
-def _expected(run: Run, batch: Batch, first: Step, progress: _Progress) -> Iterator[Expected]:
-    """The one-step estimate of one member's slices, if it says anything; the device begins with it now."""
-    if not expects_early(run.recipe):
-        return iter(())
-    index = [i for i, row in enumerate(batch) if row.member == run.expecting and not row.across]
-    if not index:
-        return iter(())
-    x0 = first.x0[index]
-    if run.recipe.mirror:
-        x0 = _of_both_views(run, tuple(batch[i] for i in index), x0, progress)
-    slices = tuple(batch[i].slice_index for i in index)
-    return _what_is_expected(run, slices, progress.decoder.probability(x0, slices))
-
-
-def _of_both_views(run: Run, rows: Batch, x0: torch.Tensor, progress: _Progress) -> torch.Tensor:
-    """The mean of what the first evaluations of a member's rows predict, and of the next member's, of the other view.
-
-    `x0` is (B, labels, rows, columns), on the device. Slices where no lesion is expected stay as they are. On a
-    processor, where an evaluation is the same in any batch, the next member then need not make its first one again.
-    """
-    low, high = run.recipe.mask_low, run.recipe.mask_high
-    likely = (x0 > low + EMPTY_BELOW * (high - low)).flatten(1).any(dim=1).nonzero()[:, 0]
-    if not len(likely):
-        return x0
-    others = tuple(rows[i]._replace(member=rows[i].member + 1) for i in likely.tolist())
-    going = _begun(replace(run, network=for_few_rows(run.network)), others)
-    with torch.inference_mode():
-        other = going.mirroring(next(going.steps).x0)
-        if not works_by_itself(run.device) and others[0].member in run.request.member_numbers and run.across is None:
-            assert going.denoiser.last is not None  # the step was one call
-            progress.first.update(zip(others, going.denoiser.last, strict=True))
-        return x0.index_copy(0, likely, (x0[likely] + other) / 2)
-
-
-def _what_is_expected(
-    run: Run, slices: tuple[int, ...], wait: Callable[[], npt.NDArray[np.float32]]
-) -> Iterator[Expected]:
-    yield Expected(run.id, slices, confine(wait(), run.window))
-
-
 def _members(run: Run, batch: Batch, last: Step, progress: _Progress) -> Iterator[Sampled]:
     """The final masks of a batch, one event for each member in it; the device begins with them now."""
     masks = progress.decoder.masks(last.x, [row.slice_index for row in batch])
@@ -476,9 +361,9 @@ def _whole_members(
     for member, group in groupby(range(len(batch)), key=lambda i: batch[i].member):
         index = list(group)
         slices = [batch[i].slice_index for i in index]
-        masks = progress.members_across.add(member, slices, probability[:, index])
-        if masks is not None:
-            yield Sampled(run.id, member, run.conditioning.sampled, confine(masks, run.window))
+        whole = progress.members_across.add(member, slices, probability[:, index])
+        if whole is not None:
+            yield Sampled(run.id, member, run.conditioning.sampled, confine(whole > _MIDDLE, run.window))
 
 
 def check_finite(batch: Batch, are_finite: npt.NDArray[np.bool_]) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from napari_diffseg.encode import Conditioning
     from napari_diffseg.recipe import Recipe
 
+    Float = npt.NDArray[np.float32]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plane:
@@ -32,25 +34,60 @@ class Plane:
     conditioning: Conditioning
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SecondPlane:
+    """The way from slices of a second plane to those that a run samples.
+
+    Attributes
+    ----------
+    across, run : Conditioning
+        Of the slices of the second plane, and of the run's.
+    """
+
+    across: Conditioning
+    run: Conditioning
+
+    def brought_over(self, planes: Float) -> Float:
+        """Values on slices of the second plane, as they are on the run's, linearly interpolated between slices.
+
+        Parameters
+        ----------
+        planes : ndarray, (labels, S, U, V), float32
+            Of all slices that are sampled in the second plane.
+
+        Returns
+        -------
+        ndarray, (labels, S', U', V'), float32
+            Of those that the run samples; 0 beyond the first and the last of the others.
+        """
+        grid, sampled = self.across.grid, self.across.sampled
+        volume = np.zeros((len(planes), *grid.source_shape), np.float32)
+        seen = np.moveaxis(volume, grid.slice_axis + 1, 1)
+        for s in range(sampled[0], sampled[-1] + 1):
+            after = int(np.searchsorted(sampled, s))
+            before = max(0, after - 1)
+            share = (s - sampled[before]) / max(1, sampled[after] - sampled[before])
+            seen[:, s] = planes[:, before] * np.float32(1 - share) + planes[:, after] * np.float32(share)
+        return np.moveaxis(volume, self.run.grid.slice_axis + 1, 1)[:, list(self.run.sampled)]
+
+
 class MembersAcross:
-    """Members whose slices lie across those of the run, each put together until it is whole.
+    """Members of the second plane, each put together until it is whole.
 
     Parameters
     ----------
-    across, run : Conditioning
-        Of the slices that are sampled, and of those that masks are wanted on.
+    plane : SecondPlane
+        Where they are sampled.
     labels : int
         Mask channels.
     """
 
-    def __init__(self, across: Conditioning, run: Conditioning, labels: int) -> None:
-        self._across, self._run, self._labels = across, run, labels
-        self._places = {s: n for n, s in enumerate(across.sampled)}
-        self._parts: dict[int, tuple[npt.NDArray[np.float32], set[int]]] = {}
+    def __init__(self, plane: SecondPlane, labels: int) -> None:
+        self._plane, self._labels = plane, labels
+        self._places = {s: n for n, s in enumerate(plane.across.sampled)}
+        self._parts: dict[int, tuple[Float, set[int]]] = {}
 
-    def add(
-        self, member: int, slices: Sequence[int], probability: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.bool_] | None:
+    def add(self, member: int, slices: Sequence[int], values: Float) -> Float | None:
         """Take in slices of a member that are final.
 
         Parameters
@@ -59,34 +96,21 @@ class MembersAcross:
             Its number.
         slices : sequence of int
             S slices of the second plane.
-        probability : ndarray, (labels, S, U, V), float32
+        values : ndarray, (labels, S, U, V), float32
             What was sampled there, 0 background and 1 lesion.
 
         Returns
         -------
-        ndarray, (labels, S', U', V'), bool, or None
-            Once it is whole, its masks on the slices that the run samples. Between slices of the second plane it is
-            interpolated linearly, before it becomes a mask.
+        ndarray, (labels, S', U', V'), float32, or None
+            Once it is whole, the member on the slices that the run samples.
         """
         if member not in self._parts:
-            shape = (self._labels, len(self._places), *probability.shape[2:])
+            shape = (self._labels, len(self._places), *values.shape[2:])
             self._parts[member] = np.zeros(shape, np.float32), set()
         planes, there = self._parts[member]
-        planes[:, [self._places[s] for s in slices]] = probability
+        planes[:, [self._places[s] for s in slices]] = values
         there.update(slices)
         if len(there) < len(self._places):
             return None
         del self._parts[member]
-        return self._masks(planes)
-
-    def _masks(self, planes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-        grid, sampled = self._across.grid, self._across.sampled
-        masks = np.zeros((self._labels, *grid.source_shape), np.bool_)
-        seen = np.moveaxis(masks, grid.slice_axis + 1, 1)
-        for s in range(sampled[0], sampled[-1] + 1):
-            after = int(np.searchsorted(sampled, s))
-            before = max(0, after - 1)
-            share = (s - sampled[before]) / max(1, sampled[after] - sampled[before])
-            seen[:, s] = planes[:, before] * np.float32(1 - share) + planes[:, after] * np.float32(share) > 0.5
-        chosen = np.moveaxis(masks, self._run.grid.slice_axis + 1, 1)[:, list(self._run.sampled)]
-        return np.ascontiguousarray(chosen)
+        return self._plane.brought_over(planes)

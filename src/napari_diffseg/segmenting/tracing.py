@@ -6,16 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_diffseg.ensemble.window import confine
+from napari_diffseg.segmenting.chain import chain
 from napari_diffseg.segmenting.decoding import Decoder
 from napari_diffseg.segmenting.pacing import marker_of
 from napari_diffseg.segmenting.rows import order_rows
-from napari_diffseg.segmenting.run import chain, check_finite
+from napari_diffseg.segmenting.run import check_finite
 from napari_diffseg.segmenting.trajectory import Traced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_diffseg.segmenting.run import Batch, Run
+    from napari_diffseg.segmenting.rows import Batch
+    from napari_diffseg.segmenting.run import Run
 
 
 def trace_run(run: Run) -> Iterator[Traced]:

@@ -105,7 +105,8 @@ def test_an_array_that_would_unpack_to_more_than_it_says_is_refused():
 
 STARTED = Started(
     "r", "case", "cpu", "fp32", "ddim", 4, (0, 1), (0, 1, 2), (1,), 2, (4, 5, 6), ("a", "b"), 8, ("note",),
-    ((0, 4), (1, 5)), (0.1, 0.7, 1.3), 0.5, 2.0, "probability", label_values=((1, 4), (4,)), versions=(("torch", "2"),),
+    ((0, 4), (1, 5)), (0.1, 0.7, 1.3), 0.5, 2.0, "probability", label_values=((1, 4), (4,)), members_across=(1,),
+    plane_across="coronal", slices_across=(2, 4), versions=(("torch", "2"),),
 )  # fmt: skip
 
 
@@ -114,6 +115,7 @@ STARTED = Started(
     [
         STARTED,
         Stepped("r", 0, 4, 750, 3),
+        Stepped("r", 0, 4, 750, 3, across=(1, 17)),
         Finished("r", (0, 1), 1.25, 4, 7),
         Sampled("r", 1, (1, 2), np.arange(24).reshape(1, 2, 3, 4) % 3 == 0),
         Expected("r", (1,), np.linspace(0, 1, 12, dtype=np.float32).reshape(1, 1, 3, 4)),

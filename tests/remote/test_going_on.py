@@ -21,11 +21,12 @@ from napari_diffseg.remote.segmenter import RemoteSegmenter
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 
+@pytest.mark.parametrize("checkpoint", ["tiny_checkpoint", "two_planes"])
 @pytest.mark.parametrize("focus", [None, 1])
 @pytest.mark.parametrize("cut", [1, 3, 7, 12, 20, 33])
-def test_events_of_a_run_that_was_cut_are_those_of_one_run(tiny_checkpoint, tiny_case, cut, focus):
+def test_events_of_a_run_that_was_cut_are_those_of_one_run(checkpoint, tiny_case, cut, focus, request):
+    local = LocalSegmenter(request.getfixturevalue(checkpoint), preview_interval_s=None)
     request = SegmentRequest(device="cpu", members=3, batch_size=2, focus=focus)
-    local = LocalSegmenter(tiny_checkpoint, preview_interval_s=None)
     whole = list(local.segment(tiny_case, request))
     arrived, seen = Arrived(request), []
     for event in whole[:cut]:

@@ -123,3 +123,20 @@ def test_members_that_wait_are_brought_into_one_layer_and_do_not_come_alone(view
     stack = np.stack([fake_member(SHAPE, k) for k in range(3)])
     np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | members"]), stack)
     assert not any("| member " in layer.name for layer in viewer.layers)
+
+
+def test_layers_of_members_are_in_the_order_of_their_numbers_however_these_come(viewer, results):
+    events = events_of(members=5)
+    begin_run(results, events[0], Frame.of_volume(volume()))
+    sampled = [event for event in events if isinstance(event, Sampled)]
+    for come in ((0, 2, 4), (1,), (3,)):
+        add_sampled(results, [event for event in sampled if event.member in come])
+        catch_up(results)
+    members = [f"diffseg 1 | member {k}" for k in (1, 2, 3, 4, 5)]
+    assert [layer.name for layer in viewer.layers if layer.name in members] == members
+    shown = results.result
+    results.show(None)
+    catch_up(results)
+    results.show(shown)
+    catch_up(results)
+    assert [layer.name for layer in viewer.layers if layer.name in members] == members

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -28,6 +28,15 @@ def add_quietly(viewer: ViewerModel, layer: Layer) -> None:
         selection.clear()
         selection.update(selected)
         selection.active = active
+
+
+def move_below(viewer: ViewerModel, layer: Layer, others: Collection[Layer]) -> None:
+    """Move a layer of a viewer right below the lowest of some others, as far as they are in it and below the layer."""
+    order = [bare(other) for other in viewer.layers]
+    lowest = next((place for place, other in enumerate(order) if any(other is one for one in others)), len(order))
+    here = next((place for place, other in enumerate(order) if other is layer), 0)
+    if lowest < here:
+        viewer.layers.move(here, lowest)
 
 
 @contextmanager

@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_diffseg.plugin.canvas.add_layer import add_quietly, is_there, removing_together
+from napari_diffseg.plugin.canvas.add_layer import add_quietly, is_there, move_below, removing_together
 from napari_diffseg.plugin.canvas.color_bar import show_colors, show_name
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -46,12 +46,12 @@ class LayerQueue:
         """Whether `add_next` has something to do."""
         return bool(self._due)
 
-    def put(self, layer: Layer) -> None:
-        """Let a layer come, after those that wait already, once `release` is called.
+    def put(self, layer: Layer, *, below: Collection[Layer] = ()) -> None:
+        """Let a layer come, after those that wait already, once `release` is called; in the list below some others.
 
         If it is out of sight its colour bar, where it has one, comes when it is brought into it.
         """
-        self._held.append((layer, partial(self._add, layer)))
+        self._held.append((layer, partial(self._add, layer, below)))
 
     def put_first(self, layer: Layer) -> None:
         """Let a layer come next, before those that wait."""
@@ -117,9 +117,10 @@ class LayerQueue:
         self._due = deque(step for step in self._due if wanted(step[0]))
         self._end_with_last()
 
-    def _add(self, layer: Layer) -> None:
+    def _add(self, layer: Layer, below: Collection[Layer] = ()) -> None:
         self.end_leaving()
         add_quietly(self._viewer, layer)
+        move_below(self._viewer, layer, below)
         layer.refresh(extent=False, highlight=False)  # napari does not look whether it was written to meanwhile
 
     def _remove(self, layer: Layer) -> None:

@@ -33,7 +33,7 @@ from napari_diffseg.plugin.layers.unsampled_layer import Unsampled, unsampled_st
 from napari_diffseg.regions import number_channels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -408,7 +408,7 @@ class RunLayers:
         """All of the run's, in the viewer or not."""
         together = [] if self._together is None else [self._together]
         maps = [*self._mean, *self._probability, *self._uncertainty]
-        return [*maps, self._mask, *self._members.values(), *together]
+        return [*maps, self._mask, *(self._members[k] for k in sorted(self._members)), *together]
 
     def _let_come(self) -> None:
         """Let the layers that wait come, once there is something to see in them."""
@@ -427,7 +427,8 @@ class RunLayers:
             return volume
         if member not in self._members:
             zeros = np.zeros(self._started.source_shape, np.uint8)
-            self._members[member] = self._add_labels(f"member {member + 1}", zeros, visible=False)
+            later = [shown.layer for k, shown in self._members.items() if k > member]
+            self._members[member] = self._add_labels(f"member {member + 1}", zeros, visible=False, below=later)
         return self._members[member].array
 
     def _write_statistics(self, s: int) -> None:
@@ -521,17 +522,19 @@ class RunLayers:
             show_bar_when_seen(layer)
         return LayerArray(array, layer)
 
-    def _add_labels(self, name: str, array: npt.NDArray[np.uint8], *, visible: bool) -> LayerArray:
+    def _add_labels(
+        self, name: str, array: npt.NDArray[np.uint8], *, visible: bool, below: Collection[Layer] = ()
+    ) -> LayerArray:
         style = {
             "name": f"{self._prefix} | {name}",
             "visible": visible,
             "colormap": label_colors(self._started.regions),
         }
-        layer = self._add(self._frame.to_display(array), "labels", style)
+        layer = self._add(self._frame.to_display(array), "labels", style, below=below)
         build_when_painting(layer)
         return LayerArray(array, layer)
 
-    def _add(self, data: npt.NDArray[Any], kind: str, style: dict[str, Any]) -> Layer:
+    def _add(self, data: npt.NDArray[Any], kind: str, style: dict[str, Any], *, below: Collection[Layer] = ()) -> Layer:
         from napari.layers import Layer
 
         attributes = self._attributes()
@@ -541,7 +544,7 @@ class RunLayers:
         if self._is_away:
             self._put_away.append((layer, layer.visible))
         else:
-            self._arriving.put(layer)
+            self._arriving.put(layer, below=below)
         return layer
 
     def _attributes(self) -> dict[str, Any]:

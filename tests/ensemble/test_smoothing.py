@@ -52,12 +52,22 @@ def raw_mean(ensemble: Ensemble) -> np.ndarray:
     return np.mean([ensemble.member(k)[0] for k in ensemble.members], axis=0)
 
 
-@pytest.mark.parametrize(("members", "votes"), [(3, 3), (5, 5), (8, 5)])
-def test_the_gaussian_is_scipys_in_mm_with_a_weight_of_at_most_five_members(members: int, votes: int) -> None:
+def joint(alone: np.ndarray, members: int, weight: int, around: np.ndarray) -> np.ndarray:
+    """(v + c q) / (K + c); where all members agree q is held on their side."""
+    least, most = (
+        max(0, weight - members) / (2 * weight) + 1e-3,
+        min(2 * weight, weight + members) / (2 * weight) - 1e-3,
+    )
+    around = np.where(alone == 1, np.maximum(around, least), np.where(alone == 0, np.minimum(around, most), around))
+    return (members * alone + weight * around) / (members + weight)
+
+
+@pytest.mark.parametrize(("members", "votes"), [(3, 6), (5, 10), (8, 10)])
+def test_the_gaussian_is_scipys_in_mm_with_a_weight_of_at_most_ten_members(members: int, votes: int) -> None:
     ensemble = made(STARTED, members=members)
     alone = raw_mean(ensemble)
     around = gaussian_filter(alone, [1 / s for s in SPACING])
-    expected = (members * alone + votes * around) / (members + votes)
+    expected = joint(alone, members, votes, around)
     inside = (slice(4, -4), slice(2, -2), slice(3, -3))
     assert_allclose(ensemble.probability()[0][inside], expected[inside], atol=2e-6)
 
@@ -133,15 +143,15 @@ def expecting(started: Started, *, seed: int = 9) -> np.ndarray:
     return np.random.default_rng(seed).random((1, len(started.slices), *SHAPE[:2]), np.float32)
 
 
-@pytest.mark.parametrize(("members", "votes"), [(1, 1), (5, 5), (8, 5)])
+@pytest.mark.parametrize(("members", "votes"), [(1, 2), (5, 10), (8, 10)])
 def test_where_there_is_a_one_step_estimate_it_is_what_is_averaged(members: int, votes: int) -> None:
     p = expecting(STARTED)
     ensemble = made(STARTED, members=members, expected=p)
     around = gaussian_filter(np.moveaxis(p[0], 0, 2), [1 / s for s in SPACING])
     alone = raw_mean(ensemble)
-    joint = (members * alone + votes * np.where(alone == 1, np.maximum(around, 0.001), around)) / (members + votes)
     inside = (slice(4, -4), slice(2, -2), slice(3, -3))
-    assert_allclose(ensemble.probability()[0][inside], joint[inside], atol=2e-6)
+    expected = joint(alone, members, votes, around)
+    assert_allclose(ensemble.probability()[0][inside], expected[inside], atol=2e-6)
 
 
 def test_slices_without_a_one_step_estimate_yet_take_part_by_their_members() -> None:

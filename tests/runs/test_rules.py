@@ -50,15 +50,17 @@ def gaussian(volume, mm):
 
 
 def smoothed_probability(members, mm, one_step):
-    """(v + c q) / (K + c), c = min(K, 5), q the Gaussian average of the one-step estimate, or else of the mean."""
+    """(v + c q) / (K + c), c = min(2 K, 10), q the Gaussian average of the one-step estimate, or else of the mean."""
     votes, count = members.sum(axis=0), len(members)
     mean = members.mean(axis=0)
     if not mm:
         return mean
     around = np.zeros(SHAPE)
     np.moveaxis(around, AXIS, 0)[list(SLICES)] = np.moveaxis(gaussian(mean if one_step is None else one_step, mm), 1, 0)
-    around = np.where(votes == count, np.maximum(around, 1e-3), around)
-    weight = min(count, 5)
+    weight = min(2 * count, 10)
+    least, most = max(0, weight - count) / (2 * weight) + 1e-3, min(2 * weight, weight + count) / (2 * weight) - 1e-3
+    around = np.where(votes == count, np.maximum(around, least), around)
+    around = np.where(votes == 0, np.minimum(around, most), around)
     inside = np.zeros(SHAPE, bool)
     np.moveaxis(inside, AXIS, 0)[list(SLICES)] = True
     return np.where(inside, (votes + weight * around) / (count + weight), 0)

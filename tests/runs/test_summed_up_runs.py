@@ -86,7 +86,7 @@ def test_a_damaged_expected_mask_is_refused_until_it_is_deleted_and_then_done_wi
     (folder / "expected.nii.gz").unlink()
     keep(more, smooth, resume=True)
     assert not (folder / "expected.nii.gz").exists()  # the third member's would be another
-    assert json.loads((folder / "run.json").read_text())["smoothed_by"] == "share of the members"
+    assert json.loads((folder / "run.json").read_text())["smoothed_by"] == "share of the members, c = min(2 K, 10)"
     stored = read_run(folder)
     np.testing.assert_array_equal(stored.ensemble().probability()[0], load(folder / "probability.nii.gz"))
 
@@ -108,7 +108,7 @@ def test_maps_of_a_run_that_were_made_before_it_was_known_what_it_expects_are_ma
     keep(folder, smooth)
     assert folder.is_complete()
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record.pop("smoothed_by") == "what the run expected"
+    assert record.pop("smoothed_by") == "what the run expected, c = min(2 K, 10)"
     (tmp_path / "run" / "run.json").write_text(json.dumps(record))
     assert not folder.is_complete()
     keep(folder, smooth, resume=True)

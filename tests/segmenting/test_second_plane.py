@@ -13,6 +13,7 @@ from napari_diffseg.errors import BadRecipe
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.recipe import make_recipe
+from napari_diffseg.segmenting.guided_filter import guided
 from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows
 from napari_diffseg.segmenting.second_plane import MembersAcross, SecondPlane
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
@@ -142,6 +143,23 @@ def test_the_one_step_estimate_is_the_mean_of_both_planes_and_comes_first(two_pl
     )
     kinds = [type(e) for e in seen]
     assert Sampled not in kinds[: kinds.index(Expected)]
+
+
+def test_the_estimate_follows_the_edges_of_the_image_that_the_recipe_names(two_planes, tiny_case):
+    def estimate(checkpoint, case):
+        return next(e.probability for e in events(checkpoint, case) if isinstance(e, Expected))
+
+    plain = estimate(two_planes, tiny_case)
+    name = two_planes.recipe.modalities[0]
+    guide = replace(two_planes, recipe=two_planes.recipe.model_copy(update={"guide": name}))
+    sampled = list(events(two_planes, tiny_case)[0].sampled)
+    image = np.moveaxis(tiny_case.volumes[name].data, 2, 0)[sampled].astype(np.float32)
+    spacing = tiny_case.grid_volume.spacing_mm
+    expected = guided(plain[0], image, image != 0, (spacing[2], spacing[0], spacing[1]))
+    np.testing.assert_allclose(estimate(guide, tiny_case)[0], expected, atol=1e-5)
+    assert np.abs(expected - plain[0]).max() > 0.01
+    with pytest.raises(BadRecipe, match="guide 't9'"):
+        make_recipe(two_planes.recipe.model_dump() | {"guide": "t9"})
 
 
 def expected(checkpoint, case, axis, **settings):

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 Float = npt.NDArray[np.float32]
 Votes = npt.NDArray[np.integer[Any]]
 
-_MOST_VOTES: Final = 5
+_WEIGHT: Final = 2
+"""Of the surroundings, in members a member."""
+_MOST_VOTES: Final = 10
 """Largest weight of the surroundings, in members: the more members there are, the more they decide alone."""
 _REACH: Final = 4
 """Standard deviations after which the Gaussian is cut off."""
 _DECIMALS: Final = 6
 """Of a probability: where all members and the one-step estimate agree it is 0 or 1, in whatever order it is summed."""
-_LEAST: Final = np.float32(1e-3)
-"""Least average of the surroundings where all members mark a voxel, so that the probability there is above a half."""
+_MARGIN: Final = 1e-3
+"""By which the surroundings at least let the members decide where all of them agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,11 @@ class Smoothing:
     """Makes the smoothed probability of an ensemble: Gaussian smoothing of the vote map, joined with the votes.
 
     With K members the share of votes is off by up to 1 / (2 sqrt K) at a voxel, and neighbouring slices are sampled
-    independently; what readers would mark varies slowly. With v of K votes at a voxel, c = min(K, 5) and q the Gaussian
-    average about it of the one-step estimate (see `ExpectedMask`; of checkpoints without one, of the members' mean),
-    the probability is (v + c q) / (K + c): the posterior mean under a beta prior of mean q and weight c. It is above a
-    half where all members mark a voxel and below where none does, whatever surrounds it. What was not asked for
+    independently; what readers would mark varies slowly. With v of K votes at a voxel, c = min(2 K, 10) and q the
+    Gaussian average about it of the one-step estimate (see `ExpectedMask`; of checkpoints without one, of the members'
+    mean), the probability is (v + c q) / (K + c): the posterior mean under a beta prior of mean q and weight c. Where all
+    members mark a voxel q is raised, and where none does lowered, as far as it takes for the probability to be above a
+    half, or below: members that all agree are not overruled. What was not asked for
     (slices, or voxels outside the window or the volume) has no part in an average.
 
     The members' own mean and variance are not touched by it.
@@ -96,10 +99,11 @@ class Smoothing:
         """
         if count == 0:
             return np.zeros(votes.shape, np.float32)
-        own = votes.astype(np.float32)
-        around = np.where(own == count, _LEAST, np.float32(0))
-        around = np.maximum(around, self._in_plane(self._along(shares, offsets)))
-        more = min(count, _MOST_VOTES)
+        own, more = votes.astype(np.float32), min(_WEIGHT * count, _MOST_VOTES)
+        least, most = (max(more - count, 0) / (2 * more) + _MARGIN, min(more + count, 2 * more) / (2 * more) - _MARGIN)
+        around = self._in_plane(self._along(shares, offsets))
+        around = np.where(own == count, np.maximum(around, np.float32(least)), around)
+        around = np.where(own == 0, np.minimum(around, np.float32(most)), around)
         joint = (own + np.float32(more) * around) / np.float32(count + more)
         return np.asarray(np.round(joint, _DECIMALS), np.float32)
 

@@ -247,8 +247,8 @@ class RunWriter:
 
 
 def smoothed_by(*, has_expected: bool) -> str:
-    """What the Gaussian of the smoothed probability averages; the words are those of runs of before."""
-    return "what the run expected" if has_expected else "share of the members"
+    """What the Gaussian of the smoothed probability averages, and its weight beside K members."""
+    return f"{'what the run expected' if has_expected else 'share of the members'}, c = min(2 K, 10)"
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

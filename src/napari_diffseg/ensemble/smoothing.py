@@ -39,10 +39,10 @@ class Smoothing:
     With K members the share of votes is off by up to 1 / (2 sqrt K) at a voxel, and neighbouring slices are sampled
     independently; what readers would mark varies slowly. With v of K votes at a voxel, c = min(2 K, 10) and q the
     Gaussian average about it of the one-step estimate (see `ExpectedMask`; of checkpoints without one, of the members'
-    mean), the probability is (v + c q) / (K + c): the posterior mean under a beta prior of mean q and weight c. Where all
-    members mark a voxel q is raised, and where none does lowered, as far as it takes for the probability to be above a
-    half, or below: members that all agree are not overruled. What was not asked for
-    (slices, or voxels outside the window or the volume) has no part in an average.
+    mean), the probability is (v + c q) / (K + c): the posterior mean under a beta prior of mean q and weight c. Where
+    all members mark a voxel q is raised, and where none does lowered, as far as it takes for the probability to be
+    above a half, or below: members that all agree are not overruled. What was not asked for (slices, or voxels outside
+    the window or the volume) has no part in an average.
 
     The members' own mean and variance are not touched by it.
 

@@ -47,6 +47,6 @@ def describe_map(what: str, summary: Summary, count: int, *, number: int | None 
         case "probability":
             return probability
         case "expected":
-            return "one-step estimate: probability of a voxel after one evaluation"
+            return "one-step estimate: probability of a voxel by the first evaluations"
         case _:
             return f"member {1 + (number or 0)}, binary"

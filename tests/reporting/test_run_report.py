@@ -87,6 +87,15 @@ def test_the_page_says_what_the_members_say(run):
     assert "not a medical device" in text
 
 
+def test_the_page_says_which_members_are_of_a_second_plane(run):
+    record = json.loads((run.folder / "run.json").read_text())
+    assert "second plane" not in make_run_page(make_sheet(run, summary=Summary()))
+    changes = {"members_across": [1], "plane_across": "coronal", "slices_across": [2, 3]}
+    (run.folder / "run.json").write_text(json.dumps(record | changes))
+    text = make_run_page(make_sheet(read_run(run.folder), summary=Summary()))
+    assert "Member 2: coronal slices" in text
+
+
 def test_names_from_files_are_escaped(run):
     record = json.loads((run.folder / "run.json").read_text())
     (run.folder / "run.json").write_text(json.dumps(record | {"case": "<b>x</b>", "warnings": ["<i>y</i>"]}))

@@ -29,11 +29,15 @@ def show_progress(events: Iterable[SamplingEvent], case_id: str) -> None:
     """
     interval = 0.1 if sys.stderr.isatty() else _LOG_INTERVAL_S
     with tqdm(desc=case_id, unit="step", file=sys.stderr, mininterval=interval, dynamic_ncols=True) as bar:
+        plane = ""
         for event in events:
             match event:
                 case Started():
                     _announce(bar, event)
+                    plane = event.plane_across
                 case Stepped():
+                    if event.across is not None:
+                        bar.set_postfix_str(f"member {event.across[0] + 1}, {plane} slices", refresh=False)
                     bar.update(event.done - bar.n)
                 case Sampled():
                     bar.set_postfix_str(f"member {event.member + 1}", refresh=False)

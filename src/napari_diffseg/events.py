@@ -287,7 +287,7 @@ class Stepped:
     """One denoising step of one batch is done. `done` of the `Started.evaluations` are behind us.
 
     `across` are member and slice that the batch begins with, where its slices are of the second plane: they have no
-    preview.
+    preview. `estimated` is, while the one-step estimate is taken in both planes, how many slices it has behind it.
     """
 
     run_id: str
@@ -297,6 +297,7 @@ class Stepped:
     done: int
     preview: Preview | None = None
     across: tuple[int, int] | None = None
+    estimated: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,27 @@ def test_a_member_of_the_second_plane_shows_how_far_it_is_and_no_preview_of_anot
     assert said[-1] == "3 members in 1 s."
 
 
+def test_the_one_step_estimate_of_both_planes_says_how_far_it_is(segmenter, session, layers):
+    said, estimating = [], [4, 8]
+    session.message.connect(said.append)
+    steps = segmenter.segment
+
+    def with_estimate(case, request, *, focus=None):
+        for event in steps(case, request, focus=focus):
+            yield event
+            session.poll()
+            if isinstance(event, Stepped) and estimating:
+                yield replace(event, preview=None, estimated=estimating.pop(0))
+                session.poll()
+
+    segmenter.segment = with_estimate
+    ready(session, layers, members=1).start()
+    session.poll()
+    told = [text for text in said if text.startswith("One-step")]
+    assert told == [f"One-step estimate: {n} of 8 slices, in both planes." for n in (4, 8)]
+    assert said[said.index(told[-1]) + 1].startswith("Sampling 1 mask")
+
+
 def test_a_live_layer_that_somebody_has_hidden_stays_hidden(segmenter, session, layers, results, viewer):
     visible = []
 

@@ -116,6 +116,7 @@ STARTED = Started(
         STARTED,
         Stepped("r", 0, 4, 750, 3),
         Stepped("r", 0, 4, 750, 3, across=(1, 17)),
+        Stepped("r", 0, 4, 750, 3, estimated=9),
         Finished("r", (0, 1), 1.25, 4, 7),
         Sampled("r", 1, (1, 2), np.arange(24).reshape(1, 2, 3, 4) % 3 == 0),
         Expected("r", (1,), np.linspace(0, 1, 12, dtype=np.float32).reshape(1, 1, 3, 4)),

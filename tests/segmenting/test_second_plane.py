@@ -75,6 +75,8 @@ def test_members_end_in_their_order_and_progress_comes_to_its_end(two_planes, ti
     assert [*dict.fromkeys(e.member for e in seen if isinstance(e, Sampled))] == [0, 1, 2, 3]
     done = [e.done for e in seen if isinstance(e, Stepped)]
     assert done[-1] == started.evaluations
+    slices = len(started.sampled) + len(started.slices_across)
+    assert [e.estimated for e in seen if isinstance(e, Stepped) and e.estimated is not None][-1] == slices
     assert {e.preview.member for e in seen if isinstance(e, Stepped) and e.preview} == {0, 2}
     assert sorted(s for e in seen if isinstance(e, Expected) for s in e.slices) == [*started.sampled]
     assert isinstance(seen[-1], Finished)

@@ -69,17 +69,20 @@ class OneStepEstimate:
         slices = tuple(batch[i].slice_index for i in index)
         return self._expected(slices, self._decoder.probability(x0, slices))
 
-    def in_both_planes(self, rows_at_once: int) -> Iterator[Expected | None]:
-        """The estimate of all slices, once; None after every so many rows, as it takes a while."""
+    def in_both_planes(self, rows_at_once: int) -> Iterator[Expected | int]:
+        """The estimate of all slices, once; as it takes a while, how many slices it has behind it come before."""
         run = self._run
         if self._is_given or run.expecting is None or not expects_early(run.recipe):
             return
         assert run.across is not None
         assert self._across is not None
         sampled, across = run.conditioning.sampled, run.across.conditioning.sampled
-        own = yield from self._evaluated([Row(run.expecting, s) for s in sampled], self._decoder, rows_at_once)
-        rows = [Row(run.expecting + 1, s, across=True) for s in across]
-        other = yield from self._evaluated(rows, self._across, rows_at_once)
+        rows, others = (
+            [Row(run.expecting, s) for s in sampled],
+            [Row(run.expecting + 1, s, across=True) for s in across],
+        )
+        own = yield from self._evaluated(rows, self._decoder, rows_at_once, before=0)
+        other = yield from self._evaluated(others, self._across, rows_at_once, before=len(rows))
         own += SecondPlane(run.across.conditioning, run.conditioning).brought_over(other)
         self._is_given = True
         yield Expected(run.id, sampled, confine(self._guided(own / np.float32(2)), run.window))
@@ -96,13 +99,18 @@ class OneStepEstimate:
         filtered = [guided(p, image, image != 0, (along, *others)) for p in probability]
         return nest(np.stack(filtered), recipe.regions)
 
-    def _evaluated(self, rows: Sequence[Row], decoder: Decoder, at_once: int) -> Generator[None, None, Float]:
-        """What the first evaluations of rows of one plane predict, as probabilities (labels, S, U, V)."""
+    def _evaluated(
+        self, rows: Sequence[Row], decoder: Decoder, at_once: int, *, before: int
+    ) -> Generator[int, None, Float]:
+        """What the first evaluations of rows of one plane predict, as probabilities (labels, S, U, V).
+
+        Told is how many are done, `before` those that were so at its beginning.
+        """
         found = []
         for start in range(0, len(rows), at_once):
             some = tuple(rows[start : start + at_once])
             found.append(decoder.probability(self._first_x0(some), [row.slice_index for row in some])())
-            yield
+            yield before + start + len(some)
         return np.concatenate(found, axis=1)
 
     def _of_both_views(self, rows: Batch, x0: torch.Tensor) -> torch.Tensor:

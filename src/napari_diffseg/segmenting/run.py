@@ -280,11 +280,11 @@ def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepp
         across = batch[0][:2] if batch[0].across else None
         yield Stepped(run.id, n, steps, step.timestep, progress.done, preview, across)
         if last is None and run.across is not None:
-            for expected in progress.estimate.in_both_planes(len(batch)):
-                if expected is not None:
-                    yield expected
+            for told in progress.estimate.in_both_planes(len(batch)):
+                if isinstance(told, Expected):
+                    yield told
                 else:  # it takes a while, in which a cancel is seen
-                    yield Stepped(run.id, n, steps, step.timestep, progress.done)
+                    yield Stepped(run.id, n, steps, step.timestep, progress.done, estimated=told)
         elif last is None:
             yield from _soon(run, batch, progress, progress.estimate.of(batch, step))
         last, gone = step, empty

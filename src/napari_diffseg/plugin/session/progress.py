@@ -42,6 +42,11 @@ def describe_across(started: Started, member: int, slice_index: int) -> str:
     )
 
 
+def describe_estimate(started: Started, slices: int) -> str:
+    """How far the one-step estimate is, for which the slices of both planes are evaluated once."""
+    return f"One-step estimate: {slices} of {len(started.sampled) + len(started.slices_across)} slices, in both planes."
+
+
 def describe_finish(finished: Finished, total: int, evaluations: int) -> str:
     """What was sampled in what time, of how many evaluations; `total` members are there now."""
     count = len(finished.members)

@@ -17,7 +17,7 @@ from napari_diffseg.plugin.session.chosen import Chosen
 from napari_diffseg.plugin.session.engine import EngineCache
 from napari_diffseg.plugin.session.jobs import RunControl, export_job, load_job, read_job, segment_job
 from napari_diffseg.plugin.session.plan import again_plan, extend_plan
-from napari_diffseg.plugin.session.progress import describe_across, describe_finish, describe_start
+from napari_diffseg.plugin.session.progress import describe_across, describe_estimate, describe_finish, describe_start
 from napari_diffseg.plugin.session.reopening import reopen_job
 from napari_diffseg.plugin.session.run_log import RunLog
 from napari_diffseg.plugin.session.run_store import RunStore
@@ -577,16 +577,19 @@ class Session(SessionSignals):
         self.message.emit(describe_start(started))
 
     def _tell_plane(self, task: Task, started: Started, step: Stepped) -> None:
-        """Say how far a member is of which no preview comes, as its slices are of the second plane."""
-        if step.across == task.across or self._phase is not Phase.RUNNING:
+        """Say how far that is which no preview shows: a member of the second plane, the estimate in both planes."""
+        told = (step.across, step.estimated)
+        if told == task.told or self._phase is not Phase.RUNNING:
             return
-        if step.across is None:
+        if step.estimated is not None:
+            self.message.emit(describe_estimate(started, step.estimated))
+        elif step.across is None:
             self.message.emit(describe_start(started))
         else:
             self.message.emit(describe_across(started, *step.across))
-            if task.across is None:
+            if task.told[0] is None:
                 self.preview_ended.emit(step)
-        task.across = step.across
+        task.told = told
 
     def _show_step(self, task: Task, started: Started, step: Stepped | None, preview: Stepped | None) -> None:
         if step is not None:

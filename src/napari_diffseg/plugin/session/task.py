@@ -86,8 +86,8 @@ class Task:
     stop: threading.Event = field(default_factory=threading.Event)
     control: RunControl = field(default_factory=RunControl)
     started: Started | None = None
-    across: tuple[int, int] | None = None
-    """Member and slice of the second plane that are under way, as the user was told last."""
+    told: tuple[tuple[int, int] | None, int | None] = (None, None)
+    """What the user was told last: member and slice of the second plane, and slices of the one-step estimate."""
     _first_step: tuple[float, int] | None = field(default=None, init=False)
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from played_runs import add_expected, add_sampled, catch_up, events_of, play, source
+from played_runs import add_expected, add_sampled, begin_run, catch_up, events_of, play, source
 
 from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.ensemble.summary import Measure, Rule, Summary
@@ -136,3 +136,15 @@ def test_a_run_without_smoothing_has_no_probability_until_it_is_asked_for(viewer
     catch_up(results)
     assert not viewer.layers["diffseg 1 | probability"].visible
     assert_shown(viewer, results.result.ensemble)
+
+
+def test_an_estimate_that_comes_after_members_of_a_slice_changes_what_is_shown_of_them(viewer, results):
+    started, *others = smoothed_events()
+    sampled = [event for event in others if isinstance(event, Sampled)]
+    begin_run(results, started)
+    add_sampled(results, sampled[:1])
+    p = np.full((1, len(started.sampled), *sampled[0].mask.shape[2:]), 0.9, np.float32)
+    estimate = Expected(started.run_id, started.sampled, p)
+    add_expected(results, estimate)
+    catch_up(results)
+    assert_shown(viewer, whole([started, sampled[0], estimate]))

@@ -147,6 +147,18 @@ def test_the_one_step_estimate_is_the_mean_of_both_planes_and_comes_first(two_pl
     assert Sampled not in kinds[: kinds.index(Expected)]
 
 
+def test_somebody_who_looks_at_a_slice_sees_its_masks_before_the_estimate_of_both_planes(two_planes, tiny_case):
+    seen = events(two_planes, tiny_case, preview=0, focus=2, batch_size=2)
+    kinds = [type(e) for e in seen]
+    assert kinds.count(Expected) == 1
+    first = [e for e in seen[: kinds.index(Expected)] if isinstance(e, Sampled)]
+    assert {e.slices for e in first} == {(2,)}
+    reference = next(e for e in events(two_planes, tiny_case) if isinstance(e, Expected))
+    np.testing.assert_array_equal(seen[kinds.index(Expected)].probability, reference.probability)
+    alone = [type(e) for e in events(two_planes, tiny_case, preview=0, focus=2, slices="2:3")]
+    assert alone.index(Expected) < alone.index(Sampled), "with its only slice a member would be whole"
+
+
 def test_the_estimate_follows_the_edges_of_the_image_that_the_recipe_names(two_planes, tiny_case):
     def estimate(checkpoint, case):
         return next(e.probability for e in events(checkpoint, case) if isinstance(e, Expected))

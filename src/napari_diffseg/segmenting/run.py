@@ -279,13 +279,13 @@ def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepp
         preview = None if batch[0].across else _preview(run, progress.previews(batch[0], step))
         across = batch[0][:2] if batch[0].across else None
         yield Stepped(run.id, n, steps, step.timestep, progress.done, preview, across)
-        if last is None and run.across is not None:
+        if last is None and run.across is not None and not _is_first_seen(run, batch, progress):
             for told in progress.estimate.in_both_planes(len(batch)):
                 if isinstance(told, Expected):
                     yield told
                 else:  # it takes a while, in which a cancel is seen
                     yield Stepped(run.id, n, steps, step.timestep, progress.done, estimated=told)
-        elif last is None:
+        elif last is None and run.across is None:
             yield from _soon(run, batch, progress, progress.estimate.of(batch, step))
         last, gone = step, empty
     assert last is not None  # a schedule has at least one timestep
@@ -295,6 +295,16 @@ def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepp
     progress.empty += gone * ahead
     members = _members_across if batch[0].across else _members
     yield from _soon(run, batch, progress, members(run, batch, last, progress))
+
+
+def _is_first_seen(run: Run, batch: Batch, progress: _Progress) -> bool:
+    """Whether a batch is the one that somebody waits for, who looks at its slice: its masks come before the estimate.
+
+    There is another batch in which it can come, as a batch is of one plane; it comes before the first whole member.
+    """
+    is_looked_at = run.preview_interval_s is not None and run.request.focus is not None
+    is_part = not batch[0].across and len(batch) < len(run.conditioning.sampled)
+    return is_looked_at and is_part and progress.done == len(batch)
 
 
 def _soon(

@@ -579,6 +579,11 @@ class RunLayers:
             share = np.moveaxis(p, axis, 0)[known]
             planes[known] = share * (1 - share)
             layer.refresh(extent=False, thumbnail=False, highlight=False)
+        voted = {s for s in known if self._ensemble.votes_slice(s)[1]}
+        if voted and not self._ensemble.smoothing.is_none:  # the smoothed probability is another with the estimate
+            self._sum_up(voted)
+            for shown in self._shown(set()):
+                shown.redraw()
 
     def _make_expected(self, c: int, variance: npt.NDArray[np.float32]) -> Layer:
         labels = self._started.labels

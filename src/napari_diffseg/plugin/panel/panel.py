@@ -291,6 +291,7 @@ class DiffsegPanel(QWidget):
         session.started.connect(self._prepare_results)
         session.extended.connect(self._extend_results)
         session.expected.connect(self.results.show_expected)
+        session.expected.connect(lambda _: self._catching_up.start_if_behind())
         session.sampled.connect(self.results.show_sampled)
         session.sampled.connect(lambda _: self._show_unsampled())
         session.sampled.connect(lambda _: self._catching_up.start_if_behind())

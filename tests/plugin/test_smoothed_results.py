@@ -143,6 +143,7 @@ def test_an_estimate_that_comes_after_members_of_a_slice_changes_what_is_shown_o
     sampled = [event for event in others if isinstance(event, Sampled)]
     begin_run(results, started)
     add_sampled(results, sampled[:1])
+    catch_up(results)
     p = np.full((1, len(started.sampled), *sampled[0].mask.shape[2:]), 0.9, np.float32)
     estimate = Expected(started.run_id, started.sampled, p)
     add_expected(results, estimate)

@@ -21,7 +21,6 @@ from napari_diffseg.plugin.widgets.denoising_box import DenoisingBox
 from napari_diffseg.plugin.widgets.plots.tile_grid import TileGrid
 from napari_diffseg.plugin.widgets.settings_box import SettingsBox
 from napari_diffseg.plugin.widgets.what_if_box import WhatIfBox
-from napari_diffseg.recipe import Recipe
 from napari_diffseg.segmenting.trajectory import Traced
 from plugin_fakes import SHAPE, FakeSegmenter, fake_member, ready
 
@@ -131,8 +130,9 @@ def test_a_member_of_the_second_plane_shows_how_far_it_is_and_no_preview_of_anot
 
 
 def test_the_one_step_estimate_of_both_planes_says_how_far_it_is(segmenter, session, layers):
-    said, estimating = [], [4, 8]
+    said, left, estimating = [], [], [4, 8]
     session.message.connect(said.append)
+    session.progress.connect(lambda done, total, seconds: left.append((done, seconds)))
     steps = segmenter.segment
 
     def with_estimate(case, request, *, focus=None):
@@ -149,6 +149,8 @@ def test_the_one_step_estimate_of_both_planes_says_how_far_it_is(segmenter, sess
     told = [text for text in said if text.startswith("One-step")]
     assert told == [f"One-step estimate: {n} of 8 slices, in both planes." for n in (4, 8)]
     assert said[said.index(told[-1]) + 1].startswith("Sampling 1 mask")
+    assert [seconds for done, seconds in left if done <= 3] == [None] * 5, "what the estimate takes is of no step"
+    assert left[-1][1] is not None
 
 
 def test_a_live_layer_that_somebody_has_hidden_stays_hidden(segmenter, session, layers, results, viewer):
@@ -231,10 +233,10 @@ def test_the_setting_is_offered_where_the_checkpoint_has_a_second_plane(qtbot):
     box = SettingsBox()
     qtbot.addWidget(box)
     control = box.controls["second_plane"]
-    box.follow(Recipe(modalities=("t1",)))
+    box.offer_second_plane(False)
     assert not control.isEnabled()
     assert control.toolTip() == "The checkpoint has no second plane: all members are sampled in the same slices."
-    box.follow(Recipe(modalities=("t1",), second_plane=CORONAL))
+    box.offer_second_plane(True)
     assert control.isEnabled()
     assert control.toolTip() == SegmentRequest.model_fields["second_plane"].description
 

@@ -369,6 +369,8 @@ class DiffsegPanel(QWidget):
         recent = [entry.text for entry in self.remembered.checkpoints if entry.text != DEMO]  # it has its own button
         self.checkpoint.show_recent(recent)
         self.settings.follow(self.session.recipe, self.remembered.timesteps_of(checkpoint))
+        is_known = bool(self.session.checkpoint_rows)
+        self.settings.offer_second_plane(self.session.recipe.second_plane is not None or not is_known)
         if self.session.checkpoint_rows and self._timesteps is not None:
             self.settings.controls["timesteps"].set_value(self._timesteps)
             self._timesteps = None

@@ -593,7 +593,10 @@ class Session(SessionSignals):
 
     def _show_step(self, task: Task, started: Started, step: Stepped | None, preview: Stepped | None) -> None:
         if step is not None:
-            self.progress.emit(step.done, started.evaluations, task.seconds_left(step.done))
+            if step.estimated is not None:
+                task.begin_anew()
+            left = None if step.estimated is not None else task.seconds_left(step.done)
+            self.progress.emit(step.done, started.evaluations, left)
         if preview is not None and self._phase is Phase.RUNNING and (step is None or step.across is None):
             self.previewed.emit(preview)
 

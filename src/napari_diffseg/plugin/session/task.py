@@ -101,8 +101,12 @@ class Task:
 
     def go_on(self) -> None:
         """End the rest; the estimate begins anew, as it is not to count the rest."""
-        self._first_step = None
+        self.begin_anew()
         self.control.going.set()
+
+    def begin_anew(self) -> None:
+        """Estimate the time left from now on alone: what was done until now tells nothing of the rest."""
+        self._first_step = None
 
     def seconds_left(self, done: int) -> float | None:
         """The estimate after so many evaluations; None while it is unknown."""

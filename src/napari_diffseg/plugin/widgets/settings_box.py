@@ -140,8 +140,6 @@ class SettingsBox(QGroupBox):
     def follow(self, recipe: Recipe, timesteps_before: int | None = None) -> None:
         """Bound the timesteps by those that the checkpoint was trained with, and start from its own number.
 
-        The second plane is offered where the checkpoint has one.
-
         `timesteps_before`, those it was last run with, come first if they are within the bounds.
         """
         timesteps = self.controls["timesteps"]
@@ -149,12 +147,15 @@ class SettingsBox(QGroupBox):
         timesteps.set_range(1, recipe.train_timesteps)
         for count, button in self._presets.items():
             button.setEnabled(count <= recipe.train_timesteps)
-        second_plane = self.controls["second_plane"]
-        second_plane.setEnabled(recipe.second_plane is not None)
-        told = SegmentRequest.model_fields["second_plane"].description
-        second_plane.setToolTip(_NO_SECOND_PLANE if recipe.second_plane is None else told or "")
         before = timesteps_before or recipe.timesteps
         timesteps.set_value(before if before <= recipe.train_timesteps else recipe.timesteps)
+
+    def offer_second_plane(self, is_there: bool) -> None:
+        """Offer the second plane, or say that the checkpoint has none."""
+        control = self.controls["second_plane"]
+        control.setEnabled(is_there)
+        told = SegmentRequest.model_fields["second_plane"].description or ""
+        control.setToolTip(told if is_there else _NO_SECOND_PLANE)
 
 
 def _beside(control: QWidget, box: QWidget) -> QWidget:

@@ -575,9 +575,13 @@ class RunLayers:
             self._expected = [self._make_expected(c, data) for c, data in enumerate(empty)]
         axis = self._started.slice_axis
         for layer, p in zip(self._expected, expected.probability(), strict=True):
-            planes = np.moveaxis(self._frame.to_source(layer.data), axis, 0)
-            share = np.moveaxis(p, axis, 0)[known]
-            planes[known] = share * (1 - share)
+            volume = self._frame.to_source(layer.data)
+            if expected.is_complete:  # several times as fast as slice by slice, and without arrays in between
+                np.subtract(1, p, out=volume)
+                np.multiply(volume, p, out=volume)
+            else:
+                share = np.moveaxis(p, axis, 0)[known]
+                np.moveaxis(volume, axis, 0)[known] = share * (1 - share)
             layer.refresh(extent=False, thumbnail=False, highlight=False)
         voted = {s for s in known if self._ensemble.votes_slice(s)[1]}
         if voted and not self._ensemble.smoothing.is_none:  # the smoothed probability is another with the estimate

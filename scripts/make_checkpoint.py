@@ -32,7 +32,6 @@ SHIPPED = {
     "rule": "probability",
     "stop_early": True,
     "second_plane": ("I", "L", "A"),
-    "guide": "flair",
 }
 """What the recipe says of the use and not of the training, chosen on real gliomas (docs/evaluation.md)."""
 _SHOWN = {

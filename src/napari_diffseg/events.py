@@ -320,8 +320,8 @@ class Expected:
     Before the first step a mask is pure noise, so the clean mask that a network expects there is the posterior mean:
     a probability a voxel, from one evaluation. Where every second member is mirrored, it is the mean of two: of the
     image, and, on slices where that expects any lesion, of its mirror image. Where members are sampled in two planes,
-    it is the mean of one evaluation in each, of all slices, and follows the edges of the recipe's `guide`. It comes
-    where the checkpoint predicts x_0 or v; one that predicts epsilon has no such answer.
+    it is the mean of one evaluation in each, of all slices. It comes where the checkpoint predicts x_0
+    or v; one that predicts epsilon has no such answer.
 
     `probability` is float32 (labels, S, U, V) in [0, 1]: S along `slices`, U and V the source's other two axes.
     """

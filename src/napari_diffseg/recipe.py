@@ -133,11 +133,6 @@ class Recipe(BaseModel):
         le=MOST_SMOOTHING_SLICES,
         description="How many times as long that Gaussian is across slices, each of which is sampled by itself.",
     )
-    guide: Modality | None = Field(
-        None,
-        description="Modality whose edges the one-step estimate is made to follow (guided filter), where a run "
-        "samples in two planes; none: it stays as it is.",
-    )
     rule: RuleName = Field(
         "majority",
         description="Rule that makes the mask unless another is asked for: the majority of the members, or the "
@@ -163,8 +158,6 @@ class Recipe(BaseModel):
         if problem := problem_with(self.regions):
             raise ValueError(f"labels and label_values: {problem}")
         self._check_axes()
-        if self.guide is not None and self.guide not in self.modalities:
-            raise ValueError(f"guide {self.guide!r} is none of the modalities {self.modalities}")
         if self.timesteps > self.train_timesteps:
             raise ValueError(f"timesteps {self.timesteps} exceed the {self.train_timesteps} of training")
         if self.clip is not None and not (self.clip[0] <= self.mask_low and self.mask_high <= self.clip[1]):

@@ -13,7 +13,6 @@ from napari_diffseg.errors import BadRecipe
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.networks.fast_unet import FastUNet
 from napari_diffseg.recipe import make_recipe
-from napari_diffseg.segmenting.guided_filter import guided
 from napari_diffseg.segmenting.rows import Row, look_elsewhere, order_rows
 from napari_diffseg.segmenting.second_plane import MembersAcross, SecondPlane
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
@@ -157,23 +156,6 @@ def test_somebody_who_looks_at_a_slice_sees_its_masks_before_the_estimate_of_bot
     np.testing.assert_array_equal(seen[kinds.index(Expected)].probability, reference.probability)
     alone = [type(e) for e in events(two_planes, tiny_case, preview=0, focus=2, slices="2:3")]
     assert alone.index(Expected) < alone.index(Sampled), "with its only slice a member would be whole"
-
-
-def test_the_estimate_follows_the_edges_of_the_image_that_the_recipe_names(two_planes, tiny_case):
-    def estimate(checkpoint, case):
-        return next(e.probability for e in events(checkpoint, case) if isinstance(e, Expected))
-
-    plain = estimate(two_planes, tiny_case)
-    name = two_planes.recipe.modalities[0]
-    guide = replace(two_planes, recipe=two_planes.recipe.model_copy(update={"guide": name}))
-    sampled = list(events(two_planes, tiny_case)[0].sampled)
-    image = np.moveaxis(tiny_case.volumes[name].data, 2, 0)[sampled].astype(np.float32)
-    spacing = tiny_case.grid_volume.spacing_mm
-    expected = guided(plain[0], image, image != 0, (spacing[2], spacing[0], spacing[1]))
-    np.testing.assert_allclose(estimate(guide, tiny_case)[0], expected, atol=1e-5)
-    assert np.abs(expected - plain[0]).max() > 0.01
-    with pytest.raises(BadRecipe, match="guide 't9'"):
-        make_recipe(two_planes.recipe.model_dump() | {"guide": "t9"})
 
 
 def expected(checkpoint, case, axis, **settings):

@@ -52,7 +52,6 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
             "steps of masks that are decided are left out" if recipe.stop_early else "no: all steps are taken",
         ),
         ("smoothing", _smoothing(recipe)),
-        ("guide", _guide(recipe)),
         ("default mask", f"{'smoothed probability' if by_probability else 'mean of the members'} > 0.5"),
         ("attention", _attention(checkpoint.config)),
         ("digest", checkpoint.digest[:12]),
@@ -92,12 +91,6 @@ def _second_plane(recipe: Recipe) -> str:
     rows, columns, slices = (_DIRECTIONS[code] for code in other.axis_codes)
     directions = f"rows towards {rows}, columns towards {columns}, slices towards {slices}"
     return f"every second member is sampled in {other.plane} slices ({directions})"
-
-
-def _guide(recipe: Recipe) -> str:
-    if recipe.guide is None:
-        return "none: the one-step estimate is as the network gives it"
-    return f"{recipe.guide}: in a run of two planes the one-step estimate follows its edges"
 
 
 def _smoothing(recipe: Recipe) -> str:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _FREE: Final = ("members", "device", "batch_size", "focus", "threads")
 """Settings that change nothing of a member."""
-_OF_SUMS: Final = ("smoothing_mm", "smoothing_slices", "guide", "rule")
-"""What a recipe says of how members are summed up, and of the one-step estimate, which changes none of them."""
+_OF_SUMS: Final = ("smoothing_mm", "smoothing_slices", "rule")
+"""What a recipe says of how members are summed up, which changes none of them."""
 _RESOLVED: Final = ("stop_early",)
 """What a recipe says and a request may say otherwise, so that it stands among the settings."""
 _BEFORE: Final[dict[str, dict[str, Any]]] = {

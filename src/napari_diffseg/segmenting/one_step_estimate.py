@@ -10,11 +10,9 @@ import torch
 
 from napari_diffseg.ensemble.window import confine
 from napari_diffseg.events import Expected
-from napari_diffseg.regions import nest
 from napari_diffseg.segmenting.chain import begun
 from napari_diffseg.segmenting.device.prepare import for_few_rows
 from napari_diffseg.segmenting.early_stop import EMPTY_BELOW, expects_early
-from napari_diffseg.segmenting.guided_filter import guided
 from napari_diffseg.segmenting.rows import Row
 from napari_diffseg.segmenting.second_plane import SecondPlane
 
@@ -85,19 +83,7 @@ class OneStepEstimate:
         other = yield from self._evaluated(others, self._across, rows_at_once, before=len(rows))
         own += SecondPlane(run.across.conditioning, run.conditioning).brought_over(other)
         self._is_given = True
-        yield Expected(run.id, sampled, confine(self._guided(own / np.float32(2)), run.window))
-
-    def _guided(self, probability: Float) -> Float:
-        """The estimate of all slices (labels, S, U, V), with the edges of the image that the recipe names."""
-        recipe, conditioning = self._run.recipe, self._run.conditioning
-        channel = None if recipe.guide is None else conditioning.channels[recipe.modalities.index(recipe.guide)]
-        if channel is None:
-            return probability
-        slices, axis = list(conditioning.sampled), conditioning.grid.slice_axis
-        image = np.moveaxis(channel.data, axis, 0)[slices].astype(np.float32)
-        along, *others = self._run.spacing_mm[axis], *np.delete(self._run.spacing_mm, axis)
-        filtered = [guided(p, image, image != 0, (along, *others)) for p in probability]
-        return nest(np.stack(filtered), recipe.regions)
+        yield Expected(run.id, sampled, confine(own / np.float32(2), run.window))
 
     def _evaluated(
         self, rows: Sequence[Row], decoder: Decoder, at_once: int, *, before: int

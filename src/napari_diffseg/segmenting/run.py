@@ -73,8 +73,6 @@ class Run:
     """Where on every slice masks may be; None is everywhere."""
     limits: BatchLimits
     """Learns how many rows fit."""
-    spacing_mm: tuple[float, float, float]
-    """Size of the source's voxels."""
     across: Plane | None = None
     """The second plane, in which every second member is sampled; None where all are sampled in the first."""
 

@@ -272,7 +272,6 @@ class LocalSegmenter:
             stop_early=self._stops_early(request),
             window=request.window_in((height, width)),
             limits=self._limits,
-            spacing_mm=case.grid_volume.spacing_mm,
             across=_across(case, request, conditioning, recipe),
         )
 

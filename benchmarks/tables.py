@@ -39,6 +39,7 @@ def figures(results: Path) -> str:
         ("What short chains leave out", "rare_lesions", _rare_lesions),
         ("What each choice of the training is worth", "ablation", _ablation),
         ("On real cases", "real_cases", _cases),
+        ("The same before, in one plane", "real_cases_one_plane", _cases),
         ("What harmless changes of a case cost", "robustness", _robustness),
         ("The same with the rim shown", "robustness_rim_shown", _robustness),
         ("What other ways to prepare images would give", "preprocessing", _preprocessing),

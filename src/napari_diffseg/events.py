@@ -37,6 +37,8 @@ StopEarlyName = Literal["auto", "on", "off"]
 SecondPlaneName = Literal["auto", "on", "off"]
 THICKEST_MM: Final = 2.5
 """Slices of the first plane that are thicker are too few to see a slice across them."""
+_TOLERANCE_MM: Final = 1e-3
+"""Of thicknesses, which an affine holds as products of rounded numbers."""
 
 
 def _check_device(text: str) -> str:
@@ -119,7 +121,7 @@ class SegmentRequest(BaseModel):
         "auto",
         title="Second plane",
         description="Whether every second member is sampled in slices of a second plane, where the checkpoint has one. "
-        "Auto: where a run has all slices of a volume, and they are thin; on: however few are asked for.",
+        "Auto: where a run has all slices of a volume, if they are thin and many; on: however few are asked for.",
     )
     slices: Annotated[str | None, AfterValidator(_check_slices)] = Field(
         None,
@@ -188,6 +190,9 @@ class SegmentRequest(BaseModel):
     def samples_second_plane(self, recipe: Recipe, *, slices: int, thickness_mm: float) -> bool:
         """Whether every second member is sampled in slices of a recipe's second plane.
 
+        Where that is left to the checkpoint they are if the run has all slices of a volume, these are thin, and there
+        are enough to see something across them (`Recipe.is_seen_across`).
+
         Parameters
         ----------
         recipe : Recipe
@@ -199,8 +204,11 @@ class SegmentRequest(BaseModel):
         """
         if recipe.second_plane is None or self.second_plane == "off":
             return False
+        if self.second_plane == "on":
+            return True
         is_all = len(self.slice_indices(slices)) == slices
-        return self.second_plane == "on" or (is_all and thickness_mm <= THICKEST_MM)
+        is_thin = thickness_mm <= THICKEST_MM + _TOLERANCE_MM
+        return is_all and is_thin and recipe.is_seen_across(slices, thickness_mm)
 
     @property
     def member_numbers(self) -> tuple[int, ...]:

@@ -241,6 +241,26 @@ class Recipe(BaseModel):
         """
         return max(1, int((self.spacing_mm or 0.0) / thickness_mm + _TOLERANCE))
 
+    def is_seen_across(self, slices: int, thickness_mm: float) -> bool:
+        """Whether so many slices of the first plane, on each other, are enough to see in a second plane.
+
+        They are where they fill a quarter of the network's pixels there. In a slab, or a single slice, a slice across
+        is a narrow band, in which the network finds nothing.
+
+        Parameters
+        ----------
+        slices : int
+            How many a volume has in the first plane.
+        thickness_mm : float
+            Of each.
+        """
+        if self.second_plane is None:
+            return False
+        along = _AXES[self.axis_codes[2]]
+        pixels = next(n for n, code in zip(self.size, self.second_plane, strict=False) if _AXES[code] == along)
+        pixel_mm = thickness_mm if self.spacing_mm is None or self.fit == "stretch" else self.spacing_mm
+        return slices * thickness_mm >= pixels * pixel_mm / 4
+
     @property
     def in_channels(self) -> int:
         """Channels the network takes: the modalities, then the noisy mask."""

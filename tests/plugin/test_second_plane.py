@@ -245,7 +245,7 @@ def test_the_setting_is_offered_where_the_checkpoint_has_a_second_plane(qtbot):
 def forecasting(qtbot, viewer, session, layers, segmenter):
     box = SettingsBox()
     qtbot.addWidget(box)
-    segmenter.recipe = segmenter.recipe.model_copy(update={"second_plane": CORONAL, "spacing_mm": 2.0})
+    segmenter.recipe = segmenter.recipe.model_copy(update={"second_plane": CORONAL, "spacing_mm": 2.0, "size": (8, 8)})
     made = Forecasting(viewer, session, Remembered(None), box)
     ready(session, layers, members=5)
     return made

@@ -100,6 +100,25 @@ def test_slices_that_are_thick_are_not_looked_at_from_the_side(two_planes, tiny_
     assert events(two_planes, thick, second_plane="on")[0].members_across == (1, 3)
 
 
+@pytest.mark.parametrize(
+    ("slices", "thickness_mm", "has"), [(1, 1.0, False), (9, 1.0, False), (155, 1.0, True), (62, 2.5 + 1e-7, True)]
+)
+def test_a_slab_is_not_looked_at_from_the_side(slices, thickness_mm, has):
+    codes = {"axis_codes": ("P", "L", "S"), "second_plane": ("I", "L", "A")}
+    recipe = tiny_recipe(size=(112, 96), spacing_mm=2.0, **codes)
+    asked = {"recipe": recipe, "slices": slices, "thickness_mm": thickness_mm}
+    assert SegmentRequest().samples_second_plane(**asked) is has
+    assert SegmentRequest(second_plane="on").samples_second_plane(**asked)
+    assert not SegmentRequest(second_plane="off").samples_second_plane(**asked)
+
+
+def test_a_volume_of_one_slice_has_all_its_members_in_that_slice(two_planes, tiny_case):
+    volumes = {m: replace(v, data=v.data[:, :, 2:3], path=None) for m, v in tiny_case.volumes.items()}
+    one = replace(tiny_case, volumes=volumes, reference=None)
+    first = events(two_planes, one, second_plane="auto")[0]
+    assert (first.sampled, first.members_across) == ((0,), ())
+
+
 def test_the_window_bounds_members_of_both_planes(two_planes, tiny_case):
     for mask in members(two_planes, tiny_case, window="4:9,5:12").values():
         assert not mask[:4].any()

@@ -179,7 +179,8 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
 def encode_across(conditioning: Conditioning, case: Case, recipe: Recipe) -> Conditioning:
     """The same images, normalised alike, on slices of another plane.
 
-    Where slices are thinner than the network's pixels, as many are left out as there are in one.
+    Its `slices` are those that hold brain. Where slices are thinner than the network's pixels, as many of them are left
+    out of `sampled` as there are in one pixel.
 
     Parameters
     ----------
@@ -197,10 +198,10 @@ def encode_across(conditioning: Conditioning, case: Case, recipe: Recipe) -> Con
     grid = _grid(brain, case, recipe)
     rim = _rim(brain, case, recipe, slice_axis=grid.slice_axis)
     others = tuple(axis for axis in range(3) if axis != grid.slice_axis)
-    holds_brain = np.flatnonzero((brain if rim is None else rim.shown).any(axis=others))
+    holds_brain, is_shown = (np.flatnonzero(b.any(axis=others)) for b in (brain, brain if rim is None else rim.shown))
     every = recipe.every(case.grid_volume.spacing_mm[grid.slice_axis])
-    sampled = tuple(int(s) for s in holds_brain[::every])
-    return replace(conditioning, grid=grid, slices=sampled, sampled=sampled, rim=rim, warnings=())
+    slices, sampled = (tuple(map(int, some)) for some in (holds_brain, is_shown[::every]))
+    return replace(conditioning, grid=grid, slices=slices, sampled=sampled, rim=rim, warnings=())
 
 
 def _grid(brain: npt.NDArray[np.bool_], case: Case, recipe: Recipe) -> Grid:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from builders import tiny_recipe
-from napari_diffseg.encode import encode
+from napari_diffseg.encode import encode, encode_across
 from napari_diffseg.errors import BadRecipe
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.networks.fast_unet import FastUNet
@@ -150,6 +150,20 @@ def test_between_slices_a_member_is_interpolated(two_planes, tiny_case):
     values = whole.add(0, [2], np.zeros((1, 1, u, v), np.float32))
     assert values.shape == (1, len(run.sampled), *tiny_case.shape[:2])
     np.testing.assert_allclose(values[0, 0, 0, :8], [0, 0, 0, 0.3, 0.6, 0.9, 0, 0], atol=1e-6)
+
+
+def test_where_there_is_no_brain_between_two_slices_nothing_is_interpolated(two_planes, tiny_case):
+    empty = {m: v.data.copy() for m, v in tiny_case.volumes.items()}
+    for data in empty.values():
+        data[:, 4:8] = 0
+    volumes = {m: replace(v, data=empty[m], path=None) for m, v in tiny_case.volumes.items()}
+    case = replace(tiny_case, volumes=volumes, reference=None)
+    run = encode(case, two_planes.recipe)
+    across = encode_across(run, case, two_planes.recipe.across)
+    assert across.sampled == (2, 3, 8, 9)
+    planes = np.ones((1, 4, tiny_case.shape[0], tiny_case.shape[2]), np.float32)
+    values = SecondPlane(across, run).brought_over(planes)
+    np.testing.assert_array_equal(values[0, 0, 0], [0, 0, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0])
 
 
 @pytest.mark.parametrize("settings", [{"batch_size": 1}, {"focus": 2}, {"members": 2, "batch_size": 7}])

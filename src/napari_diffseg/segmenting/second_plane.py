@@ -58,12 +58,13 @@ class SecondPlane:
         Returns
         -------
         ndarray, (labels, S', U', V'), float32
-            Of those that the run samples; 0 beyond the first and the last of the others.
+            Of those that the run samples; 0 beyond the first and the last of the others, and where there is no brain
+            on a slice between two.
         """
         grid, sampled = self.across.grid, self.across.sampled
         volume = np.zeros((len(planes), *grid.source_shape), np.float32)
         seen = np.moveaxis(volume, grid.slice_axis + 1, 1)
-        for s in range(sampled[0], sampled[-1] + 1):
+        for s in (s for s in self.across.slices if sampled[0] <= s <= sampled[-1]):
             after = int(np.searchsorted(sampled, s))
             before = max(0, after - 1)
             share = (s - sampled[before]) / max(1, sampled[after] - sampled[before])

@@ -115,6 +115,19 @@ def test_maps_of_a_run_that_were_made_before_it_was_known_what_it_expects_are_ma
     assert folder.is_complete()
 
 
+@pytest.mark.parametrize("word", [None, "what the run expected"])
+def test_a_run_whose_surroundings_had_another_weight_is_read_with_a_note(tiny_case, smooth, tmp_path, word):
+    keep(make_folder(tmp_path / "run", tiny_case, smooth, members=1), smooth)
+    assert read_run(tmp_path / "run").notes == ()
+    path = tmp_path / "run" / "run.json"
+    record = json.loads(path.read_text()) | {"smoothed_by": word}
+    path.write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
+    (note,) = read_run(tmp_path / "run").notes
+    assert "another weight in the smoothed probability" in note
+    path.write_text(json.dumps(record | {"smoothed_by": "", "smoothing_mm": 0.0}))
+    assert read_run(tmp_path / "run").notes == (), "nothing is smoothed in it"
+
+
 def test_an_expected_mask_that_is_zero_throughout_is_taken_over(tiny_case, tiny_checkpoint, tmp_path):
     folder = make_folder(tmp_path / "run", tiny_case, tiny_checkpoint, members=2)
     keep(folder, tiny_checkpoint)

@@ -19,6 +19,7 @@ from napari_diffseg.runs.expected_file import read_expected
 from napari_diffseg.runs.layout import RECORD, RunFiles, whole_members
 from napari_diffseg.runs.record import read_record
 from napari_diffseg.runs.result_names import channel_tails
+from napari_diffseg.runs.run_writer import smoothed_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 _SMOOTHED_MEAN = (
     "An earlier version made this run: its files mean and uncertainty are of the smoothed probability. What is shown "
     "and exported as mean and uncertainty is the members' own; resuming the run writes these files anew."
+)
+_OTHER_WEIGHT = (
+    "An earlier version made this run: in its files the surroundings of a voxel have another weight in the smoothed "
+    "probability. What is shown and exported of it, and of a mask by it, may differ a little from these files."
 )
 
 
@@ -195,6 +200,8 @@ def read_run(folder: Path | str, *, check_stop: Callable[[], None] = lambda: Non
         notes.append(f"The one-step estimate is left out, so the probability is of the members alone: {err}")
     if record.has_smoothed_mean:
         notes.append(_SMOOTHED_MEAN)
+    elif record.smoothing_mm and record.smoothed_by not in [smoothed_by(has_expected=has) for has in (True, False)]:
+        notes.append(_OTHER_WEIGHT)
     return replace(run, notes=tuple(notes))
 
 

@@ -241,7 +241,8 @@ class Started:
     across slices, `rule` the one that makes its masks, `label_values` what its mask channels are in a label map.
     `compiled` says whether the network is one that was compiled ahead. `members_across` are the members that are
     sampled in slices of the checkpoint's second plane, each of which comes as a whole; `plane_across` is what that
-    plane is called, such as coronal, and `slices_across` are its slices that are sampled, in source indices.
+    plane is called, such as coronal, and `slices_across` are its slices that are sampled, in source indices; also where
+    only the one-step estimate is taken in it.
     `versions` are those of Python and packages where another process computes; none: those of this one.
     """
 

@@ -57,6 +57,17 @@ def test_a_run_that_was_cut_short_and_one_that_gets_members_are_as_in_one_go(
         np.testing.assert_array_equal(masks(more.folder)[name], mask)
 
 
+def test_one_member_and_more_afterwards_are_as_in_one_go(two_planes, tiny_case, tmp_path):
+    recipe = two_planes.recipe.model_copy(update={"smoothing_mm": 1.5, "rule": "probability"})
+    smooth = replace(two_planes, recipe=recipe)
+    keep(make_folder(tmp_path / "whole", tiny_case, smooth, members=2), smooth)
+    keep(make_folder(tmp_path / "run", tiny_case, smooth, members=1), smooth)
+    keep(make_folder(tmp_path / "run", tiny_case, smooth, members=2), smooth, resume=True)
+    for what in ("expected", "probability", "mask", "mean"):
+        one, other = (load(tmp_path / folder / f"{what}.nii.gz") for folder in ("run", "whole"))
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_run_that_was_killed_knows_its_members_of_the_second_plane(two_planes, tiny_case, tmp_path):
     folder = make_folder(tmp_path / "run", tiny_case, two_planes, members=2)
     keep(folder, two_planes)

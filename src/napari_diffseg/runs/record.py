@@ -85,7 +85,8 @@ class RunRecord(BaseModel):
         Those among them that were sampled in slices of the checkpoint's second plane; while a run goes on, those, too,
         that will be.
     plane_across, slices_across :
-        What that plane is called, such as coronal, and its slices that were sampled, in source indices.
+        What that plane is called, such as coronal, and its slices that were sampled, in source indices; also where
+        only the one-step estimate was taken in it.
     seeds, uncertainty, smoothed_by : str
         How noise was drawn and maps were made, in words.
     slice_axis, slices, slices_without_brain :

@@ -33,6 +33,7 @@ from napari_diffseg.segmenting.device.prepare import is_compiled, prepare
 from napari_diffseg.segmenting.device.reproducible import reproducibly
 from napari_diffseg.segmenting.device.row_parallel import RowParallel
 from napari_diffseg.segmenting.device.threads import resolve_threads, threads_used
+from napari_diffseg.segmenting.early_stop import expects_early
 from napari_diffseg.segmenting.rows import is_sampled_across
 from napari_diffseg.segmenting.run import Run, Sampling, sample_run
 from napari_diffseg.segmenting.second_plane import Plane
@@ -337,14 +338,17 @@ def _schedule(recipe: Recipe, timesteps: int | None) -> Schedule:
 
 
 def _across(case: Case, request: SegmentRequest, conditioning: Conditioning, recipe: Recipe) -> Plane | None:
-    """The second plane of a run, if any of its members is sampled there."""
+    """The second plane of a run, if any of its members is sampled there, or its one-step estimate is of both.
+
+    The estimate is, also of one member alone: it stays when members are added.
+    """
     other, grid = recipe.across, conditioning.grid
     if other is None or not conditioning.sampled:
         return None
     thickness = case.grid_volume.spacing_mm[grid.slice_axis]
     if not request.samples_second_plane(recipe, slices=grid.n_slices, thickness_mm=thickness):
         return None
-    if not any(is_sampled_across(k) for k in request.member_numbers):
+    if not (expects_early(recipe) or any(is_sampled_across(k) for k in request.member_numbers)):
         return None
     plane = Plane(other, encode_across(conditioning, case, other))
     return plane if plane.conditioning.sampled else None

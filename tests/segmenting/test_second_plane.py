@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from nibabel.affines import from_matvec
+from nibabel.eulerangles import euler2mat
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
 from builders import tiny_recipe
 from napari_diffseg.encode import encode, encode_across
+from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.errors import BadRecipe
 from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.networks.fast_unet import FastUNet
@@ -150,6 +154,26 @@ def test_between_slices_a_member_is_interpolated(two_planes, tiny_case):
     values = whole.add(0, [2], np.zeros((1, 1, u, v), np.float32))
     assert values.shape == (1, len(run.sampled), *tiny_case.shape[:2])
     np.testing.assert_allclose(values[0, 0, 0, :8], [0, 0, 0, 0.3, 0.6, 0.9, 0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", ["LPS", "PSR", "IRP", "LSA"])
+def test_what_a_network_marks_is_on_the_same_voxels_from_both_planes(two_planes, tiny_case, monkeypatch, axes):
+    def as_it_sees(_network, image):
+        return lambda x_t, timestep: 2 * image[:, : x_t.shape[1]] - 1
+
+    monkeypatch.setattr(FastUNet, "conditioned_on", as_it_sees)
+    turn = ornt_transform(io_orientation(tiny_case.affine), axcodes2ornt(axes))
+    affine = tiny_case.affine @ inv_ornt_aff(turn, tiny_case.shape)
+    tilted = from_matvec(euler2mat(0.2, 0.1, 0.0)) @ affine
+    turned = {
+        m: replace(v, data=apply_orientation(v.data, turn), affine=tilted, path=None)
+        for m, v in tiny_case.volumes.items()
+    }
+    case = replace(tiny_case, volumes=turned, reference=None)
+    ensemble = Ensemble.from_events(events(two_planes, case, members=2))
+    own, across = ensemble.member(0), ensemble.member(1)
+    assert own.any()
+    np.testing.assert_array_equal(own, across)
 
 
 def test_where_there_is_no_brain_between_two_slices_nothing_is_interpolated(two_planes, tiny_case):

@@ -62,14 +62,17 @@ class SecondPlane:
             on a slice between two.
         """
         grid, sampled = self.across.grid, self.across.sampled
-        volume = np.zeros((len(planes), *grid.source_shape), np.float32)
+        axis, wanted = self.run.grid.slice_axis, list(self.run.sampled)
+        planes = planes.take(wanted, axis=axis + (1 if axis > grid.slice_axis else 2))
+        shape = [len(wanted) if n == axis else size for n, size in enumerate(grid.source_shape)]
+        volume = np.zeros((len(planes), *shape), np.float32)
         seen = np.moveaxis(volume, grid.slice_axis + 1, 1)
         for s in (s for s in self.across.slices if sampled[0] <= s <= sampled[-1]):
             after = int(np.searchsorted(sampled, s))
             before = max(0, after - 1)
             share = (s - sampled[before]) / max(1, sampled[after] - sampled[before])
             seen[:, s] = planes[:, before] * np.float32(1 - share) + planes[:, after] * np.float32(share)
-        return np.moveaxis(volume, self.run.grid.slice_axis + 1, 1)[:, list(self.run.sampled)]
+        return np.moveaxis(volume, axis + 1, 1)
 
 
 class MembersAcross:

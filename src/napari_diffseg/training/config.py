@@ -78,7 +78,9 @@ class DataSettings(_Section):
     scalp_share: float = Field(0.0, ge=0, le=1, description="Share of the phantoms whose skull is not stripped.")
     held_out: float = Field(0.1, ge=0, lt=1, description="Share of the patients held out; of folders.")
     slices: Annotated[str | None, AfterValidator(_checked_slices)] = Field(
-        None, description="Half-open range A:B of source slices to train on; of folders. Default: all with brain."
+        None,
+        description="Half-open range A:B of source slices to train on; of folders. Default: all with brain. Of a "
+        "second plane always all.",
     )
     empty_share: float | None = Field(
         0.2, ge=0, le=1, description="Share of drawn slices without lesion; none: every slice is as likely."

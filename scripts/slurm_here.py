@@ -101,7 +101,7 @@ class SlurmHere:
 
 
 @contextmanager
-def slurm_here(folder: Path, *, cpus: int = 2, address: str = "127.0.0.1", grace_s: int = 20) -> Iterator[SlurmHere]:
+def slurm_here(folder: Path, *, cpus: int = 2, address: str = "127.0.0.1", grace_s: int = 60) -> Iterator[SlurmHere]:
     """Within, a cluster runs. Jobs of its partition `urgent` pre-empt those of the other one, after a time of grace."""
     folder.mkdir(mode=0o755, parents=True)
     for name in ("state", "spool"):

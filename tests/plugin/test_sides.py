@@ -187,7 +187,7 @@ def test_members_side_by_side_are_turned_with_the_canvas(panel, viewer, qtbot):
     qtbot.mouseClick(find(panel, "run"), Qt.MouseButton.LeftButton)
     wait_idle(panel, qtbot)
     shown = []
-    panel.exploring.box.wall.set_tiles = lambda tiles, pixel_mm: shown.append(tiles[0])
+    panel.exploring.box.wall.set_tiles = lambda tiles, **_: shown.append(tiles[0])
     panel.exploring.wall.draw()
     choose(panel, NEUROLOGICAL)
     panel.exploring.wall.draw()

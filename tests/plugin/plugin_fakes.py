@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.components import ViewerModel
 
 from napari_diffseg.errors import RunFailed
 from napari_diffseg.events import Finished, Preview, Sampled, Started, Stepped
@@ -183,6 +184,14 @@ def ready(session, layers, **values):
         session.set_value(name, value)
     assert session.why_not_run() is None
     return session
+
+
+def viewer_of(layers):
+    """A viewer without a window that holds the layers of a case."""
+    made = ViewerModel()
+    for layer in layers.values():
+        made.add_layer(layer)
+    return made
 
 
 def poll_to_end(session):

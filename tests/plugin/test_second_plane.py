@@ -5,7 +5,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 from played_runs import add_sampled
 
 from napari_diffseg.events import Sampled, SegmentRequest, Started, Stepped
@@ -22,7 +21,7 @@ from napari_diffseg.plugin.widgets.plots.tile_grid import TileGrid
 from napari_diffseg.plugin.widgets.settings_box import SettingsBox
 from napari_diffseg.plugin.widgets.what_if_box import WhatIfBox
 from napari_diffseg.segmenting.trajectory import Traced
-from plugin_fakes import SHAPE, FakeSegmenter, fake_member, ready
+from plugin_fakes import SHAPE, FakeSegmenter, fake_member, ready, viewer_of
 
 CORONAL = ("I", "L", "A")
 ACROSS = (3, 5, 7)
@@ -67,10 +66,7 @@ def segmenter(recipe):
 
 @pytest.fixture
 def viewer(layers):
-    made = ViewerModel()
-    for layer in layers.values():
-        made.add_layer(layer)
-    return made
+    return viewer_of(layers)
 
 
 def show(results, sampled):

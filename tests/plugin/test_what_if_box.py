@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.events import Sampled
@@ -11,7 +10,7 @@ from napari_diffseg.plugin.explore.what_if import WhatIf
 from napari_diffseg.plugin.grid.frame import RESULT_KEY
 from napari_diffseg.plugin.layers.result_layers import ResultLayers
 from napari_diffseg.plugin.widgets.what_if_box import WhatIfBox
-from plugin_fakes import FakeSegmenter, fake_member, ready
+from plugin_fakes import FakeSegmenter, fake_member, ready, viewer_of
 
 
 class WonderingSegmenter(FakeSegmenter):
@@ -35,10 +34,7 @@ def segmenter(recipe):
 
 @pytest.fixture
 def viewer(layers):
-    made = ViewerModel()
-    for layer in layers.values():
-        made.add_layer(layer)
-    return made
+    return viewer_of(layers)
 
 
 @pytest.fixture

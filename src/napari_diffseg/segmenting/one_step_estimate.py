@@ -75,10 +75,8 @@ class OneStepEstimate:
         assert run.across is not None
         assert self._across is not None
         sampled, across = run.conditioning.sampled, run.across.conditioning.sampled
-        rows, others = (
-            [Row(run.expecting, s) for s in sampled],
-            [Row(run.expecting + 1, s, across=True) for s in across],
-        )
+        rows = [Row(run.expecting, s) for s in sampled]
+        others = [Row(run.expecting + 1, s, across=True) for s in across]
         own = yield from self._evaluated(rows, self._decoder, rows_at_once, before=0)
         other = yield from self._evaluated(others, self._across, rows_at_once, before=len(rows))
         own += SecondPlane(run.across.conditioning, run.conditioning).brought_over(other)
@@ -90,7 +88,7 @@ class OneStepEstimate:
     ) -> Generator[int, None, Float]:
         """What the first evaluations of rows of one plane predict, as probabilities (labels, S, U, V).
 
-        Told is how many are done, `before` those that were so at its beginning.
+        Yields how many rows are done, those that were done `before` among them.
         """
         found = []
         for start in range(0, len(rows), at_once):

@@ -34,7 +34,8 @@ def decode_masks(
     recipe : Recipe
         Names the encoding, whose midpoint is the threshold.
     rim : Rim, optional
-        What the network was not shown: there it is as at the nearest voxel that it was shown.
+        What the network was not shown: there it is as at the nearest voxel that it was shown, and outside of the brain
+        it is 0. Without, a mask is what the network gave, wherever that is.
     slices : sequence of int
         Source slice indices of the S slices; for the rim.
 
@@ -63,7 +64,7 @@ def decode_probability(
 def as_shown(
     labels: npt.NDArray[Number], recipe: Recipe, *, rim: Rim | None = None, slices: Sequence[int] = ()
 ) -> npt.NDArray[Number]:
-    """Masks or probabilities on the source's voxels, (labels, S, U, V), carried on into the rim and nested.
+    """Masks or probabilities on the source's voxels, (labels, S, U, V), on the brain alone, rim and all, and nested.
 
     May be changed in place; `rim` and `slices` as for `decode_masks`.
     """

@@ -180,7 +180,8 @@ def encode_across(conditioning: Conditioning, case: Case, recipe: Recipe) -> Con
     """The same images, normalised alike, on slices of another plane.
 
     Its `slices` are those that hold brain. Where slices are thinner than the network's pixels, as many of them are left
-    out of `sampled` as there are in one pixel.
+    out of `sampled` as there are in one pixel. What is inside the brain is the same in both planes, as it is where the
+    rim of `conditioning` has it.
 
     Parameters
     ----------
@@ -197,6 +198,9 @@ def encode_across(conditioning: Conditioning, case: Case, recipe: Recipe) -> Con
     )
     grid = _grid(brain, case, recipe)
     rim = _rim(brain, case, recipe, slice_axis=grid.slice_axis)
+    if rim is not None and known is not None:
+        # Contiguous, as slices of the other plane run across the order in which it lies.
+        rim = replace(rim, inside=np.ascontiguousarray(known.inside))
     others = tuple(axis for axis in range(3) if axis != grid.slice_axis)
     holds_brain, is_shown = (np.flatnonzero(b.any(axis=others)) for b in (brain, brain if rim is None else rim.shown))
     every = recipe.every(case.grid_volume.spacing_mm[grid.slice_axis])

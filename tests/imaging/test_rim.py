@@ -51,16 +51,29 @@ def test_a_rim_is_as_the_nearest_voxel_that_was_shown(brain):
     carried = rim.carry_on(planes, [3, 4])
     assert carried[0, 2:7, 2:6].min() == 1
     assert carried[0, 11, 5] == 0.25
-    assert carried[0, 1, 5] == np.float32(0.75)  # no brain: left as it was
-    assert carried[1, 2, 5] == np.float32(0.75)  # a slice without brain, too
+    assert carried[0, 1, 5] == 0  # no brain
+    assert not carried[1].any()  # a slice without brain, too
 
 
-def test_a_slice_that_is_all_rim_is_left_as_it_is():
+@pytest.mark.parametrize("dtype", [np.bool_, np.float32])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_outside_of_the_brain_there_is_nothing_and_a_hole_in_a_slice_is_inside(brain, axis, dtype):
+    brain[2, 5, 1] = False  # a notch in its outline
+    turned = np.moveaxis(brain, 2, axis)
+    rim = Rim.of(turned, width_mm=1, spacing_mm=(1, 1, 1), slice_axis=axis)
+    everywhere = np.ones((5, 14, 12), dtype)
+    inside = np.moveaxis(brain, 2, 0).copy()
+    inside[2, 6, 6] = True
+    np.testing.assert_array_equal(rim.carry_on(everywhere, range(5)), inside)
+    np.testing.assert_array_equal(rim.inside, np.moveaxis(inside, 0, axis))
+
+
+def test_a_slice_that_is_all_rim_keeps_what_is_said_of_it():
     brain = np.zeros((6, 6, 1), np.bool_)
     brain[2:4, 2:4] = True
     rim = Rim.of(brain, width_mm=1, spacing_mm=(1, 1, 1), slice_axis=2)
     assert not rim.shown.any()
-    np.testing.assert_array_equal(rim.carry_on(np.ones((1, 6, 6), np.float32), [0]), 1)
+    np.testing.assert_array_equal(rim.carry_on(np.ones((1, 6, 6), np.float32), [0])[0], brain[..., 0])
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -59,7 +59,8 @@ class SecondPlane:
         -------
         ndarray, (labels, S', U', V'), float32
             Of those that the run samples; 0 beyond the first and the last of the others, and where there is no brain
-            on a slice between two.
+            on a slice between two. Nor is there anything outside of the brain, where the network is shown it without
+            its rim.
         """
         grid, sampled = self.across.grid, self.across.sampled
         axis, wanted = self.run.grid.slice_axis, list(self.run.sampled)
@@ -72,6 +73,8 @@ class SecondPlane:
             before = max(0, after - 1)
             share = (s - sampled[before]) / max(1, sampled[after] - sampled[before])
             seen[:, s] = planes[:, before] * np.float32(1 - share) + planes[:, after] * np.float32(share)
+        if self.across.rim is not None:
+            volume *= self.across.rim.inside.take(wanted, axis=axis)
         return np.moveaxis(volume, axis + 1, 1)
 
 

@@ -23,10 +23,12 @@ _TOLERANCE_MM = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Rim:
-    """Which voxels of a brain a network is shown, and how its answer is carried on into the rim that it is not shown.
+    """Which voxels of a brain a network is shown, and how its answer becomes one of the whole brain and nothing else.
 
     Skull stripping, resampling and coarser voxels make the outermost voxels of a brain dim, or take them away, which
-    says nothing of the patient. Each slice is looked at alone, as slices may be thick.
+    says nothing of the patient. Each slice is looked at alone, as slices may be thick. A hole within a slice, such as
+    fluid of intensity 0, counts as inside the brain: what a network says of it stays, so that the mask of a lesion
+    around fluid has no hole that the network did not give it.
 
     Attributes
     ----------
@@ -34,12 +36,15 @@ class Rim:
         Where the brain is.
     shown : ndarray, (X, Y, Z), bool
         The brain without its rim.
+    inside : ndarray, (X, Y, Z), bool
+        The brain with its holes filled: masks are empty elsewhere.
     slice_axis : int
         Along which slices are counted.
     """
 
     brain: Bool
     shown: Bool
+    inside: Bool
     slice_axis: int
     _nearest: dict[int, tuple[Index, Index]] = field(default_factory=dict, init=False, repr=False)
 
@@ -61,15 +66,18 @@ class Rim:
         """
         shown = np.zeros_like(brain)
         planes, seen = np.moveaxis(brain, slice_axis, 0), np.moveaxis(shown, slice_axis, 0)
+        inside = np.zeros(planes.shape, np.bool_)
         sampling = [s for axis, s in enumerate(spacing_mm) if axis != slice_axis]
         width = max(sampling) + width_mm + _TOLERANCE_MM
         if box := box_around(planes, margin=1):
-            filled = fill_holes(planes[box])
+            inside[box] = filled = fill_holes(planes[box])
             seen[box] = planes[box] & _eroded(filled, width=width, sampling=sampling)
-        return cls(brain, shown, slice_axis)
+        return cls(brain, shown, np.moveaxis(inside, 0, slice_axis), slice_axis)
 
     def carry_on(self, planes: npt.NDArray[D], slices: Sequence[int]) -> npt.NDArray[D]:
-        """What a network says of some slices, with that of the nearest voxel it was shown on each voxel of the rim.
+        """What a network says of some slices, on all of the brain.
+
+        Each voxel of the rim has that of the nearest voxel that the network was shown; outside of the brain it is 0.
 
         Parameters
         ----------
@@ -78,10 +86,12 @@ class Rim:
         slices : sequence of int
             Source slice index of each.
         """
+        inside = np.moveaxis(self.inside, self.slice_axis, 0)
         for plane, s in zip(planes, slices, strict=True):
             rim, nearest = self._pairs(s)
             flat = plane.reshape(-1)
             flat[rim] = flat[nearest]
+            plane *= inside[s]  # several times as fast as setting what is outside
         return planes
 
     def _pairs(self, slice_index: int) -> tuple[Index, Index]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_diffseg.ensemble.ensemble import Ensemble
-from napari_diffseg.events import Expected, Sampled, Started
+from napari_diffseg.events import Found, Started
 from napari_diffseg.imaging.atomic import atomic_write
 
 if TYPE_CHECKING:
@@ -48,10 +48,8 @@ def ensemble_of(
         _read(path, ensemble, started)
         return ensemble
     for event in events:
-        if isinstance(event, Expected):
-            ensemble.expect(event.slices, event.probability)
-        elif isinstance(event, Sampled):
-            ensemble.add(event.member, event.slices, event.mask)
+        if isinstance(event, Found):
+            ensemble.take(event)
     if path is not None:
         _write(path, ensemble, started)
     return ensemble
@@ -63,6 +61,8 @@ def _write(path: Path, ensemble: Ensemble, started: Started) -> None:
     arrays: dict[str, Any] = {"members": np.packbits(members), "shape": np.array(members.shape)}
     if known is not None and known.is_complete:
         arrays["expected"] = _planes(known.probability(), started).astype(np.float16)
+        if (refined := known.refined()) is not None:
+            arrays["refined"] = _planes(refined, started).astype(np.float16)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, lambda file: np.savez(file, **arrays), overwrite=True)
 
@@ -73,6 +73,8 @@ def _read(path: Path, ensemble: Ensemble, started: Started) -> None:
         members = np.unpackbits(kept["members"], count=int(np.prod(shape))).reshape(shape).astype(np.bool_)
         if "expected" in kept:
             ensemble.expect(started.slices, kept["expected"].astype(np.float32))
+        if "refined" in kept:
+            ensemble.refine(started.slices, kept["refined"].astype(np.float32))
     for k, mask in zip(started.members, members, strict=True):
         ensemble.add(k, started.slices, mask)
 

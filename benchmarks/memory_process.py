@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import psutil
 
-from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.events import Expected, Finished, Refined, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.synthesis.phantom import PhantomSettings, make_phantom
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class _Screen:
         match event:
             case Started():
                 self._results.show(RunResult(1, event, Frame.of_volume(case.grid_volume)))
-            case Expected() if result is not None:
+            case Expected() | Refined() if result is not None:
                 result.expect(event)
                 self._results.show_expected(event)
             case Sampled() if result is not None:

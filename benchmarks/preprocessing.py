@@ -39,7 +39,7 @@ def main() -> None:
     options = options_of(__doc__, every=8)
     model, checkpoint = read_model(options)
     out = options.out or RESULTS / "preprocessing.json"
-    settings = settings_of(options, model)
+    settings = settings_of(options, model) | {"measure": "one-step estimate"}
     rows = earlier_rows(out, settings) if options.resume else []
     for name, scene in scenes(options, model.recipe.modalities):
         if name not in {row["case"] for row in rows}:

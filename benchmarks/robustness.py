@@ -3,7 +3,8 @@
     python benchmarks/robustness.py [--cases DIR] [--phantoms 2] [--family mixture] [--members 0] [--every 3] [--resume]
 
 DIR holds one folder a case, with images and a `_seg` file. Each case is changed as `changes.py` says and segmented
-again: by default by the one-step estimate on every third slice, with `--members` by an ensemble on all slices. Writes
+again: by default by the one-step estimate of a run of all slices, refined where the checkpoint refines it, with
+`--members` by an ensemble. `--every` keeps some of the slices for the figures. Writes
 `benchmarks/results/robustness.json` after each case; `--resume` goes on with the rows of an earlier command with the
 same settings. Figures only, no image and no mask.
 """
@@ -27,7 +28,7 @@ from napari_diffseg.diffusion.schedule import make_schedule, respaced_timesteps
 from napari_diffseg.encode import encode
 from napari_diffseg.ensemble.dice import dice
 from napari_diffseg.ensemble.ensemble import Ensemble
-from napari_diffseg.events import Expected, Sampled, SegmentRequest, Started
+from napari_diffseg.events import Expected, Refined, Sampled, SegmentRequest, Started
 from napari_diffseg.imaging.case import Case, read_case
 from napari_diffseg.imaging.case_files import find_case_files
 from napari_diffseg.imaging.formats.nifti import read_mask
@@ -63,7 +64,7 @@ def main() -> None:
     out = options.out or RESULTS / "robustness.json"
     settings = settings_of(options, model)
     rows = earlier_rows(out, settings) if options.resume else []
-    estimate = _ensemble(checkpoint, options) if options.members else one_step(model)
+    estimate = _of_run(checkpoint, options)
     for name, scene in scenes(options, model.recipe.modalities):
         known = {row["change"] for row in rows if row["case"] == name}
         wanted = [change for change in options.changes.split(",") if change] or list(CHANGES)
@@ -211,20 +212,26 @@ def one_step(model: Model) -> Estimate:
     return estimate
 
 
-def _ensemble(checkpoint: Checkpoint, options: argparse.Namespace) -> Estimate:
-    """The smoothed probability of a run with so many members on all slices, of which some are kept."""
+def _of_run(checkpoint: Checkpoint, options: argparse.Namespace) -> Estimate:
+    """What a run says on all slices, of which some are kept.
+
+    Its smoothed probability with so many members; without any, its one-step estimate, refined where it is to be, as
+    soon as that has come.
+    """
     segmenter = LocalSegmenter(checkpoint, preview_interval_s=None)
-    request = SegmentRequest(members=options.members, device=options.device, precision=options.precision)
+    request = SegmentRequest(members=options.members or 2, device=options.device, precision=options.precision)
 
     def estimate(scene: Scene, slices: Sequence[int]) -> Float:
         for event in segmenter.segment(_case(scene), request):
             match event:
                 case Started():
                     ensemble = Ensemble.for_run(event)
-                case Expected():
-                    ensemble.expect(event.slices, event.probability)
-                case Sampled():
-                    ensemble.add(event.member, event.slices, event.mask)
+                case Expected() | Refined() | Sampled():
+                    ensemble.take(event)
+            expected = ensemble.expected
+            if not options.members and expected is not None and expected.is_final:
+                known = expected.refined()
+                return np.asarray((expected.probability() if known is None else known)[0][..., list(slices)])
         return np.asarray(ensemble.probability()[0][..., list(slices)])
 
     return estimate
@@ -234,7 +241,8 @@ def settings_of(options: argparse.Namespace, model: Model) -> dict[str, Any]:
     """What rows of one file must share."""
     return {
         "network": model.digest,
-        "measure": f"{options.members} members" if options.members else "one-step estimate",
+        "measure": f"{options.members} members" if options.members else "one-step estimate of a run",
+        "refine_by": model.recipe.refine_by,
         "every": options.every,
         "randomise": options.randomise,
         "family": options.family if options.phantoms else None,

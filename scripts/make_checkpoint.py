@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("shipped-1", "shipped-2", "shipped-3")
 SHIPPED = {
     "rim_mm": 2.0,
-    "smoothing_slices": 3.0,
+    "smoothing_slices": 1.0,
+    "refine_by": "flair",
     "rule": "probability",
     "stop_early": True,
     "second_plane": ("I", "L", "A"),

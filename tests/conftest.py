@@ -50,6 +50,13 @@ def tiny_checkpoint(tmp_path_factory):
     return load_checkpoint(write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"))
 
 
+@pytest.fixture
+def refining(tiny_checkpoint):
+    """The tiny checkpoint, whose one-step estimate is refined by the brightness of an image."""
+    changes = {"refine_by": "flair", "smoothing_mm": 1.0, "rule": "probability", "may_miss": True}
+    return replace(tiny_checkpoint, recipe=tiny_checkpoint.recipe.model_copy(update=changes))
+
+
 @pytest.fixture(scope="session")
 def two_planes(tiny_checkpoint):
     """A checkpoint whose every second member is sampled in coronal slices."""

@@ -55,6 +55,8 @@ class Conditioning:
         Those of them that hold brain, increasing.
     warnings : tuple of str
         What the user should know, such as a field of view that the model does not cover.
+    brain : ndarray, (X, Y, Z), bool
+        The source's voxels that are not 0 in some image.
     rim : Rim or None
         The rim of the brain, which is 0 in the network's input; None where the network is shown all.
     value_range : (float, float)
@@ -66,6 +68,7 @@ class Conditioning:
     slices: tuple[int, ...]
     sampled: tuple[int, ...]
     warnings: tuple[str, ...]
+    brain: npt.NDArray[np.bool_]
     rim: Rim | None = None
     value_range: tuple[float, float] = (0.0, 1.0)
     _known: dict[int, torch.Tensor] = field(default_factory=dict, init=False, repr=False)
@@ -173,7 +176,7 @@ def encode(case: Case, recipe: Recipe, *, choose: Callable[[int], Sequence[int]]
     sampled = tuple(s for s in chosen if holds_brain[s])
     channels = tuple(channel_of(present[m], recipe, rim) if m in present else None for m in recipe.modalities)
     notes = (*_without_brain(chosen, sampled), *_left_out(missing), *_warnings(case, grid, brain))
-    return Conditioning(channels, grid, chosen, sampled, notes, rim, recipe.value_range)
+    return Conditioning(channels, grid, chosen, sampled, notes, brain, rim, recipe.value_range)
 
 
 def encode_across(conditioning: Conditioning, case: Case, recipe: Recipe) -> Conditioning:
@@ -192,10 +195,7 @@ def encode_across(conditioning: Conditioning, case: Case, recipe: Recipe) -> Con
     recipe : Recipe
         Of slices in the other plane; see `Recipe.across`.
     """
-    known = conditioning.rim
-    brain = (
-        brain_mask([case.volumes[m] for m in recipe.modalities if m in case.volumes]) if known is None else known.brain
-    )
+    brain, known = conditioning.brain, conditioning.rim
     grid = _grid(brain, case, recipe)
     rim = _rim(brain, case, recipe, slice_axis=grid.slice_axis)
     if rim is not None and known is not None:

@@ -242,7 +242,8 @@ class Started:
     `compiled` says whether the network is one that was compiled ahead. `members_across` are the members that are
     sampled in slices of the checkpoint's second plane, each of which comes as a whole; `plane_across` is what that
     plane is called, such as coronal, and `slices_across` are its slices that are sampled, in source indices; also where
-    only the one-step estimate is taken in it.
+    only the one-step estimate is taken in it. `refined_by` is the modality whose brightness the one-step estimate is
+    refined by, empty where it is not.
     `versions` are those of Python and packages where another process computes; none: those of this one.
     """
 
@@ -270,6 +271,7 @@ class Started:
     members_across: tuple[int, ...] = ()
     plane_across: str = ""
     slices_across: tuple[int, ...] = ()
+    refined_by: str = ""
     versions: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -369,7 +371,21 @@ class Finished:
         return f"{share}: {', '.join(f'{part} where {why}' for why, part in shares.items())}."
 
 
-SamplingEvent = Started | Stepped | Expected | Sampled | Finished
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """The one-step estimate of some slices, refined by how bright an image is; see `Started.refined_by`.
+
+    It comes once the estimate has come of all slices that are sampled. `probability` and `slices` are as of `Expected`.
+    """
+
+    run_id: str
+    slices: tuple[int, ...]
+    probability: npt.NDArray[np.float32]
+
+
+Found = Expected | Refined | Sampled
+"""What a run has found."""
+SamplingEvent = Started | Stepped | Found | Finished
 
 
 def name_members(members: Sequence[int]) -> str:
@@ -382,7 +398,7 @@ class Segmenter(Protocol):
     """Whatever turns a case and a request into events. Closing the iterator cancels the run within one step."""
 
     def segment(self, case: Case, request: SegmentRequest, *, focus: Focus | None = None) -> Iterator[SamplingEvent]:
-        """Sample the ensemble; yields Started, then Stepped, Expected and Sampled as they come, then Finished.
+        """Sample the ensemble; yields Started, then Stepped, Expected, Refined and Sampled as they come, then Finished.
 
         `focus` is asked between batches: the rest of the run goes outwards from the slice it tells. The masks are the
         same in any order.

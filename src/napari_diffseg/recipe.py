@@ -133,6 +133,11 @@ class Recipe(BaseModel):
         le=MOST_SMOOTHING_SLICES,
         description="How many times as long that Gaussian is across slices, each of which is sampled by itself.",
     )
+    refine_by: Modality | None = Field(
+        None,
+        description="Modality in whose brightness lesions show: in each case the one-step estimate is refined by how "
+        "bright they are in it, for the smoothed probability; none: it is not.",
+    )
     rule: RuleName = Field(
         "majority",
         description="Rule that makes the mask unless another is asked for: the majority of the members, or the "
@@ -158,6 +163,7 @@ class Recipe(BaseModel):
         if problem := problem_with(self.regions):
             raise ValueError(f"labels and label_values: {problem}")
         self._check_axes()
+        self._check_refinement()
         if self.timesteps > self.train_timesteps:
             raise ValueError(f"timesteps {self.timesteps} exceed the {self.train_timesteps} of training")
         if self.clip is not None and not (self.clip[0] <= self.mask_low and self.mask_high <= self.clip[1]):
@@ -176,6 +182,16 @@ class Recipe(BaseModel):
                 raise ValueError(f"mirror needs left and right within a slice, but {name} are {codes}")
         if self.second_plane is not None and _AXES[self.second_plane[2]] == _AXES[self.axis_codes[2]]:
             raise ValueError(f"second_plane {self.second_plane} has the slices of axis_codes {self.axis_codes}")
+
+    def _check_refinement(self) -> None:
+        if self.refine_by is None:
+            return
+        if self.refine_by not in self.modalities:
+            raise ValueError(f"refine_by {self.refine_by} is none of the modalities {self.modalities}")
+        if len(self.labels) > 1:
+            raise ValueError(f"refine_by {self.refine_by} is for one mask channel, but labels are {self.labels}")
+        if self.prediction == "epsilon":
+            raise ValueError(f"refine_by {self.refine_by} needs a one-step estimate, which 'epsilon' does not give")
 
     def _check_image(self) -> None:
         if self.value_range[0] >= self.value_range[1]:

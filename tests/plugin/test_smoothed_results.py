@@ -9,7 +9,7 @@ from played_runs import add_expected, add_sampled, begin_run, catch_up, events_o
 
 from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.ensemble.summary import Measure, Rule, Summary
-from napari_diffseg.events import Expected, Sampled, Stepped
+from napari_diffseg.events import Expected, Refined, Sampled, Stepped
 from napari_diffseg.plugin.explore.pointer import describe_point, describe_votes
 from napari_diffseg.plugin.layers.result_layers import ResultLayers
 
@@ -34,10 +34,8 @@ def whole(events):
     """The ensemble of all that was sampled, without layers."""
     ensemble = Ensemble.for_run(events[0])
     for event in events:
-        if isinstance(event, Expected):
-            ensemble.expect(event.slices, event.probability)
-        if isinstance(event, Sampled):
-            ensemble.add(event.member, event.slices, event.mask)
+        if isinstance(event, Expected | Refined | Sampled):
+            ensemble.take(event)
     return ensemble
 
 
@@ -149,3 +147,21 @@ def test_an_estimate_that_comes_after_members_of_a_slice_changes_what_is_shown_o
     add_expected(results, estimate)
     catch_up(results)
     assert_shown(viewer, whole([started, sampled[0], estimate]))
+
+
+def test_an_estimate_that_is_refined_after_members_of_a_slice_changes_what_is_shown_of_them(viewer, results):
+    started, *others = smoothed_events()
+    sampled = [event for event in others if isinstance(event, Sampled)]
+    begin_run(results, started)
+    p = np.full((1, len(started.sampled), *sampled[0].mask.shape[2:]), 0.9, np.float32)
+    told = [Expected(started.run_id, started.sampled, p), Refined(started.run_id, started.sampled, p / 3)]
+    add_expected(results, told[0])
+    add_sampled(results, sampled[:1])
+    catch_up(results)
+    before = whole([started, told[0], sampled[0]])
+    assert_shown(viewer, before)
+    add_expected(results, told[1])
+    catch_up(results)
+    after = whole([started, *told, sampled[0]])
+    assert_shown(viewer, after)
+    assert not np.array_equal(before.probability(), after.probability())

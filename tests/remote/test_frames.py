@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_diffseg.errors import EngineFailed
-from napari_diffseg.events import Expected, Finished, Preview, Sampled, Started, Stepped
+from napari_diffseg.events import Expected, Finished, Preview, Refined, Sampled, Started, Stepped
 from napari_diffseg.remote import frames
 from napari_diffseg.remote.arrays import pack, unpack
 from napari_diffseg.remote.event_messages import as_event, as_message
@@ -106,7 +106,7 @@ def test_an_array_that_would_unpack_to_more_than_it_says_is_refused():
 STARTED = Started(
     "r", "case", "cpu", "fp32", "ddim", 4, (0, 1), (0, 1, 2), (1,), 2, (4, 5, 6), ("a", "b"), 8, ("note",),
     ((0, 4), (1, 5)), (0.1, 0.7, 1.3), 0.5, 2.0, "probability", label_values=((1, 4), (4,)), members_across=(1,),
-    plane_across="coronal", slices_across=(2, 4), versions=(("torch", "2"),),
+    plane_across="coronal", slices_across=(2, 4), refined_by="flair", versions=(("torch", "2"),),
 )  # fmt: skip
 
 
@@ -120,6 +120,7 @@ STARTED = Started(
         Finished("r", (0, 1), 1.25, 4, 7),
         Sampled("r", 1, (1, 2), np.arange(24).reshape(1, 2, 3, 4) % 3 == 0),
         Expected("r", (1,), np.linspace(0, 1, 12, dtype=np.float32).reshape(1, 1, 3, 4)),
+        Refined("r", (1,), np.linspace(0, 1, 12, dtype=np.float32).reshape(1, 1, 3, 4)),
     ],
 )
 def test_events_cross_as_they_are(event):
@@ -156,9 +157,10 @@ def told(*events):
     return [(from_engine(frame), frame.body) for frame in iter(lambda: read_frame(stream), None)]
 
 
-def test_probabilities_of_many_slices_cross_in_parts(monkeypatch):
+@pytest.mark.parametrize("kind", [Expected, Refined])
+def test_probabilities_of_many_slices_cross_in_parts(monkeypatch, kind):
     monkeypatch.setattr("napari_diffseg.remote.event_messages._MOST_AT_ONCE", 100)
-    whole = Expected("r", (3, 4, 5), np.random.default_rng(0).random((2, 3, 3, 2), np.float32))
+    whole = kind("r", (3, 4, 5), np.random.default_rng(0).random((2, 3, 3, 2), np.float32))
     parts = [as_event(*pair) for pair in told(whole)]
     assert [part.slices for part in parts] == [(3, 4), (5,)]
     np.testing.assert_array_equal(np.concatenate([part.probability for part in parts], axis=1), whole.probability)

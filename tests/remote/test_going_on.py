@@ -11,7 +11,7 @@ import pytest
 from as_if_other import AsIfOther, masks
 
 from napari_diffseg.errors import EngineFailed
-from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.events import Expected, Finished, Refined, Sampled, SegmentRequest, Started, Stepped
 from napari_diffseg.remote import segmenter as segmenter_module
 from napari_diffseg.remote.answers import package_version
 from napari_diffseg.remote.computer import Computer, LinkLost
@@ -21,7 +21,7 @@ from napari_diffseg.remote.segmenter import RemoteSegmenter
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 
-@pytest.mark.parametrize("checkpoint", ["tiny_checkpoint", "two_planes"])
+@pytest.mark.parametrize("checkpoint", ["tiny_checkpoint", "two_planes", "refining"])
 @pytest.mark.parametrize("focus", [None, 1])
 @pytest.mark.parametrize("cut", [1, 3, 7, 12, 20, 33])
 def test_events_of_a_run_that_was_cut_are_those_of_one_run(checkpoint, tiny_case, cut, focus, request):
@@ -43,6 +43,8 @@ def test_events_of_a_run_that_was_cut_are_those_of_one_run(checkpoint, tiny_case
         np.testing.assert_array_equal(mask, other[row])
     expected = [s for e in seen if isinstance(e, Expected) for s in e.slices]
     assert set(expected) == {s for e in whole if isinstance(e, Expected) for s in e.slices}
+    refined = [s for e in seen if isinstance(e, Refined) for s in e.slices]
+    assert refined == [s for e in whole if isinstance(e, Refined) for s in e.slices]
     done = [e.done for e in seen if isinstance(e, Stepped)]
     assert done == sorted(done)
     assert done[-1] == seen[0].evaluations

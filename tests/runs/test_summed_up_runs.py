@@ -152,3 +152,64 @@ def test_smoothing_that_is_longer_across_slices_is_kept_with_the_run_and_made_an
     stored = read_run(tmp_path / "run")
     assert stored.started.smoothing_slices == 3.0
     np.testing.assert_allclose(stored.ensemble().probability()[0], after, atol=1e-5)
+
+
+def same_maps(one, other):
+    for name in ("expected", "refined", "mask", "mean", "probability"):
+        np.testing.assert_array_equal(load(one / f"{name}.nii.gz"), load(other / f"{name}.nii.gz"))
+
+
+def test_a_refined_estimate_is_kept_with_the_run_and_read_back(tiny_case, refining, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, refining), refining)
+    stored = read_run(tmp_path / "run")
+    np.testing.assert_array_equal(stored.ensemble().probability()[0], load(tmp_path / "run" / "probability.nii.gz"))
+    np.testing.assert_array_equal(stored.expected.refined()[0], load(tmp_path / "run" / "refined.nii.gz"))
+    assert stored.record.refined_by == stored.started.refined_by == "flair"
+    assert stored.record.smoothed_by == "what the run expected, refined by flair, c = min(2 K, 10)"
+    assert stored.notes == ()
+    assert make_folder(tmp_path / "run", tiny_case, refining).is_complete()
+
+
+@pytest.mark.parametrize(("stop_after", "batch_size"), [(2, 1), (6, 1), (14, 1), (2, 64), (3, 64)])
+def test_a_run_that_refines_ends_the_same_wherever_it_was_cut_short(
+    tiny_case, refining, tmp_path, stop_after, batch_size
+):
+    settings = {"members": 2, "batch_size": batch_size}
+    keep(make_folder(tmp_path / "cut", tiny_case, refining, **settings), refining, stop_after=stop_after)
+    keep(make_folder(tmp_path / "cut", tiny_case, refining, **settings), refining, resume=True)
+    keep(make_folder(tmp_path / "whole", tiny_case, refining, **settings), refining)
+    same_maps(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_a_run_that_was_killed_between_its_files_is_refined_from_what_is_there(tiny_case, refining, tmp_path):
+    keep(make_folder(tmp_path / "whole", tiny_case, refining), refining)
+    keep(make_folder(tmp_path / "run", tiny_case, refining, members=2), refining)
+    (tmp_path / "run" / "refined.nii.gz").unlink()
+    keep(make_folder(tmp_path / "run", tiny_case, refining), refining, resume=True)
+    same_maps(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_run_is_refined_afterwards_or_no_longer_where_its_recipe_says_otherwise(tiny_case, refining, tmp_path):
+    smooth = replace(refining, recipe=refining.recipe.model_copy(update={"refine_by": None}))
+    keep(make_folder(tmp_path / "refined", tiny_case, refining), refining)
+    keep(make_folder(tmp_path / "plain", tiny_case, smooth), smooth)
+    plain = load(tmp_path / "plain" / "probability.nii.gz")
+    again = make_folder(tmp_path / "plain", tiny_case, refining)
+    assert not again.is_complete()
+    keep(again, refining, resume=True)
+    assert again.is_complete()
+    same_maps(tmp_path / "plain", tmp_path / "refined")
+    back = make_folder(tmp_path / "refined", tiny_case, smooth)
+    assert not back.is_complete()
+    keep(back, smooth, resume=True)
+    assert back.is_complete()
+    np.testing.assert_array_equal(load(tmp_path / "refined" / "probability.nii.gz"), plain)
+    assert read_run(tmp_path / "refined").record.refined_by == ""
+
+
+def test_a_damaged_refined_estimate_is_left_out_with_a_note(tiny_case, refining, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, refining, members=1), refining)
+    (tmp_path / "run" / "refined.nii.gz").write_bytes(b"broken")
+    stored = read_run(tmp_path / "run")
+    assert "one-step estimate is left out" in stored.notes[0]
+    assert stored.ensemble().probability().any()

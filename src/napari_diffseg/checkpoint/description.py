@@ -52,6 +52,7 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
             "steps of masks that are decided are left out" if recipe.stop_early else "no: all steps are taken",
         ),
         ("smoothing", _smoothing(recipe)),
+        ("refinement", f"one-step estimate by brightness in {recipe.refine_by}" if recipe.refine_by else "none"),
         ("default mask", f"{'smoothed probability' if by_probability else 'mean of the members'} > 0.5"),
         ("attention", _attention(checkpoint.config)),
         ("digest", checkpoint.digest[:12]),

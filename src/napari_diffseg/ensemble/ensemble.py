@@ -13,7 +13,7 @@ from napari_diffseg.ensemble.smoothing import NO_SMOOTHING, Smoothing, share_of
 from napari_diffseg.ensemble.summary import MAJORITY, mean_of, variance_of
 from napari_diffseg.ensemble.whole_members import WholeMembers
 from napari_diffseg.errors import BadRequest
-from napari_diffseg.events import Expected, Sampled, Started
+from napari_diffseg.events import Found, Refined, Sampled, Started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -104,13 +104,10 @@ class Ensemble:
         for event in events:
             if isinstance(event, Started):
                 ensemble = cls.for_run(event)
-            elif isinstance(event, Expected | Sampled):
+            elif isinstance(event, Found):
                 if ensemble is None:
                     raise BadRequest("These events have no beginning: take them all, from the first one.")
-                if isinstance(event, Expected):
-                    ensemble.expect(event.slices, event.probability)
-                else:
-                    ensemble.add(event.member, event.slices, event.mask)
+                ensemble.take(event)
         if ensemble is None:
             raise BadRequest("There are no events: nothing was sampled.")
         return ensemble
@@ -138,6 +135,15 @@ class Ensemble:
             self._votes[:, row] += flat.reshape(-1, *self._plane)
             done[row] = True
 
+    def take(self, event: Found) -> None:
+        """Take in what a run has found, whichever it is."""
+        if isinstance(event, Sampled):
+            self.add(event.member, event.slices, event.mask)
+        elif isinstance(event, Refined):
+            self.refine(event.slices, event.probability)
+        else:
+            self.expect(event.slices, event.probability)
+
     def expect(self, slices: Sequence[int], probability: Float) -> None:
         """Take in the one-step estimate on some slices; what is there already stays.
 
@@ -154,6 +160,12 @@ class Ensemble:
         assert self.expected is not None  # for_run makes it
         if not self.members:
             self.expected.add(slices, probability)
+
+    def refine(self, slices: Sequence[int], probability: Float) -> None:
+        """Take in the refined one-step estimate on some slices; as `expect` does."""
+        assert self.expected is not None  # for_run makes it
+        if not self.members:
+            self.expected.refine(slices, probability)
 
     def _empty_rows(self) -> Bool:
         """Rows (S,) that need no sampling: without brain, zero in every member."""
@@ -202,8 +214,8 @@ class Ensemble:
         return WholeMembers(self.source_shape, self.slice_axis, tuple(self.slices), bits, expected)
 
     def _expected_everywhere(self) -> ExpectedMask | None:
-        """What the run expects, once it is known of every slice; it is not added to any more."""
-        return self.expected if self.expected is not None and self.expected.is_complete else None
+        """What the run expects, once nothing more comes of it."""
+        return self.expected if self.expected is not None and self.expected.is_final else None
 
     def counts(self) -> npt.NDArray[np.int64]:
         """Members that are final on each slice, (S,); on a slice without brain, all that have begun."""

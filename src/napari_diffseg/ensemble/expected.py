@@ -20,7 +20,8 @@ Float = npt.NDArray[np.float32]
 class ExpectedMask:
     """The one-step estimate of a run: its posterior mean, slice by slice as its first member is begun.
 
-    On the source's voxels.
+    On the source's voxels. Beside it, once it has come of all slices, the same refined by brightness, where the run
+    does so (`napari_diffseg.ensemble.refinement`).
 
     A run that nothing has come of yet knows of its slices without brain alone.
 
@@ -37,10 +38,13 @@ class ExpectedMask:
     started: Started
     _probability: Float = field(init=False, repr=False)
     _missing: set[int] = field(init=False, repr=False)
+    _refined: Float | None = field(init=False, default=None, repr=False)
+    _unrefined: set[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._probability = np.zeros((len(self.started.labels), *self.started.source_shape), np.float32)
         self._missing = set(self.started.sampled)
+        self._unrefined = set(self.started.sampled)
 
     def add(self, slices: Sequence[int], probability: Float) -> None:
         """Take in some slices; those that are there already stay as they are.
@@ -58,6 +62,34 @@ class ExpectedMask:
                 view[:, s] = probability[:, i]
                 self._missing.discard(s)
 
+    def refine(self, slices: Sequence[int], probability: Float) -> None:
+        """Take in some slices of the estimate as it is refined by brightness; those that are there stay as they are.
+
+        Parameters
+        ----------
+        slices, probability :
+            As of `add`.
+        """
+        if self._refined is None:
+            self._refined = np.zeros_like(self._probability)
+        view = np.moveaxis(self._refined, self.started.slice_axis + 1, 1)
+        for i, s in enumerate(slices):
+            if s in self._unrefined:
+                view[:, s] = probability[:, i]
+                self._unrefined.discard(s)
+
+    def refined(self) -> Float | None:
+        """The refined estimate, (labels, X, Y, Z), float32; None as long as it is not there of every slice."""
+        return None if self._unrefined else self._refined
+
+    def share_on_slice(self, slice_index: int) -> Float | None:
+        """P(lesion) on a source slice as far as it is known, refined where it is: (labels, U, V), or None."""
+        refined = self.refined()
+        if refined is None:
+            return self.on_slice(slice_index)
+        view: Float = np.moveaxis(refined, self.started.slice_axis + 1, 1)[:, slice_index]
+        return view
+
     def on_slice(self, slice_index: int) -> Float | None:
         """P(lesion) on a source slice, (labels, U, V), not to be written to; None where it has not come."""
         if slice_index in self._missing:
@@ -71,12 +103,19 @@ class ExpectedMask:
         one = ExpectedMask(replace(s, labels=(s.labels[channel],), label_values=s.label_values[channel : channel + 1]))
         known = [i for i in s.slices if i not in self._missing]
         one.add(known, np.moveaxis(self._probability[channel], s.slice_axis, 0)[None, known])
+        if (refined := self.refined()) is not None:
+            one.refine(s.slices, np.moveaxis(refined[channel], s.slice_axis, 0)[None, list(s.slices)])
         return one
 
     @property
     def is_complete(self) -> bool:
         """Whether all slices that are sampled are there."""
         return not self._missing
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more comes: all slices are there, and refined where the run refines them."""
+        return self.is_complete and not (self.started.refined_by and self._unrefined)
 
     def at(self, voxel: tuple[int, int, int]) -> tuple[float, ...] | None:
         """P(lesion) of each label at a source voxel; None on a slice that has not come, or that nothing comes of."""

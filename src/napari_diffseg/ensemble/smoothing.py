@@ -38,11 +38,11 @@ class Smoothing:
 
     With K members the share of votes is off by up to 1 / (2 sqrt K) at a voxel, and neighbouring slices are sampled
     independently; what readers would mark varies slowly. With v of K votes at a voxel, c = min(2 K, 10) and q the
-    Gaussian average about it of the one-step estimate (see `ExpectedMask`; of checkpoints without one, of the members'
-    mean), the probability is (v + c q) / (K + c): the posterior mean under a beta prior of mean q and weight c. Where
-    all members mark a voxel q is raised, and where none does lowered, as far as it takes for the probability to be
-    above a half, or below: members that all agree are not overruled. What was not asked for (slices, or voxels outside
-    the window or the volume) has no part in an average.
+    Gaussian average about it of the one-step estimate (see `ExpectedMask`; refined by brightness where the run does so;
+    of checkpoints without one, of the members' mean), the probability is (v + c q) / (K + c): the posterior mean under
+    a beta prior of mean q and weight c. Where all members mark a voxel q is raised, and where none does lowered, as far
+    as it takes for the probability to be above a half, or below: members that all agree are not overruled. What was not
+    asked for (slices, or voxels outside the window or the volume) has no part in an average.
 
     The members' own mean and variance are not touched by it.
 
@@ -170,7 +170,7 @@ def share_of_votes(votes: Votes, count: int) -> Float:
 
 
 def share_of(votes: Votes, count: int, slice_index: int, expected: ExpectedMask | None) -> Float:
-    """P(lesion) on a slice: the one-step estimate, or, where there is none, the members' mean.
+    """P(lesion) on a slice: the one-step estimate, refined where it is, or, where there is none, the members' mean.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def share_of(votes: Votes, count: int, slice_index: int, expected: ExpectedMask 
     expected : ExpectedMask or None
         The one-step estimate; of any of several labels, that of the likeliest.
     """
-    known = None if expected is None else expected.on_slice(slice_index)
+    known = None if expected is None else expected.share_on_slice(slice_index)
     if known is None:
         return np.asarray(votes / np.float32(count), np.float32)
     return known if len(known) == len(votes) else known.max(axis=0, keepdims=True)

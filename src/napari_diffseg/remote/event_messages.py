@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from napari_diffseg import events
 from napari_diffseg.errors import EngineFailed
-from napari_diffseg.events import Expected, Finished, Preview, Sampled, Started, Stepped
+from napari_diffseg.events import Expected, Finished, Found, Preview, Refined, Sampled, Started, Stepped
 from napari_diffseg.recipe import describe_validation
 from napari_diffseg.remote.arrays import pack, unpack
 from napari_diffseg.remote.messages import Happened
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_diffseg.remote.arrays import Block
 
-Event = Started | Stepped | Expected | Sampled | Finished | Traced
+Event = Started | Stepped | Found | Finished | Traced
 
 _NAMES: Final = {
     **vars(events),
@@ -35,6 +35,7 @@ _ARRAYS: Final[dict[type, tuple[str, ...]]] = {
     Started: (),
     Stepped: (),
     Expected: ("probability",),
+    Refined: ("probability",),
     Sampled: ("mask",),
     Finished: (),
     Traced: ("evidence", "mask"),
@@ -70,7 +71,7 @@ def is_lasting(event: Event) -> bool:
 
 def in_parts(event: Event) -> list[Event]:
     """The event, or, where its probabilities are many, several of some slices each, so that each fits a frame."""
-    if not isinstance(event, Expected) or not event.slices:
+    if not isinstance(event, Expected | Refined) or not event.slices:
         return [event]
     step = max(1, _MOST_AT_ONCE // max(1, event.probability.nbytes // len(event.slices)))
     starts = range(0, len(event.slices), step)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MAGIC: Final = b"NDSG"
-VERSION: Final = 3
+VERSION: Final = 4
 MOST_HEADER: Final = 1 << 20
 MOST_BODY: Final = 1 << 26
 _PREFIX: Final = struct.Struct(">4sHHII")

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
+from napari_diffseg.events import Expected, Finished, Refined, Sampled, Started, Stepped
 from napari_diffseg.segmenting.trajectory import Traced
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Arrived:
         self._masks: set[tuple[int, int]] = set()
         self._traced: set[tuple[int, int, int]] = set()
         self._expected: set[int] = set()
+        self._refined: set[int] = set()
         self._done = self._before = self._skipped = 0
         self._began = time.monotonic()
 
@@ -64,9 +65,11 @@ class Arrived:
             case Stepped():
                 self._done = max(self._done, self._before + event.done)
                 yield replace(event, run_id=self._id, done=self._done)
-            case Expected() if not self._skipped and not self._expected.issuperset(event.slices):
-                self._expected.update(event.slices)
-                yield replace(event, run_id=self._id)
+            case Expected() | Refined() if not self._skipped:
+                known = self._expected if isinstance(event, Expected) else self._refined
+                if not known.issuperset(event.slices):
+                    known.update(event.slices)
+                    yield replace(event, run_id=self._id)
             case Sampled():
                 yield from self._new(event)
             case Traced():

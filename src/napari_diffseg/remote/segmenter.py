@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
     from pathlib import Path
 
-    from napari_diffseg.events import Expected, Focus, Sampled, SamplingEvent, SegmentRequest
+    from napari_diffseg.events import Focus, Found, SamplingEvent, SegmentRequest
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.remote.computer import Computer
@@ -200,7 +200,7 @@ class RemoteSegmenter:
         """
         yield from cast("Iterator[Traced]", self._sampled("trace", case, request))
 
-    def what_if(self, case: Case, request: SegmentRequest, change: Change) -> Generator[Stepped | Expected | Sampled]:
+    def what_if(self, case: Case, request: SegmentRequest, change: Change) -> Generator[Stepped | Found]:
         """Sample as `segment` does, with its noise on its pixels, but for one image.
 
         Raises
@@ -209,7 +209,7 @@ class RemoteSegmenter:
             As `segment` does.
         """
         events = self._sampled("what_if", case, request, change=change)
-        yield from cast("Iterator[Stepped | Expected | Sampled]", events)
+        yield from cast("Iterator[Stepped | Found]", events)
 
     def calibrate(self, request: SegmentRequest) -> float:
         """Seconds that one evaluation of one slice takes there; the network stays there.

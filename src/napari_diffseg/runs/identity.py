@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FREE: Final = ("members", "device", "batch_size", "focus", "threads")
 """Settings that change nothing of a member."""
-_OF_SUMS: Final = ("smoothing_mm", "smoothing_slices", "rule")
+_OF_SUMS: Final = ("smoothing_mm", "smoothing_slices", "refine_by", "rule")
 """What a recipe says of how members are summed up, which changes none of them."""
 _RESOLVED: Final = ("stop_early",)
 """What a recipe says and a request may say otherwise, so that it stands among the settings."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_diffseg.errors import BadRequest, Remedy
-from napari_diffseg.events import Expected, Finished, Sampled, Started
+from napari_diffseg.events import Expected, Finished, Refined, Sampled, Started
 from napari_diffseg.imaging.folder_lock import alone_in
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _kept(started: Started, events: Iterator[SamplingEvent], writer: RunWriter) 
         yield started
         for event in events:
             match event:
-                case Expected():
+                case Expected() | Refined():
                     writer.keep_expected(event)
                 case Sampled():
                     writer.keep(event)

@@ -23,7 +23,7 @@ def describe_map(what: str, summary: Summary, count: int, *, number: int | None 
     Parameters
     ----------
     what : str
-        mask, label-map, mean, uncertainty, probability, expected or member.
+        mask, label-map, mean, uncertainty, probability, expected, refined or member.
     summary : Summary
         How the run was summed up, as `Summary.of_run` gives it.
     count : int
@@ -48,5 +48,7 @@ def describe_map(what: str, summary: Summary, count: int, *, number: int | None 
             return probability
         case "expected":
             return "one-step estimate: probability of a voxel by the first evaluations"
+        case "refined":
+            return "one-step estimate, refined by the brightness of an image"
         case _:
             return f"member {1 + (number or 0)}, binary"

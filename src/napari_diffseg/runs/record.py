@@ -87,6 +87,8 @@ class RunRecord(BaseModel):
     plane_across, slices_across :
         What that plane is called, such as coronal, and its slices that were sampled, in source indices; also where
         only the one-step estimate was taken in it.
+    refined_by : str
+        The modality whose brightness the one-step estimate was refined by; empty where it was not.
     seeds, uncertainty, smoothed_by : str
         How noise was drawn and maps were made, in words.
     slice_axis, slices, slices_without_brain :
@@ -137,6 +139,7 @@ class RunRecord(BaseModel):
     uncertainty: str = ""
     smoothing_mm: float = Field(0.0, ge=0, le=HIGHEST_SMOOTHING_MM)
     smoothing_slices: float = Field(1.0, ge=1, le=MOST_SMOOTHING_SLICES)
+    refined_by: str = ""
     smoothed_by: str = ""
     rule: RuleName | None = None
     maps: dict[str, str] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAPS: Final = ("mask", "mean", "uncertainty", "probability", "expected")
+MAPS: Final = ("mask", "mean", "uncertainty", "probability", "expected", "refined")
 """Stems of the files of a whole ensemble, one for each mask channel."""
 LABEL_MAP: Final = "label-map"
 """Stem of the one file in which all mask channels are together."""

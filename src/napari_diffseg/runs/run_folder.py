@@ -19,7 +19,7 @@ from napari_diffseg.imaging.folder_lock import is_taken, taken
 from napari_diffseg.imaging.formats.nifti import read_mask
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.regions import label_names, with_values_of
-from napari_diffseg.runs.expected_file import read_expected
+from napari_diffseg.runs.expected_file import read_expected, refine_in_case
 from napari_diffseg.runs.identity import are_other_images, difference, identity_of
 from napari_diffseg.runs.layout import RECORD, RunFiles
 from napari_diffseg.runs.parts import parts_of
@@ -156,7 +156,7 @@ class RunFolder:
             return False
         if summary.smoothing_mm and record.smoothing_slices != self.checkpoint.recipe.smoothing_slices:
             return False
-        by = smoothed_by(has_expected=self.has_expected())
+        by = smoothed_by(has_expected=self.has_expected(), refined_by=self._refine_by if self.has_expected() else "")
         return not summary.smoothing_mm or (not record.has_smoothed_mean and record.smoothed_by == by)
 
     def status(self) -> str | None:
@@ -207,6 +207,16 @@ class RunFolder:
     def has_expected(self) -> bool:
         """Whether the one-step estimate is on disk in every mask channel."""
         return all(p.exists() for p in self.paths("expected"))
+
+    def refined_by(self) -> str:
+        """The modality by which the one-step estimate on disk is refined; empty where it is not."""
+        return self._refine_by if all(p.exists() for p in (*self.paths("expected"), *self.paths("refined"))) else ""
+
+    @property
+    def _refine_by(self) -> str:
+        """The modality by which it is to be refined: the checkpoint's, if the case has it."""
+        wanted = self.checkpoint.recipe.refine_by
+        return wanted if wanted is not None and wanted in self.case.volumes else ""
 
     @property
     def summary(self) -> Summary:
@@ -265,8 +275,13 @@ class RunFolder:
         return np.stack(slabs)
 
     def _read_expected(self, started: Started) -> ExpectedMask:
+        """The one-step estimate; refined anew where it is to be and was not, as by a checkpoint that did not ask."""
+        refined = self.paths("refined") if started.refined_by and self.refined_by() else ()
         try:
-            return read_expected(self.paths("expected"), started)
+            expected = read_expected(self.paths("expected"), started, refined)
+            if started.refined_by and not refined:
+                refine_in_case(expected, self.case, self.checkpoint.recipe)
+            return expected
         except BadImage as err:
             path = self.paths("expected")[0]
             raise BadRequest(

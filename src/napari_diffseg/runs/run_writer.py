@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_diffseg.ensemble.ensemble import Ensemble
-    from napari_diffseg.events import Expected, Finished, Sampled, Started
+    from napari_diffseg.ensemble.expected import ExpectedMask
+    from napari_diffseg.events import Expected, Finished, Refined, Sampled, Started
     from napari_diffseg.runs.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -91,12 +92,18 @@ class RunWriter:
         if self.ensemble.is_complete(event.member):
             self._write("member", self.ensemble.member(event.member), number=event.member)
 
-    def keep_expected(self, event: Expected) -> None:
-        """Give the ensemble its one-step estimate, and write it once it is complete; that of an earlier part stays."""
-        self.ensemble.expect(event.slices, event.probability)
+    def keep_expected(self, event: Expected | Refined) -> None:
+        """Give the ensemble its one-step estimate, and write it once it is whole; that of an earlier part stays."""
+        self.ensemble.take(event)
         expected = self.ensemble.expected
-        if expected is not None and expected.is_complete and not self.run.has_expected():
-            self._write("expected", expected.probability())
+        if expected is not None and expected.is_final and not self.run.has_expected():
+            self._write_expected(expected)
+
+    def _write_expected(self, expected: ExpectedMask) -> None:
+        """The estimate last: where it is, there is all of it."""
+        if (refined := expected.refined()) is not None:
+            self._write("refined", refined)
+        self._write("expected", expected.probability())
 
     def finish(self, finished: Finished | None) -> None:
         """Write the maps of the whole members and `run.json`, which stays 'running' without `finished`.
@@ -163,8 +170,9 @@ class RunWriter:
                 logger.warning("Member %d was deleted or changed during the run and is written again.", k + 1)
                 make_folder(self.run.files.member_folder)
                 self._write("member", ensemble.member(k), number=k)
-        if ensemble.expected is not None and not self.run.has_expected():
-            self._write("expected", ensemble.expected.probability())
+        expected, refined_by = ensemble.expected, self.started.refined_by
+        if expected is not None and not (self.run.has_expected() and self.run.refined_by() == refined_by):
+            self._write_expected(expected)
 
     def _check_mine(self) -> None:
         """Write nothing into a folder that another run has taken over.
@@ -211,7 +219,8 @@ class RunWriter:
             "label_map": self._label_words(),
             "smoothing_mm": s.smoothing_mm,
             "smoothing_slices": s.smoothing_slices,
-            "smoothed_by": smoothed_by(has_expected=self.run.has_expected()),
+            "refined_by": self.run.refined_by(),
+            "smoothed_by": smoothed_by(has_expected=self.run.has_expected(), refined_by=self.run.refined_by()),
             "device": s.device,
             "precision": s.precision,
             "sampler": s.sampler,
@@ -246,9 +255,11 @@ class RunWriter:
         )
 
 
-def smoothed_by(*, has_expected: bool) -> str:
+def smoothed_by(*, has_expected: bool, refined_by: str = "") -> str:
     """What the Gaussian of the smoothed probability averages, and its weight beside K members."""
-    return f"{'what the run expected' if has_expected else 'share of the members'}, c = min(2 K, 10)"
+    averaged = "what the run expected" if has_expected else "share of the members"
+    refined = f", refined by {refined_by}" if refined_by else ""
+    return f"{averaged}{refined}, c = min(2 K, 10)"
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

@@ -102,6 +102,7 @@ class StoredRun:
             slices_across=r.slices_across,
             window=make_request({"window": r.request.get("window")}).window_in(self._plane),
             spacing_mm=self.grid.spacing_mm,
+            refined_by=r.refined_by,
             smoothing_mm=r.smoothing_mm,
             smoothing_slices=r.smoothing_slices,
             rule=r.own_rule,
@@ -200,9 +201,14 @@ def read_run(folder: Path | str, *, check_stop: Callable[[], None] = lambda: Non
         notes.append(f"The one-step estimate is left out, so the probability is of the members alone: {err}")
     if record.has_smoothed_mean:
         notes.append(_SMOOTHED_MEAN)
-    elif record.smoothing_mm and record.smoothed_by not in [smoothed_by(has_expected=has) for has in (True, False)]:
+    elif record.smoothing_mm and record.smoothed_by not in _ways_of_today(record):
         notes.append(_OTHER_WEIGHT)
     return replace(run, notes=tuple(notes))
+
+
+def _ways_of_today(record: RunRecord) -> tuple[str, ...]:
+    """What a record says of its smoothed probability if this version made it."""
+    return smoothed_by(has_expected=False), smoothed_by(has_expected=True, refined_by=record.refined_by)
 
 
 def _check_settings(run: StoredRun) -> None:
@@ -214,8 +220,11 @@ def _check_settings(run: StoredRun) -> None:
 
 
 def _expected(run: StoredRun) -> ExpectedMask | None:
-    paths = [RunFiles(run.folder).map("expected", tail) for tail in channel_tails(run.labels)]
-    return read_expected(paths, run.started) if all(p.exists() for p in paths) else None
+    tails = channel_tails(run.labels)
+    paths, refined = ([RunFiles(run.folder).map(what, tail) for tail in tails] for what in ("expected", "refined"))
+    if not all(p.exists() for p in paths):
+        return None
+    return read_expected(paths, run.started, refined if run.record.refined_by else ())
 
 
 def count_members(folder: Path, record: RunRecord) -> int:

@@ -13,6 +13,7 @@ from napari_diffseg.events import Expected
 from napari_diffseg.segmenting.chain import begun
 from napari_diffseg.segmenting.device.prepare import for_few_rows
 from napari_diffseg.segmenting.early_stop import EMPTY_BELOW, expects_early
+from napari_diffseg.segmenting.refining import Refining
 from napari_diffseg.segmenting.rows import Row
 from napari_diffseg.segmenting.second_plane import SecondPlane
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_diffseg.diffusion.step import Step
+    from napari_diffseg.events import Refined
     from napari_diffseg.segmenting.decoding import Decoder
     from napari_diffseg.segmenting.rows import Batch
     from napari_diffseg.segmenting.run import Run
@@ -53,9 +55,10 @@ class OneStepEstimate:
         self._run, self._decoder, self._across = run, decoder, across
         self._alone = replace(run, network=for_few_rows(run.network))
         self._is_given = False
+        self._refining = Refining(run)
         self.first: dict[Row, torch.Tensor] = {}
 
-    def of(self, batch: Batch, first: Step) -> Iterator[Expected]:
+    def of(self, batch: Batch, first: Step) -> Iterator[Expected | Refined]:
         """The estimate of those slices whose first step a batch has made; the device begins with it now."""
         run = self._run
         index = [i for i, row in enumerate(batch) if row.member == run.expecting]
@@ -67,7 +70,7 @@ class OneStepEstimate:
         slices = tuple(batch[i].slice_index for i in index)
         return self._expected(slices, self._decoder.probability(x0, slices))
 
-    def in_both_planes(self, rows_at_once: int) -> Iterator[Expected | int]:
+    def in_both_planes(self, rows_at_once: int) -> Iterator[Expected | Refined | int]:
         """The estimate of all slices, once; as it takes a while, how many slices it has behind it come before."""
         run = self._run
         if self._is_given or run.expecting is None or not expects_early(run.recipe):
@@ -81,7 +84,7 @@ class OneStepEstimate:
         other = yield from self._evaluated(others, self._across, rows_at_once, before=len(rows))
         own += SecondPlane(run.across.conditioning, run.conditioning).brought_over(other)
         self._is_given = True
-        yield Expected(run.id, sampled, confine(own / np.float32(2), run.window))
+        yield from self._told(sampled, own / np.float32(2))
 
     def _evaluated(
         self, rows: Sequence[Row], decoder: Decoder, at_once: int, *, before: int
@@ -121,5 +124,11 @@ class OneStepEstimate:
             self.first.update(zip(rows, going.denoiser.last, strict=True))
         return x0
 
-    def _expected(self, slices: tuple[int, ...], wait: Callable[[], Float]) -> Iterator[Expected]:
-        yield Expected(self._run.id, slices, confine(wait(), self._run.window))
+    def _expected(self, slices: tuple[int, ...], wait: Callable[[], Float]) -> Iterator[Expected | Refined]:
+        yield from self._told(slices, wait())
+
+    def _told(self, slices: tuple[int, ...], probability: Float) -> Iterator[Expected | Refined]:
+        """The estimate of some slices, and, once it is there of all, all of it as it is refined."""
+        expected = Expected(self._run.id, slices, confine(probability, self._run.window))
+        yield expected
+        yield from self._refining.after(expected)

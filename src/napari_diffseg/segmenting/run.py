@@ -15,7 +15,7 @@ import torch
 
 from napari_diffseg.ensemble.window import confine
 from napari_diffseg.errors import Remedy, RunFailed
-from napari_diffseg.events import Expected, Sampled, Stepped
+from napari_diffseg.events import Sampled, Stepped
 from napari_diffseg.networks.out_of_memory import is_out_of_memory
 from napari_diffseg.segmenting.chain import chain
 from napari_diffseg.segmenting.decoding import Decoder
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from napari_diffseg.diffusion.schedule import Schedule
     from napari_diffseg.diffusion.step import Step
     from napari_diffseg.encode import Conditioning
-    from napari_diffseg.events import Focus, Preview, SegmentRequest, Window
+    from napari_diffseg.events import Focus, Found, Preview, SegmentRequest, Window
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.segmenting.decoding import Masks
     from napari_diffseg.segmenting.device.memory import BatchLimits
@@ -71,6 +71,8 @@ class Run:
     """Whether a mask that is decided takes no further steps; see `EarlyStop`."""
     window: Window | None
     """Where on every slice masks may be; None is everywhere."""
+    spacing_mm: tuple[float, float, float]
+    """The source's voxel size."""
     limits: BatchLimits
     """Learns how many rows fit."""
     across: Plane | None = None
@@ -91,6 +93,14 @@ class Run:
         if self.across is None:
             return ()
         return tuple(k for k in self.request.member_numbers if is_sampled_across(k))
+
+    @property
+    def refined_by(self) -> str:
+        """The modality whose brightness the one-step estimate is refined by; empty where it is not."""
+        wanted = self.recipe.refine_by
+        if wanted is None or self.conditioning.channels[self.recipe.modalities.index(wanted)] is None:
+            return ""
+        return wanted
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -127,7 +137,7 @@ class _Progress:
     decoder_across: Decoder | None
     members_across: MembersAcross | None
     estimate: OneStepEstimate
-    late: list[tuple[Batch, Iterator[Expected | Sampled]]] = field(default_factory=list)
+    late: list[tuple[Batch, Iterator[Found]]] = field(default_factory=list)
     done: int = 0
     unneeded: int = 0
     empty: int = 0
@@ -145,7 +155,7 @@ class Sampling:
     empty: int
 
 
-def sample_run(run: Run, focus_now: Focus | None = None) -> Generator[Stepped | Expected | Sampled, None, Sampling]:
+def sample_run(run: Run, focus_now: Focus | None = None) -> Generator[Stepped | Found, None, Sampling]:
     """Sample all rows of a run, first wanted first."""
     if not run.conditioning.sampled:
         yield from _empty_members(run)
@@ -240,7 +250,7 @@ def _empty_members(run: Run) -> Iterator[Sampled]:
         yield Sampled(run.id, member, (), _no_masks(run, 0))
 
 
-def _batch_fits(run: Run, batch: Batch, progress: _Progress) -> Generator[Stepped | Expected | Sampled, None, bool]:
+def _batch_fits(run: Run, batch: Batch, progress: _Progress) -> Generator[Stepped | Found, None, bool]:
     """Sample one batch; False when memory ran out, with nothing of it kept.
 
     The handler only notes the failure: the traceback holds the tensors until the handler is left.
@@ -265,7 +275,7 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepped | Expected | Sampled]:
+def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepped | Found]:
     last: Step | None = None
     steps, gone = len(run.schedule.timesteps), 0
     for n, (step, evaluated, empty) in enumerate(chain(run, batch, progress.estimate.first)):
@@ -279,10 +289,10 @@ def _sample_batch(run: Run, batch: Batch, progress: _Progress) -> Iterator[Stepp
         yield Stepped(run.id, n, steps, step.timestep, progress.done, preview, across)
         if last is None and run.across is not None and not _is_first_seen(run, batch, progress):
             for told in progress.estimate.in_both_planes(len(batch)):
-                if isinstance(told, Expected):
-                    yield told
-                else:  # it takes a while, in which a cancel is seen
+                if isinstance(told, int):  # it takes a while, in which a cancel is seen
                     yield Stepped(run.id, n, steps, step.timestep, progress.done, estimated=told)
+                else:
+                    yield told
         elif last is None and run.across is None:
             yield from _soon(run, batch, progress, progress.estimate.of(batch, step))
         last, gone = step, empty
@@ -305,9 +315,7 @@ def _is_first_seen(run: Run, batch: Batch, progress: _Progress) -> bool:
     return is_looked_at and is_part and progress.done == len(batch)
 
 
-def _soon(
-    run: Run, batch: Batch, progress: _Progress, events: Iterator[Expected | Sampled]
-) -> Iterator[Expected | Sampled]:
+def _soon(run: Run, batch: Batch, progress: _Progress, events: Iterator[Found]) -> Iterator[Found]:
     """The events now; or, where the device works by itself, none yet: the next step goes into its queue first."""
     if works_by_itself(run.device):
         progress.late.append((batch, events))
@@ -315,7 +323,7 @@ def _soon(
         yield from events
 
 
-def _tell_late(progress: _Progress) -> Iterator[Expected | Sampled]:
+def _tell_late(progress: _Progress) -> Iterator[Found]:
     """What the device was still working on; that it cannot be had is no matter of the batch that goes on.
 
     Raises

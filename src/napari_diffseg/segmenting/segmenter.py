@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from napari_diffseg.checkpoint import Checkpoint
     from napari_diffseg.diffusion.schedule import Schedule
     from napari_diffseg.encode import Conditioning
-    from napari_diffseg.events import Expected, Focus, SamplingEvent, SegmentRequest, Stepped
+    from napari_diffseg.events import Focus, Found, SamplingEvent, SegmentRequest, Stepped
     from napari_diffseg.imaging.case import Case
     from napari_diffseg.recipe import Recipe
     from napari_diffseg.segmenting.device.prepare import Prepared
@@ -129,7 +129,7 @@ class LocalSegmenter:
 
     def what_if(
         self, case: Case, request: SegmentRequest, change: Change
-    ) -> Generator[Stepped | Expected | Sampled, None, Sampling]:
+    ) -> Generator[Stepped | Found, None, Sampling]:
         """Sample as `segment` does, with its noise on its pixels, but for one image.
 
         Raises
@@ -197,8 +197,8 @@ class LocalSegmenter:
             yield from compile_ahead(self._checkpoint, device, dtype)
 
     def _and_compile(
-        self, run: Run, events: Generator[Stepped | Expected | Sampled, None, Sampling]
-    ) -> Generator[Stepped | Expected | Sampled, None, Sampling]:
+        self, run: Run, events: Generator[Stepped | Found, None, Sampling]
+    ) -> Generator[Stepped | Found, None, Sampling]:
         """The events of a run; once it has its first mask, its network is compiled meanwhile, where that is wanted."""
         wanted = not run.request.reproducible
         with closing(events):
@@ -272,6 +272,7 @@ class LocalSegmenter:
             preview_interval_s=self._preview_interval_s,
             stop_early=self._stops_early(request),
             window=request.window_in((height, width)),
+            spacing_mm=case.grid_volume.spacing_mm,
             limits=self._limits,
             across=_across(case, request, conditioning, recipe),
         )
@@ -366,6 +367,7 @@ def _started(run: Run, case: Case) -> Started:
         members_across=run.members_across,
         plane_across="" if run.across is None else run.across.recipe.plane,
         slices_across=() if run.across is None else run.across.conditioning.sampled,
+        refined_by=run.refined_by,
         sampler=run.sampler,
         timesteps=len(run.schedule.timesteps),
         members=run.request.member_numbers,
@@ -385,7 +387,7 @@ def _started(run: Run, case: Case) -> Started:
             ),
         ),
         window=run.window,
-        spacing_mm=case.grid_volume.spacing_mm,
+        spacing_mm=run.spacing_mm,
         smoothing_mm=run.recipe.smoothing_mm,
         smoothing_slices=run.recipe.smoothing_slices,
         rule=run.recipe.rule,

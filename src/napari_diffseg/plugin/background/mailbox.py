@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
+from napari_diffseg.events import Finished, Found, SegmentRequest, Started, Stepped
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -62,7 +62,7 @@ class Timed:
     sampling: bool
 
 
-Item = StatusMessage | LayerReady | Timed | Started | Expected | Sampled | Finished | Ended
+Item = StatusMessage | LayerReady | Timed | Started | Found | Finished | Ended
 
 
 class Mailbox:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from psygnal import Signal
 
 from napari_diffseg.ensemble.summary import Summary
+from napari_diffseg.events import Refined
 from napari_diffseg.plugin.layers.layer_queue import LayerQueue
 from napari_diffseg.plugin.layers.live_layer import LiveLayer
 from napari_diffseg.plugin.layers.run_layers import RunLayers
@@ -139,11 +140,14 @@ class ResultLayers:
             if own := [event for event in events if run.result.is_of(event)]:
                 run.show_sampled(own)
 
-    def show_expected(self, event: Expected) -> None:
-        """Draw what ensembles have got of the one-step estimate."""
+    def show_expected(self, event: Expected | Refined) -> None:
+        """Draw what ensembles have got of the one-step estimate, or, as it was refined, what is made of it."""
         for run in self._runs.values():
             if run.result.is_of(event):
-                run.show_expected(event.slices)
+                if isinstance(event, Refined):
+                    run.show_refined()
+                else:
+                    run.show_expected(event.slices)
 
     def leave(self) -> None:
         """Nobody listens any more, and nobody is there to catch up; what is in the viewer stays."""

@@ -583,8 +583,16 @@ class RunLayers:
                 share = np.moveaxis(p, axis, 0)[known]
                 np.moveaxis(volume, axis, 0)[known] = share * (1 - share)
             layer.refresh(extent=False, thumbnail=False, highlight=False)
-        voted = {s for s in known if self._ensemble.votes_slice(s)[1]}
-        if voted and not self._ensemble.smoothing.is_none:  # the smoothed probability is another with the estimate
+        self._sum_up_again(known)
+
+    def show_refined(self) -> None:
+        """Draw the smoothed probability by the refined estimate, which has come of all slices at once."""
+        self._sum_up_again(self._started.sampled)
+
+    def _sum_up_again(self, slices: Iterable[int]) -> None:
+        """The smoothed probability of some slices is another, as their estimate is."""
+        voted = {s for s in slices if self._ensemble.votes_slice(s)[1]}
+        if voted and not self._ensemble.smoothing.is_none:
             self._sum_up(voted)
             for shown in self._shown(set()):
                 shown.redraw()

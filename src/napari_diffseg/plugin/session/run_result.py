@@ -11,7 +11,7 @@ from napari_diffseg.imaging.names.naming import shown_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari_diffseg.events import Expected, Sampled, Started, Stepped
+    from napari_diffseg.events import Expected, Found, Refined, Sampled, Started, Stepped
     from napari_diffseg.plugin.grid.frame import Frame
     from napari_diffseg.runs.edited_mask import EditedMask
 
@@ -58,7 +58,7 @@ class RunResult:
         """The run in a heading, such as `run 2 of case_1`."""
         return f"run {self.number} of {shown_name(self.case)}"
 
-    def is_of(self, event: Sampled | Expected | Stepped) -> bool:
+    def is_of(self, event: Found | Stepped) -> bool:
         """Whether an event is one of this run's."""
         return event.run_id == self.started.run_id
 
@@ -67,10 +67,10 @@ class RunResult:
         for event in filter(self.is_of, events):
             self.ensemble.add(event.member, event.slices, event.mask)
 
-    def expect(self, event: Expected) -> None:
-        """Take in the one-step estimate of some slices, where the run has one."""
+    def expect(self, event: Expected | Refined) -> None:
+        """Take in the one-step estimate of some slices, or as it is refined, where the run has one."""
         if self.is_of(event) and self.ensemble.expected is not None:
-            self.ensemble.expect(event.slices, event.probability)
+            self.ensemble.take(event)
 
     def extend(self, started: Started) -> None:
         """Go on with members that are added; those that there are stay."""

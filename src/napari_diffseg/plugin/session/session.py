@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_diffseg.errors import BadCheckpoint, BadRequest, DiffsegError
-from napari_diffseg.events import Expected, Finished, Sampled, Started, Stepped
+from napari_diffseg.events import Expected, Finished, Refined, Sampled, Started, Stepped
 from napari_diffseg.plugin.background.job import run_guarded
 from napari_diffseg.plugin.background.mailbox import Ended, Ending, Item, LayerReady, StatusMessage, Timed
 from napari_diffseg.plugin.session.batch import BUSY, Batch
@@ -552,7 +552,7 @@ class Session(SessionSignals):
                 self.timed.emit(item)
             case Started():
                 self._hear_started(task, item)
-            case Expected():
+            case Expected() | Refined():
                 if task.entry is not None:
                     task.entry.result.expect(item)
                 self.expected.emit(item)

@@ -44,7 +44,7 @@ class SessionSignals:
     extended: ClassVar[Signal] = Signal(object)
     """The RunResult of a run that goes on, with members that are added to it."""
     expected: ClassVar[Signal] = Signal(object)
-    """An Expected event, which the run's ensemble has taken in."""
+    """An Expected or Refined event, which the run's ensemble has taken in."""
     sampled: ClassVar[Signal] = Signal(list)
     """The Sampled events since the last poll, which the run's ensemble has taken in."""
     previewed: ClassVar[Signal] = Signal(object)

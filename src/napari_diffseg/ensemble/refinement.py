@@ -1,0 +1,162 @@
+"""The one-step estimate refined by brightness: where a lesion ends, by how bright it is in one image of this case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter1d
+
+from napari_diffseg.ensemble.window import inside_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_diffseg.events import Window
+
+Float = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
+
+_NEAR_MM: Final = 8.0
+"""How far the estimate about a voxel tells what to expect there, before its brightness is seen."""
+_OWN: Final = 0.25
+"""Weight of a voxel's own estimate beside that of its surroundings: a lesion of few mm is little of these."""
+_REACH: Final = 3
+"""Standard deviations after which a Gaussian is cut off."""
+_BINS: Final = 64
+_BIN_SD: Final = 1.5
+"""Gaussian over the histograms, in bins."""
+_ENDS: Final = (0.1, 99.9)
+"""Percentiles between which the bins lie; what is beyond is in the first bin or the last one."""
+_VOXELS: Final = 100.0
+"""As if so many more voxels of the lesion, and of the rest, were as bright as the whole: few tell little."""
+_SURE: Final = 1e-4
+"""By which a share stays away from 1."""
+
+
+def refine_slices(
+    planes: Mapping[int, Float],
+    image: npt.NDArray[Any],
+    brain: Bool,
+    *,
+    slice_axis: int,
+    window: Window | None,
+    spacing_mm: tuple[float, ...],
+    blur_mm: float,
+) -> Float:
+    """The estimate of a run's slices, refined by an image: (S, U, V), float32, in the order of `planes`.
+
+    Parameters
+    ----------
+    planes : mapping of int to ndarray, (U, V), float32
+        The one-step estimate, by source slice.
+    image, brain : ndarray, (X, Y, Z)
+        On the source's voxels.
+    slice_axis : int
+        The source axis along which slices are counted.
+    window : Window or None
+        What of each slice was asked for; None is all.
+    spacing_mm, blur_mm :
+        As of `refine_by_brightness`.
+    """
+    estimate, asked = np.zeros(brain.shape, np.float32), np.zeros(brain.shape, np.bool_)
+    by_slice, asked_by_slice = np.moveaxis(estimate, slice_axis, 0), np.moveaxis(asked, slice_axis, 0)
+    for s, plane in planes.items():
+        by_slice[s], asked_by_slice[s] = plane, True
+    asked &= brain
+    if window is not None:
+        asked &= inside_of(window, (brain.shape[0], brain.shape[1], brain.shape[2]), slice_axis)
+    refined = refine_by_brightness(estimate, image, asked, spacing_mm=spacing_mm, blur_mm=blur_mm)
+    return np.moveaxis(refined, slice_axis, 0)[list(planes)]
+
+
+def refine_by_brightness(
+    probability: Float, image: npt.NDArray[Any], inside: Bool, *, spacing_mm: tuple[float, ...], blur_mm: float
+) -> Float:
+    """P(lesion) of each voxel, given the one-step estimate and how bright an image is there.
+
+    A network that was trained on many contrasts knows better that there is a lesion than where it ends. How bright the
+    lesion and the rest are in this very image, the estimate tells: weighed by it, two histograms are made, whose ratio
+    is the likelihood ratio r of a brightness. Let m be the largest estimate within 8 mm, which is how sure the network
+    is of any lesion there, and s what is expected of a voxel before its brightness is seen, divided by m: a quarter of
+    it the voxel's own estimate, the rest the Gaussian average around it (standard deviation 8 mm). Then the odds of a
+    voxel are o = r s / (1 - s), and its probability is m o / (1 + o). So brightness moves boundaries: it makes no
+    lesion surer than the network is of it, and nothing is found farther than 8 mm from what the network sees.
+
+    Parameters
+    ----------
+    probability : ndarray, (X, Y, Z), float32
+        The one-step estimate, in [0, 1].
+    image : ndarray, (X, Y, Z)
+        In any unit.
+    inside : ndarray, (X, Y, Z), bool
+        Voxels of the brain that the estimate is of; the others have no part in it, and keep their estimate.
+    spacing_mm : tuple of float
+        Voxel size along each axis.
+    blur_mm : float
+        Standard deviation of the Gaussian that takes noise from the image, 0 for none.
+
+    Returns
+    -------
+    ndarray of float32, (X, Y, Z)
+        In [0, 1].
+
+    References
+    ----------
+    Van Leemput et al. 1999, doi:10.1109/42.811270, for intensities of tissue learned in each image, weighed by where a
+    prior expects it.
+    """
+    refined = probability.copy()
+    if not (inside & (probability > 0)).any():
+        return refined
+    box = _box_of(inside)
+    where, estimate = inside[box], np.where(inside, probability, np.float32(0))[box]
+    known = where.astype(np.float32)
+    values = (image[box] - image[inside].mean()).astype(np.float32)  # so that a large offset takes no digits away
+    bright = _average(values, known, blur_mm, spacing_mm)[where]
+    own, around = estimate[where], _average(estimate, known, _NEAR_MM, spacing_mm)[where]
+    most = _largest_near(estimate, spacing_mm)[where]
+    expected = np.float32(_OWN) * own + np.float32(1 - _OWN) * around
+    share = np.clip(expected / np.maximum(most, np.float32(_SURE)), 0, 1 - _SURE)
+    odds = _likelihood_ratio(bright, own) * share / (1 - share)
+    refined[box][where] = most * odds / (1 + odds)
+    return refined
+
+
+def _box_of(inside: Bool) -> tuple[slice, ...]:
+    """The smallest box that holds all of it."""
+    spans = (inside.any(axis=tuple(a for a in range(inside.ndim) if a != axis)) for axis in range(inside.ndim))
+    return tuple(slice(int(at[0]), int(at[-1]) + 1) for at in map(np.flatnonzero, spans))
+
+
+def _average(values: Float, known: Float, sd_mm: float, spacing_mm: tuple[float, ...]) -> Float:
+    """A Gaussian average in which only what is known (1, otherwise 0) has a part."""
+    if not sd_mm:
+        return values
+    sd = [sd_mm / mm for mm in spacing_mm]
+    total, weight = (gaussian_filter(a, sd, mode="constant", truncate=_REACH) for a in (values * known, known))
+    return np.asarray(total / np.maximum(weight, np.float32(_SURE)), np.float32)
+
+
+def _largest_near(estimate: Float, spacing_mm: tuple[float, ...]) -> Float:
+    """The largest value in a box that reaches so far to each side."""
+    for axis, mm in enumerate(spacing_mm):
+        estimate = maximum_filter1d(estimate, 2 * int(_NEAR_MM / mm + 0.5) + 1, axis=axis, mode="constant")
+    return estimate
+
+
+def _likelihood_ratio(bright: Float, estimate: Float) -> Float:
+    """How many times as likely each brightness (N,) is in the lesion as in the rest, which the estimate (N,) weighs."""
+    low, high = np.percentile(bright, _ENDS)
+    bins = np.clip((bright - low) / max(high - low, np.finfo(np.float32).tiny) * _BINS, 0, _BINS - 1).astype(np.intp)
+    of_all = np.bincount(bins, minlength=_BINS) / len(bins)
+    lesion, rest = (_histogram(bins, weights, of_all) for weights in (estimate, 1 - estimate))
+    return np.asarray((lesion / rest)[bins], np.float32)
+
+
+def _histogram(bins: npt.NDArray[np.intp], weights: Float, of_all: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    counted = np.bincount(bins, weights, _BINS) + _VOXELS * of_all
+    smooth = gaussian_filter1d(counted, _BIN_SD, mode="nearest")
+    ratio: npt.NDArray[np.float64] = np.maximum(smooth / smooth.sum(), _SURE)
+    return ratio

@@ -29,7 +29,7 @@ def scene():
 
 def refine(scene, **changes):
     _, brain, image, estimate = scene
-    values = {"probability": estimate, "image": image, "inside": brain, "spacing_mm": MM, "blur_mm": 1.0} | changes
+    values = {"probability": estimate, "image": image, "inside": brain, "spacing_mm": MM} | changes
     return refine_by_brightness(values.pop("probability"), values.pop("image"), values.pop("inside"), **values)
 
 
@@ -113,7 +113,7 @@ def test_an_even_image_tells_nothing_and_fails_nothing(scene):
 def test_slices_of_a_run_are_refined_within_what_was_asked_for(scene):
     _, brain, image, estimate = scene
     planes = {s: estimate[:, s] for s in (26, 27, 28, 29)}
-    settings = {"slice_axis": 1, "spacing_mm": MM, "blur_mm": 1.0}
+    settings = {"slice_axis": 1, "spacing_mm": MM}
     refined = refine_slices(planes, image, brain, window=((10, 30), (0, 56)), **settings)
     assert refined.shape == (4, 56, 56)
     asked = np.zeros_like(brain)

@@ -62,7 +62,7 @@ def test_it_is_the_estimate_refined_by_the_cases_own_image(refining, tiny_case):
     estimate = on_source([e for e in seen if isinstance(e, Expected)], tiny_case)
     brain = encode(tiny_case, refining.recipe).brain
     wanted = refine_by_brightness(
-        estimate, tiny_case.volumes["flair"].data, brain, spacing_mm=tiny_case.grid_volume.spacing_mm, blur_mm=1.0
+        estimate, tiny_case.volumes["flair"].data, brain, spacing_mm=tiny_case.grid_volume.spacing_mm
     )
     np.testing.assert_array_equal(on_source([refined_of(seen)], tiny_case), wanted)
     assert np.abs(wanted - estimate).max() > 0.1
@@ -80,7 +80,7 @@ def test_in_two_planes_it_is_of_both(two_planes, tiny_case):
     estimate = on_source([e for e in seen if isinstance(e, Expected)], tiny_case)
     brain = encode(tiny_case, two_planes.recipe).brain
     flair = tiny_case.volumes["flair"].data
-    wanted = refine_by_brightness(estimate, flair, brain, spacing_mm=(1, 1, 1), blur_mm=1.0)
+    wanted = refine_by_brightness(estimate, flair, brain, spacing_mm=(1, 1, 1))
     np.testing.assert_array_equal(on_source([refined_of(seen)], tiny_case), wanted)
 
 

@@ -22,6 +22,8 @@ _NEAR_MM: Final = 8.0
 """How far the estimate about a voxel tells what to expect there, before its brightness is seen."""
 _OWN: Final = 0.25
 """Weight of a voxel's own estimate beside that of its surroundings: a lesion of few mm is little of these."""
+_BLUR_MM: Final = 1.0
+"""Standard deviation of the Gaussian that takes noise from the image, whatever the vote map is smoothed by."""
 _REACH: Final = 3
 """Standard deviations after which a Gaussian is cut off."""
 _BINS: Final = 64
@@ -43,7 +45,6 @@ def refine_slices(
     slice_axis: int,
     window: Window | None,
     spacing_mm: tuple[float, ...],
-    blur_mm: float,
 ) -> Float:
     """The estimate of a run's slices, refined by an image: (S, U, V), float32, in the order of `planes`.
 
@@ -57,8 +58,8 @@ def refine_slices(
         The source axis along which slices are counted.
     window : Window or None
         What of each slice was asked for; None is all.
-    spacing_mm, blur_mm :
-        As of `refine_by_brightness`.
+    spacing_mm : tuple of float
+        Voxel size along each axis.
     """
     estimate, asked = np.zeros(brain.shape, np.float32), np.zeros(brain.shape, np.bool_)
     by_slice, asked_by_slice = np.moveaxis(estimate, slice_axis, 0), np.moveaxis(asked, slice_axis, 0)
@@ -67,12 +68,12 @@ def refine_slices(
     asked &= brain
     if window is not None:
         asked &= inside_of(window, (brain.shape[0], brain.shape[1], brain.shape[2]), slice_axis)
-    refined = refine_by_brightness(estimate, image, asked, spacing_mm=spacing_mm, blur_mm=blur_mm)
+    refined = refine_by_brightness(estimate, image, asked, spacing_mm=spacing_mm)
     return np.moveaxis(refined, slice_axis, 0)[list(planes)]
 
 
 def refine_by_brightness(
-    probability: Float, image: npt.NDArray[Any], inside: Bool, *, spacing_mm: tuple[float, ...], blur_mm: float
+    probability: Float, image: npt.NDArray[Any], inside: Bool, *, spacing_mm: tuple[float, ...]
 ) -> Float:
     """P(lesion) of each voxel, given the one-step estimate and how bright an image is there.
 
@@ -94,8 +95,6 @@ def refine_by_brightness(
         Voxels of the brain that the estimate is of; the others have no part in it, and keep their estimate.
     spacing_mm : tuple of float
         Voxel size along each axis.
-    blur_mm : float
-        Standard deviation of the Gaussian that takes noise from the image, 0 for none.
 
     Returns
     -------
@@ -114,7 +113,7 @@ def refine_by_brightness(
     where, estimate = inside[box], np.where(inside, probability, np.float32(0))[box]
     known = where.astype(np.float32)
     values = (image[box] - image[inside].mean()).astype(np.float32)  # so that a large offset takes no digits away
-    bright = _average(values, known, blur_mm, spacing_mm)[where]
+    bright = _average(values, known, _BLUR_MM, spacing_mm)[where]
     own, around = estimate[where], _average(estimate, known, _NEAR_MM, spacing_mm)[where]
     most = _largest_near(estimate, spacing_mm)[where]
     expected = np.float32(_OWN) * own + np.float32(1 - _OWN) * around
@@ -132,8 +131,6 @@ def _box_of(inside: Bool) -> tuple[slice, ...]:
 
 def _average(values: Float, known: Float, sd_mm: float, spacing_mm: tuple[float, ...]) -> Float:
     """A Gaussian average in which only what is known (1, otherwise 0) has a part."""
-    if not sd_mm:
-        return values
     sd = [sd_mm / mm for mm in spacing_mm]
     total, weight = (gaussian_filter(a, sd, mode="constant", truncate=_REACH) for a in (values * known, known))
     return np.asarray(total / np.maximum(weight, np.float32(_SURE)), np.float32)

@@ -68,6 +68,5 @@ def refine_in_case(expected: ExpectedMask, case: Case, recipe: Recipe) -> None:
         slice_axis=started.slice_axis,
         window=started.window,
         spacing_mm=started.spacing_mm,
-        blur_mm=started.smoothing_mm,
     )
     expected.refine(started.sampled, refined[None])

@@ -52,5 +52,4 @@ class Refining:
             slice_axis=conditioning.grid.slice_axis,
             window=run.window,
             spacing_mm=run.spacing_mm,
-            blur_mm=run.recipe.smoothing_mm,
         )

@@ -9,7 +9,9 @@ import pytest
 
 from kept_runs import keep, load, make_folder
 from napari_diffseg.errors import BadRequest
+from napari_diffseg.runs.keep import keep_run
 from napari_diffseg.runs.stored_run import read_run
+from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
 
 @pytest.fixture
@@ -213,3 +215,43 @@ def test_a_damaged_refined_estimate_is_left_out_with_a_note(tiny_case, refining,
     stored = read_run(tmp_path / "run")
     assert "one-step estimate is left out" in stored.notes[0]
     assert stored.ensemble().probability().any()
+
+
+def with_recipe(checkpoint, **changes):
+    return replace(checkpoint, recipe=checkpoint.recipe.model_copy(update=changes))
+
+
+@pytest.mark.parametrize("changes", [{"refine_by": "t2"}, {"smoothing_mm": 3.0}])
+def test_a_run_that_is_refined_otherwise_is_what_it_would_be_from_the_beginning(tiny_case, refining, tmp_path, changes):
+    other = with_recipe(refining, **changes)
+    keep(make_folder(tmp_path / "run", tiny_case, refining), refining)
+    keep(make_folder(tmp_path / "run", tiny_case, other), other, resume=True)
+    keep(make_folder(tmp_path / "whole", tiny_case, other), other)
+    same_maps(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_refined_estimate_that_a_run_no_longer_has_does_not_stay(tiny_case, refining, tmp_path):
+    plain = with_recipe(refining, refine_by=None)
+    keep(make_folder(tmp_path / "run", tiny_case, refining), refining)
+    keep(make_folder(tmp_path / "run", tiny_case, plain), plain, resume=True)
+    assert not (tmp_path / "run" / "refined.nii.gz").exists()
+    assert "refined" not in read_run(tmp_path / "run").record.maps
+
+
+def test_a_run_that_was_killed_is_shown_as_it_will_be(tiny_case, refining, tmp_path):
+    folder = make_folder(tmp_path / "run", tiny_case, refining, members=1)
+    events = keep_run(LocalSegmenter(refining, preview_interval_s=None), folder)
+    while not folder.holds_member(0):  # as on disk at this moment
+        next(events)
+    shown = read_run(tmp_path / "run").ensemble().probability()
+    for _ in events:
+        pass
+    np.testing.assert_array_equal(shown[0], load(tmp_path / "run" / "probability.nii.gz"))
+
+
+def test_a_run_of_slices_without_brain_is_whole_with_nothing_to_refine(tiny_case, refining, tmp_path):
+    for volume in tiny_case.volumes.values():
+        volume.data[..., 0] = 0
+    keep(make_folder(tmp_path / "run", tiny_case, refining, slices="0:1"), refining)
+    assert make_folder(tmp_path / "run", tiny_case, refining, slices="0:1").is_complete()
+    assert read_run(tmp_path / "run").notes == ()

@@ -38,11 +38,12 @@ class ExpectedMask:
     started: Started
     _probability: Float = field(init=False, repr=False)
     _missing: set[int] = field(init=False, repr=False)
-    _refined: Float | None = field(init=False, default=None, repr=False)
+    _refined: Float = field(init=False, repr=False)
     _unrefined: set[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._probability = np.zeros((len(self.started.labels), *self.started.source_shape), np.float32)
+        shape = (len(self.started.labels), *self.started.source_shape)
+        self._probability, self._refined = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self._missing = set(self.started.sampled)
         self._unrefined = set(self.started.sampled)
 
@@ -70,8 +71,6 @@ class ExpectedMask:
         slices, probability :
             As of `add`.
         """
-        if self._refined is None:
-            self._refined = np.zeros_like(self._probability)
         view = np.moveaxis(self._refined, self.started.slice_axis + 1, 1)
         for i, s in enumerate(slices):
             if s in self._unrefined:
@@ -79,8 +78,8 @@ class ExpectedMask:
                 self._unrefined.discard(s)
 
     def refined(self) -> Float | None:
-        """The refined estimate, (labels, X, Y, Z), float32; None as long as it is not there of every slice."""
-        return None if self._unrefined else self._refined
+        """The refined estimate, (labels, X, Y, Z), float32; None where there is none, or not yet of every slice."""
+        return None if self._unrefined or not self.started.refined_by else self._refined
 
     def share_on_slice(self, slice_index: int) -> Float | None:
         """P(lesion) on a source slice as far as it is known, refined where it is: (labels, U, V), or None."""

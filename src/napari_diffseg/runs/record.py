@@ -88,7 +88,8 @@ class RunRecord(BaseModel):
         What that plane is called, such as coronal, and its slices that were sampled, in source indices; also where
         only the one-step estimate was taken in it.
     refined_by : str
-        The modality whose brightness the one-step estimate was refined by; empty where it was not.
+        The modality by whose brightness the one-step estimate is refined, once it has come of all slices; empty where
+        it is not.
     seeds, uncertainty, smoothed_by : str
         How noise was drawn and maps were made, in words.
     slice_axis, slices, slices_without_brain :

@@ -28,6 +28,8 @@ from napari_diffseg.runs.result_names import LABEL_MAP, MAPS, channel_tails
 from napari_diffseg.runs.run_writer import RunWriter, smoothed_by
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from napari_diffseg.ensemble.expected import ExpectedMask
@@ -156,7 +158,7 @@ class RunFolder:
             return False
         if summary.smoothing_mm and record.smoothing_slices != self.checkpoint.recipe.smoothing_slices:
             return False
-        by = smoothed_by(has_expected=self.has_expected(), refined_by=self._refine_by if self.has_expected() else "")
+        by = smoothed_by(has_expected=self.has_expected(), refined_by=self._refine_by)
         return not summary.smoothing_mm or (not record.has_smoothed_mean and record.smoothed_by == by)
 
     def status(self) -> str | None:
@@ -182,10 +184,12 @@ class RunFolder:
         self.check_same_run()
         record = self.record()
         started = _with_members_before(started, record)
+        if record.refined_by != started.refined_by:
+            self._remove_refined()
         ensemble = Ensemble.for_run(started)
         for k in self.finished_members():
             ensemble.add(k, started.slices, self._read_member(k, started))
-        if self.has_expected():
+        if _are_there(self.paths("expected")):
             ensemble.expected = self._read_expected(started)
         return RunWriter(self, started, ensemble, earlier=parts_of(record, ensemble.members))
 
@@ -202,19 +206,16 @@ class RunFolder:
 
     def holds_member(self, number: int) -> bool:
         """Whether the member, counted from 0, is on disk in every mask channel."""
-        return all(p.exists() for p in self.paths("member", number=number))
+        return _are_there(self.paths("member", number=number))
 
     def has_expected(self) -> bool:
-        """Whether the one-step estimate is on disk in every mask channel."""
-        return all(p.exists() for p in self.paths("expected"))
-
-    def refined_by(self) -> str:
-        """The modality by which the one-step estimate on disk is refined; empty where it is not."""
-        return self._refine_by if all(p.exists() for p in (*self.paths("expected"), *self.paths("refined"))) else ""
+        """Whether the one-step estimate is on disk in every mask channel, and refined where it is to be."""
+        maps = ("expected", "refined") if self._refine_by else ("expected",)
+        return all(_are_there(self.paths(what)) for what in maps)
 
     @property
     def _refine_by(self) -> str:
-        """The modality by which it is to be refined: the checkpoint's, if the case has it."""
+        """The modality by which the estimate is to be refined: the checkpoint's, if the case has it; empty if none."""
         wanted = self.checkpoint.recipe.refine_by
         return wanted if wanted is not None and wanted in self.case.volumes else ""
 
@@ -274,12 +275,17 @@ class RunFolder:
         slabs = [np.moveaxis(v, started.slice_axis, 0)[list(started.slices)] for v in volumes]
         return np.stack(slabs)
 
+    def _remove_refined(self) -> None:
+        """Of an estimate that was refined by another image, or is no longer to be, nothing stays."""
+        for path in self.paths("refined"):
+            path.unlink(missing_ok=True)
+
     def _read_expected(self, started: Started) -> ExpectedMask:
         """The one-step estimate; refined anew where it is to be and was not, as by a checkpoint that did not ask."""
-        refined = self.paths("refined") if started.refined_by and self.refined_by() else ()
+        is_refined = bool(started.refined_by) and _are_there(self.paths("refined"))
         try:
-            expected = read_expected(self.paths("expected"), started, refined)
-            if started.refined_by and not refined:
+            expected = read_expected(self.paths("expected"), started, self.paths("refined") if is_refined else ())
+            if not expected.is_final:
                 refine_in_case(expected, self.case, self.checkpoint.recipe)
             return expected
         except BadImage as err:
@@ -336,6 +342,10 @@ def _with_members_before(started: Started, record: RunRecord) -> Started:
         plane_across=started.plane_across or record.plane_across,
         slices_across=started.slices_across or record.slices_across,
     )
+
+
+def _are_there(paths: Sequence[Path]) -> bool:
+    return all(path.exists() for path in paths)
 
 
 def _check_writable(folder: Path) -> None:

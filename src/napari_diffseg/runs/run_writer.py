@@ -100,7 +100,7 @@ class RunWriter:
             self._write_expected(expected)
 
     def _write_expected(self, expected: ExpectedMask) -> None:
-        """The estimate last: where it is, there is all of it."""
+        """The estimate last: where it is, as it was refined is there, too."""
         if (refined := expected.refined()) is not None:
             self._write("refined", refined)
         self._write("expected", expected.probability())
@@ -170,9 +170,8 @@ class RunWriter:
                 logger.warning("Member %d was deleted or changed during the run and is written again.", k + 1)
                 make_folder(self.run.files.member_folder)
                 self._write("member", ensemble.member(k), number=k)
-        expected, refined_by = ensemble.expected, self.started.refined_by
-        if expected is not None and not (self.run.has_expected() and self.run.refined_by() == refined_by):
-            self._write_expected(expected)
+        if ensemble.expected is not None and not self.run.has_expected():
+            self._write_expected(ensemble.expected)
 
     def _check_mine(self) -> None:
         """Write nothing into a folder that another run has taken over.
@@ -219,8 +218,8 @@ class RunWriter:
             "label_map": self._label_words(),
             "smoothing_mm": s.smoothing_mm,
             "smoothing_slices": s.smoothing_slices,
-            "refined_by": self.run.refined_by(),
-            "smoothed_by": smoothed_by(has_expected=self.run.has_expected(), refined_by=self.run.refined_by()),
+            "refined_by": s.refined_by,
+            "smoothed_by": smoothed_by(has_expected=self.run.has_expected(), refined_by=s.refined_by),
             "device": s.device,
             "precision": s.precision,
             "sampler": s.sampler,
@@ -257,9 +256,8 @@ class RunWriter:
 
 def smoothed_by(*, has_expected: bool, refined_by: str = "") -> str:
     """What the Gaussian of the smoothed probability averages, and its weight beside K members."""
-    averaged = "what the run expected" if has_expected else "share of the members"
-    refined = f", refined by {refined_by}" if refined_by else ""
-    return f"{averaged}{refined}, c = min(2 K, 10)"
+    expected = f"what the run expected{f', refined by {refined_by}' if refined_by else ''}"
+    return f"{expected if has_expected else 'share of the members'}, c = min(2 K, 10)"
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

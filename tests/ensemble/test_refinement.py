@@ -112,9 +112,8 @@ def test_an_even_image_tells_nothing_and_fails_nothing(scene):
 
 def test_slices_of_a_run_are_refined_within_what_was_asked_for(scene):
     _, brain, image, estimate = scene
-    planes = {s: estimate[:, s] for s in (26, 27, 28, 29)}
-    settings = {"slice_axis": 1, "spacing_mm": MM}
-    refined = refine_slices(planes, image, brain, window=((10, 30), (0, 56)), **settings)
+    settings = {"slices": range(26, 30), "slice_axis": 1, "spacing_mm": MM}
+    refined = refine_slices(estimate, image, brain, window=((10, 30), (0, 56)), **settings)
     assert refined.shape == (4, 56, 56)
     asked = np.zeros_like(brain)
     asked[10:30, 26:30] = True

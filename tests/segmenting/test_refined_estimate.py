@@ -10,10 +10,11 @@ import pytest
 from builders import tiny_recipe
 from napari_diffseg.encode import encode
 from napari_diffseg.ensemble.ensemble import Ensemble
-from napari_diffseg.ensemble.refinement import refine_by_brightness
+from napari_diffseg.ensemble.refinement import refine_by_brightness, refine_slices
 from napari_diffseg.errors import BadRecipe
 from napari_diffseg.events import Expected, Refined, Sampled, SegmentRequest
 from napari_diffseg.recipe import make_recipe
+from napari_diffseg.segmenting import refining as refining_module
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 from napari_diffseg.segmenting.what_if import Change
 
@@ -130,3 +131,18 @@ def test_what_if_refines_by_the_image_that_took_its_place(refining, tiny_case):
 def test_a_recipe_says_only_what_can_be(changes, why):
     with pytest.raises(BadRecipe, match=why):
         make_recipe(tiny_recipe().model_dump() | {"refine_by": "flair"} | changes)
+
+
+def test_where_memory_runs_out_it_is_refined_in_the_next_attempt(refining, tiny_case, monkeypatch):
+    wanted = on_source([refined_of(run(refining, tiny_case))], tiny_case)
+    failing = iter([True])
+
+    def refine_or_fail(*args, **settings):
+        if next(failing, False):
+            raise MemoryError
+        return refine_slices(*args, **settings)
+
+    monkeypatch.setattr(refining_module, "refine_slices", refine_or_fail)
+    seen = run(refining, tiny_case)
+    np.testing.assert_allclose(on_source([refined_of(seen)], tiny_case), wanted, atol=1e-4)
+    assert Ensemble.from_events(seen).expected.is_final

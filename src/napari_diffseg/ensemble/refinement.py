@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter1d
 from napari_diffseg.ensemble.window import inside_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from napari_diffseg.events import Window
 
@@ -38,22 +38,25 @@ _SURE: Final = 1e-4
 
 
 def refine_slices(
-    planes: Mapping[int, Float],
+    estimate: Float,
     image: npt.NDArray[Any],
     brain: Bool,
     *,
+    slices: Sequence[int],
     slice_axis: int,
     window: Window | None,
     spacing_mm: tuple[float, ...],
 ) -> Float:
-    """The estimate of a run's slices, refined by an image: (S, U, V), float32, in the order of `planes`.
+    """The estimate of a run's slices, refined by an image: (S, U, V), float32.
 
     Parameters
     ----------
-    planes : mapping of int to ndarray, (U, V), float32
-        The one-step estimate, by source slice.
+    estimate : ndarray, (X, Y, Z), float32
+        The one-step estimate; of slices that are not asked for, what it is does not matter.
     image, brain : ndarray, (X, Y, Z)
-        On the source's voxels.
+        On the same voxels.
+    slices : sequence of int
+        Source slice indices that the estimate is of, S of them.
     slice_axis : int
         The source axis along which slices are counted.
     window : Window or None
@@ -61,15 +64,13 @@ def refine_slices(
     spacing_mm : tuple of float
         Voxel size along each axis.
     """
-    estimate, asked = np.zeros(brain.shape, np.float32), np.zeros(brain.shape, np.bool_)
-    by_slice, asked_by_slice = np.moveaxis(estimate, slice_axis, 0), np.moveaxis(asked, slice_axis, 0)
-    for s, plane in planes.items():
-        by_slice[s], asked_by_slice[s] = plane, True
+    asked = np.zeros(brain.shape, np.bool_)
+    np.moveaxis(asked, slice_axis, 0)[list(slices)] = True
     asked &= brain
     if window is not None:
         asked &= inside_of(window, (brain.shape[0], brain.shape[1], brain.shape[2]), slice_axis)
     refined = refine_by_brightness(estimate, image, asked, spacing_mm=spacing_mm)
-    return np.moveaxis(refined, slice_axis, 0)[list(planes)]
+    return np.moveaxis(refined, slice_axis, 0)[list(slices)]
 
 
 def refine_by_brightness(
@@ -110,30 +111,41 @@ def refine_by_brightness(
     if not (inside & (probability > 0)).any():
         return refined
     box = _box_of(inside)
-    where, estimate = inside[box], np.where(inside, probability, np.float32(0))[box]
-    known = where.astype(np.float32)
-    values = (image[box] - image[inside].mean()).astype(np.float32)  # so that a large offset takes no digits away
-    bright = _average(values, known, _BLUR_MM, spacing_mm)[where]
-    own, around = estimate[where], _average(estimate, known, _NEAR_MM, spacing_mm)[where]
-    most = _largest_near(estimate, spacing_mm)[where]
-    expected = np.float32(_OWN) * own + np.float32(1 - _OWN) * around
-    share = np.clip(expected / np.maximum(most, np.float32(_SURE)), 0, 1 - _SURE)
-    odds = _likelihood_ratio(bright, own) * share / (1 - share)
-    refined[box][where] = most * odds / (1 + odds)
+    where, estimate = inside[box], np.where(inside[box], probability[box], np.float32(0))
+    ratio = _likelihood_ratio(_brightness(image[box], where, spacing_mm), estimate[where])
+    most = _largest_near(estimate, spacing_mm)
+    near = where & (most > 0)  # what is elsewhere is 0, and stays so
+    part = _box_of(near, margin=[int(_REACH * _NEAR_MM / mm + 1) for mm in spacing_mm])
+    around = _average(estimate[part], where[part], _NEAR_MM, spacing_mm)[near[part]]
+    expected = np.float32(_OWN) * estimate[near] + np.float32(1 - _OWN) * around
+    share = np.clip(expected / np.maximum(most[near], np.float32(_SURE)), 0, 1 - _SURE)
+    odds = ratio[near[where]] * share / (1 - share)
+    refined[box][near] = most[near] * odds / (1 + odds)
     return refined
 
 
-def _box_of(inside: Bool) -> tuple[slice, ...]:
-    """The smallest box that holds all of it."""
+def _box_of(inside: Bool, margin: Sequence[int] = (0, 0, 0)) -> tuple[slice, ...]:
+    """The smallest box that holds all of it, and so many voxels more to each side of each axis."""
     spans = (inside.any(axis=tuple(a for a in range(inside.ndim) if a != axis)) for axis in range(inside.ndim))
-    return tuple(slice(int(at[0]), int(at[-1]) + 1) for at in map(np.flatnonzero, spans))
+    ends = ((int(at[0]), int(at[-1]) + 1) for at in map(np.flatnonzero, spans))
+    return tuple(slice(max(0, start - more), stop + more) for (start, stop), more in zip(ends, margin, strict=True))
 
 
-def _average(values: Float, known: Float, sd_mm: float, spacing_mm: tuple[float, ...]) -> Float:
-    """A Gaussian average in which only what is known (1, otherwise 0) has a part."""
-    sd = [sd_mm / mm for mm in spacing_mm]
-    total, weight = (gaussian_filter(a, sd, mode="constant", truncate=_REACH) for a in (values * known, known))
-    return np.asarray(total / np.maximum(weight, np.float32(_SURE)), np.float32)
+def _brightness(image: npt.NDArray[Any], known: Bool, spacing_mm: tuple[float, ...]) -> Float:
+    """Of each voxel that is known, (N,), less noise and less the mean, so that a large offset takes no digits away."""
+    values = (image - image[known].mean()).astype(np.float32, copy=False)
+    return _average(values, known, _BLUR_MM, spacing_mm)[known]
+
+
+def _average(values: Float, known: Bool, sd_mm: float, spacing_mm: tuple[float, ...]) -> Float:
+    """A Gaussian average in which only what is known has a part."""
+    weight = known.astype(np.float32)
+    total = values * weight
+    for summed in (total, weight):  # in place: a volume may be large
+        sd = [sd_mm / mm for mm in spacing_mm]
+        gaussian_filter(summed, sd, output=summed, mode="constant", truncate=_REACH)
+    total /= np.maximum(weight, np.float32(_SURE), out=weight)
+    return total
 
 
 def _largest_near(estimate: Float, spacing_mm: tuple[float, ...]) -> Float:

@@ -60,11 +60,12 @@ def _planes(paths: Sequence[Path], started: Started) -> npt.NDArray[np.float32]:
 
 def refine_in_case(expected: ExpectedMask, case: Case, recipe: Recipe) -> None:
     """Refine a one-step estimate that was kept without it, as the run's own engine does."""
-    started, planes = expected.started, np.moveaxis(expected.probability()[0], expected.started.slice_axis, 0)
+    started = expected.started
     refined = refine_slices(
-        {s: planes[s] for s in started.sampled},
+        expected.probability()[0],
         case.volumes[started.refined_by].data,
         brain_mask([case.volumes[m] for m in recipe.modalities if m in case.volumes]),
+        slices=started.sampled,
         slice_axis=started.slice_axis,
         window=started.window,
         spacing_mm=started.spacing_mm,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_diffseg.ensemble.refinement import refine_slices
 from napari_diffseg.events import Refined
 
@@ -26,29 +28,32 @@ class Refining:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._known: dict[int, Float] = {}
-        self._is_done = not run.refined_by
+        self._missing = set(run.conditioning.sampled) if run.refined_by else set()
+        self._estimate = np.zeros(run.conditioning.brain.shape, np.float32)
 
     def after(self, expected: Expected) -> Iterator[Refined]:
         """What is refined, now that the estimate of some more slices is there: all of the run's slices, or nothing."""
-        if self._is_done:
+        if not self._missing:
             return
-        self._known |= {s: expected.probability[0, i] for i, s in enumerate(expected.slices)}
-        sampled = self._run.conditioning.sampled
-        if len(self._known) < len(sampled):
+        by_slice = np.moveaxis(self._estimate, self._run.conditioning.grid.slice_axis, 0)
+        by_slice[list(expected.slices)] = expected.probability[0]
+        left = self._missing - set(expected.slices)
+        if left:
+            self._missing = left
             return
-        self._is_done = True
-        planes, self._known = {s: self._known[s] for s in sampled}, {}
-        yield Refined(self._run.id, sampled, self._refined(planes)[None])
+        refined = self._refined()  # should memory run out, these slices come once more
+        self._missing, self._estimate = set(), np.empty((0, 0, 0), np.float32)
+        yield Refined(self._run.id, self._run.conditioning.sampled, refined[None])
 
-    def _refined(self, planes: dict[int, Float]) -> Float:
+    def _refined(self) -> Float:
         run, conditioning = self._run, self._run.conditioning
         channel = conditioning.channels[run.recipe.modalities.index(run.refined_by)]
         assert channel is not None  # refined_by is empty without it
         return refine_slices(
-            planes,
+            self._estimate,
             channel.data,
             conditioning.brain,
+            slices=conditioning.sampled,
             slice_axis=conditioning.grid.slice_axis,
             window=run.window,
             spacing_mm=run.spacing_mm,

@@ -143,3 +143,9 @@ def test_an_exported_uncertainty_that_is_no_variance_is_said_to_be_none(tmp_path
     assert run(tmp_path / "masks", truth)["a"]["notes"] == []
     write(tmp_path / "masks" / "a_uncertainty.nii.gz", np.where(box(8) ^ box(10), 0.92, 0).astype(np.float32))
     assert "export its variance" in run(tmp_path / "masks", truth, overwrite=True)["a"]["notes"][0]
+
+
+def test_masks_that_somebody_has_refined_are_cases_as_refined_is_never_exported(tmp_path):
+    for name in ("a_refined", "a_refined_01", "refined"):
+        write(tmp_path / "masks" / f"{name}.nii.gz", box(8))
+    assert set(find_predictions(tmp_path / "masks")) == {"a_refined", "a_refined_01", "refined"}

@@ -13,7 +13,7 @@ from napari_diffseg.runs.identity import are_of_other_images
 from napari_diffseg.runs.layout import DEFAULT_PATTERN, RunFiles, Style, whole_members
 from napari_diffseg.runs.nnunet_file import ENDINGS
 from napari_diffseg.runs.record import read_record, read_record_file
-from napari_diffseg.runs.result_names import LABEL_MAP, MAPS
+from napari_diffseg.runs.result_names import EXPORTED, LABEL_MAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,7 +102,7 @@ def _targets(run: Path, record: RunRecord, names: Names, choice: ExportChoice) -
     yield names.beside("report", ".html")
     yield names.beside("slice", ".png")
     yield from other_names(names, choice)
-    for what in (LABEL_MAP,) if choice.style is Style.NNUNET else (LABEL_MAP, *MAPS):
+    for what in (LABEL_MAP,) if choice.style is Style.NNUNET else (LABEL_MAP, *EXPORTED):
         if choice.style is Style.NNUNET or what in choice.what:
             yield from names.of(what)
     for number in (

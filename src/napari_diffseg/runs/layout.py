@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from napari_diffseg.errors import BadRequest
 from napari_diffseg.imaging.names.naming import RUN_RECORD, printable
 from napari_diffseg.imaging.names.pattern import Pattern
-from napari_diffseg.runs.result_names import LABEL_MAP, MAPS, channel_tails
+from napari_diffseg.runs.result_names import EXPORTED, LABEL_MAP, channel_tails
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ _FIELDS: Final = ("case", "what")
 _FORBIDDEN: Final = '/\\:*?"<>|'
 _NUMBER: Final = Pattern(r"\d{3,6}")
 _EXPORTED: Final = Pattern(
-    rf"(?P<prefix>.+_)(?P<what>{'|'.join(MAPS)}|{LABEL_MAP}|member)(?P<tail>(?:_[^_]+?)?)(?P<number>(?:-\d+)?){re.escape(ENDING)}"
+    rf"(?P<prefix>.+_)(?P<what>{'|'.join(EXPORTED)}|{LABEL_MAP}|member)(?P<tail>(?:_[^_]+?)?)(?P<number>(?:-\d+)?){re.escape(ENDING)}"
 )
 _CHOOSING: Final = {
     "acq": "[A-Za-z0-9]+", "ce": "[A-Za-z0-9]+", "rec": "[A-Za-z0-9]+", "run": "[0-9]+", "part": "[a-z]+",
@@ -80,7 +80,7 @@ class RunFiles:
         return self.folder if self.prefix else self.folder / MEMBERS
 
     def map(self, what: str, tail: str = "") -> Path:
-        """A map: what is one of `MAPS`."""
+        """A map: what is one of `MAPS` of `result_names`."""
         return self.folder / f"{self.prefix}{what}{tail}{ENDING}"
 
     def member(self, number: int, tail: str = "") -> Path:
@@ -249,7 +249,7 @@ class Names:
         Parameters
         ----------
         what : str
-            One of `MAPS`, member, or `LABEL_MAP`.
+            One of `EXPORTED`, member, or `LABEL_MAP`.
         number : int, optional
             The member's, from 0.
         """

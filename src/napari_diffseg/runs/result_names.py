@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAPS: Final = ("mask", "mean", "uncertainty", "probability", "expected", "refined")
-"""Stems of the files of a whole ensemble, one for each mask channel."""
+EXPORTED: Final = ("mask", "mean", "uncertainty", "probability", "expected")
+"""Stems of the maps of a whole ensemble that can be exported, one for each mask channel."""
+MAPS: Final = (*EXPORTED, "refined")
+"""Stems of those in a run's own folder. Where files are side by side, `refined` is what others call masks, too."""
 LABEL_MAP: Final = "label-map"
 """Stem of the one file in which all mask channels are together."""
 

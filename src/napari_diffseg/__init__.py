@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_diffseg.ensemble.ensemble import Ensemble
     from napari_diffseg.ensemble.expected import ExpectedMask
     from napari_diffseg.errors import DiffsegError
-    from napari_diffseg.events import Expected, Finished, Sampled, SegmentRequest, Started, Stepped
+    from napari_diffseg.events import Expected, Finished, Refined, Sampled, SegmentRequest, Started, Stepped
     from napari_diffseg.imaging.case import read_case
     from napari_diffseg.imaging.demo_case import demo_case_folder
     from napari_diffseg.imaging.save import write_nifti
@@ -29,6 +29,7 @@ _HOME = {
     "ExpectedMask": "ensemble.expected",
     "Finished": "events",
     "LocalSegmenter": "segmenting.segmenter",
+    "Refined": "events",
     "RunFolder": "runs.run_folder",
     "Sampled": "events",
     "SegmentRequest": "events",
@@ -48,6 +49,7 @@ __all__ = [
     "ExpectedMask",
     "Finished",
     "LocalSegmenter",
+    "Refined",
     "RunFolder",
     "Sampled",
     "SegmentRequest",

@@ -62,7 +62,7 @@ def test_a_lesion_of_few_voxels_that_the_estimate_is_sure_of_is_not_lost():
     assert dice(refine((truth, brain, image, truth.astype(np.float32))) > 0.5, truth) > 0.95
 
 
-def test_a_lesion_that_is_no_brighter_than_the_rest_stays_about_where_it_is(scene):
+def test_where_the_image_tells_nothing_a_lesion_does_not_grow(scene):
     truth, brain, _, _ = scene
     even = np.where(brain, 100 + np.random.default_rng(1).normal(0, 8, brain.shape), 0)
     mask = refine(scene, image=even) > 0.5

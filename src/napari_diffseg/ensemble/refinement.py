@@ -80,11 +80,11 @@ def refine_by_brightness(
 
     A network that was trained on many contrasts knows better that there is a lesion than where it ends. How bright the
     lesion and the rest are in this very image, the estimate tells: weighed by it, two histograms are made, whose ratio
-    is the likelihood ratio r of a brightness. Let m be the largest estimate within 8 mm, which is how sure the network
-    is of any lesion there, and s what is expected of a voxel before its brightness is seen, divided by m: a quarter of
-    it the voxel's own estimate, the rest the Gaussian average around it (standard deviation 8 mm). Then the odds of a
-    voxel are o = r s / (1 - s), and its probability is m o / (1 + o). So brightness moves boundaries: it makes no
-    lesion surer than the network is of it, and nothing is found farther than 8 mm from what the network sees.
+    is the likelihood ratio r of a brightness. Let m be the largest estimate in a box of 8 mm to each side, which is how
+    sure the network is of any lesion there, and s what is expected of a voxel before its brightness is seen, divided by
+    m: a quarter of it the voxel's own estimate, the rest the Gaussian average around it (standard deviation 8 mm). Then
+    the odds of a voxel are o = r s / (1 - s), and its probability is m o / (1 + o). So brightness moves boundaries: it
+    makes no lesion surer than the network is of it, and nothing is found where the network sees nothing in that box.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def _average(values: Float, known: Bool, sd_mm: float, spacing_mm: tuple[float, 
 
 
 def _largest_near(estimate: Float, spacing_mm: tuple[float, ...]) -> Float:
-    """The largest value in a box that reaches so far to each side."""
+    """The largest value in a box of 8 mm to each side, in whole voxels."""
     for axis, mm in enumerate(spacing_mm):
         estimate = maximum_filter1d(estimate, 2 * int(_NEAR_MM / mm + 0.5) + 1, axis=axis, mode="constant")
     return estimate

@@ -53,10 +53,11 @@ class RunFolder:
 
     Mean and uncertainty are the members' own mean and unbiased variance. The mask is by the checkpoint's rule. Where
     its recipe smooths, `probability.nii.gz` is the smoothed probability. With checkpoints that predict x_0 or v,
-    `expected.nii.gz` is the one-step estimate: the probability of each voxel after one evaluation. With several mask
-    channels each file has the channel in its name, as in `mask_tumour-core.nii.gz`, and `label-map.nii.gz` has all
-    masks in one. Member number k (from 0) is `member-{k + 1:03d}`. `run.json` says `running` from the first moment and
-    `complete` at the very end, so a run that was cut short is recognised and can be resumed.
+    `expected.nii.gz` is the one-step estimate: the probability of each voxel after one evaluation; where the recipe has
+    `refine_by`, `refined.nii.gz` is the same, refined by the brightness of an image. With several mask channels each
+    file has the channel in its name, as in `mask_tumour-core.nii.gz`, and `label-map.nii.gz` has all masks in one.
+    Member number k (from 0) is `member-{k + 1:03d}`. `run.json` says `running` from the first moment and `complete` at
+    the very end, so a run that was cut short is recognised and can be resumed.
 
     Parameters
     ----------

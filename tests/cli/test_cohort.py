@@ -44,6 +44,17 @@ def test_the_same_command_goes_on_and_status_tells_what_became_of_each_case(data
     assert (out / "cohort.csv").read_text().splitlines()[2].startswith("p1,done,2")
 
 
+def test_cases_that_are_done_are_summed_up_anew_where_that_is_asked_otherwise(data, checkpoint, tmp_path, capsys):
+    out, smooth = tmp_path / "out", ("--smoothing-mm", "1.5")
+    assert predict(data, checkpoint, out, *smooth, "--refine-by", "flair") == 0
+    assert (out / "p0" / "refined.nii.gz").exists()
+    assert predict(data, checkpoint, out, *smooth, "--resume") == 0
+    assert "nothing is missing" not in capsys.readouterr().err
+    assert not (out / "p0" / "refined.nii.gz").exists()
+    assert predict(data, checkpoint, out, *smooth, "--resume") == 0
+    assert capsys.readouterr().err.count("nothing is missing") == 3
+
+
 def test_shards_share_the_cases_and_overwrite_replaces_them(data, checkpoint, tmp_path, capsys):
     out = tmp_path / "out"
     assert predict(data, checkpoint, out, "--shard", "1/2") == 0

@@ -144,7 +144,7 @@ class CohortFolder:
         members : int
             How many are asked for.
         settings : str
-            Digest of what they are sampled with.
+            Digest of what decides their results.
         launch : str
             The command.
         """

@@ -130,8 +130,9 @@ def _made_with(checkpoint: DescribedCheckpoint, request: SegmentRequest) -> dict
 
 
 def settings_digest(checkpoint: DescribedCheckpoint, request: SegmentRequest) -> str:
-    """SHA-256 of what decides the members of a run, but for its images."""
-    text = json.dumps(_made_with(checkpoint, request), sort_keys=True)
+    """SHA-256 of what decides the results of a run, but for its images: its members, and how they are summed up."""
+    sums = checkpoint.recipe.model_dump(mode="json", include={*_OF_SUMS})
+    text = json.dumps(_made_with(checkpoint, request) | {"sums": sums}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

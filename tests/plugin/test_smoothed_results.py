@@ -151,6 +151,7 @@ def test_an_estimate_that_comes_after_members_of_a_slice_changes_what_is_shown_o
 
 def test_an_estimate_that_is_refined_after_members_of_a_slice_changes_what_is_shown_of_them(viewer, results):
     started, *others = smoothed_events()
+    started = replace(started, refined_by="flair")
     sampled = [event for event in others if isinstance(event, Sampled)]
     begin_run(results, started)
     p = np.full((1, len(started.sampled), *sampled[0].mask.shape[2:]), 0.9, np.float32)

@@ -256,3 +256,19 @@ def test_a_run_of_slices_without_brain_is_whole_with_nothing_to_refine(tiny_case
     keep(folder, refining)
     assert folder.is_complete()
     assert read_run(tmp_path / "run").notes == ()
+
+
+def test_a_damaged_refined_estimate_is_made_anew_when_the_run_goes_on(tiny_case, refining, tmp_path):
+    keep(make_folder(tmp_path / "whole", tiny_case, refining), refining)
+    keep(make_folder(tmp_path / "run", tiny_case, refining, members=2), refining)
+    (tmp_path / "run" / "refined.nii.gz").write_bytes(b"broken")
+    keep(make_folder(tmp_path / "run", tiny_case, refining), refining, resume=True)
+    same_maps(tmp_path / "run", tmp_path / "whole")
+
+
+def test_without_its_estimate_a_run_has_no_refined_one_either(tiny_case, refining, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, refining, members=2), refining)
+    (tmp_path / "run" / "expected.nii.gz").unlink()
+    keep(make_folder(tmp_path / "run", tiny_case, refining), refining, resume=True)
+    record = read_run(tmp_path / "run").record
+    assert ("refined" in record.maps, record.smoothed_by) == (False, "share of the members, c = min(2 K, 10)")

@@ -213,7 +213,7 @@ def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:
     yield "mask", sheet.summary.words
     if sheet.smoothing_mm and sheet.summary.asks_for_probability:
         yield "Gaussian smoothing of the vote map", f"{sheet.smoothing_mm:g} mm"
-        if record.refined_by:
+        if "refined" in record.maps:
             yield "refinement", f"one-step estimate by brightness in {record.refined_by}"
     yield "uncertainty", sheet.summary.measure.title
     for name in ("sampler", "timesteps", "device", "precision", "began", "seconds"):

@@ -44,8 +44,19 @@ def read_expected(paths: Sequence[Path], started: Started, refined: Sequence[Pat
     expected = ExpectedMask(started)
     expected.add(started.sampled, _planes(paths, started))
     if refined:
-        expected.refine(started.sampled, _planes(refined, started))
+        read_refined(refined, expected)
     return expected
+
+
+def read_refined(paths: Sequence[Path], expected: ExpectedMask) -> None:
+    """Add what files, one for each label, say of the estimate as it was refined.
+
+    Raises
+    ------
+    BadImage
+        If a file of it is missing, damaged, or not on the run's voxels.
+    """
+    expected.refine(expected.started.sampled, _planes(paths, expected.started))
 
 
 def _planes(paths: Sequence[Path], started: Started) -> npt.NDArray[np.float32]:

@@ -19,7 +19,7 @@ from napari_diffseg.imaging.folder_lock import is_taken, taken
 from napari_diffseg.imaging.formats.nifti import read_mask
 from napari_diffseg.imaging.names.naming import shown_name
 from napari_diffseg.regions import label_names, with_values_of
-from napari_diffseg.runs.expected_file import read_expected, refine_in_case
+from napari_diffseg.runs.expected_file import read_expected, read_refined, refine_in_case
 from napari_diffseg.runs.identity import are_other_images, difference, identity_of
 from napari_diffseg.runs.layout import RECORD, RunFiles
 from napari_diffseg.runs.parts import parts_of
@@ -185,12 +185,13 @@ class RunFolder:
         self.check_same_run()
         record = self.record()
         started = _with_members_before(started, record)
-        if record.refined_by != started.refined_by:
+        has_estimate = _are_there(self.paths("expected"))
+        if not has_estimate or record.refined_by != started.refined_by:
             self._remove_refined()
         ensemble = Ensemble.for_run(started)
         for k in self.finished_members():
             ensemble.add(k, started.slices, self._read_member(k, started))
-        if _are_there(self.paths("expected")):
+        if has_estimate:
             ensemble.expected = self._read_expected(started)
         return RunWriter(self, started, ensemble, earlier=parts_of(record, ensemble.members))
 
@@ -277,23 +278,29 @@ class RunFolder:
         return np.stack(slabs)
 
     def _remove_refined(self) -> None:
-        """Of an estimate that was refined by another image, or is no longer to be, nothing stays."""
+        """Of an estimate that is gone, was refined by another image, or is no longer to be, nothing stays."""
         for path in self.paths("refined"):
             path.unlink(missing_ok=True)
 
     def _read_expected(self, started: Started) -> ExpectedMask:
-        """The one-step estimate; refined anew where it is to be and was not, as by a checkpoint that did not ask."""
-        is_refined = bool(started.refined_by) and _are_there(self.paths("refined"))
         try:
-            expected = read_expected(self.paths("expected"), started, self.paths("refined") if is_refined else ())
-            if not expected.is_final:
-                refine_in_case(expected, self.case, self.checkpoint.recipe)
-            return expected
+            expected = read_expected(self.paths("expected"), started)
         except BadImage as err:
             path = self.paths("expected")[0]
             raise BadRequest(
                 f"{path} cannot be taken over ({err}) Delete it, and resuming goes on without it."
             ) from err
+        if started.refined_by:
+            self._refine(expected)
+        return expected
+
+    def _refine(self, expected: ExpectedMask) -> None:
+        """As it was refined; anew where that is damaged or not there, as of a checkpoint that did not ask for it."""
+        try:
+            read_refined(self.paths("refined"), expected)
+        except BadImage:
+            self._remove_refined()
+            refine_in_case(expected, self.case, self.checkpoint.recipe)
 
     def record(self) -> RunRecord:
         """What the run here says of itself.

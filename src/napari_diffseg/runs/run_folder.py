@@ -279,8 +279,8 @@ class RunFolder:
 
     def _remove_refined(self) -> None:
         """Of an estimate that is gone, was refined by another image, or is no longer to be, nothing stays."""
-        for path in self.paths("refined"):
-            path.unlink(missing_ok=True)
+        for path in filter(os.path.lexists, self.paths("refined")):
+            _remove(path)
 
     def _read_expected(self, started: Started) -> ExpectedMask:
         try:

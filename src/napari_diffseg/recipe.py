@@ -220,6 +220,11 @@ class Recipe(BaseModel):
         return regions_of(self.labels, self.label_values)
 
     @property
+    def refined_by(self) -> str:
+        """As of a run that has all images: `refine_by`, empty where there is none."""
+        return self.refine_by or ""
+
+    @property
     def threshold(self) -> float:
         """The value a predicted x_0 must exceed to be lesion: the midpoint of the encoding."""
         return (self.mask_low + self.mask_high) / 2

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.ensemble.expected import ExpectedMask
-from napari_diffseg.ensemble.smoothing import Smoothing, share_of
+from napari_diffseg.ensemble.smoothing import Smoothing
 from napari_diffseg.events import Started
 
 SHAPE, SPACING = (12, 14, 16), (1.0, 2.0, 1.5)
@@ -204,7 +204,7 @@ def test_votes_for_any_label_are_joined_by_the_likeliest_label() -> None:
     p = np.concatenate([expecting(STARTED, seed=s) for s in (1, 2)])
     expected.add(two.slices, p)
     votes = np.ones((1, SHAPE[0], SHAPE[1]), np.uint16)
-    assert_array_equal(share_of(votes, 4, 5, expected), p[:, 5].max(axis=0, keepdims=True))
+    assert_array_equal(Smoothing().share_of(votes, 4, 5, expected), p[:, 5].max(axis=0, keepdims=True))
 
 
 def test_members_are_left_as_they_are() -> None:

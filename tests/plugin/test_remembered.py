@@ -238,3 +238,10 @@ def test_unload_is_a_button_in_the_checkpoints_card(make_panel, qtbot):
     qtbot.waitUntil(lambda: button.height() > 0)
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     assert panel.run_box.status.text() == "The checkpoint's memory is free. The next run loads it again."
+
+
+def test_that_nothing_is_to_be_refined_is_remembered(remembered_path):
+    before = Remembered(remembered_path)
+    assert before.summary.refined
+    before.remember_summary(Summary(refined=False))
+    assert not again(remembered_path, before).summary.refined

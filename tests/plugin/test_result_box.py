@@ -6,7 +6,8 @@ from panel_clicks import click, find, wait_idle
 from played_runs import source
 
 from napari_diffseg.ensemble.consensus import staple
-from napari_diffseg.ensemble.summary import Rule
+from napari_diffseg.ensemble.summary import Rule, Summary
+from napari_diffseg.plugin.widgets.result_box import ResultBox
 from plugin_fakes import SHAPE, fake_member
 
 
@@ -59,7 +60,7 @@ def test_the_panel_names_what_the_checkpoint_says_and_takes_another(ready, viewe
     assert rule.currentText() == "default (majority)"
     click(ready, "run", qtbot)
     wait_idle(ready, qtbot)
-    ready.result.set_own(Rule.PROBABILITY, 1.0)
+    ready.result.set_own(Rule.PROBABILITY, 1.0, "")
     assert smoothing.text() == "default (1 mm)"
     assert rule.currentText() == "default (probability)"
     mean = source(ready.results.view.mean[0]).copy()
@@ -73,3 +74,19 @@ def test_the_panel_names_what_the_checkpoint_says_and_takes_another(ready, viewe
     np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mask"]), p > 0.5)
     np.testing.assert_array_equal(source(viewer.layers["diffseg 1 | mean"]), mean)
     assert len(segmenter.seen) == 1
+
+
+def test_the_refinement_is_offered_where_the_run_has_it(qtbot):
+    box = ResultBox()
+    qtbot.addWidget(box)
+    assert not box.refined.isVisibleTo(box)
+    box.set_own(Rule.PROBABILITY, 1.0, "flair")
+    assert box.refined.isVisibleTo(box)
+    assert box.refined.text() == "refined by brightness in flair"
+    assert box.summary.refined
+    told = []
+    box.changed.connect(lambda summary, _: told.append(summary.refined))
+    box.refined.click()
+    assert told == [False]
+    box.set_summary(Summary())
+    assert box.summary.refined

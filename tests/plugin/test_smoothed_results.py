@@ -153,6 +153,7 @@ def test_an_estimate_that_is_refined_after_members_of_a_slice_changes_what_is_sh
     started, *others = smoothed_events()
     started = replace(started, refined_by="flair")
     sampled = [event for event in others if isinstance(event, Sampled)]
+    started = replace(started, refined_by="flair")
     begin_run(results, started)
     p = np.full((1, len(started.sampled), *sampled[0].mask.shape[2:]), 0.9, np.float32)
     told = [Expected(started.run_id, started.sampled, p), Refined(started.run_id, started.sampled, p / 3)]
@@ -166,3 +167,25 @@ def test_an_estimate_that_is_refined_after_members_of_a_slice_changes_what_is_sh
     after = whole([started, *told, sampled[0]])
     assert_shown(viewer, after)
     assert not np.array_equal(before.probability(), after.probability())
+
+
+def test_the_refinement_can_be_taken_away_and_comes_back(viewer, results):
+    started, *others = smoothed_events()
+    started = replace(started, refined_by="flair")
+    p = np.full((1, len(started.sampled), *others[-2].mask.shape[2:]), 0.9, np.float32)
+    told = [Expected(started.run_id, started.sampled, p), Refined(started.run_id, started.sampled, p / 3)]
+    play(results, [started])
+    for event in told:
+        add_expected(results, event)
+    sampled = [e for e in others if isinstance(e, Sampled)]
+    add_sampled(results, sampled)
+    catch_up(results)
+    refined, plain = whole([started, *told, *sampled]), whole([started, told[0], *sampled])
+    assert_shown(viewer, refined)
+    results.summarise(Summary(refined=False))
+    catch_up(results)
+    assert_shown(viewer, plain)
+    assert not np.array_equal(refined.probability(), plain.probability())
+    results.summarise(Summary())
+    catch_up(results)
+    assert_shown(viewer, refined)

@@ -293,3 +293,11 @@ def test_a_size_that_cannot_be_is_refused():
 def test_a_label_whose_letters_no_font_has_is_called_by_its_number():
     assert pictures._can_be_drawn("Tumour core, Ödem")
     assert not pictures._can_be_drawn("\U00010330")
+
+
+@pytest.mark.parametrize(
+    ("refined_by", "refined", "said"), [("flair", True, False), ("flair", False, True), ("", False, False)]
+)
+def test_the_command_says_that_nothing_is_refined_where_the_run_was(refined_by, refined, said):
+    record = make_record(refined_by=refined_by, checkpoint={"file": "a.pt"})
+    assert (" --refine-by none" in again(record, Summary(refined=refined))) is said

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.errors import BadCase
 from napari_diffseg.runs.stored_run import read_run
 from stored_runs import AFFINE, mask_of, write_run
@@ -41,7 +42,8 @@ def test_an_expected_mask_is_read_and_has_its_vote_and_a_damaged_one_is_noted(to
     known = run.expected.on_slice(inner)
     np.testing.assert_allclose(known[0], np.moveaxis(p, told.slice_axis, 0)[inner], atol=1e-6)
     votes = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
-    assert not np.array_equal(run.probability(votes, smoothing_mm=1.0), alone.probability(votes, smoothing_mm=1.0))
+    smooth = Summary(smoothing_mm=1.0)
+    assert not np.array_equal(run.probability(votes, smooth), alone.probability(votes, smooth))
     np.testing.assert_array_equal(run.probability(votes), run.ensemble().probability())
     (folder / "expected.nii.gz").write_bytes(b"broken")
     run = read_run(folder)

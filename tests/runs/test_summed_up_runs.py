@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from kept_runs import keep, load, make_folder
+from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.errors import BadRequest
+from napari_diffseg.runs.export import ExportChoice, export_run
 from napari_diffseg.runs.keep import keep_run
+from napari_diffseg.runs.layout import Style
 from napari_diffseg.runs.stored_run import read_run
 from napari_diffseg.segmenting.segmenter import LocalSegmenter
 
@@ -272,3 +275,17 @@ def test_without_its_estimate_a_run_has_no_refined_one_either(tiny_case, refinin
     keep(make_folder(tmp_path / "run", tiny_case, refining), refining, resume=True)
     record = read_run(tmp_path / "run").record
     assert ("refined" in record.maps, record.smoothed_by) == (False, "share of the members, c = min(2 K, 10)")
+
+
+def test_what_is_exported_of_a_refined_run_is_refined_unless_it_is_not_to_be(tiny_case, refining, tmp_path):
+    keep(make_folder(tmp_path / "run", tiny_case, refining), refining)
+    run = read_run(tmp_path / "run")
+    masks = {}
+    for refined in (True, False):
+        choice = ExportChoice(what=("mask", "probability"), summary=Summary(refined=refined), style=Style.BIDS)
+        assert list(export_run(run, tmp_path / f"out-{refined}", choice))
+        [told] = (tmp_path / f"out-{refined}").rglob("*diffsegProbability*.json")
+        assert json.loads(told.read_text()).get("OneStepEstimateRefinedBy") == ("flair" if refined else None)
+        masks[refined] = load(next((tmp_path / f"out-{refined}").rglob("*diffsegProbability*.nii.gz")))
+    np.testing.assert_array_equal(masks[True], load(tmp_path / "run" / "probability.nii.gz"))
+    assert np.abs(masks[True] - masks[False]).max() > 0.05

@@ -30,6 +30,7 @@ def export(
     staple: bool = False,
     measure: Literal["variance", "entropy", "disagreement", "probability"] = "variance",
     smoothing_mm: float | None = None,
+    unrefined: bool = False,
     report: bool = False,
     pictures: bool = False,
     image: Path | None = None,
@@ -74,6 +75,8 @@ def export(
         What the uncertainty is: of the members, or, for probability, p (1 - p) of the smoothed probability.
     smoothing_mm
         Gaussian smoothing (mm) of the vote map, 0 to 5, for the smoothed probability; 0: off. Default: the run's own.
+    unrefined
+        Take the one-step estimate as it is for the smoothed probability, also where the run refines it by brightness.
     report
         One page of HTML, too: volumes, slices, lesions, settings, and how to make the run again.
     pictures
@@ -129,7 +132,9 @@ def export(
         what=tuple(word for word in KINDS if word in asked),
         style=Style(names),
         pattern=pattern,
-        summary=Summary(made_by, MAJORITY if threshold is None else threshold, Measure(measure), smoothing_mm),
+        summary=Summary(
+            made_by, MAJORITY if threshold is None else threshold, Measure(measure), smoothing_mm, not unrefined
+        ),
         like=None if like is None else read_grid(like),
         overwrite=overwrite,
         label_values=label_values,

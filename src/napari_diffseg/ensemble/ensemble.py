@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_diffseg.ensemble.expected import ExpectedMask
-from napari_diffseg.ensemble.smoothing import NO_SMOOTHING, Smoothing, share_of
+from napari_diffseg.ensemble.smoothing import NO_SMOOTHING, Smoothing
 from napari_diffseg.ensemble.summary import MAJORITY, mean_of, variance_of
 from napari_diffseg.ensemble.whole_members import WholeMembers
 from napari_diffseg.errors import BadRequest
@@ -298,7 +298,9 @@ class Ensemble:
         if self.smoothing.is_none:
             return mean_of(votes, count), count
         asked = {n: self.votes_slice(n, first=first) for n in sorted(self.within_reach([slice_index]))}
-        voted = {n: share_of(*on_slice, n, self.expected) for n, on_slice in asked.items() if on_slice[1]}
+        voted = {
+            n: self.smoothing.share_of(*on_slice, n, self.expected) for n, on_slice in asked.items() if on_slice[1]
+        }
         offsets = [n - slice_index for n in voted]
         return self.smoothing.on_slice(votes, count, list(voted.values()), offsets), count
 

@@ -81,12 +81,12 @@ class ExpectedMask:
         """The refined estimate, (labels, X, Y, Z), float32; None where there is none, or not yet of every slice."""
         return None if self._unrefined or not self.started.refined_by else self._refined
 
-    def share_on_slice(self, slice_index: int) -> Float | None:
-        """P(lesion) on a source slice as far as it is known, refined where it is: (labels, U, V), or None."""
-        refined = self.refined()
-        if refined is None:
+    def share_on_slice(self, slice_index: int, *, refined: bool = True) -> Float | None:
+        """P(lesion) on a source slice, (labels, U, V), refined where it is and may be; None where it has not come."""
+        known = self.refined() if refined else None
+        if known is None:
             return self.on_slice(slice_index)
-        view: Float = np.moveaxis(refined, self.started.slice_axis + 1, 1)[:, slice_index]
+        view: Float = np.moveaxis(known, self.started.slice_axis + 1, 1)[:, slice_index]
         return view
 
     def on_slice(self, slice_index: int) -> Float | None:

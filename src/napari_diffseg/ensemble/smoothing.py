@@ -54,19 +54,22 @@ class Smoothing:
         The same along the slices' two axes (U, V), in voxels.
     window : Window or None
         What of each slice was asked for; None is all.
+    refined : bool
+        Whether the one-step estimate is taken as it was refined by brightness, where it was.
     """
 
     along: float = 0.0
     across: tuple[float, float] = (0.0, 0.0)
     window: Window | None = None
+    refined: bool = True
 
     @classmethod
-    def of_run(cls, started: Started, smoothing_mm: float | None = None) -> Smoothing:
+    def of_run(cls, started: Started, smoothing_mm: float | None = None, *, refined: bool = True) -> Smoothing:
         """A Gaussian of so many mm on a run's voxels, by default what its checkpoint says; longer across slices."""
         mm = started.smoothing_mm if smoothing_mm is None else smoothing_mm
         along = started.spacing_mm[started.slice_axis]
         u, v = (size for axis, size in enumerate(started.spacing_mm) if axis != started.slice_axis)
-        return cls(mm * started.smoothing_slices / along, (mm / u, mm / v), started.window)
+        return cls(mm * started.smoothing_slices / along, (mm / u, mm / v), started.window, refined)
 
     @property
     def is_none(self) -> bool:
@@ -136,9 +139,28 @@ class Smoothing:
         planes, smooth = (np.moveaxis(volume, slice_axis + 1, 0) for volume in (votes, out))
         for s in slices:
             near = [n for n in slices if abs(n - s) <= self.reach]
-            shares = [share_of(planes[n], count, n, expected) for n in near]
+            shares = [self.share_of(planes[n], count, n, expected) for n in near]
             smooth[s] = self.on_slice(planes[s], count, shares, [n - s for n in near])
         return out
+
+    def share_of(self, votes: Votes, count: int, slice_index: int, expected: ExpectedMask | None) -> Float:
+        """P(lesion) on a slice: the one-step estimate, refined where it is, or, where there is none, the members' mean.
+
+        Parameters
+        ----------
+        votes : ndarray, (labels, U, V), int
+            Of each label, or (1, U, V) of any of them.
+        count : int
+            Members that voted, at least one where there is no one-step estimate.
+        slice_index : int
+            Source index of the slice.
+        expected : ExpectedMask or None
+            The one-step estimate; of any of several labels, that of the likeliest.
+        """
+        known = None if expected is None else expected.share_on_slice(slice_index, refined=self.refined)
+        if known is None:
+            return np.asarray(votes / np.float32(count), np.float32)
+        return known if len(known) == len(votes) else known.max(axis=0, keepdims=True)
 
     def _along(self, shares: Sequence[Float], offsets: Sequence[int]) -> Float:
         """The Gaussian along the slice axis."""
@@ -167,26 +189,6 @@ NO_SMOOTHING: Final = Smoothing()
 def share_of_votes(votes: Votes, count: int) -> Float:
     """The members' mean: share of `count` members that mark each voxel, float32, 0 where there is no member."""
     return np.asarray(votes / np.float32(max(count, 1)), np.float32)
-
-
-def share_of(votes: Votes, count: int, slice_index: int, expected: ExpectedMask | None) -> Float:
-    """P(lesion) on a slice: the one-step estimate, refined where it is, or, where there is none, the members' mean.
-
-    Parameters
-    ----------
-    votes : ndarray, (labels, U, V), int
-        Of each label, or (1, U, V) of any of them.
-    count : int
-        Members that voted, at least one where there is no one-step estimate.
-    slice_index : int
-        Source index of the slice.
-    expected : ExpectedMask or None
-        The one-step estimate; of any of several labels, that of the likeliest.
-    """
-    known = None if expected is None else expected.share_on_slice(slice_index)
-    if known is None:
-        return np.asarray(votes / np.float32(count), np.float32)
-    return known if len(known) == len(votes) else known.max(axis=0, keepdims=True)
 
 
 def _blurred(share: Float, across: tuple[float, float]) -> Float:

@@ -99,6 +99,11 @@ class OwnWays(Protocol):
         """How its members become a mask."""
         ...
 
+    @property
+    def refined_by(self) -> str:
+        """The modality whose brightness the one-step estimate is refined by; empty where it is not."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -115,6 +120,8 @@ class Summary:
     smoothing_mm : float or None
         Gaussian smoothing of the vote map, 0 to 5 mm, for the smoothed probability; None is what the run's checkpoint
         says. Mean, variance and the other rules are of the members as they are.
+    refined : bool
+        Whether the smoothed probability takes the one-step estimate as it is refined by brightness, where it is.
 
     Raises
     ------
@@ -126,6 +133,7 @@ class Summary:
     threshold: float = MAJORITY
     measure: Measure = Measure.VARIANCE
     smoothing_mm: float | None = None
+    refined: bool = True
 
     def __post_init__(self) -> None:
         if not LOWEST_THRESHOLD <= self.threshold <= HIGHEST_THRESHOLD:
@@ -138,11 +146,13 @@ class Summary:
     def of_run(self, run: OwnWays) -> Summary:
         """The same for one run: rule and smoothing are those of its checkpoint where nothing else was chosen.
 
-        Without smoothing the probability is the mean, so that a checkpoint's rule is the majority.
+        Without smoothing the probability is the mean, so that a checkpoint's rule is the majority, and nothing refined
+        has a part in it.
         """
         mm = run.smoothing_mm if self.smoothing_mm is None else self.smoothing_mm
         own = Rule(run.rule) if mm else Rule.MAJORITY
-        return replace(self, rule=self.rule or own, smoothing_mm=mm)
+        refined = self.refined and bool(mm and run.refined_by)
+        return replace(self, rule=self.rule or own, smoothing_mm=mm, refined=refined)
 
     @property
     def words(self) -> str:

@@ -85,6 +85,8 @@ def again(record: RunRecord, summary: Summary | None = None) -> str:
     overrides = dict(record.checkpoint.overrides)
     if summary is not None and summary.smoothing_mm != record.smoothing_mm:
         overrides["smoothing_mm"] = summary.smoothing_mm
+    if summary is not None and record.refined_by and not summary.refined:
+        overrides["refine_by"] = "none"
     if summary is not None and summary.rule in _OF_CHECKPOINTS and summary.rule_word != record.own_rule:
         overrides["rule"] = summary.rule_word
     return shlex.join(words + request_words(request) + override_words(overrides))
@@ -213,7 +215,7 @@ def _settings(sheet: Sheet) -> Iterator[tuple[str, str]]:
     yield "mask", sheet.summary.words
     if sheet.smoothing_mm and sheet.summary.asks_for_probability:
         yield "Gaussian smoothing of the vote map", f"{sheet.smoothing_mm:g} mm"
-        if "refined" in record.maps:
+        if "refined" in record.maps and sheet.summary.refined:
             yield "refinement", f"one-step estimate by brightness in {record.refined_by}"
     yield "uncertainty", sheet.summary.measure.title
     for name in ("sampler", "timesteps", "device", "precision", "began", "seconds"):

@@ -242,7 +242,7 @@ def make_sheet(
     summary = summary.of_run(run.started)
     mean = mean_of(votes, len(run.members))
     asked = summary.measure is Measure.PROBABILITY
-    probability = run.probability(votes[None], smoothing_mm=summary.smoothing_mm)[0] if asked else mean
+    probability = run.probability(votes[None], summary)[0] if asked else mean
     uncertainty = summary.uncertainty(votes, len(run.members), probability)
     corrected = None if edited is None else masks_of_channels(edited.mask, run.record.recipe.regions)
     maps = _Maps(

@@ -249,7 +249,7 @@ def probability_of(run: StoredRun, summary: Summary) -> npt.NDArray[np.float32]:
     """
     votes: npt.NDArray[np.uint16] = np.sum(list(run.members.values()), axis=0, dtype=np.uint16)
     if summary.rule is Rule.PROBABILITY:
-        return run.probability(votes, smoothing_mm=summary.smoothing_mm)
+        return run.probability(votes, summary)
     return mean_of(votes, len(run.members))
 
 
@@ -263,7 +263,7 @@ def mask_of(run: StoredRun, summary: Summary) -> npt.NDArray[np.bool_]:
         count=len(run.members),
         summary=summary,
         regions=run.record.recipe.regions,
-        probability=run.probability(votes, smoothing_mm=summary.smoothing_mm) if by_probability else None,
+        probability=run.probability(votes, summary) if by_probability else None,
     )
 
 
@@ -338,13 +338,15 @@ def _maps(run: StoredRun, summary: Summary, what: str, number: int | None) -> np
             return mean_of(votes, count)
         case "uncertainty" if summary.measure is not Measure.PROBABILITY:
             return summary.uncertainty(votes, count)
-    probability = run.probability(votes, smoothing_mm=summary.smoothing_mm)
+    probability = run.probability(votes, summary)
     return probability if what == "probability" else summary.uncertainty(votes, count, probability)
 
 
 def _sidecar(run: StoredRun, choice: ExportChoice, what: str, number: int | None) -> dict[str, Any]:
     summary = choice.summary.of_run(run.started)
-    smoothed = {"SmoothingInMillimetres": summary.smoothing_mm}
+    smoothed: dict[str, Any] = {"SmoothingInMillimetres": summary.smoothing_mm}
+    if summary.refined and run.expected is not None:
+        smoothed["OneStepEstimateRefinedBy"] = run.started.refined_by
     rule = {"Rule": summary.rule_word, "Threshold": summary.threshold if summary.rule is Rule.MEAN else MAJORITY}
     measure = {"Measure": summary.measure.value, "Units": summary.measure.unit or "1"}
     more: dict[str, dict[str, Any]] = {

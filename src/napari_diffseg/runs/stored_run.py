@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_diffseg.ensemble.ensemble import Ensemble
 from napari_diffseg.ensemble.smoothing import Smoothing
+from napari_diffseg.ensemble.summary import Summary
 from napari_diffseg.errors import BadCase, BadImage, BadRequest
 from napari_diffseg.events import Sampled, Started, make_request
 from napari_diffseg.imaging.formats.nifti import read_mask
@@ -133,18 +134,18 @@ class StoredRun:
             ensemble.add(event.member, event.slices, event.mask)
         return ensemble
 
-    def probability(self, votes: Votes, *, smoothing_mm: float | None = None) -> npt.NDArray[np.float32]:
-        """The smoothed probability, (labels, X, Y, Z), float32; by default smoothed as the run's own is.
+    def probability(self, votes: Votes, summary: Summary | None = None) -> npt.NDArray[np.float32]:
+        """The smoothed probability, (labels, X, Y, Z), float32; by default as the run's own is.
 
         Parameters
         ----------
         votes : ndarray, (labels, X, Y, Z), int
             Of each label, or (1, X, Y, Z) of any of them.
-        smoothing_mm : float, optional
-            Standard deviation of the Gaussian; with 0 the probability is the members' mean.
+        summary : Summary, optional
+            How it is smoothed; with 0 mm the probability is the members' mean.
         """
-        started, count = self.started, len(self.members)
-        smoothing = Smoothing.of_run(started, smoothing_mm)
+        started, count, summary = self.started, len(self.members), summary or Summary()
+        smoothing = Smoothing.of_run(started, summary.smoothing_mm, refined=summary.refined)
         return smoothing.on_volume(
             votes, count, slice_axis=started.slice_axis, slices=started.slices, expected=self.expected
         )

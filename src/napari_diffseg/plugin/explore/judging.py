@@ -110,7 +110,7 @@ def _judge(asked: _Asked, stop: threading.Event) -> Judged:
     by_label, votes, member_dice = _counted(members, reference, asked.view)
     count = len(members.members)
     volumes = (members.member(k) for k in members.members)
-    smoothing = Smoothing.of_run(asked.view.started, asked.summary.smoothing_mm)
+    smoothing = Smoothing.of_run(asked.view.started, asked.summary.smoothing_mm, refined=asked.summary.refined)
     summary = asked.summary.of_run(asked.view.started)
     smooth = partial(
         smoothing.on_volume,

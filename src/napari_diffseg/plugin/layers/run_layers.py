@@ -84,7 +84,7 @@ class RunLayers:
         self._viewer, self._arriving = viewer, arriving
         self._frame, self._ensemble, self._prefix = result.frame, result.ensemble, result.prefix
         self._summary, self._most = summary, most
-        self._ensemble.smoothing = Smoothing.of_run(result.started, summary.smoothing_mm)
+        self._ensemble.smoothing = Smoothing.of_run(result.started, summary.smoothing_mm, refined=summary.refined)
         self._first: int | None = None
         self._region: int | None = None
         self._pending = SliceQueue()
@@ -289,7 +289,7 @@ class RunLayers:
             if summary.measure is not old.measure:
                 shown.layer.contrast_limits = (0.0, summary.measure.largest)
         self._hide_members()
-        self._ensemble.smoothing = Smoothing.of_run(self._started, summary.smoothing_mm)
+        self._ensemble.smoothing = Smoothing.of_run(self._started, summary.smoothing_mm, refined=summary.refined)
         self._make_probability()
         self._let_come()
         self._pending.only(self._started.slices, here=self._slice_on_screen())

@@ -553,9 +553,9 @@ class DiffsegPanel(QWidget):
         self._catching_up.start()
 
     def _show_own(self, own: OwnWays) -> None:
-        """Say what the checkpoint does where the result box leaves rule and smoothing to it."""
+        """Say what the checkpoint does where the result box leaves it to it."""
         ways = Summary().of_run(own)
-        self.result.set_own(ways.rule or Rule.MAJORITY, own.smoothing_mm)
+        self.result.set_own(ways.rule or Rule.MAJORITY, own.smoothing_mm, own.refined_by)
 
     def _summarise(self, summary: Summary, first: int | None) -> None:
         self.results.summarise(summary, first=first)

@@ -134,7 +134,8 @@ class Remembered:
         try:
             measure = Measure(stored["measure"])
             rule = None if stored["rule"] is None else Rule(stored["rule"])
-            return Summary(rule, stored["threshold"], measure, stored.get("smoothing_mm"))
+            refined = stored.get("refined", True) is not False
+            return Summary(rule, stored["threshold"], measure, stored.get("smoothing_mm"), refined)
         except (KeyError, ValueError, TypeError, BadRequest):
             return Summary()
 
@@ -142,7 +143,7 @@ class Remembered:
         """Keep how results are summed up."""
         rule = None if summary.rule is None else summary.rule.value
         kept = {"rule": rule, "threshold": summary.threshold, "measure": summary.measure.value}
-        self._write("result", kept | {"smoothing_mm": summary.smoothing_mm})
+        self._write("result", kept | {"smoothing_mm": summary.smoothing_mm, "refined": summary.refined})
 
     @property
     def checkpoints(self) -> tuple[RecentCheckpoint, ...]:

@@ -316,6 +316,8 @@ class ExportDialog(QDialog):
         rule = f"Mask: {self._summary.words}. Uncertainty: {self._summary.measure.title}."
         if self._summary.smoothing_mm:
             rule = f"{rule} Gaussian smoothing of the vote map: {self._summary.smoothing_mm:g} mm."
+            if self._summary.refined:
+                rule = f"{rule} One-step estimate refined by brightness."
         self.example.setText(breakable(reason or f"As in {first}. {rule}"))
 
 

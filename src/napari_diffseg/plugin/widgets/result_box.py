@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QGridLayout,
@@ -102,6 +103,12 @@ class ResultBox(QWidget):
             "of the smoothed probability p.",
         )
         self.smoothing = _smoothing()
+        self.refined = QCheckBox("refined by brightness")
+        self.refined.setObjectName("diffseg_refined")
+        self.refined.setToolTip(
+            "Whether the smoothed probability takes the one-step estimate as it is refined by how bright the lesion is "
+            "in this case: boundaries move to where the image changes. Members, mean and variance are not touched."
+        )
         self.shown = _slider("shown", "Members that are shown and have a vote; the others are hidden, not deleted.")
         self._threshold_reading, self._shown_reading = QLabel(), QLabel()
         self.mean_legend = Legend("mean_legend", mean_style())
@@ -119,12 +126,13 @@ class ResultBox(QWidget):
         self.measured.currentIndexChanged.connect(lambda _: self.mask_chosen.emit(self.measured.currentData()))
         for choice in (self.rule, self.measure):
             choice.currentIndexChanged.connect(self._tell)
+        self.refined.toggled.connect(self._tell)
         for number in (self.threshold, self.smoothing, self.shown):
             number.valueChanged.connect(self._tell)
 
     def _begin(self) -> None:
         """Nothing to sum up yet."""
-        self.set_own(Rule.MAJORITY, 0.0)
+        self.set_own(Rule.MAJORITY, 0.0, "")
         self.set_summary(Summary())
         self.set_count(0)
         self.show_masks({}, None)
@@ -141,6 +149,7 @@ class ResultBox(QWidget):
             ("Threshold", threshold),
             ("Uncertainty", self.measure),
             ("Smoothing", self.smoothing),
+            ("Estimate", self.refined),
             ("Members", _beside(self.shown, self._shown_reading)),
         )
         for n, (text, widget) in enumerate(rows):
@@ -150,6 +159,8 @@ class ResultBox(QWidget):
             grid.addWidget(widget, n, 1)
             if widget is threshold:
                 self._threshold_row = (label, widget)
+            if widget is self.refined:
+                self._refined_row = (label, widget)
         grid.addWidget(self.region_label, len(rows) + 1, 0)
         grid.addWidget(self.region, len(rows) + 1, 1)
         grid.addWidget(self.measured_label, len(rows), 0)
@@ -198,13 +209,14 @@ class ResultBox(QWidget):
 
     @property
     def summary(self) -> Summary:
-        """The rule, threshold, measure and smoothing that are chosen."""
+        """The rule, threshold, measure, smoothing and refinement that are chosen."""
         mm = self.smoothing.value()
         return Summary(
             self.rule.currentData(),
             self.threshold.value() / _PERCENT,
             self.measure.currentData(),
             None if mm < 0 else mm,
+            self.refined.isChecked(),
         )
 
     @property
@@ -213,14 +225,15 @@ class ResultBox(QWidget):
         return None if self.shown.value() == self.shown.maximum() else self.shown.value()
 
     def set_summary(self, summary: Summary) -> None:
-        """Show a rule, threshold, measure and smoothing."""
+        """Show a rule, threshold, measure, smoothing and refinement."""
         self.rule.setCurrentIndex(self.rule.findData(summary.rule))
         self.threshold.setValue(round(summary.threshold * _PERCENT))
         self.measure.setCurrentIndex(self.measure.findData(summary.measure))
         self.smoothing.setValue(-_SMOOTHING_STEP_MM if summary.smoothing_mm is None else summary.smoothing_mm)
+        self.refined.setChecked(summary.refined)
         self._read()
 
-    def set_own(self, rule: Rule, mm: float) -> None:
+    def set_own(self, rule: Rule, mm: float, refined_by: str) -> None:
         """Say what the checkpoint of the run on the screen does where nothing else is chosen.
 
         Parameters
@@ -229,9 +242,14 @@ class ResultBox(QWidget):
             How it makes its masks.
         mm : float
             Its Gaussian smoothing of the vote map; 0 is off.
+        refined_by : str
+            The modality by which its one-step estimate is refined; empty where it is not.
         """
         self.rule.setItemText(0, f"default ({_SHORTEST[rule]})")
         self.smoothing.setSpecialValueText(f"default ({f'{mm:g} mm' if mm else 'off'})")
+        self.refined.setText(f"refined by brightness in {refined_by}")
+        for widget in self._refined_row:
+            widget.setVisible(bool(refined_by))
 
     def set_count(self, count: int) -> None:
         """Offer so many members, all of them shown; with none there is nothing to choose from."""

@@ -119,3 +119,22 @@ def test_slices_of_a_run_are_refined_within_what_was_asked_for(scene):
     asked[10:30, 26:30] = True
     whole = refine(scene, inside=brain & asked)
     np.testing.assert_array_equal(refined[:, 10:30], np.moveaxis(whole, 1, 0)[26:30, 10:30])
+
+
+@pytest.mark.parametrize("sure", [0.6, 0.9])
+@pytest.mark.parametrize("radius", [2, 6])
+def test_a_lesion_that_the_image_does_not_show_stays_nearly_as_it_is(scene, radius, sure):
+    _, brain, _, _ = scene
+    even = np.where(brain, 100 + np.random.default_rng(2).normal(0, 8, brain.shape), 0)
+    estimate = (sure * ball(brain.shape, radius)).astype(np.float32)
+    assert dice(refine(scene, image=even, probability=estimate) > 0.5, estimate > 0.5) == 1
+
+
+def test_where_the_image_is_not_the_estimate_stays(scene):
+    truth, brain, image, estimate = scene
+    cut = image.copy()
+    cut[28:] = 0
+    settings = {"slices": range(56), "slice_axis": 0, "window": None, "spacing_mm": MM}
+    refined = refine_slices(estimate, cut, brain, **settings)
+    np.testing.assert_array_equal(refined[28:], estimate[28:])
+    assert dice(refined[:28] > 0.5, truth[:28]) > dice(estimate[:28] > 0.5, truth[:28]) + 0.08

@@ -33,6 +33,8 @@ _ENDS: Final = (0.1, 99.9)
 """Percentiles between which the bins lie; what is beyond is in the first bin or the last one."""
 _VOXELS: Final = 100.0
 """As if so many more voxels of the lesion, and of the rest, were as bright as the whole: few tell little."""
+_APART: Final = 2 / 3
+"""Total variation distance of the two histograms from which on brightness is believed in full."""
 _SURE: Final = 1e-4
 """By which a share stays away from 1."""
 
@@ -48,6 +50,8 @@ def refine_slices(
     spacing_mm: tuple[float, ...],
 ) -> Float:
     """The estimate of a run's slices, refined by an image: (S, U, V), float32.
+
+    Where the image is 0, as beyond its field of view, the estimate stays as it is.
 
     Parameters
     ----------
@@ -66,7 +70,7 @@ def refine_slices(
     """
     asked = np.zeros(brain.shape, np.bool_)
     np.moveaxis(asked, slice_axis, 0)[list(slices)] = True
-    asked &= brain
+    asked &= brain & (image != 0)
     if window is not None:
         asked &= inside_of(window, (brain.shape[0], brain.shape[1], brain.shape[2]), slice_axis)
     refined = refine_by_brightness(estimate, image, asked, spacing_mm=spacing_mm)
@@ -85,6 +89,8 @@ def refine_by_brightness(
     m: a quarter of it the voxel's own estimate, the rest the Gaussian average around it (standard deviation 8 mm). Then
     the odds of a voxel are o = r s / (1 - s), and its probability is m o / (1 + o). So brightness moves boundaries: it
     makes no lesion surer than the network is of it, and nothing is found where the network sees nothing in that box.
+    Where the histograms differ little (total variation distance d below 2/3), the image shows little of the lesion:
+    then the result is that with a weight of d / (2/3), and the estimate with the rest.
 
     Parameters
     ----------
@@ -112,7 +118,7 @@ def refine_by_brightness(
         return refined
     box = _box_of(inside)
     where, estimate = inside[box], np.where(inside[box], probability[box], np.float32(0))
-    ratio = _likelihood_ratio(_brightness(image[box], where, spacing_mm), estimate[where])
+    ratio, distance = _likelihood_ratio(_brightness(image[box], where, spacing_mm), estimate[where])
     most = _largest_near(estimate, spacing_mm)
     near = where & (most > 0)  # what is elsewhere is 0, and stays so
     part = _box_of(near, margin=[int(_REACH * _NEAR_MM / mm + 1) for mm in spacing_mm])
@@ -120,7 +126,8 @@ def refine_by_brightness(
     expected = np.float32(_OWN) * estimate[near] + np.float32(1 - _OWN) * around
     share = np.clip(expected / np.maximum(most[near], np.float32(_SURE)), 0, 1 - _SURE)
     odds = ratio[near[where]] * share / (1 - share)
-    refined[box][near] = most[near] * odds / (1 + odds)
+    weight = np.float32(min(1.0, distance / _APART))
+    refined[box][near] = weight * most[near] * odds / (1 + odds) + (1 - weight) * estimate[near]
     return refined
 
 
@@ -155,13 +162,17 @@ def _largest_near(estimate: Float, spacing_mm: tuple[float, ...]) -> Float:
     return estimate
 
 
-def _likelihood_ratio(bright: Float, estimate: Float) -> Float:
-    """How many times as likely each brightness (N,) is in the lesion as in the rest, which the estimate (N,) weighs."""
+def _likelihood_ratio(bright: Float, estimate: Float) -> tuple[Float, float]:
+    """How many times as likely each brightness (N,) is in the lesion as in the rest, which the estimate (N,) weighs.
+
+    And how far apart the two are, as their total variation distance.
+    """
     low, high = np.percentile(bright, _ENDS)
     bins = np.clip((bright - low) / max(high - low, np.finfo(np.float32).tiny) * _BINS, 0, _BINS - 1).astype(np.intp)
     of_all = np.bincount(bins, minlength=_BINS) / len(bins)
     lesion, rest = (_histogram(bins, weights, of_all) for weights in (estimate, 1 - estimate))
-    return np.asarray((lesion / rest)[bins], np.float32)
+    distance = 1 - float(np.minimum(lesion, rest).sum())
+    return np.asarray((lesion / rest)[bins], np.float32), max(0.0, distance)
 
 
 def _histogram(bins: npt.NDArray[np.intp], weights: Float, of_all: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -102,6 +102,7 @@ bench-quality: setup ## figures of docs/evaluation.md; hours on a processor (ARG
 	$(BENCH)/baseline_unet.py --plain-only --networks 1 --steps 2400 --pool-phantoms 600 --checkpoint $(CHECKPOINT) \
 		--out benchmarks/results/baseline_unet_large.json $(ARGS)
 	$(if $(CASES),$(BENCH)/real_cases.py --checkpoint $(CHECKPOINT) --cases $(CASES) --resume)
+	$(BENCH)/refinement.py --checkpoint $(CHECKPOINT)
 	$(BENCH)/sampling_steps.py --checkpoint $(CHECKPOINT) $(ARGS)
 	$(BENCH)/ablation.py
 	$(BIN)/python benchmarks/tables.py

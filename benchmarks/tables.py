@@ -214,8 +214,8 @@ def _cases(record: Record) -> str:
 
 def _refinement(record: Record) -> str:
     rows = []
-    for kind in dict.fromkeys(row["kind"] for row in record["rows"]):
-        own = [row for row in record["rows"] if row["kind"] == kind]
+    by_kind = {kind: [row for row in record["rows"] if _kind(row) == kind] for kind in map(_kind, record["rows"])}
+    for kind, own in by_kind.items():
         both = [[row[way] for row in own] for way in ("not refined", "refined")]
         cells = [kind, str(len(own)), str(round(_mean(own, "truth")))]
         for measure, digits in (("dice", 3), ("voxels", 0), ("ece", 4)):
@@ -231,6 +231,10 @@ def _refinement(record: Record) -> str:
             ["", "of", "voxels of truth", "Dice", "refined", "voxels marked", "refined", "ECE, brain", "refined"], rows
         )
     )
+
+
+def _kind(row: Record) -> str:
+    return str(row["case"] if row["kind"] == "real" else row["kind"])
 
 
 def _mean(rows: list[Record], name: str) -> float:

@@ -23,6 +23,7 @@ import torch
 
 from napari_diffseg.checkpoint import load_checkpoint, save_checkpoint
 from napari_diffseg.cli import main as napari_diffseg
+from napari_diffseg.recipe import make_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("shipped-1", "shipped-2", "shipped-3")
@@ -79,7 +80,7 @@ def put_into_package(trained: Path, out: Path) -> None:
     save_checkpoint(
         out,
         loaded.state,
-        recipe=loaded.recipe.model_copy(update=SHIPPED),
+        recipe=make_recipe(loaded.recipe.model_dump() | SHIPPED),
         config=loaded.config,
         card=dict(loaded.card) | _SHOWN,
         guesses=loaded.guesses,

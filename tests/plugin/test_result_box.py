@@ -82,8 +82,11 @@ def test_the_refinement_is_offered_where_the_run_has_it(qtbot):
     assert not box.refined.isVisibleTo(box)
     box.set_own(Rule.PROBABILITY, 1.0, "flair")
     assert box.refined.isVisibleTo(box)
-    assert box.refined.text() == "refined by brightness in flair"
+    assert box.refined.text() == "refined by flair"
     assert box.summary.refined
+    width = box.minimumSizeHint().width()
+    box.set_own(Rule.PROBABILITY, 1.0, "an image with a name that is long")
+    assert box.minimumSizeHint().width() == width
     told = []
     box.changed.connect(lambda summary, _: told.append(summary.refined))
     box.refined.click()

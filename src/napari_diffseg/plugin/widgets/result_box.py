@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QSizePolicy,
     QSlider,
     QVBoxLayout,
     QWidget,
@@ -103,7 +104,8 @@ class ResultBox(QWidget):
             "of the smoothed probability p.",
         )
         self.smoothing = _smoothing()
-        self.refined = QCheckBox("refined by brightness")
+        self.refined = QCheckBox()
+        self.refined.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # a long name widens no panel
         self.refined.setObjectName("diffseg_refined")
         self.refined.setToolTip(
             "Whether the smoothed probability takes the one-step estimate as it is refined by how bright the lesion is "
@@ -247,7 +249,7 @@ class ResultBox(QWidget):
         """
         self.rule.setItemText(0, f"default ({_SHORTEST[rule]})")
         self.smoothing.setSpecialValueText(f"default ({f'{mm:g} mm' if mm else 'off'})")
-        self.refined.setText(f"refined by brightness in {refined_by}")
+        self.refined.setText(f"refined by {refined_by}")
         for widget in self._refined_row:
             widget.setVisible(bool(refined_by))
 

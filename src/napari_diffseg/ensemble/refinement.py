@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter1d
 
 from napari_diffseg.ensemble.window import inside_of
+from napari_diffseg.imaging.geometry.holes import box_around
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,12 +117,12 @@ def refine_by_brightness(
     refined = probability.copy()
     if not (inside & (probability > 0)).any():
         return refined
-    box = _box_of(inside)
+    box = box_around(inside)
     where, estimate = inside[box], np.where(inside[box], probability[box], np.float32(0))
     ratio, distance = _likelihood_ratio(_brightness(image[box], where, spacing_mm), estimate[where])
     most = _largest_near(estimate, spacing_mm)
     near = where & (most > 0)  # what is elsewhere is 0, and stays so
-    part = _box_of(near, margin=[int(_REACH * _NEAR_MM / mm + 1) for mm in spacing_mm])
+    part = box_around(near, margin=int(_REACH * _NEAR_MM / min(spacing_mm) + 1))
     around = _average(estimate[part], where[part], _NEAR_MM, spacing_mm)[near[part]]
     expected = np.float32(_OWN) * estimate[near] + np.float32(1 - _OWN) * around
     share = np.clip(expected / np.maximum(most[near], np.float32(_SURE)), 0, 1 - _SURE)
@@ -129,13 +130,6 @@ def refine_by_brightness(
     weight = np.float32(min(1.0, distance / _APART))
     refined[box][near] = weight * most[near] * odds / (1 + odds) + (1 - weight) * estimate[near]
     return refined
-
-
-def _box_of(inside: Bool, margin: Sequence[int] = (0, 0, 0)) -> tuple[slice, ...]:
-    """The smallest box that holds all of it, and so many voxels more to each side of each axis."""
-    spans = (inside.any(axis=tuple(a for a in range(inside.ndim) if a != axis)) for axis in range(inside.ndim))
-    ends = ((int(at[0]), int(at[-1]) + 1) for at in map(np.flatnonzero, spans))
-    return tuple(slice(max(0, start - more), stop + more) for (start, stop), more in zip(ends, margin, strict=True))
 
 
 def _brightness(image: npt.NDArray[Any], known: Bool, spacing_mm: tuple[float, ...]) -> Float:
@@ -176,7 +170,8 @@ def _likelihood_ratio(bright: Float, estimate: Float) -> tuple[Float, float]:
 
 
 def _histogram(bins: npt.NDArray[np.intp], weights: Float, of_all: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Share of each bin, smoothed, and never quite 0."""
     counted = np.bincount(bins, weights, _BINS) + _VOXELS * of_all
     smooth = gaussian_filter1d(counted, _BIN_SD, mode="nearest")
-    ratio: npt.NDArray[np.float64] = np.maximum(smooth / smooth.sum(), _SURE)
-    return ratio
+    share: npt.NDArray[np.float64] = np.maximum(smooth / smooth.sum(), _SURE)
+    return share
